@@ -1,0 +1,1 @@
+"""Data sets: anything that answers `batch(indices)` with tensors in the model's units."""

@@ -1,0 +1,141 @@
+"""Tables of numbers in a text file, with comma, semicolon or tab between the cells."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from array import array as packed
+from collections.abc import Iterator
+
+import numpy as np
+
+from sdekit.data.memory import MemoryDataset
+from sdekit.data.scaling import ScaleChoice, vector_units
+from sdekit.errors import InputError
+
+
+def table(path: str, *, label: str | None = None, scale: ScaleChoice = "columns") -> MemoryDataset:
+    """Rows of a CSV file as vectors (d,), one number for each column but the label's.
+
+    The first line is a header if none of its cells is a number; without one the columns are column1, column2, …
+    label: the column of classes, whole numbers or text; its distinct values, in order, become the labels 0, 1, ….
+    scale: as in `array`; "columns" gives every column mean 0 and standard deviation 1.
+    Raises InputError that names line and column for a cell that is not a finite number, the line for a row of another
+    length, and the columns there are for a label that is not among them.
+    """
+    where = os.path.basename(path)
+    rows = _rows(path)
+    line, first = next(rows, (0, []))
+    if not first:
+        raise InputError(f"table:{path} is empty; expected rows of numbers")
+    header = not any(_is_number(cell) for cell in first)
+    names = tuple(cell.strip() for cell in first) if header else tuple(f"column{i + 1}" for i in range(len(first)))
+    skip = _label_column(label, names, where)
+    columns = tuple(name for i, name in enumerate(names) if i != skip)
+    if not columns:
+        raise InputError(f"{where}: no column is left beside the label '{label}'; expected at least one of numbers")
+
+    numbers = packed("d")
+    classes: list[str] = []
+    lines = packed("q")
+    if not header:
+        _read_row(first, line, names, skip, numbers, classes, where)
+        lines.append(line)
+    for line, cells in rows:
+        _read_row(cells, line, names, skip, numbers, classes, where)
+        lines.append(line)
+    if len(lines) < 2:
+        raise InputError(f"{where}: {len(lines)} rows of numbers; expected at least 2")
+
+    items = np.frombuffer(numbers, dtype=np.float64).reshape(-1, len(columns))
+    units = vector_units(items, scale, where)
+    if label is None:
+        return MemoryDataset(items, units=units, columns=columns)
+    values, labels = _number_classes(classes, lines, label, where)
+    return MemoryDataset(items, units=units, labels=labels, classes=len(values), class_names=values, columns=columns)
+
+
+def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number (from 1) and cells of every line that is not blank."""
+    if not os.path.isfile(path):
+        raise InputError(f"table:{path}: no such file; expected a .csv file")
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets write a byte-order mark
+            start = file.readline()
+            while start and not start.strip():
+                start = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(",;\t", key=start.count), skipinitialspace=True)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield reader.line_num, cells
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"table:{path} cannot be read as text ({error}); save it as CSV in UTF-8") from error
+    except OSError as error:
+        raise InputError(f"table:{path} cannot be opened ({error.strerror})") from error
+
+
+def _read_row(
+    cells: list[str],
+    line: int,
+    names: tuple[str, ...],
+    skip: int,
+    numbers: packed[float],
+    classes: list[str],
+    where: str,
+) -> None:
+    """Append the numbers of one row, and its class if there is a label column. Raises InputError for a bad cell."""
+    if len(cells) != len(names):
+        raise InputError(f"{where}, line {line}: {len(cells)} cells; expected {len(names)}, as in the first line")
+    for i, cell in enumerate(cells):
+        if i == skip:
+            if not cell.strip():
+                raise InputError(f"{where}, line {line}, column '{names[i]}': no label; fill it in or remove the row")
+            classes.append(cell.strip())
+            continue
+        try:
+            number = float(cell)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            found = f"'{cell.strip()}'" if cell.strip() else "an empty cell"
+            raise InputError(
+                f"{where}, line {line}, column '{names[i]}': {found}; expected a finite number. "
+                "Fix the cell or remove the row; name a column of classes with label."
+            )
+        numbers.append(number)
+
+
+def _label_column(label: str | None, names: tuple[str, ...], where: str) -> int:
+    """Position of the label's column, or -1 where none is asked for."""
+    if label is None:
+        return -1
+    if names.count(label) != 1:
+        problem = "no column" if label not in names else f"{names.count(label)} columns"
+        raise InputError(f"{where}: {problem} named '{label}'; the columns are {', '.join(names)}")
+    return names.index(label)
+
+
+def _number_classes(
+    classes: list[str], lines: packed[int], label: str, where: str
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Distinct classes in order (numbers by value, text by alphabet) and labels (N,) int64."""
+    numeric = all(_is_number(name) for name in set(classes))
+    if numeric:
+        for name, line in zip(classes, lines, strict=True):
+            if not float(name).is_integer():
+                problem = f"label {name}; expected whole numbers or text"
+                raise InputError(f"{where}, line {line}, column '{label}': {problem}")
+        classes = [str(int(float(name))) for name in classes]  # "1" and "1.0" are one class
+    values = sorted(set(classes), key=int) if numeric else sorted(set(classes))
+    number = {name: i for i, name in enumerate(values)}
+    return tuple(values), np.array([number[name] for name in classes], dtype=np.int64)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

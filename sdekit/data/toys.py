@@ -1,0 +1,97 @@
+"""Two-dimensional toy distributions: seconds to train on, and an eye tells whether it worked.
+
+Every one is (n, 2), a function of its options alone, and reaches the model with mean 0 for each axis and with
+standard deviation 1 over both axes together: one scale, so that shapes stay undistorted.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sdekit.data.base import Units
+from sdekit.data.memory import MemoryDataset
+from sdekit.errors import InputError
+
+
+def moons(*, n: int = 10_000, noise: float = 0.05, seed: int = 0) -> MemoryDataset:
+    """Two interleaved half circles of radius 1; the label says which.
+
+    n: points, at least 2. noise: standard deviation of the blur around the curve. seed: at least 0.
+    """
+    rng = _generator(n, noise, seed)
+    label = np.arange(n) % 2
+    angle = np.pi * rng.random(n)
+    x = np.where(label == 0, np.cos(angle), 1 - np.cos(angle))
+    y = np.where(label == 0, np.sin(angle), 0.5 - np.sin(angle))
+    return _toy(np.stack([x, y], axis=1), rng, noise, label)
+
+
+def checkerboard(*, n: int = 10_000, noise: float = 0.0, seed: int = 0) -> MemoryDataset:
+    """Uniform on the eight dark squares of a 4x4 board over [-2, 2] x [-2, 2]: sharp edges, no labels.
+
+    n: points, at least 2. noise: standard deviation of the blur. seed: at least 0.
+    """
+    rng = _generator(n, noise, seed)
+    square = rng.integers(0, 8, n)
+    row = square // 2
+    corner = np.stack([2 * (square % 2) + row % 2, row], axis=1) - 2
+    return _toy(corner + rng.random((n, 2)), rng, noise)
+
+
+def swiss_roll(*, n: int = 10_000, noise: float = 0.03, seed: int = 0) -> MemoryDataset:
+    """A spiral of one and a half turns, r = angle / (4.5 pi) from 1/3 to 1; no labels.
+
+    n: points, at least 2. noise: standard deviation of the blur around the curve. seed: at least 0.
+    """
+    rng = _generator(n, noise, seed)
+    angle = 1.5 * np.pi * (1 + 2 * rng.random(n))
+    radius = angle / (4.5 * np.pi)
+    return _toy(np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1), rng, noise)
+
+
+def rings(*, n: int = 10_000, noise: float = 0.02, seed: int = 0) -> MemoryDataset:
+    """Four concentric circles of radius 1/4, 1/2, 3/4 and 1, equally likely; the label counts from the inside.
+
+    n: points, at least 2. noise: standard deviation of the blur around the curve. seed: at least 0.
+    """
+    rng = _generator(n, noise, seed)
+    label = np.arange(n) % 4
+    angle = 2 * np.pi * rng.random(n)
+    radius = (label + 1) / 4
+    return _toy(np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1), rng, noise, label)
+
+
+def mixture(*, n: int = 10_000, noise: float = 0.1, seed: int = 0) -> MemoryDataset:
+    """Eight equal Gaussians on the unit circle; the label is the component, at the angle label * pi / 4.
+
+    n: points, at least 2. noise: standard deviation of every component. seed: at least 0.
+    """
+    rng = _generator(n, noise, seed)
+    label = np.arange(n) % 8
+    angle = label * np.pi / 4
+    return _toy(np.stack([np.cos(angle), np.sin(angle)], axis=1), rng, noise, label)
+
+
+def _generator(n: int, noise: float, seed: int) -> np.random.Generator:
+    """The random numbers of one toy, after a check of its options. Raises InputError for one out of range."""
+    if n < 2:
+        raise InputError(f"n = {n}: a toy data set needs at least 2 points")
+    if not (math.isfinite(noise) and noise >= 0):
+        raise InputError(f"noise = {noise}: expected a finite standard deviation of at least 0")
+    if seed < 0:
+        raise InputError(f"seed = {seed}: expected a whole number of at least 0")
+    return np.random.default_rng(seed)
+
+
+def _toy(points: np.ndarray, rng: np.random.Generator, noise: float, label: np.ndarray | None = None) -> MemoryDataset:
+    """Blur the points (n, 2) and standardise them with one scale; label: (n,) or None."""
+    points = points + noise * rng.standard_normal(points.shape)
+    mean = points.mean(axis=0)
+    scale = math.sqrt(np.square(points - mean).mean())
+    units = Units(shift=(float(mean[0]), float(mean[1])), scale=scale)
+    if label is None:
+        return MemoryDataset(points.astype(np.float32), units=units)
+    labels = label.astype(np.int64)
+    return MemoryDataset(points.astype(np.float32), units=units, labels=labels, classes=int(labels.max()) + 1)

@@ -1,0 +1,100 @@
+"""Gaussian mixtures: the distributions whose denoiser, score, density and samples are exact at every t."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .sde import SDE, Denoise, as_time, like
+
+
+class GaussianMixture:
+    """p(x_0) = sum_k weights_k N(means_k, diag(stds_k^2)): x_t is again a mixture, so all is in closed form.
+
+    means: (K, *shape). stds: a number, (K,) one for each component, or anything that broadcasts to (K, *shape).
+    weights: (K,), positive, normalised here; None for equal ones. All is held and computed in float64; results
+    come in the dtype of x. A condition y (B,) of component numbers restricts to that component.
+    """
+
+    def __init__(self, means: Tensor, stds: Tensor | float, weights: Tensor | None = None) -> None:
+        means = torch.as_tensor(means, dtype=torch.float64)
+        stds = torch.as_tensor(stds, dtype=torch.float64)
+        if means.ndim < 2 or len(means) == 0:
+            raise InputError(f"GaussianMixture: means must be (K, *shape) with K >= 1, got {tuple(means.shape)}")
+        if stds.ndim == 1:
+            stds = stds.view(-1, *[1] * (means.ndim - 1))
+        try:
+            stds = stds.expand_as(means)
+        except RuntimeError:
+            raise InputError(
+                f"GaussianMixture: stds {tuple(stds.shape)} do not fit means {tuple(means.shape)}: give a number, "
+                "(K,) or (K, *shape)"
+            ) from None
+        weights = torch.ones(len(means)) if weights is None else torch.as_tensor(weights)
+        if weights.shape != (len(means),) or not (weights > 0).all() or not (stds > 0).all():
+            raise InputError("GaussianMixture: weights must be (K,) and positive, stds positive")
+        self.shape = tuple(means.shape[1:])
+        self.means = means.flatten(1)
+        self.variances = stds.flatten(1) ** 2
+        self.log_weights = (weights.double() / weights.double().sum()).log()
+
+    def denoiser(self, sde: SDE) -> Denoise:
+        """The exact E[x_0 | x_t = x, y] of this mixture under `sde`."""
+
+        def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+            alpha, sigma = self._scales(sde, t, x)
+            z = x.flatten(1).double()
+            gain = alpha * self.variances / (alpha**2 * self.variances + sigma**2)
+            means = self.means + gain * (z.unsqueeze(1) - alpha * self.means)
+            weights = self._log_joint(z, alpha, sigma, y).softmax(1)
+            return (weights.unsqueeze(1) @ means).squeeze(1).view_as(x).to(x.dtype)
+
+        return denoise
+
+    def score(self, x: Tensor, sde: SDE, t: Tensor | float, y: Tensor | None = None) -> Tensor:
+        """grad log p_t(x | y), shape and dtype of x."""
+        t = as_time(t)
+        return sde.score(x, self.denoiser(sde)(x, t, y), t)
+
+    def log_prob(
+        self, x: Tensor, sde: SDE | None = None, t: Tensor | float | None = None, y: Tensor | None = None
+    ) -> Tensor:
+        """log p_t(x | y) in nats, (B,), dtype of x; the density of the data where no sde and t are given."""
+        if (sde is None) != (t is None):
+            raise InputError("GaussianMixture.log_prob: give sde and t, or neither")
+        one = torch.ones((), dtype=torch.float64)
+        alpha, sigma = (one, 0 * one) if sde is None or t is None else self._scales(sde, as_time(t), x)
+        return self._log_joint(x.flatten(1).double(), alpha, sigma, y).logsumexp(1).to(x.dtype)
+
+    def sample(
+        self, n: int, seed: int = 0, sde: SDE | None = None, t: Tensor | float | None = None, y: int | None = None
+    ) -> Tensor:
+        """n exact samples (n, *shape), float64, of x_0, or of x_t where sde and t are given; y: of one component."""
+        generator = torch.Generator().manual_seed(seed)
+        k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
+        k = k if y is None else torch.full_like(k, y)
+        noise = torch.randn(2, n, self.means.shape[1], generator=generator, dtype=torch.float64)
+        x = self.means[k] + self.variances[k].sqrt() * noise[0]
+        x = x if sde is None or t is None else sde.perturb(x, as_time(t), noise[1])
+        return x.view(n, *self.shape)
+
+    def _scales(self, sde: SDE, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and sigma, each () or (B, 1, 1), to meet (B, K, d)."""
+        if tuple(x.shape[1:]) != self.shape:
+            raise InputError(f"GaussianMixture: x has shape {tuple(x.shape)}, expected (B, {', '.join(map(str, self.shape))})")
+        device = self.means.device
+        like_x = x.new_empty((len(x), 1, 1), dtype=torch.float64, device=device)
+        return like(sde.alpha(t), like_x), like(sde.sigma(t), like_x)
+
+    def _log_joint(self, z: Tensor, alpha: Tensor, sigma: Tensor, y: Tensor | None) -> Tensor:
+        """log(weights_k N(z; alpha mu_k, alpha^2 var_k + sigma^2)), (B, K); z is (B, d)."""
+        variances = alpha**2 * self.variances + sigma**2
+        square = (z.unsqueeze(1) - alpha * self.means) ** 2 / variances
+        log_prob = -0.5 * (square + variances.log() + math.log(2 * math.pi)).sum(-1)
+        if y is None:
+            return log_prob + self.log_weights
+        chosen = torch.nn.functional.one_hot(y.long(), len(self.means)).bool()
+        return log_prob.masked_fill(~chosen, -math.inf)

@@ -1,0 +1,43 @@
+"""Noise keyed by seed: what sample i draws depends on seed i alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Noise(Protocol):
+    """`noise(t, s) -> (B, *)` standard normal, for the step from t to s; independent for disjoint steps."""
+
+    def __call__(self, t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
+        """(B, *) standard normal."""
+        ...
+
+
+class SeedNoise:
+    """Draw j of sample i is a function of (seeds[i], j): the same in any batch, any order, and on any device.
+
+    Each sample owns a generator on the CPU, drawn in float32 and then moved and cast, so that the bits agree between
+    CPU and GPU and between dtypes up to the cast. shape: one sample's, without the batch.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.shape, self.dtype, self.device = tuple(shape), dtype, torch.device(device)
+        self.generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+    def __call__(self, t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
+        """The next draw, (B, *shape)."""
+        z = torch.empty(len(self.generators), *self.shape)
+        for row, generator in zip(z, self.generators, strict=True):
+            row.normal_(generator=generator)
+        return z.to(self.device, self.dtype)

@@ -1,0 +1,201 @@
+"""The only sampling loop, and what a sampler is."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .errors import InputError, SdekitError
+from .noise import Noise, SeedNoise
+from .sde import SDE, Denoise
+
+Grid = Callable[[SDE, int], Tensor]
+"""`grid(sde, n) -> (n + 1,)` times, decreasing, float64, on the CPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler(ABC):
+    """Leads x at t_max to x at t_min; fields are its options, each typed and with a default.
+
+    order: order of convergence in the step, None where it has none. stochastic: whether it draws noise.
+    calls: network calls a step, None where only the run tells. default_steps, default_grid: used where none is asked.
+    """
+
+    order: ClassVar[int | None] = None
+    stochastic: ClassVar[bool] = False
+    calls: ClassVar[int | None] = 1
+    default_steps: ClassVar[int] = 50
+    default_grid: ClassVar[str] = "karras"
+
+    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+        """x_t (B, *) to x_s, s < t both 0-dim; `noise(t, s)` gives (B, *) standard normal."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither step nor trajectory")
+
+    def trajectory(
+        self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise
+    ) -> Iterator[Tensor]:
+        """x at times[1:], one after the other. Only methods that remember earlier steps override it."""
+        for t, s in pairwise(times):
+            x = self.step(sde, denoise, x, t, s, noise)
+            yield x
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What `sample` returns.
+
+    x: (n, *shape) samples of x_0 in the model's units. nfe: network calls that each sample took (the most of any
+    batch). seeds: (n). times: the grid, (steps,), float64. trajectory: (steps + 1, n, *shape), x at each time and
+    then x_0, where asked for, else None.
+    """
+
+    x: Tensor
+    nfe: int
+    seeds: tuple[int, ...]
+    times: Tensor
+    trajectory: Tensor | None = field(default=None, repr=False)
+
+
+@torch.no_grad()
+def sample(
+    sde: SDE,
+    denoise: Denoise,
+    sampler: Sampler | str,
+    *,
+    shape: Sequence[int],
+    n: int | None = None,
+    seeds: Sequence[int] | None = None,
+    x: Tensor | None = None,
+    steps: int | None = None,
+    nfe: int | None = None,
+    grid: Grid | str | Tensor | None = None,
+    y: Tensor | None = None,
+    batch_size: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    trajectory: bool = False,
+) -> Samples:
+    """Draw samples of x_0: from t_max along the grid to t_min, then one denoising to x_0.
+
+    sampler, grid: an object or a registered name; grid may also be the times themselves, decreasing. shape: of one
+    sample. n: how many, seeds 0 to n - 1; or the seeds themselves. x: (n, *shape) at t_max instead of the prior's.
+    steps: network calls of a method of one call a step (steps - 1 steps and the denoising). nfe: instead of steps,
+    the most calls allowed; takes the most steps that fit. y: (n, ...) conditions. batch_size: at most so many at a
+    time; it changes no sample. Raises InputError for arguments that do not fit, SdekitError where the denoiser fails.
+    """
+    sampler = _resolve("sampler", sampler)
+    seeds = _seeds(n, seeds, x)
+    times = _times(sde, sampler, steps, nfe, grid)
+    shape = tuple(shape)
+    for name, value, expected in (("x", x, (len(seeds), *shape)), ("y", y, (len(seeds),))):
+        if value is not None and tuple(value.shape[: len(expected)]) != expected:
+            raise InputError(f"sample: {name} has shape {tuple(value.shape)}, expected it to begin with {expected}")
+    batch_size = len(seeds) if batch_size is None else batch_size
+    if batch_size < 1:
+        raise InputError(f"sample: batch_size must be at least 1, got {batch_size}")
+    paths, calls = [], 0
+    for start in range(0, len(seeds), batch_size):
+        part = slice(start, start + batch_size)
+        noise = SeedNoise(seeds[part], shape, dtype=dtype, device=device)
+        first = noise()
+        x_t = sde.prior(first) if x is None else x[part].to(device, dtype)
+        counted = _Counted(denoise, None if y is None else y[part].to(device))
+        path = [x_t] if trajectory else []
+        for x_t in sampler.trajectory(sde, counted, x_t, times, noise):
+            if trajectory:
+                path.append(x_t)
+        path.append(counted(x_t, times[-1]))
+        _check_finite(path[-1], seeds[part])
+        paths.append(torch.stack(path))
+        calls = max(calls, counted.calls)
+    whole = torch.cat(paths, 1)
+    return Samples(whole[-1], calls, seeds, times, whole if trajectory else None)
+
+
+class _Counted:
+    """The denoiser with its condition bound, its calls counted and its answers checked."""
+
+    def __init__(self, denoise: Denoise, y: Tensor | None) -> None:
+        self.denoise, self.y, self.calls = denoise, y, 0
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        self.calls += 1
+        x0 = self.denoise(x, t) if self.y is None else self.denoise(x, t, self.y)
+        if x0.shape != x.shape or x0.dtype != x.dtype:
+            raise SdekitError(
+                f"call {self.calls} of the denoiser, at t = {t}: got {tuple(x0.shape)} {x0.dtype}, expected "
+                f"{tuple(x.shape)} {x.dtype}, as its input"
+            )
+        return x0
+
+
+def _resolve(kind: str, choice: object) -> object:
+    """A registered name to the object that it names, built with its defaults."""
+    if not isinstance(choice, str):
+        return choice
+    from .plugins import make
+
+    return make(kind, choice)
+
+
+def _seeds(n: int | None, seeds: Sequence[int] | None, x: Tensor | None) -> tuple[int, ...]:
+    if seeds is None:
+        n = n if n is not None else len(x) if x is not None else None
+        if n is None or n < 1:
+            raise InputError(f"sample: say how many samples (n, at least 1) or which (seeds), got n={n}")
+        return tuple(range(n))
+    if n is not None and n != len(seeds):
+        raise InputError(f"sample: n={n} but {len(seeds)} seeds: give one of them")
+    if not len(seeds):
+        raise InputError("sample: seeds is empty")
+    return tuple(int(s) for s in seeds)
+
+
+def _times(sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid: Grid | str | Tensor | None) -> Tensor:
+    """The times at which the sampler stops, t_max first."""
+    if isinstance(grid, Tensor):
+        if steps is not None or nfe is not None:
+            raise InputError("sample: a grid of explicit times already says how many steps: leave steps and nfe out")
+        return _check_times(sde, grid.to("cpu", torch.float64))
+    if steps is not None and nfe is not None:
+        raise InputError(f"sample: steps={steps} and nfe={nfe} both given: choose one")
+    if nfe is not None:
+        name = type(sampler).__name__
+        if sampler.calls is None:
+            raise InputError(f"sample: {name} is adaptive and cannot be held to nfe={nfe}: set its tolerance instead")
+        if nfe < 1:
+            raise InputError(f"sample: nfe must be at least 1 (the final denoising), got {nfe}")
+        steps = (nfe - 1) // sampler.calls + 1
+    steps = sampler.default_steps if steps is None else steps
+    if steps < 1:
+        raise InputError(f"sample: steps must be at least 1, got {steps}")
+    chosen = _resolve("grid", sampler.default_grid if grid is None else grid)
+    times: Tensor = chosen(sde, steps - 1) if steps > 1 else torch.tensor([sde.t_max], dtype=torch.float64)
+    return _check_times(sde, times)
+
+
+def _check_times(sde: SDE, times: Tensor) -> Tensor:
+    if times.ndim != 1 or not len(times) or not (times.diff() < 0).all():
+        raise InputError(f"sample: a grid must be one row of decreasing times, got {times.tolist()}")
+    if times[0] > sde.t_max or times[-1] < sde.t_min:
+        raise InputError(
+            f"sample: the grid runs from {times[0]:g} to {times[-1]:g}, outside of the process's "
+            f"[{sde.t_min:g}, {sde.t_max:g}]"
+        )
+    return times
+
+
+def _check_finite(x: Tensor, seeds: Sequence[int]) -> None:
+    bad = ~x.flatten(1).isfinite().all(1)
+    if bad.any():
+        first = seeds[int(bad.nonzero()[0])]
+        raise SdekitError(
+            f"{int(bad.sum())} of {len(x)} samples are not finite (the first has seed {first}): take more steps, or "
+            "look at the model's training"
+        )

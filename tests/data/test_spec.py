@@ -1,0 +1,64 @@
+"""SPECs: names, paths, and the prefix that was forgotten."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sdekit.data.spec import parse
+from sdekit.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("digits", ("digits", None)),
+        ("images:/a/b", ("images", "/a/b")),
+        ("array:a:b.npy", ("array", "a:b.npy")),
+        ("acme-set", ("acme-set", None)),
+        ("images:~/x", ("images", os.path.expanduser("~/x"))),
+    ],
+)
+def test_parse(spec: str, expected: tuple[str, str | None]) -> None:
+    assert parse(spec) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.npy", "array"), ("a.npz", "array"), ("a.CSV", "table"), ("a.tsv", "table"), ("a.zip", "images"),
+     ("train-images-idx3-ubyte.gz", "mnist"), ("folder/", "images"), ("folder/x-images-idx3-ubyte", "mnist")],
+)  # fmt: skip
+def test_forgotten_prefix(tmp_path: Path, name: str, kind: str) -> None:
+    file = tmp_path / name
+    (file if name.endswith("/") else file.parent).mkdir(exist_ok=True)
+    if not name.endswith("/"):
+        file.touch()
+    path = file.parent if "folder/x" in name else file
+    with pytest.raises(InputError, match=f"did you mean {kind}:{path}\\?"):
+        parse(str(path))
+
+
+def test_unknown_kind_of_path(tmp_path: Path) -> None:
+    (tmp_path / "data.bin").touch()
+    with pytest.raises(InputError, match="did you mean array:.*data.bin or table:.* or images:"):
+        parse(str(tmp_path / "data.bin"))
+
+
+def test_a_name_wins_over_a_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "photos").mkdir()
+    assert parse("digits") == ("digits", None)
+    assert parse("photos", known=["photos"]) == ("photos", None)
+    with pytest.raises(InputError, match="did you mean images:photos"):
+        parse("photos")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"), [("", "expected NAME"), ("/no/such/x.npy", "no file or folder"), ("images:", "no path after")]
+)
+def test_bad(spec: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse(spec)
