@@ -58,7 +58,8 @@ def _load(path: str) -> tuple[np.ndarray, np.ndarray | None, str]:
     try:
         if magic[:2] != b"PK":
             return np.load(path, mmap_mode="r", allow_pickle=False), None, ""
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because numpy leaves a file open that turns out to be no zip.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return _members(archive, path)
     except InputError:  # a ValueError too, and it says what is wrong already
         raise

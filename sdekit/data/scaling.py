@@ -111,5 +111,5 @@ def range_units(low: float, high: float, layout: str = "same", *, known: bool = 
 def check_float32(low: float, high: float, where: str) -> None:
     """Raise InputError where numbers that are not rescaled would overflow the model's float32."""
     worst = max(abs(low), abs(high))
-    if worst > np.finfo(np.float32).max:
+    if worst > float(np.finfo(np.float32).max):
         raise InputError(f"{where}: numbers up to {worst:g} do not fit float32; leave the scale at 'auto'")

@@ -17,7 +17,7 @@ from PIL import Image
 def save() -> Callable[..., Path]:
     """save(file, width, height, value, mode="RGB"): a PNG (or what the suffix says) of one colour."""
 
-    def write(file: Path, width: int = 8, height: int = 8, value: object = 0, mode: str = "RGB") -> Path:
+    def write(file: Path, width: int = 8, height: int = 8, value: int | tuple[int, ...] = 0, mode: str = "RGB") -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new(mode, (width, height), value).save(file)
         return file

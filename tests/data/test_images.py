@@ -135,7 +135,12 @@ def test_a_file_that_changed_size(classes: Path, save: Save) -> None:
 
 def test_nothing_is_read_before_it_is_asked_for(classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
-    monkeypatch.setattr(module, "decode", lambda data, *_: decoded.append(data) or np.zeros((3, 8, 8), np.uint8))
+
+    def record(data: bytes, size: int | None, channels: int) -> np.ndarray:
+        decoded.append(data)
+        return np.zeros((channels, 8, 8), np.uint8)
+
+    monkeypatch.setattr(module, "decode", record)
     data = images(str(classes))
     assert not decoded
     data.batch([3, 3])

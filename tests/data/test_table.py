@@ -27,7 +27,7 @@ def test_read(file: Path, delimiter: str, header: bool) -> None:
     x, y = data.batch([0, 1, 2])
     assert y is None and x.mean(0).abs().max() < 1e-6
     assert abs(x.std(0, correction=0) - 1).max() < 1e-6
-    np.testing.assert_allclose(data.units.to_data(x), [[1, 10.5], [2, -10], [4, 0]], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(data.units.to_data(x), np.array([[1, 10.5], [2, -10], [4, 0]]), rtol=1e-6, atol=1e-6)
 
 
 def test_one_column_quotes_and_byte_order_mark(file: Path) -> None:

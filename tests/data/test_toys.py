@@ -59,7 +59,7 @@ def test_shapes() -> None:
     board = np.floor(toys.checkerboard(n=4000).array).astype(int)
     assert set(board.sum(1) % 2) == {0} and len(np.unique(board, axis=0)) == 8 and {*board.flat} == {-2, -1, 0, 1}
     radius = np.linalg.norm(toys.swiss_roll(n=400, noise=0).array, axis=1)
-    assert 1 / 3 <= radius.min() and radius.max() <= 1 + 1e-6
+    assert radius.min() >= 1 / 3 and radius.max() <= 1 + 1e-6
     moon = toys.moons(n=400, noise=0).array
     np.testing.assert_allclose(np.linalg.norm(moon[::2], axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(moon[1::2] - [1, 0.5], axis=1), 1, rtol=1e-6)
