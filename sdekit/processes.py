@@ -14,7 +14,7 @@ from .errors import InputError
 from .sde import SDE, as_time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Process(SDE):
     """Checks that hold for every process."""
 
@@ -36,13 +36,17 @@ def _log_alpha(t: Tensor, beta_min: float, beta_max: float) -> Tensor:
 
 
 def _time_of_log_alpha(log_alpha: Tensor, beta_min: float, beta_max: float) -> Tensor:
-    """Inverse of `_log_alpha`: the root of a quadratic, in the form that loses no digits and allows a constant beta."""
-    c = -2 * log_alpha
-    return 2 * c / (beta_min + (beta_min**2 + 2 * (beta_max - beta_min) * c).sqrt())
+    """Inverse of `_log_alpha`: the root of a quadratic, in the form that loses no digits and allows a constant beta.
+
+    2 c / (beta_min + sqrt(beta_min^2 + 2 (beta_max - beta_min) c)), divided by sqrt(c): 0 at c = 0 and inf at c = inf.
+    """
+    root = (-2 * log_alpha).sqrt()
+    b = beta_min / root
+    return 2 * root / (b + (b**2 + 2 * (beta_max - beta_min)).sqrt())
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VP(_Process):
     """Variance-preserving SDE: dx = -beta(t)/2 x dt + sqrt(beta(t)) dw, beta linear in t; alpha^2 + sigma^2 = 1.
 
@@ -69,7 +73,7 @@ class VP(_Process):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SubVP(_Process):
     """Sub-VP SDE: VP's drift with a smaller diffusion, so that sigma = 1 - alpha^2 (a standard deviation).
 
@@ -97,7 +101,7 @@ class SubVP(_Process):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VE(_Process):
     """Variance-exploding SDE: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
 
@@ -127,7 +131,7 @@ class VE(_Process):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cosine(_Process):
     """Variance-preserving process with alpha = cos(theta(t)) / cos(theta(0)), theta(t) = (t + s)/(1 + s) pi/2.
 
@@ -164,7 +168,7 @@ class Cosine(_Process):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EDM(_Process):
     """alpha = 1, sigma = t: time is the noise level. Source: Karras et al. 2022, Table 1 (EDM)."""
 
@@ -192,7 +196,7 @@ class EDM(_Process):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RectifiedFlow(_Process):
     """Straight lines between data and noise: alpha = 1 - t, sigma = t; alpha is 0 at t = 1.
 

@@ -1,0 +1,58 @@
+"""How a network is told the noise level and the label."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import InputError
+
+Frequencies = Literal["fourier", "sinusoidal"]
+
+
+class NoiseEmbedding(nn.Module):
+    """c_noise (B,) to cos and sin of many frequencies, (B, width).
+
+    fourier: random frequencies, N(0, (2 pi)^2) (Tancik et al. 2020; Song et al. 2021). sinusoidal: a geometric row
+    of them from 100 down to 1/100 (Vaswani et al. 2017, scaled to log-noise levels).
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, kind: Frequencies = "fourier") -> None:
+        super().__init__()
+        if width % 2 or kind not in ("fourier", "sinusoidal"):
+            raise InputError(f"noise embedding: needs an even width and 'fourier' or 'sinusoidal', got {width}, {kind!r}")
+        if kind == "fourier":
+            frequencies = torch.randn(width // 2) * 2 * math.pi
+        else:
+            frequencies = torch.logspace(2, -2, width // 2)
+        self.register_buffer("frequencies", frequencies)
+
+    def forward(self, c_noise: Tensor) -> Tensor:
+        """c_noise (B,) to (B, width)."""
+        angle = c_noise[:, None] * self.frequencies
+        return torch.cat([angle.cos(), angle.sin()], 1)
+
+
+class Condition(nn.Module):
+    """Noise level and label to one vector for every block: (B,), (B,) or None to (B, width)."""
+
+    def __init__(self, width: int, classes: int, kind: Frequencies = "fourier") -> None:
+        super().__init__()
+        self.noise = NoiseEmbedding(width, kind)
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.label = nn.Embedding(classes, width) if classes else None
+
+    def forward(self, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        """c_noise (B,), y (B,) labels or None, to (B, width); without a label nothing is added."""
+        h = self.first(self.noise(c_noise))
+        if y is not None:
+            if self.label is None:
+                raise InputError("this network was built without labels (classes = 0), but a condition was given")
+            h = h + self.label(y)
+        return F.silu(self.second(F.silu(h)))
