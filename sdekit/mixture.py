@@ -65,6 +65,7 @@ class GaussianMixture:
         """log p_t(x | y) in nats, (B,), dtype of x; the density of the data where no sde and t are given."""
         if (sde is None) != (t is None):
             raise InputError("GaussianMixture.log_prob: give sde and t, or neither")
+        self._check_shape(x)
         one = torch.ones((), dtype=torch.float64)
         alpha, sigma = (one, 0 * one) if sde is None or t is None else self._scales(sde, as_time(t), x)
         return self._log_joint(x.flatten(1).double(), alpha, sigma, y).logsumexp(1).to(x.dtype)
@@ -73,6 +74,8 @@ class GaussianMixture:
         self, n: int, seed: int = 0, sde: SDE | None = None, t: Tensor | float | None = None, y: int | None = None
     ) -> Tensor:
         """n exact samples (n, *shape), float64, of x_0, or of x_t where sde and t are given; y: of one component."""
+        if (sde is None) != (t is None):
+            raise InputError("GaussianMixture.sample: give sde and t, or neither")
         generator = torch.Generator().manual_seed(seed)
         k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
         k = k if y is None else torch.full_like(k, y)
@@ -81,10 +84,13 @@ class GaussianMixture:
         x = x if sde is None or t is None else sde.perturb(x, as_time(t), noise[1])
         return x.view(n, *self.shape)
 
-    def _scales(self, sde: SDE, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha and sigma, each () or (B, 1, 1), to meet (B, K, d)."""
+    def _check_shape(self, x: Tensor) -> None:
         if tuple(x.shape[1:]) != self.shape:
             raise InputError(f"GaussianMixture: x has shape {tuple(x.shape)}, expected (B, {', '.join(map(str, self.shape))})")
+
+    def _scales(self, sde: SDE, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and sigma, each () or (B, 1, 1), to meet (B, K, d)."""
+        self._check_shape(x)
         device = self.means.device
         like_x = x.new_empty((len(x), 1, 1), dtype=torch.float64, device=device)
         return like(sde.alpha(t), like_x), like(sde.sigma(t), like_x)

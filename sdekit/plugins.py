@@ -82,10 +82,13 @@ def registry() -> Registry:
     conflicts: dict[tuple[str, str], str] = {}
     problems: list[str] = []
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name not in ("core", "plugins"), point.name)):
-        if point.name in disabled or manager.has_plugin(point.name):
+        if point.name in disabled:
             continue
         package, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
         who = f"plugin {point.name!r} of {package} {version}"
+        if manager.has_plugin(point.name):
+            problems.append(f"{who} was skipped: another package's plugin has this name already")
+            continue
         try:
             manager.register(point.load(), name=point.name)
             _check_hooks(manager, point.name)
@@ -141,6 +144,9 @@ def options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for option in given:
         if option not in known:
             raise InputError(unknown(f"option of {kind} {name!r} named", option, sorted(known), "It has"))
+    for option, p in known.items():
+        if option not in given and p.default is p.empty:
+            raise InputError(f"{kind} {name!r} needs a value for its option {option!r}")
     return {option: given.get(option, p.default) for option, p in known.items()}
 
 
@@ -160,9 +166,12 @@ def make(kind: str, name: str, *args: Any, **given: Any) -> Any:
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: str) -> None:
     """A function that is marked as a hook but is none is a misspelling."""
+    module = manager.get_plugin(plugin)
     known = [name for name in vars(hookspecs) if name.startswith("sdekit_")]
-    for hook in manager.get_plugin(plugin).__dict__ if manager.get_plugin(plugin) else ():
-        if getattr(manager.get_plugin(plugin).__dict__[hook], "sdekit_impl", None) and hook not in known:
+    for name in dir(module):
+        marked = manager.parse_hookimpl_opts(module, name)
+        hook = (marked["specname"] or name) if marked else None
+        if hook and hook not in known:
             raise InputError(unknown("hook", hook, known, "Hooks"))
 
 

@@ -93,9 +93,10 @@ def sample(
     seeds = _seeds(n, seeds, x)
     times = _times(sde, sampler, steps, nfe, grid)
     shape = tuple(shape)
-    for name, value, expected in (("x", x, (len(seeds), *shape)), ("y", y, (len(seeds),))):
-        if value is not None and tuple(value.shape[: len(expected)]) != expected:
-            raise InputError(f"sample: {name} has shape {tuple(value.shape)}, expected it to begin with {expected}")
+    if x is not None and tuple(x.shape) != (len(seeds), *shape):
+        raise InputError(f"sample: x has shape {tuple(x.shape)}, expected {(len(seeds), *shape)}")
+    if y is not None and tuple(y.shape[:1]) != (len(seeds),):
+        raise InputError(f"sample: y has shape {tuple(y.shape)}, expected one condition a sample, {len(seeds)} in all")
     batch_size = len(seeds) if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"sample: batch_size must be at least 1, got {batch_size}")
@@ -168,7 +169,10 @@ def _times(sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid:
     if nfe is not None:
         name = type(sampler).__name__
         if sampler.calls is None:
-            raise InputError(f"sample: {name} is adaptive and cannot be held to nfe={nfe}: set its tolerance instead")
+            raise InputError(
+                f"sample: {name} has no fixed number of calls a step and cannot be held to nfe={nfe}: set steps, or "
+                "its tolerance, instead"
+            )
         if nfe < 1:
             raise InputError(f"sample: nfe must be at least 1 (the final denoising), got {nfe}")
         steps = (nfe - 1) // sampler.calls + 1

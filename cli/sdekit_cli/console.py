@@ -1,0 +1,43 @@
+"""What people read goes to stderr; results that programs read go to stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def note(text: str) -> None:
+    """A line for people, in rich's markup."""
+    console.print(text)
+
+
+def error(text: str) -> None:
+    """The one message of a failure."""
+    console.print(f"[bold red]error:[/] {escape(text)}")
+
+
+def print_json(fields: Mapping[str, Any]) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(fields))
+
+
+def progress_bar(*columns: str, quiet: bool = False) -> Progress:
+    """A bar on stderr: description, bar, the fields named in `columns`, elapsed and remaining time."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *([MofNCompleteColumn()] if not columns else [TextColumn(f"{{task.fields[{name}]}}") for name in columns]),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet,
+        transient=True,
+    )

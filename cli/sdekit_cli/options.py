@@ -1,0 +1,86 @@
+"""`name=value` to typed options: the keyword-only parameters of a component say what there is."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sdekit.errors import InputError
+from sdekit.plugins import entry, parameters, unknown
+
+
+def parse(assignments: Iterable[str]) -> dict[str, Any]:
+    """["eta=0.5", "method=rk4"] to {"eta": 0.5, "method": "rk4"}: a TOML value, else the text itself."""
+    parsed = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise InputError(f"option {assignment!r}: write name=value")
+        try:
+            parsed[name.replace("-", "_")] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed[name.replace("-", "_")] = text
+    return parsed
+
+
+def typed(what: str, target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` checked against the target's options and converted; InputError names the option and what it takes."""
+    from pydantic import TypeAdapter, ValidationError
+
+    known = parameters(target)
+    checked = {}
+    for name, value in given.items():
+        if name not in known:
+            raise InputError(unknown(f"option of {what} named", name, sorted(known), "It has"))
+        annotation = known[name].annotation
+        try:
+            checked[name] = TypeAdapter(annotation).validate_python(value)
+        except ValidationError as error:
+            raise InputError(
+                f"option {name} of {what}: {error.errors()[0]['msg'].lower()}, got {value!r} "
+                f"(it takes {type_name(annotation)}, by default {known[name].default!r})"
+            ) from None
+    return checked
+
+
+def component(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Typed options of a registered component."""
+    return typed(f"{kind} {name!r}", entry(kind, name).load(), given)
+
+
+def grouped(given: Mapping[str, Any], groups: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """{"sde.beta_max": 10} to {"sde": {"beta_max": 10}}."""
+    result: dict[str, dict[str, Any]] = {group: {} for group in groups}
+    for name, value in given.items():
+        group, dot, option = name.partition(".")
+        if not dot:
+            raise InputError(f"option {name!r}: say whose it is, one of {', '.join(f'{g}.{name}' for g in groups)}")
+        if group not in result:
+            raise InputError(unknown("group of options", group, sorted(result), "Groups"))
+        result[group][option] = value
+    return result
+
+
+def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """A TOML run file: names at the top (`sde = "vp"`), options in tables (`[option.sde]`)."""
+    try:
+        fields = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"--config {path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"--config {path}: {error}") from error
+    tables = fields.pop("option", {})
+    for name in fields:
+        if name not in keys:
+            raise InputError(f"--config {path}: {unknown('key', name, [*keys, 'option'], 'Keys')}")
+    for group, table in tables.items():
+        if group not in groups or not isinstance(table, dict):
+            raise InputError(f"--config {path}: {unknown('table option.', str(group), list(groups), 'Tables')}")
+    return fields, {f"{group}.{name}": value for group, table in tables.items() for name, value in table.items()}
+
+
+def type_name(annotation: Any) -> str:
+    """A type as people write it."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

@@ -1,0 +1,197 @@
+"""`sdekit train`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdekit.errors import InputError
+
+from .console import console, note, print_json, progress_bar
+from .options import component, grouped, parse, read_config, typed
+
+if TYPE_CHECKING:
+    from sdekit.training.loop import Trainer
+
+GROUPS = ("data", "sde", "network", "train")
+KEYS = ("data", "sde", "network", "prediction", "condition")
+DEFAULT_STEPS = 5000
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="digits (default), moons, checkerboard, swiss-roll, rings, mixture, images:PATH, mnist:PATH, "
+            "array:PATH or table:PATH.",
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML run file; flags win over it.")] = None,
+    sde: Annotated[str | None, typer.Option(help="Process: vp (default), ve, sub-vp, cosine, edm, ...")] = None,
+    network: Annotated[str | None, typer.Option(help="unet for images, mlp for the rest, unless said.")] = None,
+    prediction: Annotated[str | None, typer.Option(help="edm (default), eps, v, flow or x0.")] = None,
+    condition: Annotated[str | None, typer.Option(help="none (default), or label to tell it the class.")] = None,
+    steps: Annotated[int | None, typer.Option(help=f"Optimizer steps ({DEFAULT_STEPS} if no limit is given).")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of training; alone, the whole run fits them.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    size: Annotated[int | None, typer.Option(help="Crop and resize images to this many pixels.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Pass over images that cannot be read.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="fp32 (default) or bf16.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP.NAME=VALUE", help="Any option of data, sde, network or train; repeat it."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train a score network on data.
+
+    Ctrl-C saves; --resume goes on as if nothing had happened. The run folder holds config.json, model.safetensors
+    (averaged weights), checkpoint/, metrics.jsonl and previews/. See every option with: sdekit plugins show unet
+
+    Examples:
+
+      sdekit train --data digits --out run --time-limit 120
+
+      sdekit train --data images:photos --size 64 --sde ve --out run --steps 20000 --option train.batch_size=64
+
+      sdekit train --out run --resume
+    """
+    names = dict(data=data, sde=sde, network=network, prediction=prediction, condition=condition)
+    flags = {
+        "train.batch_size": batch_size,
+        "train.seed": seed,
+        "train.checkpoint_every": checkpoint_every,
+        "train.precision": precision,
+        "data.size": size,
+        "data.skip_bad": skip_bad or None,
+    }
+    length = {"train.steps": steps, "train.time_limit": time_limit}
+    given = {name: value for name, value in flags.items() if value is not None}
+    length = {name: value for name, value in length.items() if value is not None}
+    chosen = {name: value for name, value in names.items() if value is not None}
+    if resume:
+        if given or chosen or config or option or overwrite:
+            raise InputError("--resume takes everything from the run: beside it only --steps, --time-limit and --device")
+        trainer = _resumed(out, length, device)
+    else:
+        read, options = read_config(config, KEYS, GROUPS) if config else ({}, {})
+        options = options | parse(option or ()) | given | length
+        trainer = _planned(read | chosen, options, out, device, overwrite)
+    _run(trainer, out, quiet=json)
+    summary = _summary(trainer, out)
+    if json:
+        print_json(summary)
+    if trainer.interrupted:
+        note(f"stopped at step {trainer.step} and saved: go on with  [bold]sdekit train --out {out} --resume[/]")
+        raise typer.Exit(130)
+    if not json:
+        note(
+            f"trained {trainer.step} steps in {trainer.seconds:.0f} s; held-out loss {summary['held_out_loss']}. "
+            f"Sample it with  [bold]sdekit sample {out} --out samples[/]"
+        )
+
+
+def _planned(names: dict[str, str], options: dict[str, Any], out: Path, device: str, overwrite: bool) -> Trainer:
+    groups = grouped(options, GROUPS)
+    if not {"steps", "time_limit"} & set(groups["train"]):
+        groups["train"]["steps"] = DEFAULT_STEPS
+    from sdekit.data.spec import parse as parse_spec
+    from sdekit.plugins import names as registered
+    from sdekit.training.loop import Trainer, prepare_folder
+    from sdekit.training.options import TrainOptions
+    from sdekit.training.plan import plan
+
+    spec = names.pop("data", "digits")
+    groups["data"] = component("dataset", parse_spec(spec, registered("dataset"))[0], groups["data"])
+    groups["sde"] = component("sde", names.get("sde", "vp"), groups["sde"])
+    if groups["network"]:
+        if "network" not in names:
+            raise InputError("options of the network need its name: add --network unet or --network mlp")
+        groups["network"] = component("network", names["network"], groups["network"])
+    groups["train"] = typed("train", TrainOptions, groups["train"])
+    prepare_folder(out, overwrite=overwrite, check_only=True)
+    with console.status("reading the data ..."):
+        recipe, data = plan(spec, **names, **groups)  # type: ignore[arg-type]
+    return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite)
+
+
+def _resumed(out: Path, length: dict[str, Any], device: str) -> Trainer:
+    from dataclasses import replace
+
+    from sdekit.training.loop import Trainer
+    from sdekit.training.options import TrainOptions
+    from sdekit.training.plan import load_data
+    from sdekit.training.run import read_recipe
+
+    recipe = read_recipe(out)
+    changes = typed("train", TrainOptions, {name.partition(".")[2]: value for name, value in length.items()})
+    recipe = replace(recipe, train=replace(recipe.train, **changes))
+    with console.status("reading the data ..."):
+        data, _ = load_data(recipe.data.name, **recipe.data.options)
+    return Trainer(recipe, data, out, device=pick_device(device), resume=True)
+
+
+def _run(trainer: Trainer, out: Path, *, quiet: bool) -> None:
+    """Train with a progress bar; Ctrl-C and SIGTERM end it after the step under way."""
+    recipe = trainer.recipe
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    if not quiet:
+        note(
+            f"training [bold]{recipe.network.name}[/] ({parameters / 1e6:.2f} M parameters) on {recipe.data.name} "
+            f"({len(trainer.indices)} items {'x'.join(map(str, recipe.shape))}), process {recipe.sde.name}, "
+            f"on {trainer.device}, into {out}"
+        )
+    handlers = {s: signal.signal(s, lambda *_: trainer.stop()) for s in (signal.SIGINT, signal.SIGTERM)}
+    done, first, seconds, average = trainer.progress, trainer.step, trainer.seconds, 0.0
+    try:
+        with progress_bar("loss", "rate", quiet=quiet) as bar:
+            task = bar.add_task("training", total=1.0, completed=done, loss="", rate="")
+            for count, now in enumerate(trainer.run(), 1):
+                average += (now.loss - average) / min(count, 100)
+                rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
+                bar.update(task, completed=now.progress, loss=f"step {now.step}  loss {average:.4f}", rate=f"{rate:.0f}/s")
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if trainer.data.skipped:
+        note(f"passed over {len(trainer.data.skipped)} items that could not be read, the first {trainer.data.skipped[0]}")
+
+
+def _summary(trainer: Trainer, out: Path) -> dict[str, Any]:
+    from sdekit.training.run import read_metrics
+
+    last = {name: value for row in read_metrics(out) for name, value in row.items()}
+    held_out = last.get("held_out_loss")
+    return {
+        "run": str(out),
+        "step": trainer.step,
+        "seconds": round(trainer.seconds, 2),
+        "loss": last.get("loss"),
+        "held_out_loss": held_out if held_out is None else round(held_out, 5),
+        "finished": trainer.finished,
+        "skipped": len(trainer.data.skipped),
+    }
+
+
+def pick_device(name: str) -> str:
+    """The device that "auto" means here; InputError where the one asked for is missing."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {name} cannot be used here ({reason}): try --device auto") from None
+    return name

@@ -1,0 +1,1 @@
+"""Training: the loop, its objective, and the run folder that holds all that came of it."""

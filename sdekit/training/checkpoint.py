@@ -1,0 +1,103 @@
+"""Tensors and JSON on disk: written whole or not at all, and certified by a checksum of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, SdekitError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary name beside `path`, flush to the disk, then rename: the old file stays good until then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise SdekitError(
+            f"could not save {path}: {error.strerror or error}. The file that was there before is untouched"
+        ) from error
+
+
+def save_json(path: Path, fields: Mapping[str, Any]) -> None:
+    """A JSON object with the SHA-256 of its other fields as "sha256"."""
+    fields = {**fields, "sha256": _json_digest(fields)}
+    write_atomically(path, (json.dumps(fields, indent=2) + "\n").encode())
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Read what `save_json` wrote; InputError naming a missing, truncated or altered file."""
+    try:
+        fields = json.loads(path.read_bytes())
+        expected = fields.pop("sha256")
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing") from None
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    if expected != _json_digest(fields):
+        raise InputError(_altered(path, expected, _json_digest(fields)))
+    loaded: dict[str, Any] = fields
+    return loaded
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], fields: Mapping[str, Any] | None = None) -> None:
+    """A safetensors file; `fields` (JSON) and the SHA-256 of it all lie in its header."""
+    from safetensors.torch import save
+
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    record = json.dumps(dict(fields or {}))
+    write_atomically(path, save(held, {"fields": record, "sha256": _tensor_digest(held, record)}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and fields that `save_tensors` wrote; InputError naming a missing, truncated or altered file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged or truncated ({error})") from error
+    record, expected = metadata.get("fields", "{}"), metadata.get("sha256", "none")
+    found = _tensor_digest(tensors, record)
+    if found != expected:
+        raise InputError(_altered(path, expected, found))
+    return tensors, json.loads(record)
+
+
+def _altered(path: Path, expected: str, found: str) -> str:
+    return (
+        f"{path} was altered: its checksum is {found[:16]}, recorded is {expected[:16]}. Restore it from a copy, or "
+        "train again"
+    )
+
+
+def _json_digest(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def _tensor_digest(tensors: Mapping[str, Tensor], record: str) -> str:
+    digest = hashlib.sha256(record.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

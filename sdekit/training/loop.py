@@ -1,0 +1,307 @@
+"""The training loop. Each step is a function of the weights and (seed, step), so a resumed run is the same run."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.base import Dataset
+from ..data.order import batch_indices
+from ..data.split import split
+from ..errors import InputError, SdekitError
+from .checkpoint import save_json, save_tensors
+from .ema import EMA
+from .objective import draw, key, times
+from .preview import preview
+from .run import CHECKPOINT, CONFIG, METRICS, MODEL, PREVIEWS, Recipe, load_checkpoint, read_metrics, read_recipe
+
+HELD_OUT_MOST = 1024  # held-out samples that the loss is taken over
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the loop tells after each step. loss: of the batch. seconds: trained so far. progress: 0 to 1."""
+
+    step: int
+    loss: float
+    seconds: float
+    progress: float
+
+
+class Trainer:
+    """Trains a recipe on a data set into a run folder; iterate over `run()`.
+
+    data: what the recipe was made for. out: the run folder. device: "cpu", "cuda", ... resume: go on from the last
+    checkpoint in `out`, whose recipe must be this one, but for steps and time_limit. overwrite: replace a run
+    in `out`. Raises InputError before anything is written.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Dataset,
+        out: str | Path,
+        *,
+        device: torch.device | str = "cpu",
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self.recipe, self.options, self.data = recipe, recipe.train, data
+        self.out, self.device = Path(out), torch.device(device)
+        self.indices, self.held_out = split(len(data), self.options.held_out)
+        self.model = recipe.build().to(self.device).train()
+        self.weights = dict(self.model.network.named_parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.weights.values(),
+            lr=self.options.learning_rate,
+            betas=(0.9, self.options.beta2),
+            weight_decay=self.options.weight_decay,
+            fused=True,
+        )
+        self.ema = EMA(self.weights.values(), self.options.ema)
+        self.step, self.seconds, self._stopped = 0, 0.0, False
+        self._skipped = 0
+        if resume:
+            self._resume()
+        else:
+            prepare_folder(self.out, overwrite=overwrite)
+            save_json(self.out / CONFIG, recipe.as_dict())
+
+    def stop(self) -> None:
+        """End `run()` after the step under way; it saves."""
+        self._stopped = True
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is over, 0 to 1."""
+        return self.options.progress(self.step, self.seconds)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of the run's steps, or its time where that is its horizon, are done."""
+        return self.progress >= 1
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether `stop()` ended it before it was finished."""
+        return self._stopped and not self.finished
+
+    def run(self) -> Iterator[Step]:
+        """Train until the steps or the time are over, or `stop()`; yields after each step and saves at the end."""
+        started, before = time.monotonic(), self.seconds
+        last_preview, logged, losses = started, self.step, []
+        limit = math.inf if self.options.time_limit is None else self.options.time_limit
+        while not (self._stopped or self.finished or time.monotonic() - started + before >= limit):
+            losses.append(self._step())
+            self.step += 1
+            self.seconds = before + time.monotonic() - started
+            yield Step(self.step, losses[-1], self.seconds, self.progress)
+            if self.step % self.options.log_every == 0:
+                self._log(loss=sum(losses) / len(losses), learning_rate=self._learning_rate())
+                losses = []
+            if self.step % self.options.checkpoint_every == 0:
+                self._log(held_out_loss=self.held_out_loss())
+                self.save()
+            if self.options.preview_every and time.monotonic() - last_preview >= self.options.preview_every:
+                last_preview = time.monotonic()
+                self._preview()
+        if self.step > logged:
+            if self.step % self.options.checkpoint_every:
+                self._log(held_out_loss=self.held_out_loss())
+            self.save()
+            self._preview()
+
+    def _step(self) -> float:
+        """One optimizer step; the loss of the batch. The weights are untouched where it is not finite."""
+        options, step = self.options, self.step
+        batch = self.data.batch(self.indices[batch_indices(len(self.indices), options.batch_size, step, options.seed)])
+        t, eps = draw(self.model.sde, options, self.recipe.shape, step)
+        torch.manual_seed(key(options.seed, 2, step))  # dropout
+        losses = self._losses(batch.x, t, eps, batch.y)
+        loss = losses.mean()
+        value = float(loss)
+        if not math.isfinite(value):
+            worst = int((~losses.isfinite()).nonzero()[0]) if (~losses.isfinite()).any() else 0
+            rho = float(self.model.sde.rho(t[worst]))
+            raise SdekitError(
+                f"the loss is {value} at step {step + 1}, at noise level sigma/alpha = {rho:.4g}: training stopped and "
+                f"{self._kept()}. Try a lower train.learning_rate, or precision fp32"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), options.clip, foreach=True)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.step()
+        self.ema.update(self.weights.values(), step + 1)
+        return value
+
+    def _losses(self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None) -> Tensor:
+        """(B,) on the device."""
+        x0, t, eps = (z.to(self.device, non_blocking=True) for z in (x0, t, eps))
+        y = y.to(self.device) if y is not None and self.recipe.condition == "label" else None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
+            return self.model.loss(x0, t, eps, y)
+
+    def _learning_rate(self) -> float:
+        progress = self.progress
+        rise = min(1.0, (self.step + 1) / max(1, self.options.warm_up))
+        fall = {"cosine": 0.5 * (1 + math.cos(math.pi * progress)), "linear": 1 - progress, "constant": 1.0}
+        return self.options.learning_rate * rise * fall[self.options.decay]
+
+    @torch.no_grad()
+    def held_out_loss(self) -> float | None:
+        """Mean loss of the averaged weights on held-out data at fixed noise levels; None where nothing is held out."""
+        if not len(self.held_out):
+            return None
+        chosen = self.held_out[:HELD_OUT_MOST]
+        generator = torch.Generator().manual_seed(key(self.options.seed, 3))
+        t = times(self.model.sde, self.options, (torch.arange(len(chosen), dtype=torch.float64) + 0.5) / len(chosen))
+        t = t[torch.randperm(len(chosen), generator=generator)]
+        total, size = 0.0, self.options.batch_size
+        with self._averaged():
+            for start in range(0, len(chosen), size):
+                part = slice(start, start + size)
+                batch = self.data.batch(chosen[part])
+                eps = torch.randn(batch.x.shape, generator=generator)
+                total += float(self._losses(batch.x, t[part], eps, batch.y).sum())
+        return total / len(chosen)
+
+    def save(self) -> None:
+        """The checkpoint, then the model; each replaces the old one only when it is whole."""
+        weights = {f"weights.{k}": v for k, v in self.model.network.state_dict().items()}
+        ema = {f"ema.{k}": v for k, v in zip(self.weights, self.ema.average, strict=True)}
+        states = [self.optimizer.state[p] for p in self.weights.values()]
+        moments = {
+            f"{moment}.{name}": state[moment]
+            for name, state in zip(self.weights, states, strict=True)
+            for moment in ("exp_avg", "exp_avg_sq")
+        }
+        fields = {"step": self.step, "seconds": self.seconds}
+        save_tensors(self.out / CHECKPOINT, weights | ema | moments, fields)
+        averaged = dict(zip(self.weights, self.ema.average, strict=True))
+        save_tensors(self.out / MODEL, self.model.network.state_dict() | averaged, fields)
+
+    def _resume(self) -> None:
+        found = read_recipe(self.out)
+        _same_recipe(found, self.recipe)
+        now = (tuple(self.data.shape), len(self.data), self.data.classes, self.data.units)
+        if now != (found.shape, found.items, found.classes, found.units):
+            raise InputError(
+                f"data {found.data.name!r} are not what the run was trained on: {len(self.data)} items of shape "
+                f"{tuple(self.data.shape)} now, {found.items} of {found.shape} then, or in other units"
+            )
+        tensors, fields = load_checkpoint(self.out)
+        self.step, self.seconds = int(fields["step"]), float(fields["seconds"])
+        part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in
+                ("weights.", "ema.", "exp_avg.", "exp_avg_sq.")}
+        try:
+            self.model.network.load_state_dict(part["weights."])
+            for i, (name, weight) in enumerate(self.weights.items()):
+                self.ema.average[i].copy_(part["ema."][name])
+                self.optimizer.state[weight] = {
+                    "step": torch.tensor(float(self.step), device=self.device),
+                    "exp_avg": part["exp_avg."][name].to(self.device),
+                    "exp_avg_sq": part["exp_avg_sq."][name].to(self.device),
+                }
+        except (RuntimeError, KeyError) as error:
+            raise InputError(f"{self.out / CHECKPOINT} does not fit the network of {CONFIG}: {error}") from error
+        if found != self.recipe:
+            save_json(self.out / CONFIG, self.recipe.as_dict())
+        rows = [row for row in read_metrics(self.out) if row["step"] <= self.step]
+        (self.out / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def _log(self, **values: Any) -> None:
+        row = {"step": self.step, "seconds": round(self.seconds, 3), **values}
+        if self.data.skipped:
+            row["skipped"] = len(self.data.skipped)
+        self._write(self.out / METRICS, (json.dumps(row) + "\n").encode(), append=True)
+
+    def _preview(self) -> None:
+        with self._averaged():
+            content = preview(self.model, self.recipe)
+        if content is not None:
+            self._write(self.out / PREVIEWS / f"step-{self.step:07d}.png", content)
+
+    def _write(self, path: Path, content: bytes, append: bool = False) -> None:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with open(path, "ab" if append else "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise SdekitError(f"could not write {path}: {error.strerror or error}; {self._kept()}") from error
+
+    def _kept(self) -> str:
+        if not (self.out / CHECKPOINT).exists():
+            return "no checkpoint had been saved yet"
+        step = load_checkpoint(self.out)[1]["step"]
+        return f"the last good checkpoint, of step {step}, is kept (--resume goes on from it)"
+
+    def _averaged(self) -> _Averaged:
+        return _Averaged(self)
+
+
+class _Averaged:
+    """Within it the model has the averaged weights, in evaluation mode."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def __enter__(self) -> None:
+        self._swap()
+        self.trainer.model.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self._swap()
+        self.trainer.model.train()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for weight, average in zip(self.trainer.weights.values(), self.trainer.ema.average, strict=True):
+            held = weight.clone()
+            weight.copy_(average)
+            average.copy_(held)
+
+
+def train(recipe: Recipe, data: Dataset, out: str | Path, **kwargs: Any) -> Trainer:
+    """Train to the end and return the trainer; arguments as `Trainer`'s."""
+    trainer = Trainer(recipe, data, out, **kwargs)
+    for _ in trainer.run():
+        pass
+    return trainer
+
+
+def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> None:
+    """An empty place for a run: refuses one that holds something, unless it is a run to be replaced."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: choose another --out")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / CONFIG).exists():
+            raise InputError(f"{out} is not empty and holds no run: choose another --out")
+        if not overwrite:
+            raise InputError(f"{out} already holds a run: go on with --resume, replace it with --overwrite")
+    if check_only:
+        return
+    for name in (CHECKPOINT, MODEL, METRICS, CONFIG):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / PREVIEWS, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _same_recipe(found: Recipe, asked: Recipe) -> None:
+    """Refuse to resume another run; how long it lasts may change."""
+    same = replace(asked, train=replace(asked.train, steps=found.train.steps, time_limit=found.train.time_limit))
+    if same != found:
+        names = [n for n in vars(found) if getattr(found, n) != getattr(same, n)]
+        raise InputError(
+            f"cannot resume with another {', '.join(names)} than the run's: leave it out, or train anew into another --out"
+        )

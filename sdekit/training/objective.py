@@ -1,0 +1,45 @@
+"""What one training step sees: noise levels and noise as pure functions of (seed, step)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..sde import SDE, as_time
+from .options import TrainOptions
+
+
+class Draw(NamedTuple):
+    """t: (B,) float64 times. eps: (B, *shape) float32 standard normal."""
+
+    t: Tensor
+    eps: Tensor
+
+
+def key(*numbers: int) -> int:
+    """A 63-bit seed from several numbers: equal keys for equal numbers, unrelated ones otherwise."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def draw(sde: SDE, options: TrainOptions, shape: tuple[int, ...], step: int) -> Draw:
+    """Times and noise of a step, on the CPU, whatever came before: this is what makes a resumed run the same run.
+
+    The levels of a batch are stratified: one in each of batch_size equal parts of probability, in random order
+    (Kingma et al. 2021, appendix I.1), which lowers the variance of the loss.
+    """
+    generator = torch.Generator().manual_seed(key(options.seed, 1, step))
+    n = options.batch_size
+    u = (torch.randperm(n, generator=generator) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
+    return Draw(times(sde, options, u), torch.randn(n, *shape, generator=generator))
+
+
+def times(sde: SDE, options: TrainOptions, u: Tensor) -> Tensor:
+    """Times whose distribution function is u, (B,) in (0, 1): log-normal in rho or uniform in t, within the process."""
+    if options.noise == "uniform":
+        return sde.t_min + u * (sde.t_max - sde.t_min)
+    low, high = sde.rho(as_time(sde.t_min)), sde.rho(as_time(sde.t_max))
+    rho = (options.noise_mean + options.noise_std * torch.special.ndtri(u)).exp()
+    return sde.time(rho.clamp(low, high)).clamp(sde.t_min, sde.t_max)

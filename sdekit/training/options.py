@@ -1,0 +1,76 @@
+"""How a network is trained: one frozen dataclass, which is the command line's options and the run's record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What a run is trained with; all of it is recorded in the run folder.
+
+    steps: optimizer steps, or None to train for `time_limit`. time_limit: seconds of training; alone, it is the
+    horizon of the learning-rate decay, so that a run is finished when its time is over; beside steps it only stops
+    the run, to be resumed. batch_size: images a step. learning_rate: at its peak, of AdamW. warm_up: steps until
+    then. decay: of the learning rate to 0 over the run. weight_decay: of AdamW. beta2: of AdamW. clip: largest norm
+    of the gradient. ema: length of the weight average relative to the training so far, its standard deviation
+    (EDM2's sigma_rel), between 0 and 0.25. noise: distribution of the noise level: log-normal in rho = sigma / alpha
+    (Karras et al. 2022, Table 1) with noise_mean and noise_std, or uniform in t. held_out: fraction of the data that
+    is not trained on. seed: of everything random. precision: of the network's arithmetic.
+    checkpoint_every, log_every: steps. preview_every: seconds, 0 for none but the last.
+    """
+
+    steps: int | None = None
+    time_limit: float | None = None
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    warm_up: int = 50
+    decay: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = 0.0
+    beta2: float = 0.99
+    clip: float = 1.0
+    ema: float = 0.05
+    noise: Literal["log-normal", "uniform"] = "log-normal"
+    noise_mean: float = -0.6
+    noise_std: float = 1.2
+    held_out: float = 0.05
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_every: int = 1000
+    log_every: int = 50
+    preview_every: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"train: {name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "clip", "noise_std"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"train: {name} must be positive, got {getattr(self, name)}")
+        for name, low, high in (("ema", 0, 0.25), ("held_out", 0, 1), ("beta2", 0, 1)):
+            if not low <= getattr(self, name) < high:
+                raise InputError(f"train: {name} must be at least {low} and below {high}, got {getattr(self, name)}")
+        if self.steps is None and self.time_limit is None:
+            raise InputError("train: say how long: steps or time_limit")
+        if (self.steps is not None and self.steps < 1) or (self.time_limit is not None and not self.time_limit > 0):
+            raise InputError(
+                f"train: steps must be at least 1 and time_limit positive, got {self.steps} and {self.time_limit}"
+            )
+        if self.warm_up < 0 or self.preview_every < 0 or self.weight_decay < 0 or self.seed < 0:
+            raise InputError("train: warm_up, preview_every, weight_decay and seed must not be negative")
+        for name, known in (
+            ("decay", ("cosine", "linear", "constant")),
+            ("noise", ("log-normal", "uniform")),
+            ("precision", ("fp32", "bf16")),
+        ):
+            if getattr(self, name) not in known:
+                raise InputError(f"train: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+
+    def progress(self, step: int, seconds: float) -> float:
+        """How much of the run is over, 0 to 1, after so many steps and seconds of training."""
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        return min(1.0, seconds / (self.time_limit or 1.0))

@@ -1,0 +1,98 @@
+"""From names and options to a recipe and its data: what `sdekit train` does before it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..data.base import Dataset
+from ..data.spec import parse
+from ..data.split import split
+from ..errors import InputError
+from ..plugins import entry, names, options
+from .options import TrainOptions
+from .run import Component, Recipe
+
+DATA_STD_ITEMS = 2048  # items that the standard deviation is estimated from
+GROUPS = ("data", "sde", "network", "train")
+
+
+def load_data(spec: str, **given: Any) -> tuple[Dataset, Component]:
+    """Open what a SPEC names (`digits`, `images:PATH`, ...) with the data set's own options."""
+    name, path = parse(spec, names("dataset"))
+    target = entry("dataset", name).load()
+    complete = options("dataset", name, given)
+    try:
+        data: Dataset = target(*([] if path is None else [path]), **complete)
+    except TypeError as error:
+        needs = "needs a path: write" if path is None else "takes no path: write"
+        raise InputError(f"data {name!r} {needs} {name}{':PATH' if path is None else ''} ({error})") from error
+    return data, Component(name=spec, options=complete)
+
+
+def plan(
+    spec: str = "digits",
+    *,
+    sde: str = "vp",
+    network: str | None = None,
+    prediction: str = "edm",
+    condition: str = "none",
+    **given: Mapping[str, Any],
+) -> tuple[Recipe, Dataset]:
+    """A recipe and its data set.
+
+    spec: the data. sde, network: registered names; network None is a U-Net for images from 8 pixels and an MLP for
+    the rest. prediction: what the network is trained to be. condition: "none", or "label" to tell it the labels.
+    given: options by group: data, sde, network, train (`TrainOptions`). Raises InputError for anything that does not fit.
+    """
+    for group in given:
+        if group not in GROUPS:
+            raise InputError(f"no group of options {group!r}: the groups are {', '.join(GROUPS)}")
+    data, component = load_data(spec, **given.get("data", {}))
+    if condition not in ("none", "label"):
+        raise InputError(f"condition must be 'none' or 'label', got {condition!r}")
+    if condition == "label" and not data.classes:
+        raise InputError(f"data {spec!r} has no labels to condition on: leave out --condition label")
+    if network is None:
+        network = "unet" if data.kind == "image" and min(data.shape[1:]) >= 8 else "mlp"
+    train = TrainOptions(**given.get("train", {}))
+    recipe = Recipe(
+        data=component,
+        sde=Component(name=sde, options=options("sde", sde, given.get("sde", {}))),
+        network=Component(name=network, options=options("network", network, given.get("network", {}))),
+        prediction=prediction,
+        condition=condition,
+        train=train,
+        shape=tuple(data.shape),
+        kind=data.kind,
+        items=len(data),
+        classes=data.classes,
+        class_names=tuple(data.class_names),
+        units=data.units,
+        data_std=_std(data, split(len(data), train.held_out)[0]),
+    )
+    return _resolved(recipe), data
+
+
+def _resolved(recipe: Recipe) -> Recipe:
+    """Sizes that the network chose for itself are recorded, so that a later version's choice changes no old run."""
+    from dataclasses import replace
+
+    built = recipe.build().network
+    chosen = vars(built).get("options", recipe.network.options)
+    return replace(recipe, network=Component(name=recipe.network.name, options=dict(chosen)))
+
+
+def _std(data: Dataset, indices: np.ndarray) -> float:
+    """Standard deviation over all entries of evenly chosen items, to four digits."""
+    chosen = indices[np.linspace(0, len(indices) - 1, min(len(indices), DATA_STD_ITEMS)).astype(int)]
+    total = square = count = 0.0
+    for start in range(0, len(chosen), 64):
+        x = data.batch(chosen[start : start + 64]).x.double()
+        total, square, count = total + float(x.sum()), square + float(x.square().sum()), count + x.numel()
+    std = (square / count - (total / count) ** 2) ** 0.5
+    if not std > 0:
+        raise InputError("the data are constant: there is nothing to learn")
+    return float(f"{std:.4g}")
