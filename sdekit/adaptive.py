@@ -24,8 +24,9 @@ def solve(field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rto
     """y (B, *) at r_end, from dy/dr = field(r, y) with y given at r; r and r_end 0-dim float64, r_end either side.
 
     The error of a step, as an RMS over one sample against atol + rtol max(|y|, |y_new|), is kept at most 1 for each
-    sample on its own: a sample's result does not depend on its batch. field: r (B,) and y (B, *) to (B, *). A sample
-    that has arrived is no longer computed. Raises SdekitError where a tolerance cannot be met.
+    sample on its own: a sample's result does not depend on its batch. field: r (B,) and y (B, *) to (B, *), always
+    the whole batch, since a condition may be bound to it: a sample that has arrived takes steps of 0. Raises
+    SdekitError where a tolerance cannot be met.
     Source: Dormand & Prince 1980; step control of Hairer, Norsett & Wanner 1993, section II.4.
     """
     tableau = METHODS[method]
@@ -33,7 +34,6 @@ def solve(field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rto
     power = -1 / (tableau.error_estimator_order + 1)
     way = 1.0 if r_end > r else -1.0
     end = r_end.to(y.device)
-    result, where = y.clone(), torch.arange(len(y), device=y.device)
     r = r.to(y.device).expand(len(y)).clone()
     slope = field(r, y)
     h = _first_step(field, r, y, slope, way, rtol, atol, -power).clamp(max=float((r_end - r[0].cpu()).abs()))
@@ -53,14 +53,11 @@ def solve(field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rto
         y, slope = torch.where(keep, y_new, y), torch.where(keep, slopes[-1], slope)
         r = torch.where(good, reached, r)
         going = r != end
-        if not going.all():
-            result[where[~going]] = y[~going]
-            if not going.any():
-                return result
-            y, slope, r, h, where = y[going], slope[going], r[going], h[going], where[going]
-        if (h < 1e-14 * r.abs().clamp(min=1e-10)).any():
+        if not going.any():
+            return y
+        if (going & (h < 1e-14 * r.abs().clamp(min=1e-10))).any():
             break
-    stuck = int(h.argmin())
+    stuck = int(h.where(going, torch.inf).argmin())
     raise SdekitError(
         f"{method} cannot meet rtol={rtol:g}, atol={atol:g} at r = {float(r[stuck]):.6g}: its step fell to "
         f"{float(h[stuck]):.2g}. Raise the tolerances, compute in float64, or choose a fixed-step method"

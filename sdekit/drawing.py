@@ -17,10 +17,12 @@ CELL = 64  # pixels: small images are drawn enlarged to about this
 
 
 def to_pixels(data: np.ndarray, units: Units) -> np.ndarray:
-    """(N, *item) in the user's units to (N, H, W, 1 or 3) uint8: low to black, high to white, their own range if unknown."""
+    """(N, *item) to (N, H, W, 1 or 3) uint8: units.low is black and units.high white, else their own range."""
     low = float(data.min()) if units.low is None else units.low
     high = float(data.max()) if units.high is None else units.high
-    pixels = np.rint(((data.astype(np.float64) - low) / (high - low or 1.0)).clip(0, 1) * 255).astype(np.uint8)
+    pixels: np.ndarray = np.rint(((data.astype(np.float64) - low) / (high - low or 1.0)).clip(0, 1) * 255).astype(
+        np.uint8
+    )
     if units.layout == "hw":
         pixels = pixels[..., None]
     elif units.layout == "same":

@@ -19,7 +19,7 @@ def uniform(sde: SDE, n: int) -> Tensor:
 
 
 def karras(sde: SDE, n: int, *, p: float = 7.0) -> Tensor:
-    """Equal steps in rho^(1/p) (Karras et al. 2022, eq. 5): a larger p puts more steps at low noise; p = 1 is uniform in rho."""
+    """Equal steps in rho^(1/p) (Karras et al. 2022, eq. 5): a larger p puts more of them at low noise."""
     high, low = _ends(sde)
     return _times(sde, torch.linspace(high ** (1 / p), low ** (1 / p), n + 1, dtype=torch.float64) ** p)
 

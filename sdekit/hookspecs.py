@@ -43,7 +43,7 @@ def sdekit_guidances() -> Targets:  # type: ignore[empty-body]
 
 @hookspec
 def sdekit_networks() -> Targets:  # type: ignore[empty-body]
-    """Networks: `target(shape, classes, **options) -> nn.Module` with forward(x (B, *shape), c_noise (B,), y) -> (B, *shape)."""
+    """Networks: `target(shape, classes, **options) -> nn.Module`, called as in `sdekit.networks`."""
 
 
 @hookspec

@@ -86,7 +86,9 @@ class GaussianMixture:
 
     def _check_shape(self, x: Tensor) -> None:
         if tuple(x.shape[1:]) != self.shape:
-            raise InputError(f"GaussianMixture: x has shape {tuple(x.shape)}, expected (B, {', '.join(map(str, self.shape))})")
+            raise InputError(
+                f"GaussianMixture: x has shape {tuple(x.shape)}, expected (B, {', '.join(map(str, self.shape))})"
+            )
 
     def _scales(self, sde: SDE, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma, each () or (B, 1, 1), to meet (B, K, d)."""

@@ -37,8 +37,8 @@ def _edm(alpha: Tensor, sigma: Tensor, std: float) -> tuple[Tensor, Tensor]:
 
 PREDICTIONS: dict[str, Coefficients] = {"x0": _x0, "eps": _eps, "v": _v, "flow": _flow, "edm": _edm}
 """(c_skip, c_out) of D = c_skip x + c_out F, from (alpha, sigma, standard deviation of the data):
-x0: F = x_0. eps: F = eps (Ho et al. 2020). v: F = (alpha eps - sigma x_0) / sqrt(alpha^2 + sigma^2) (Salimans & Ho 2022).
-flow: F = eps - x_0 (Liu et al. 2023). edm: F of unit variance and least gain (Karras et al. 2022, Table 1)."""
+x0: F = x_0. eps: F = eps (Ho et al. 2020). v: F = (alpha eps - sigma x_0) / sqrt(alpha^2 + sigma^2) (Salimans & Ho
+2022). flow: F = eps - x_0 (Liu et al. 2023). edm: F of unit variance and least gain (Karras et al. 2022, Table 1)."""
 
 
 class ScoreModel(nn.Module):
@@ -76,7 +76,8 @@ class ScoreModel(nn.Module):
         """Mean squared error of the network's output against what it should be, (B,).
 
         x0, eps (B, *), t () or (B,). The target is (x_0 - c_skip x_t) / c_out, written in x_0 and eps so that no
-        digit is lost where c_out is small. For "eps" this is Ho et al. 2020, eq. 14; for "edm", Karras et al. 2022, eq. 8.
+        digit is lost where c_out is small. For "eps" this is Ho et al. 2020, eq. 14; for "edm", Karras et al. 2022,
+        eq. 8.
         """
         t = as_time(t)
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)

@@ -81,7 +81,9 @@ def registry() -> Registry:
     found: dict[tuple[str, str], Entry] = {}
     conflicts: dict[tuple[str, str], str] = {}
     problems: list[str] = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name not in ("core", "plugins"), point.name)):
+    for point in sorted(
+        entry_points(group=GROUP), key=lambda point: (point.name not in ("core", "plugins"), point.name)
+    ):
         if point.name in disabled:
             continue
         package, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
@@ -101,10 +103,10 @@ def registry() -> Registry:
         for entry in entries:
             key = (entry.kind, entry.name)
             if key in found:
-                first = found[key]
+                other = found[key]
                 conflicts[key] = (
-                    f"{entry.kind} {entry.name!r} is claimed by plugin {first.plugin!r} ({first.package} {first.version}) "
-                    f"and by {who}: uninstall one of them, or set SDEKIT_DISABLE_PLUGINS={point.name}"
+                    f"{entry.kind} {entry.name!r} is claimed by plugin {other.plugin!r} of {other.package} "
+                    f"{other.version} and by {who}: uninstall one of them, or set SDEKIT_DISABLE_PLUGINS={point.name}"
                 )
             else:
                 found[key] = entry
@@ -126,8 +128,10 @@ def entry(kind: str, name: str) -> Entry:
 
 
 def unknown(what: str, name: str, known: list[str], label: str) -> str:
-    """"no sampler 'ddmi'; did you mean 'ddim'? Installed: ..." """
-    close = get_close_matches(name, known, 1)
+    """ "no sampler 'ddmi'; did you mean 'ddim'? Installed: ..." """
+    close = sorted(
+        get_close_matches(name, known), key=lambda other: sorted(other) != sorted(name)
+    )  # swapped letters first
     hint = f"; did you mean {close[0]!r}?" if close else "."
     return f"no {what} {name!r}{hint} {label}: {', '.join(known) or 'none'}"
 

@@ -160,7 +160,7 @@ class Cosine(_Process):
 
     def time(self, rho: Tensor) -> Tensor:
         rho, theta0 = as_time(rho), self._theta(0.0)
-        # tan^2 theta = (rho^2 + sin^2 theta0) / cos^2 theta0, taken relative to theta0 so that small rho keeps its digits
+        # tan^2 theta = (rho^2 + sin^2 theta0) / cos^2 theta0; near theta0 its difference keeps the digits of rho
         theta = torch.atan2((rho**2 + theta0.sin() ** 2).sqrt(), theta0.cos())
         near = torch.asin((rho**2 * theta0.cos() ** 2 / ((1 + rho**2) * (theta + theta0).sin())).clamp(max=1.0))
         delta = torch.where(rho < 1, near, theta - theta0)
@@ -224,7 +224,7 @@ class RectifiedFlow(_Process):
 @final
 @dataclass(frozen=True)
 class TabulatedVP(_Process):
-    """DDPM's table in continuous time: t_i = i/N carries alpha_i^2 = prod_{j<=i} (1 - beta_j), log alpha linear between.
+    """DDPM's table in continuous time: alpha^2 is prod_{j<=i} (1 - beta_j) at t = i/N, log alpha linear between.
 
     At the knots the ancestral step is Ho et al.'s posterior exactly. betas: (N,), each in (0, 1).
     Source: Ho et al. 2020, section 2. `t_min` is the first knot.

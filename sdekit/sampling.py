@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,16 +19,18 @@ Grid = Callable[[SDE, int], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampler(ABC):
+class Sampler:
     """Leads x at t_max to x at t_min; fields are its options, each typed and with a default.
 
     order: order of convergence in the step, None where it has none. stochastic: whether it draws noise.
-    calls: network calls a step, None where only the run tells. default_steps, default_grid: used where none is asked.
+    calls: network calls a step, None where only the run tells. alone: whether its batch must be one sample, for that
+    sample not to depend on others. default_steps, default_grid: used where none is asked.
     """
 
     order: ClassVar[int | None] = None
     stochastic: ClassVar[bool] = False
     calls: ClassVar[int | None] = 1
+    alone: ClassVar[bool] = False
     default_steps: ClassVar[int] = 50
     default_grid: ClassVar[str] = "karras"
 
@@ -37,9 +38,7 @@ class Sampler(ABC):
         """x_t (B, *) to x_s, s < t both 0-dim; `noise(t, s)` gives (B, *) standard normal."""
         raise NotImplementedError(f"{type(self).__name__} defines neither step nor trajectory")
 
-    def trajectory(
-        self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise
-    ) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         """x at times[1:], one after the other. Only methods that remember earlier steps override it."""
         for t, s in pairwise(times):
             x = self.step(sde, denoise, x, t, s, noise)
@@ -89,9 +88,9 @@ def sample(
     the most calls allowed; takes the most steps that fit. y: (n, ...) conditions. batch_size: at most so many at a
     time; it changes no sample. Raises InputError for arguments that do not fit, SdekitError where the denoiser fails.
     """
-    sampler = _resolve("sampler", sampler)
+    method: Sampler = _resolve("sampler", sampler)
     seeds = _seeds(n, seeds, x)
-    times = _times(sde, sampler, steps, nfe, grid)
+    times = _times(sde, method, steps, nfe, grid)
     shape = tuple(shape)
     if x is not None and tuple(x.shape) != (len(seeds), *shape):
         raise InputError(f"sample: x has shape {tuple(x.shape)}, expected {(len(seeds), *shape)}")
@@ -100,6 +99,7 @@ def sample(
     batch_size = len(seeds) if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"sample: batch_size must be at least 1, got {batch_size}")
+    batch_size = 1 if method.alone else batch_size
     paths, calls = [], 0
     for start in range(0, len(seeds), batch_size):
         part = slice(start, start + batch_size)
@@ -107,13 +107,12 @@ def sample(
         first = noise()
         x_t = sde.prior(first) if x is None else x[part].to(device, dtype)
         counted = _Counted(denoise, None if y is None else y[part].to(device))
-        path = [x_t] if trajectory else []
-        for x_t in sampler.trajectory(sde, counted, x_t, times, noise):
-            if trajectory:
-                path.append(x_t)
-        path.append(counted(x_t, times[-1]))
+        path = [x_t]
+        for x_s in method.trajectory(sde, counted, x_t, times, noise):
+            path = [*path, x_s] if trajectory else [x_s]
+        path.append(counted(path[-1], times[-1]))
         _check_finite(path[-1], seeds[part])
-        paths.append(torch.stack(path))
+        paths.append(torch.stack(path if trajectory else path[-1:]))
         calls = max(calls, counted.calls)
     whole = torch.cat(paths, 1)
     return Samples(whole[-1], calls, seeds, times, whole if trajectory else None)
@@ -136,7 +135,7 @@ class _Counted:
         return x0
 
 
-def _resolve(kind: str, choice: object) -> object:
+def _resolve(kind: str, choice: Any) -> Any:
     """A registered name to the object that it names, built with its defaults."""
     if not isinstance(choice, str):
         return choice
@@ -185,7 +184,7 @@ def _times(sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid:
 
 
 def _check_times(sde: SDE, times: Tensor) -> Tensor:
-    if times.ndim != 1 or not len(times) or not (times.diff() < 0).all():
+    if times.ndim != 1 or not len(times) or not (times.diff() < 0).all() or not times.isfinite().all():
         raise InputError(f"sample: a grid must be one row of decreasing times, got {times.tolist()}")
     if times[0] > sde.t_max or times[-1] < sde.t_min:
         raise InputError(

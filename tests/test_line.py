@@ -27,7 +27,8 @@ def test_euler_step_is_ddim(sde: SDE, k: float) -> None:
         ddim = sde.alpha(s) * x0 + sde.sigma(s) * (x - sde.alpha(t) * x0) / sde.sigma(t)
         y = x / line.scale(t)
         euler = line.scale(s) * (y + (line.r(s) - line.r(t)) * line.velocity(x, x0, t))
-        assert torch.allclose(euler, ddim, rtol=0, atol=1e-13 * float(x.abs().max() + 1) * max(1.0, 1e-3 * float(sde.rho(t)) * (k == 0)))
+        lost = 1 if k else max(1.0, 1e-3 * float(sde.rho(t)))  # of the digits, where x / alpha is huge
+        assert torch.allclose(euler, ddim, rtol=0, atol=1e-13 * float(x.abs().max() + 1) * lost)
 
 
 @each_process
@@ -35,9 +36,10 @@ def test_euler_step_is_ddim(sde: SDE, k: float) -> None:
 def test_time_inverts_r(sde: SDE, k: float) -> None:
     """time(r(t)) = t; never outside of the process's range, whatever rounding does to r."""
     line, t = Line(sde, k), torch.linspace(sde.t_min, sde.t_max, 2001, dtype=torch.float64)
+    t = t[line.r(t).isfinite()]
     assert (line.time(line.r(t)) - t).abs().max() < 1e-11 * sde.t_max
     r = line.r(t)
-    near = line.time(torch.cat([r * (1 - 1e-12), r * (1 + 1e-15)]).clamp(max=1.0 / k if k else None))
+    near = line.time(torch.cat([r * (1 - 1e-12), r * (1 + 1e-15)]).clamp(max=1 / k if k else 1e300))
     assert (near >= sde.t_min).all() and (near <= sde.t_max).all()
 
 

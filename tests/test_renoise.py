@@ -17,15 +17,16 @@ def test_is_ddpms_posterior(sde: TabulatedVP) -> None:
     """With eta = 1, at adjacent knots, mean and variance are Ho et al. 2020, eq. 6-7, from betas alone, to 1e-12."""
     n, betas = len(sde.betas), torch.tensor(sde.betas, dtype=torch.float64)
     bar = (1 - betas).cumprod(0)
+    rest = (betas * torch.cat([bar.new_ones(1), bar[:-1]])).cumsum(0)  # 1 - bar, with all its digits
     x0, x = torch.randn(2, 4, 3, dtype=torch.float64)
     zero, one = torch.zeros_like(x), torch.ones_like(x)
     for i in [*range(1, 20), *range(20, n, 37), n - 1]:  # beta_{i+1} leads from knot i + 1 to knot i
         t, s = as_time((i + 1) / n), as_time(i / n)
-        mean = bar[i - 1].sqrt() * betas[i] / (1 - bar[i]) * x0 + (1 - betas[i]).sqrt() * (1 - bar[i - 1]) / (1 - bar[i]) * x
-        variance = (1 - bar[i - 1]) / (1 - bar[i]) * betas[i]
+        mean = bar[i - 1].sqrt() * betas[i] / rest[i] * x0 + (1 - betas[i]).sqrt() * rest[i - 1] / rest[i] * x
+        variance = rest[i - 1] / rest[i] * betas[i]
         assert torch.allclose(renoise(sde, x, x0, t, s, zero), mean, rtol=0, atol=1e-12)
         fresh = renoise(sde, zero, zero, t, s, one)
-        assert torch.allclose(fresh**2, variance.expand_as(fresh), rtol=1e-9, atol=1e-12)
+        assert torch.allclose(fresh**2, variance.expand_as(fresh), rtol=1e-10, atol=0)
 
 
 @each_process
@@ -73,7 +74,7 @@ def test_two_ancestral_steps_are_one(sde: SDE) -> None:
     def response(x: torch.Tensor, z1: torch.Tensor, z2: torch.Tensor) -> float:
         return float(renoise(sde, renoise(sde, x, zero, t, u, z1), zero, u, s, z2))
 
-    assert abs(response(one, zero, zero) / float(renoise(sde, one, zero, t, s, zero)) - 1) < 1e-12
+    assert abs(response(one, zero, zero) / float(renoise(sde, one, zero, t, s, zero)) - 1) < 1e-11
     variance = response(zero, one, zero) ** 2 + response(zero, zero, one) ** 2
     assert abs(variance / float(renoise(sde, zero, zero, t, s, one)) ** 2 - 1) < 1e-12
 

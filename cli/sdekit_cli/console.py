@@ -1,4 +1,4 @@
-"""What people read goes to stderr; results that programs read go to stdout."""
+"""Progress and messages go to stderr; what a command was asked to show goes to stdout."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+shown = Console(soft_wrap=False, highlight=False)
 
 
 def note(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .console import console, print_json
+from .console import print_json, shown
 
 
 def info(
@@ -57,4 +57,4 @@ def info(
             head, options = list(value.values())
             value = f"{head}  " + " ".join(f"{k}={v}" for k, v in options.items())
         table.add_row(f"[bold]{name.replace('_', ' ')}[/]", f"{value:.5g}" if isinstance(value, float) else str(value))
-    console.print(table)
+    shown.print(table)

@@ -14,7 +14,7 @@ from rich.table import Table
 from sdekit.errors import InputError
 from sdekit.plugins import KINDS, Entry, parameters, registry, unknown
 
-from .console import console, note, print_json
+from .console import print_json, shown
 from .options import type_name
 
 app = typer.Typer(no_args_is_help=True, help="What is installed: processes, samplers, grids, networks, data sets, ...")
@@ -41,7 +41,7 @@ def list_(
     table = Table("kind", "name", "what it is", "package", box=None, header_style="bold")
     for row in rows:
         table.add_row(row["kind"], row["name"], row["summary"], f"{row['package']} {row['version']}")
-    console.print(table)
+    shown.print(table)
 
 
 @app.command()
@@ -65,15 +65,18 @@ def show(
         print_json({"components": described})
         return
     for fields in described:
-        note(f"[bold]{fields['name']}[/]  {fields['kind']} of {fields['package']} {fields['version']} ({fields['source']})")
-        console.print(fields["doc"] + "\n", markup=False)
+        shown.print(
+            f"[bold]{fields['name']}[/]  {fields['kind']} of {fields['package']} {fields['version']} "
+            f"({fields['source']})"
+        )
+        shown.print(fields["doc"] + "\n", markup=False)
         for attribute in ("order", "stochastic", "calls", "default_steps", "default_grid"):
             if attribute in fields:
-                console.print(f"  {attribute.replace('_', ' ')}: {fields[attribute]}", markup=False)
+                shown.print(f"  {attribute.replace('_', ' ')}: {fields[attribute]}", markup=False)
         table = Table("option", "type", "default", box=None, header_style="bold")
         for option in fields["options"]:
             table.add_row(option["name"], option["type"].replace("[", r"\["), repr(option["default"]))
-        console.print(table if fields["options"] else "  no options")
+        shown.print(table if fields["options"] else "  no options")
 
 
 def _row(entry: Entry) -> dict[str, str]:
@@ -118,8 +121,7 @@ def _described(entry: Entry) -> dict[str, Any]:
         "doc": inspect.getdoc(target) or "",
         "source": f"{target.__module__}:{target.__qualname__}",
         "options": [
-            {"name": p.name, "type": type_name(p.annotation), "default": p.default}
-            for p in parameters(target).values()
+            {"name": p.name, "type": type_name(p.annotation), "default": p.default} for p in parameters(target).values()
         ],
     }
     if entry.kind == "sampler":

@@ -181,25 +181,25 @@ def write(out: Path, run: Run, drawn: Samples, record: dict[str, Any]) -> Path |
     from sdekit.training.checkpoint import save_json, write_atomically
 
     data = run.recipe.units.to_data(drawn.x)
-    shown = None
+    look = None
     try:
         np.save(out / "samples.npy", data)
         if run.recipe.kind == "image":
             pixels = to_pixels(data, run.recipe.units)
-            shown = out / "grid.png"
-            shown.write_bytes(png(image_grid(pixels[:1024])))
+            look = out / "grid.png"
+            look.write_bytes(png(image_grid(pixels[:1024])))
             (out / "images").mkdir()
             for seed, image in zip(drawn.seeds, pixels, strict=True):
                 write_atomically(out / "images" / f"{seed}.png", png(picture(image)))
         elif run.recipe.shape == (2,):
-            shown = out / "scatter.png"
-            shown.write_bytes(scatter(data))
+            look = out / "scatter.png"
+            look.write_bytes(scatter(data))
     except OSError as error:
         from sdekit.errors import SdekitError
 
         raise SdekitError(f"could not write to {out}: {error.strerror or error}") from error
     save_json(out / "sample.json", record)
-    return shown
+    return look
 
 
 def _options(sampler: Sampler) -> dict[str, Any]:

@@ -37,7 +37,9 @@ def train(
     prediction: Annotated[str | None, typer.Option(help="edm (default), eps, v, flow or x0.")] = None,
     condition: Annotated[str | None, typer.Option(help="none (default), or label to tell it the class.")] = None,
     steps: Annotated[int | None, typer.Option(help=f"Optimizer steps ({DEFAULT_STEPS} if no limit is given).")] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds of training; alone, the whole run fits them.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds of training; alone, the whole run fits them.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
@@ -81,7 +83,9 @@ def train(
     chosen = {name: value for name, value in names.items() if value is not None}
     if resume:
         if given or chosen or config or option or overwrite:
-            raise InputError("--resume takes everything from the run: beside it only --steps, --time-limit and --device")
+            raise InputError(
+                "--resume takes everything from the run: beside it only --steps, --time-limit and --device"
+            )
         trainer = _resumed(out, length, device)
     else:
         read, options = read_config(config, KEYS, GROUPS) if config else ({}, {})
@@ -107,7 +111,8 @@ def _planned(names: dict[str, str], options: dict[str, Any], out: Path, device: 
         groups["train"]["steps"] = DEFAULT_STEPS
     from sdekit.data.spec import parse as parse_spec
     from sdekit.plugins import names as registered
-    from sdekit.training.loop import Trainer, prepare_folder
+    from sdekit.training.folder import prepare_folder
+    from sdekit.training.loop import Trainer
     from sdekit.training.options import TrainOptions
     from sdekit.training.plan import plan
 
@@ -121,7 +126,7 @@ def _planned(names: dict[str, str], options: dict[str, Any], out: Path, device: 
     groups["train"] = typed("train", TrainOptions, groups["train"])
     prepare_folder(out, overwrite=overwrite, check_only=True)
     with console.status("reading the data ..."):
-        recipe, data = plan(spec, **names, **groups)  # type: ignore[arg-type]
+        recipe, data = plan(spec, **names, given=groups)
     return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite)
 
 
@@ -155,16 +160,21 @@ def _run(trainer: Trainer, out: Path, *, quiet: bool) -> None:
     done, first, seconds, average = trainer.progress, trainer.step, trainer.seconds, 0.0
     try:
         with progress_bar("loss", "rate", quiet=quiet) as bar:
-            task = bar.add_task("training", total=1.0, completed=done, loss="", rate="")
+            task = bar.add_task("training", total=1.0, loss="", rate="")
+            bar.update(task, completed=done)
             for count, now in enumerate(trainer.run(), 1):
                 average += (now.loss - average) / min(count, 100)
                 rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
-                bar.update(task, completed=now.progress, loss=f"step {now.step}  loss {average:.4f}", rate=f"{rate:.0f}/s")
+                bar.update(
+                    task, completed=now.progress, loss=f"step {now.step}  loss {average:.4f}", rate=f"{rate:.0f}/s"
+                )
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if trainer.data.skipped:
-        note(f"passed over {len(trainer.data.skipped)} items that could not be read, the first {trainer.data.skipped[0]}")
+        note(
+            f"passed over {len(trainer.data.skipped)} items that could not be read, the first {trainer.data.skipped[0]}"
+        )
 
 
 def _summary(trainer: Trainer, out: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sdekit.sde import SDE, Denoise
 
 @dataclass(frozen=True, kw_only=True)
 class DDIM(Sampler):
-    """x_s = alpha_s x_0 + sigma_s eps: Euler's method of torchdiffeq on dy/dr = eps - k x_0 (`sdekit.line`).
+    """Euler's method (of torchdiffeq) on the probability flow, where it is x_s = alpha_s x_0 + sigma_s eps.
 
     eta: 0 is deterministic, 1 is DDPM; it scales the standard deviation of the fresh noise, between 0 and 1.
     Source: Song, Meng & Ermon 2021, eq. 12, 13 and 16.

@@ -13,9 +13,10 @@ from sdekit.sde import SDE, Denoise
 
 @dataclass(frozen=True, kw_only=True)
 class EulerMaruyama(Sampler):
-    """x_s = x + (f x - g^2 score) (s - t) + g sqrt(t - s) z, all at t. Weak order 1, strong order 1/2.
+    """The reverse SDE, step by step: x_s = x + (f x - g^2 score) (s - t) + g sqrt(t - s) z, all at t.
 
-    Where alpha has vanished f and g are infinite: from there the step is the ancestral one, which needs neither.
+    Weak order 1, strong order 1/2. Where alpha has vanished f and g are infinite: from there the step is the
+    ancestral one, which needs neither.
     Source: Song et al. 2021, eq. 6.
     """
 

@@ -13,7 +13,7 @@ from sdekit.sde import SDE, Denoise
 
 @dataclass(frozen=True, kw_only=True)
 class Heun(Sampler):
-    """Euler's step to s, then the mean of both slopes: y_s = y_t + (r_s - r_t) (v_t + v_s) / 2 (`sdekit.line`).
+    """Heun's method on the probability flow, as EDM's: y_s = y_t + (r_s - r_t) (v_t + v_s) / 2 (`sdekit.line`).
 
     Written as DDIM's step plus a correction, so that no digit is lost at high noise. Two calls a step.
     Source: Karras et al. 2022, Algorithm 1 with S_churn = 0.

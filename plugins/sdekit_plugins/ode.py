@@ -6,7 +6,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
@@ -25,7 +24,7 @@ ADAPTIVE = ("dopri5", "bosh3", "dopri8", "fehlberg2", "adaptive_heun", "scipy_so
 
 @dataclass(frozen=True, kw_only=True)
 class ODE(Sampler):
-    """dy/dr = eps - k x_0 (`sdekit.line`), by a method of torchdiffeq: adaptive ones stop where the tolerance is met.
+    """The probability-flow ODE, dy/dr = eps - x_0 in the coordinates of `sdekit.line`, by any method of torchdiffeq.
 
     method: fixed-step (euler, midpoint, heun2, heun3, rk4, explicit_adams, implicit_adams) on the grid, or adaptive
     (dopri5, bosh3, dopri8, fehlberg2, adaptive_heun, scipy_solver) to rtol and atol, in units of x / (alpha + sigma).
@@ -64,6 +63,11 @@ class ODE(Sampler):
         """An adaptive method needs no grid: from t_max to t_min, and the denoising."""
         return 2 if self.method in ADAPTIVE else 50
 
+    @property
+    def alone(self) -> bool:  # type: ignore[override]
+        """torchdiffeq's step size comes from its whole batch: with error_norm "sample", that is one sample."""
+        return self.error_norm == "sample" and self.method in ADAPTIVE and self.method not in adaptive.METHODS
+
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) == 1:
             return
@@ -71,8 +75,6 @@ class ODE(Sampler):
         field, y, r = partial(line.field, denoise), x / line.scale(times[0]), line.r(times)
         if self.error_norm == "sample" and self.method in adaptive.METHODS:
             path = self._own(field, y, r)
-        elif self.error_norm == "sample" and self.method in ADAPTIVE:
-            path = iter(torch.cat([self._torchdiffeq(field, row, r) for row in y.split(1)], 1)[1:])
         else:
             path = iter(self._torchdiffeq(field, y, r)[1:])
         for y, t in zip(path, times[1:], strict=True):

@@ -15,7 +15,7 @@ from sdekit.sde import SDE, Denoise, like
 
 @dataclass(frozen=True, kw_only=True)
 class PC(Sampler):
-    """After each step of the predictor, `corrections` steps of Langevin dynamics at s: x + h score + sqrt(2 h) z.
+    """Predictor-corrector: after each step of any sampler, Langevin steps x + h score + sqrt(2 h) z at the new time.
 
     predictor: a registered one-step sampler. corrector: "langevin" takes h = 2 (snr |z| / |score|)^2 with the norms of
     each sample alone; "annealed-langevin" takes h = 2 (snr sigma_s)^2, which leaves p_s unchanged as snr -> 0 in
@@ -53,11 +53,14 @@ class PC(Sampler):
         x = self._predictor.step(sde, denoise, x, t, s, noise)
         for _ in range(self.corrections):
             score, z = sde.score(x, denoise(x, s), s), noise(s, s)
-            h = 2 * (self.snr * (sde.sigma(s) if self.corrector == "annealed-langevin" else _norm(z) / _norm(score))) ** 2
+            h = (
+                2
+                * (self.snr * (sde.sigma(s) if self.corrector == "annealed-langevin" else _norm(z) / _norm(score))) ** 2
+            )
             x = x + like(h, x) * score + like((2 * h).sqrt(), x) * z
         return x
 
 
 def _norm(x: Tensor) -> Tensor:
     """Norm of each sample, (B,)."""
-    return x.flatten(1).norm(dim=1)
+    return x.flatten(1).square().sum(1).sqrt()

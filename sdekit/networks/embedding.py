@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
+from sdekit.errors import InputError
 
 Frequencies = Literal["fourier", "sinusoidal"]
 
@@ -26,12 +26,11 @@ class NoiseEmbedding(nn.Module):
     def __init__(self, width: int, kind: Frequencies = "fourier") -> None:
         super().__init__()
         if width % 2 or kind not in ("fourier", "sinusoidal"):
-            raise InputError(f"noise embedding: needs an even width and 'fourier' or 'sinusoidal', got {width}, {kind!r}")
-        if kind == "fourier":
-            frequencies = torch.randn(width // 2) * 2 * math.pi
-        else:
-            frequencies = torch.logspace(2, -2, width // 2)
-        self.register_buffer("frequencies", frequencies)
+            raise InputError(
+                f"noise embedding: needs an even width and 'fourier' or 'sinusoidal', got {width}, {kind!r}"
+            )
+        random = torch.randn(width // 2) * 2 * math.pi
+        self.register_buffer("frequencies", random if kind == "fourier" else torch.logspace(2, -2, width // 2))
 
     def forward(self, c_noise: Tensor) -> Tensor:
         """c_noise (B,) to (B, width)."""

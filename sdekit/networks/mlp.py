@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
+from sdekit.errors import InputError
+
 from .embedding import Condition, Frequencies
 
 

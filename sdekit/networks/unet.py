@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
+from sdekit.errors import InputError
+
 from .embedding import Condition, Frequencies
 
 
@@ -46,7 +47,12 @@ class UNet(nn.Module):
                 f"{width}, {multipliers}, {blocks}, {dropout}"
             )
         self.options: dict[str, Any] = dict(
-            width=width, multipliers=multipliers, blocks=blocks, attention=attention, dropout=dropout, embedding=embedding
+            width=width,
+            multipliers=multipliers,
+            blocks=blocks,
+            attention=attention,
+            dropout=dropout,
+            embedding=embedding,
         )
         embed = 4 * width
         self.condition = Condition(embed, classes, embedding)
@@ -75,7 +81,7 @@ class UNet(nn.Module):
         self.norm = _norm(channels)
         self.last = nn.Conv2d(channels, shape[0], 3, padding=1)
         nn.init.zeros_(self.last.weight)
-        self.to(memory_format=torch.channels_last)  # faster convolutions, on the CPU too
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, on the CPU too
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), c_noise (B,), y (B,) or None, to (B, C, H, W)."""
@@ -139,7 +145,8 @@ class _Block(nn.Module):
         h = F.silu(torch.addcmul(shift, self.norm1(h), 1 + scale))
         h = self.conv1(F.dropout(h, self.dropout, self.training))
         h = (self.skip(self._resampled(x, size)) + h) * 0.5**0.5
-        return h if self.attention is None else self.attention(h)
+        out: Tensor = h if self.attention is None else self.attention(h)
+        return out
 
     def _resampled(self, x: Tensor, size: torch.Size | None) -> Tensor:
         if self.resample == "down":

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError, SdekitError
+from sdekit.errors import InputError, SdekitError
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.base import Dataset
-from ..data.order import batch_indices
-from ..data.split import split
-from ..errors import InputError, SdekitError
+from sdekit.data.base import Dataset
+from sdekit.data.order import batch_indices
+from sdekit.data.split import split
+from sdekit.errors import InputError, SdekitError
+
 from .checkpoint import save_json, save_tensors
 from .ema import EMA
+from .folder import prepare_folder
 from .objective import draw, key, times
 from .preview import preview
 from .run import CHECKPOINT, CONFIG, METRICS, MODEL, PREVIEWS, Recipe, load_checkpoint, read_metrics, read_recipe
@@ -128,7 +129,7 @@ class Trainer:
         torch.manual_seed(key(options.seed, 2, step))  # dropout
         losses = self._losses(batch.x, t, eps, batch.y)
         loss = losses.mean()
-        value = float(loss)
+        value = loss.item()
         if not math.isfinite(value):
             worst = int((~losses.isfinite()).nonzero()[0]) if (~losses.isfinite()).any() else 0
             rho = float(self.model.sde.rho(t[worst]))
@@ -202,8 +203,10 @@ class Trainer:
             )
         tensors, fields = load_checkpoint(self.out)
         self.step, self.seconds = int(fields["step"]), float(fields["seconds"])
-        part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in
-                ("weights.", "ema.", "exp_avg.", "exp_avg_sq.")}
+        part = {
+            p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)}
+            for p in ("weights.", "ema.", "exp_avg.", "exp_avg_sq.")
+        }
         try:
             self.model.network.load_state_dict(part["weights."])
             for i, (name, weight) in enumerate(self.weights.items()):
@@ -280,28 +283,11 @@ def train(recipe: Recipe, data: Dataset, out: str | Path, **kwargs: Any) -> Trai
     return trainer
 
 
-def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> None:
-    """An empty place for a run: refuses one that holds something, unless it is a run to be replaced."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: choose another --out")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / CONFIG).exists():
-            raise InputError(f"{out} is not empty and holds no run: choose another --out")
-        if not overwrite:
-            raise InputError(f"{out} already holds a run: go on with --resume, replace it with --overwrite")
-    if check_only:
-        return
-    for name in (CHECKPOINT, MODEL, METRICS, CONFIG):
-        (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / PREVIEWS, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
-
-
 def _same_recipe(found: Recipe, asked: Recipe) -> None:
     """Refuse to resume another run; how long it lasts may change."""
     same = replace(asked, train=replace(asked.train, steps=found.train.steps, time_limit=found.train.time_limit))
     if same != found:
         names = [n for n in vars(found) if getattr(found, n) != getattr(same, n)]
         raise InputError(
-            f"cannot resume with another {', '.join(names)} than the run's: leave it out, or train anew into another --out"
+            f"cannot resume with another {', '.join(names)} than the run's: leave it out, or train into another --out"
         )

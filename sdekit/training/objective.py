@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..sde import SDE, as_time
+from sdekit.sde import SDE, as_time
+
 from .options import TrainOptions
 
 

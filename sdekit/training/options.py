@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import InputError
+from sdekit.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data.base import Dataset
-from ..data.spec import parse
-from ..data.split import split
-from ..errors import InputError
-from ..plugins import entry, names, options
+from sdekit.data.base import Dataset
+from sdekit.data.spec import parse
+from sdekit.data.split import split
+from sdekit.errors import InputError
+from sdekit.plugins import entry, names, options
+
 from .options import TrainOptions
 from .run import Component, Recipe
 
@@ -39,14 +40,15 @@ def plan(
     network: str | None = None,
     prediction: str = "edm",
     condition: str = "none",
-    **given: Mapping[str, Any],
+    given: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Recipe, Dataset]:
     """A recipe and its data set.
 
     spec: the data. sde, network: registered names; network None is a U-Net for images from 8 pixels and an MLP for
     the rest. prediction: what the network is trained to be. condition: "none", or "label" to tell it the labels.
-    given: options by group: data, sde, network, train (`TrainOptions`). Raises InputError for anything that does not fit.
+    given: options by group: data, sde, network, train (`TrainOptions`). Raises InputError for what does not fit.
     """
+    given = given or {}
     for group in given:
         if group not in GROUPS:
             raise InputError(f"no group of options {group!r}: the groups are {', '.join(GROUPS)}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ..drawing import image_grid, png, scatter, to_pixels
-from ..model import ScoreModel
-from ..sampling import sample
+from sdekit.drawing import image_grid, png, scatter, to_pixels
+from sdekit.model import ScoreModel
+from sdekit.sampling import sample
+
 from .run import Recipe
 
 STEPS = 18

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from .. import __version__
-from ..data.base import Units
-from ..errors import InputError
-from ..model import ScoreModel
-from ..plugins import make
+from sdekit import __version__
+from sdekit.data.base import Units
+from sdekit.errors import InputError
+from sdekit.model import ScoreModel
+from sdekit.plugins import make
+
 from .checkpoint import load_json, load_tensors
 from .options import TrainOptions
 
@@ -49,9 +50,9 @@ class Component:
 class Recipe:
     """All that defines a run: `config.json` is this.
 
-    data: the SPEC as given, and its options. condition: "none" or "label", what the network is told. shape, kind, items (how many),
-    classes, class_names, units: of the data set. data_std:
-    standard deviation of the data in the model's units.
+    data: the SPEC as given, and its options. condition: "none" or "label", what the network is told. shape, kind,
+    items (how many), classes, class_names, units: of the data set. data_std: their standard deviation in the model's
+    units.
     """
 
     data: Component
@@ -81,7 +82,8 @@ class Recipe:
         packages = ("torch", "torchdiffeq", "numpy", "scipy", "safetensors")
         return {
             "format": FORMAT,
-            "versions": {"sdekit": __version__, "python": platform.python_version()} | {p: version(p) for p in packages},
+            "versions": {"sdekit": __version__, "python": platform.python_version()}
+            | {p: version(p) for p in packages},
             **{name: vars(getattr(self, name)) for name in ("data", "sde", "network", "train", "units")},
             **{name: getattr(self, name) for name in PLAIN},
         }
@@ -89,13 +91,14 @@ class Recipe:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Recipe:
         """Read what `as_dict` wrote."""
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k in PLAIN}
         return cls(
             data=Component(**fields["data"]),
             sde=Component(**fields["sde"]),
             network=Component(**fields["network"]),
             train=TrainOptions(**fields["train"]),
             units=Units.from_dict(fields["units"]),
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k in PLAIN},
+            **plain,
         )
 
 
