@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .errors import InputError
+
 
 class Noise(Protocol):
     """`noise(t, s) -> (B, *)` standard normal, for the step from t to s; independent for disjoint steps."""
@@ -15,6 +17,14 @@ class Noise(Protocol):
     def __call__(self, t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
         """(B, *) standard normal."""
         ...
+
+
+def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """The seeds; InputError outside of [0, 2^32): torch's CPU generator keeps 32 bits, so that others would repeat."""
+    for seed in seeds:
+        if not 0 <= int(seed) < 2**32:
+            raise InputError(f"seeds must be between 0 and 2^32 - 1, got {int(seed)}")
+    return tuple(int(seed) for seed in seeds)
 
 
 class SeedNoise:
@@ -33,7 +43,7 @@ class SeedNoise:
         device: torch.device | str = "cpu",
     ) -> None:
         self.shape, self.dtype, self.device = tuple(shape), dtype, torch.device(device)
-        self.generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        self.generators = [torch.Generator().manual_seed(seed) for seed in check_seeds(seeds)]
 
     def __call__(self, t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
         """The next draw, (B, *shape)."""

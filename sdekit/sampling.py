@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError, SdekitError
-from .noise import Noise, SeedNoise
+from .noise import Noise, SeedNoise, check_seeds
 from .sde import SDE, Denoise
 
 Grid = Callable[[SDE, int], Tensor]
@@ -154,7 +154,7 @@ def _seeds(n: int | None, seeds: Sequence[int] | None, x: Tensor | None) -> tupl
         raise InputError(f"sample: n={n} but {len(seeds)} seeds: give one of them")
     if not len(seeds):
         raise InputError("sample: seeds is empty")
-    return tuple(int(s) for s in seeds)
+    return check_seeds(seeds)
 
 
 def _times(sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid: Grid | str | Tensor | None) -> Tensor:

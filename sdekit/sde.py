@@ -20,7 +20,7 @@ def as_time(t: Tensor | float) -> Tensor:
 
 
 def like(coefficient: Tensor, x: Tensor) -> Tensor:
-    """A coefficient () or (B,) made to multiply x (B, *): () stays, (B,) is made (B, 1, ..., 1) in x's dtype and place."""
+    """A coefficient () or (B,) made to multiply x (B, *): (B,) gets trailing axes and x's dtype and place."""
     if coefficient.ndim == 0:
         return coefficient
     return coefficient.to(x).view(-1, *[1] * (x.ndim - 1))

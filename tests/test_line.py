@@ -55,7 +55,7 @@ def test_r_increases_to_at_most_one(sde: SDE) -> None:
 @each_process
 @pytest.mark.parametrize("k", [0.5, 1.0])
 def test_field_is_the_probability_flow(sde: SDE, k: float) -> None:
-    """Along dx/dt = f x - g^2/2 score (Song et al. 2021, eq. 13), y = x / scale moves by field dr: chain rule, to 1e-6."""
+    """Along dx/dt = f x - g^2/2 score (Song et al. 2021, eq. 13), y = x / scale moves by field dr, to 1e-6."""
     line, denoise = Line(sde, k), MIXTURE.denoiser(sde)
     h = 1e-6 * (sde.t_max - sde.t_min)
     # 0.0005 off a table's knots

@@ -31,7 +31,7 @@ def some_times(sde: SDE) -> list[Tensor]:
 
 @each_process
 def test_log_prob_is_scipys(sde: SDE) -> None:
-    """log p_t is the sum over components of scipy's normal density, with means alpha mu and variances alpha^2 s^2 + sigma^2."""
+    """p_t sums scipy's normal densities over components, with means alpha mu and variances alpha^2 s^2 + sigma^2."""
     for t in some_times(sde):
         x = MIXTURE.sample(8, 3, sde, t)
         alpha, sigma = float(sde.alpha(t)), float(sde.sigma(t))
@@ -57,7 +57,7 @@ def test_log_prob_of_the_data() -> None:
 
 @each_process
 def test_score_is_the_gradient(sde: SDE) -> None:
-    """The score, from the denoiser by Tweedie's formula, is autograd's gradient of log p_t: two routes to one vector."""
+    """The score, from the denoiser by Tweedie's formula, is autograd's gradient of log p_t."""
     for t in some_times(sde):
         for y in (None, torch.tensor([0, 1, 2, 0, 1, 2])):
             x = MIXTURE.sample(6, 1, sde, t).requires_grad_()
@@ -72,7 +72,9 @@ def test_score_is_the_gradient(sde: SDE) -> None:
 def test_denoiser_is_the_conditional_mean(sde: SDE) -> None:
     """E[x_0 | x_t = x] by adaptive quadrature of x_0 p(x_0) N(x; alpha x_0, sigma^2) in one dimension."""
     means, stds, weights = [-1.0, 0.75], [0.5, 0.25], [0.4, 0.6]
-    mixture = GaussianMixture(torch.tensor(means)[:, None], torch.tensor(stds), torch.tensor(weights, dtype=torch.float64))
+    mixture = GaussianMixture(
+        torch.tensor(means)[:, None], torch.tensor(stds), torch.tensor(weights, dtype=torch.float64)
+    )
 
     def prior(x0: float) -> float:
         return sum(w * math.exp(-0.5 * ((x0 - m) / s) ** 2) / s for w, m, s in zip(weights, means, stds, strict=True))
@@ -169,7 +171,11 @@ def test_one_time_or_one_for_each_sample(sde: SDE) -> None:
     """t (B,) is read sample by sample, in denoiser, log_prob, score and sample."""
     t = torch.linspace(sde.t_min, sde.t_max, 4, dtype=torch.float64)
     x = torch.randn(4, 3, dtype=torch.float64)
-    for function in (MIXTURE.denoiser(sde), lambda x, t: MIXTURE.score(x, sde, t), lambda x, t: MIXTURE.log_prob(x, sde, t)):
+    for function in (
+        MIXTURE.denoiser(sde),
+        lambda x, t: MIXTURE.score(x, sde, t),
+        lambda x, t: MIXTURE.log_prob(x, sde, t),
+    ):
         rows = torch.cat([function(x[i : i + 1], t[i]) for i in range(4)])
         assert torch.allclose(function(x, t), rows, rtol=1e-13, atol=1e-13)
     rows = torch.stack([MIXTURE.sample(4, 9, sde, u)[i] for i, u in enumerate(t)])

@@ -23,7 +23,9 @@ COMBINATIONS = [
     for prediction in PREDICTIONS
     if prediction != "eps" or sde.alpha(as_time(sde.t_max)) > 1e-6
 ]
-each_combination = pytest.mark.parametrize(("name", "prediction"), COMBINATIONS, ids=["-".join(c) for c in COMBINATIONS])
+each_combination = pytest.mark.parametrize(
+    ("name", "prediction"), COMBINATIONS, ids=["-".join(c) for c in COMBINATIONS]
+)
 
 # What F is, in terms of x_0, eps, alpha and sigma, as the papers define it.
 TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
@@ -32,7 +34,9 @@ TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "v": lambda x0, eps, alpha, sigma: (alpha * eps - sigma * x0) / (alpha**2 + sigma**2).sqrt(),
     "flow": lambda x0, eps, alpha, sigma: eps - x0,
     # Karras et al. 2022, Table 1, of x / alpha at noise rho = sigma / alpha, times alpha to stay finite
-    "edm": lambda x0, eps, alpha, sigma: (sigma * x0 - alpha * STD**2 * eps) / (STD * ((alpha * STD) ** 2 + sigma**2).sqrt()),
+    "edm": lambda x0, eps, alpha, sigma: (
+        (sigma * x0 - alpha * STD**2 * eps) / (STD * ((alpha * STD) ** 2 + sigma**2).sqrt())
+    ),
 }
 
 
@@ -109,7 +113,7 @@ def test_loss_target(name: str, prediction: str) -> None:
     ids=["ddpm", "ncsn", "v-diffusion", "v-cosine", "flow-matching", "x0"],
 )
 def test_loss_is_the_published_one(sde: SDE, prediction: str, target: Callable[..., Tensor]) -> None:
-    """Ho et al. 2020, eq. 14, Salimans & Ho 2022 and Liu et al. 2023 print the loss as this mean square, t_min and t_max included."""
+    """It is the mean square that Ho et al. 2020 (eq. 14), Salimans & Ho 2022 and Liu et al. 2023 print."""
     x0, eps = torch.randn(2, 4, 3, dtype=torch.float64)
     t = torch.tensor([sde.t_min, 0.3, 0.6, sde.t_max], dtype=torch.float64)
     alpha, sigma = sde.alpha(t)[:, None], sde.sigma(t)[:, None]
@@ -123,7 +127,7 @@ def test_loss_is_the_published_one(sde: SDE, prediction: str, target: Callable[.
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_edm_target_has_unit_variance(name: str) -> None:
-    """The "edm" target of Gaussian data has variance 1 at every t, as has c_in x_t (Karras et al. 2022, appendix B.6)."""
+    """The "edm" target has variance 1 at every t, as has c_in x_t (Karras et al. 2022, appendix B.6)."""
     sde, seen = PROCESSES[name], []
     network = nn.Module()
     network.forward = lambda z, c, y: seen.append(z) or torch.zeros_like(z)  # type: ignore[method-assign, func-returns-value]
@@ -176,7 +180,7 @@ def test_ends_are_finite_and_the_dtype_stays(name: str, prediction: str, dtype: 
 
 @pytest.mark.parametrize("sde", [Cosine(), RectifiedFlow()], ids=["cosine", "rectified-flow"])
 def test_eps_needs_alpha(sde: SDE) -> None:
-    """"eps" on a process whose alpha reaches 0 is refused, and the other predictions are named."""
+    """ "eps" on a process whose alpha reaches 0 is refused, and the other predictions are named."""
     with pytest.raises(InputError, match=rf"divides by alpha, which is 0 at t_max of {type(sde).__name__}: choose 'v'"):
         ScoreModel(Affine(), sde, "eps")
 

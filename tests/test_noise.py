@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sdekit.errors import InputError
 from sdekit.noise import SeedNoise
 
 
@@ -14,16 +15,23 @@ def draws(seeds: list[int], count: int = 3, **kwargs: object) -> torch.Tensor:
 
 def test_a_sample_depends_on_its_seed_alone() -> None:
     """Draw j of seed i is bit for bit the same alone, in any batch, in any order."""
-    whole = draws([3, 17, 4, 2**40, 0])
+    whole = draws([3, 17, 4, 2**32 - 1, 0])
     assert torch.equal(draws([17])[:, 0], whole[:, 1])
-    assert torch.equal(draws([0, 2**40, 4, 17, 3]), whole.flip(1))
+    assert torch.equal(draws([0, 2**32 - 1, 4, 17, 3]), whole.flip(1))
     assert torch.equal(draws([17, 17])[:, 0], draws([17, 17])[:, 1])
 
 
 def test_draws_and_seeds_differ() -> None:
     """No two draws of one seed, and no two neighbouring seeds, share a value."""
-    values = draws(list(range(50)), 20).flatten()
+    values = draws([*range(50), 2**10, 2**16, 2**31, 2**32 - 1], 20).flatten()
     assert len(values.unique()) > 0.999 * len(values)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**40])
+def test_seeds_that_would_repeat_are_refused(seed: int) -> None:
+    """torch's CPU generator keeps 32 bits of a seed: 2^32 would be 0 again."""
+    with pytest.raises(InputError, match=rf"seeds must be between 0 and 2\^32 - 1, got {seed}"):
+        SeedNoise([0, seed], (2,))
 
 
 def test_times_change_nothing() -> None:

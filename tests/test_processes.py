@@ -90,7 +90,7 @@ def test_coefficients_are_the_published_ones(case: tuple[SDE, Function, Function
 
 @each_published
 def test_kernel_is_the_published_one(case: tuple[SDE, Function, Function, Function, Function]) -> None:
-    """alpha and sigma are the paper's mean and standard deviation of x_t given x_0, the last of them where it keeps digits."""
+    """alpha and sigma are the paper's mean and standard deviation of x_t given x_0."""
     sde, _, _, alpha, sigma = case
     t = grid(sde)
     assert torch.allclose(sde.alpha(t), alpha(t), rtol=1e-13, atol=1e-15)

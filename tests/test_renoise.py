@@ -45,7 +45,7 @@ def test_keeps_the_marginal(sde: SDE, eta: float) -> None:
 
 @each_process
 def test_eta_scales_the_standard_deviation(sde: SDE) -> None:
-    """The fresh noise has standard deviation eta sigma_s sqrt(1 - rho_s^2 / rho_t^2) (Song, Meng & Ermon 2021, eq. 16)."""
+    """The fresh noise has deviation eta sigma_s sqrt(1 - rho_s^2 / rho_t^2) (Song, Meng & Ermon 2021, eq. 16)."""
     t, s = as_time(0.8), as_time(0.5)
     zero, one = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
     full = float(sde.sigma(s) * (1 - (sde.rho(s) / sde.rho(t)) ** 2).sqrt())
@@ -67,7 +67,7 @@ def test_eta_zero_is_ddim(sde: SDE) -> None:
 
 @each_process
 def test_two_ancestral_steps_are_one(sde: SDE) -> None:
-    """At a fixed x_0, eta = 1 through u is in law eta = 1 straight to s: the chain is consistent (Markov), unlike other eta."""
+    """At a fixed x_0, going through u is in law going straight to s: the ancestral chain is consistent."""
     t, u, s = map(as_time, (0.9, 0.6, 0.2))
     one, zero = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
 

@@ -69,7 +69,7 @@ def test_nfe_is_a_budget(name: str, nfe: int) -> None:
 
 @each_sampler
 def test_defaults(name: str) -> None:
-    """Without steps a sampler takes its own number and its own grid; what is reported was counted, a batch at a time."""
+    """Without steps a sampler takes its own number and grid; the calls reported are those of one batch."""
     sde, sampler = VP(), plugins.make("sampler", name)
     counting = Counting(MIXTURE.denoiser(sde))
     result = sample(sde, counting, name, shape=(2,), n=2)
@@ -211,6 +211,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"n": None}, "say how many samples (n, at least 1) or which (seeds), got n=None"),
     ({"seeds": [1, 2, 3]}, "n=2 but 3 seeds"),
     ({"n": None, "seeds": []}, "seeds is empty"),
+    ({"n": None, "seeds": [0, 2**32]}, "seeds must be between 0 and 2^32 - 1, got 4294967296"),
     ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ({"sampler": "ddmi"}, "no sampler 'ddmi'; did you mean 'ddim'? Installed: "),
     ({"grid": "karas"}, "no grid 'karas'; did you mean 'karras'? Installed: "),
@@ -232,7 +233,10 @@ def test_bad_arguments(change: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("denoise", "message"),
     [
-        (lambda x, t: x[:, :1], "call 1 of the denoiser, at t = 1.0: got (4, 1) torch.float32, expected (4, 2) torch.float32"),
+        (
+            lambda x, t: x[:, :1],
+            "call 1 of the denoiser, at t = 1.0: got (4, 1) torch.float32, expected (4, 2) torch.float32",
+        ),
         (lambda x, t: x.double(), "got (4, 2) torch.float64, expected (4, 2) torch.float32"),
     ],
     ids=["shape", "dtype"],
@@ -243,7 +247,9 @@ def test_wrong_answers_of_the_denoiser(denoise: Callable[..., Tensor], message: 
         sample(VP(), denoise, "ddim", shape=(2,), n=4, steps=3)
 
 
-@pytest.mark.parametrize(("bad", "message"), [([2], "1 of 4 samples are not finite (the first has seed 13)"), ([1, 3], "2 of 4")])
+@pytest.mark.parametrize(
+    ("bad", "message"), [([2], "1 of 4 samples are not finite (the first has seed 13)"), ([1, 3], "2 of 4")]
+)
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_not_finite_is_an_error(bad: list[int], message: str, value: float) -> None:
     """A denoiser that ends in NaN or infinity is reported with the number of samples and the first seed."""
@@ -279,6 +285,8 @@ def test_a_sampler_without_a_step() -> None:
 
 def test_a_sampler_is_three_lines() -> None:
     """A class with a step is a sampler: the loop hands it t > s, 0-dim and float64, and denoises at the last time."""
-    result = sample(VP(), lambda x, t: x * 0 + t, Keep(), shape=(2,), n=1, steps=4, trajectory=True, dtype=torch.float64)
+    result = sample(
+        VP(), lambda x, t: x * 0 + t, Keep(), shape=(2,), n=1, steps=4, trajectory=True, dtype=torch.float64
+    )
     assert isinstance(result, Samples) and result.nfe == 1 and result.trajectory is not None
     assert torch.equal(result.trajectory[1], result.trajectory[0]) and (result.x == 1e-5).all()

@@ -21,7 +21,7 @@ def inner_times(sde: SDE, n: int = 37) -> Tensor:
 
 @each_process
 def test_time_inverts_rho(sde: SDE) -> None:
-    """time(rho(t)) = t to rounding, both ends included; at rho = inf it is t_max, or infinite where alpha never vanishes."""
+    """time(rho(t)) = t to rounding, both ends included; time(inf) is t_max, or inf where alpha never vanishes."""
     t = torch.linspace(sde.t_min, sde.t_max, 20_001, dtype=torch.float64)
     assert (sde.time(sde.rho(t)) - t).abs().max() < 2e-15 * sde.t_max
     at_inf = float(sde.time(torch.tensor(math.inf)))
@@ -50,7 +50,7 @@ def test_scales_are_in_range(sde: SDE) -> None:
 
 @each_process
 def test_drift_and_diffusion_move_the_moments(sde: SDE) -> None:
-    """d alpha / dt = f alpha and d sigma^2 / dt = 2 f sigma^2 + g^2 (Sarkka & Solin 2019, eq. 6.2), against differences."""
+    """d alpha / dt = f alpha and d sigma^2 / dt = 2 f sigma^2 + g^2, by central differences."""
     # halfway between the knots of a table, where the scales are smooth
     t = (inner_times(sde) * 1000).floor() / 1000 + 5e-4 if sde.t_max == 1 else inner_times(sde)
     h = 1e-5 * (sde.t_max - sde.t_min)
@@ -108,7 +108,11 @@ def test_one_time_or_one_for_each_sample(sde: SDE, shape: tuple[int, ...]) -> No
     """t () and t (B,) of equal values give the same, and t (B,) is read sample by sample."""
     x0, eps, x = torch.randn(3, 4, *shape, dtype=torch.float64)
     times = inner_times(sde, 4)
-    for method, args in ((sde.perturb, lambda t: (x0, t, eps)), (sde.eps, lambda t: (x, x0, t)), (sde.score, lambda t: (x, x0, t))):
+    for method, args in (
+        (sde.perturb, lambda t: (x0, t, eps)),
+        (sde.eps, lambda t: (x, x0, t)),
+        (sde.score, lambda t: (x, x0, t)),
+    ):
         for t in times:
             assert torch.equal(method(*args(t)), method(*args(t.expand(4))))
         rows = [method(*args(t))[i] for i, t in enumerate(times)]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from sdekit.errors import InputError
+from sdekit.errors import InputError, SdekitError
 
 KNOWN = ("samples.npy", "sample.json", "grid.png", "scatter.png", "images")
 
 
 def check_out(out: Path, *, overwrite: bool) -> None:
     """Refuse a place that holds something, unless it is an earlier result to be replaced."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file: choose a folder")
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"--out {out}: {place} is a file, choose a folder")
     if not out.is_dir() or not any(out.iterdir()):
         return
     others = sorted(p.name for p in out.iterdir() if p.name not in KNOWN)
@@ -25,8 +26,11 @@ def check_out(out: Path, *, overwrite: bool) -> None:
 
 def clear(out: Path) -> None:
     """An empty folder; call `check_out` first."""
-    if out.is_dir():
-        for name in KNOWN:
-            path = out / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        if out.is_dir():
+            for name in KNOWN:
+                path = out / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SdekitError(f"cannot write into {out}: {error.strerror or error}") from error

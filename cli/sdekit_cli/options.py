@@ -72,9 +72,13 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
     except (OSError, ValueError) as error:
         raise InputError(f"--config {path}: {error}") from error
     tables = fields.pop("option", {})
-    for name in fields:
+    for name, value in fields.items():
         if name not in keys:
             raise InputError(f"--config {path}: {unknown('key', name, [*keys, 'option'], 'Keys')}")
+        if not isinstance(value, str):
+            raise InputError(f"--config {path}: {name} takes a name in quotes, got {value!r}")
+    if not isinstance(tables, dict):
+        raise InputError(f"--config {path}: write options in tables, such as [option.train], got option = {tables!r}")
     for group, table in tables.items():
         if group not in groups or not isinstance(table, dict):
             raise InputError(f"--config {path}: {unknown('table option.', str(group), list(groups), 'Tables')}")

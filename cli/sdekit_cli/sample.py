@@ -152,6 +152,8 @@ def parse_seeds(n: int | None, text: str | None) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise InputError(f"--seeds {text!r}: write numbers and ranges, such as 0-63 or 3,17,20-29")
+        if int(last or first) >= 2**32:
+            raise InputError(f"--seeds {text!r}: a seed is below 2^32")
         seeds.extend(range(int(first), int(last or first) + 1))
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--seeds {text!r} names a seed twice")

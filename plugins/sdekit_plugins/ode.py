@@ -43,7 +43,7 @@ class ODE(Sampler):
         methods = (*FIXED, *ADAMS, *ADAPTIVE)
         if self.method not in methods:
             raise InputError(f"ode: no method {self.method!r}: choose one of {', '.join(methods)}")
-        if self.rtol <= 0 or self.atol <= 0:
+        if not (self.rtol > 0 and self.atol > 0):
             raise InputError(f"ode: tolerances must be positive, got rtol={self.rtol}, atol={self.atol}")
         if self.error_norm not in ("sample", "batch"):
             raise InputError(f"ode: error_norm must be 'sample' or 'batch', got {self.error_norm!r}")
@@ -65,8 +65,9 @@ class ODE(Sampler):
 
     @property
     def alone(self) -> bool:  # type: ignore[override]
-        """torchdiffeq's step size comes from its whole batch: with error_norm "sample", that is one sample."""
-        return self.error_norm == "sample" and self.method in ADAPTIVE and self.method not in adaptive.METHODS
+        """torchdiffeq controls its error over the whole batch: with error_norm "sample", that is one sample."""
+        controlled = (*ADAPTIVE, "implicit_adams")  # the latter iterates until its batch has converged
+        return self.error_norm == "sample" and self.method in controlled and self.method not in adaptive.METHODS
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) == 1:
@@ -88,9 +89,11 @@ class ODE(Sampler):
     def _torchdiffeq(self, field: adaptive.Field, y: Tensor, r: Tensor) -> Tensor:
         """(times, B, *): one call over the whole grid."""
         tolerances = {"rtol": self.rtol, "atol": self.atol} if self.method not in FIXED else {}
-        solver = {"solver": "RK45"} if self.method == "scipy_solver" else None
+        options: dict[str, object] | None = {"solver": "RK45"} if self.method == "scipy_solver" else None
+        if self.method in ADAMS:
+            options = {"max_order": 4}  # torchdiffeq's default, 12, diverges at any usual number of steps
         try:
-            path: Tensor = odeint(field, y, r, method=self.method, options=solver, **tolerances)
+            path: Tensor = odeint(field, y, r, method=self.method, options=options, **tolerances)
         except AssertionError as error:  # "underflow in dt"
             raise SdekitError(
                 f"ode: {self.method} cannot meet rtol={self.rtol:g}, atol={self.atol:g} ({error}): raise the "

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
 
+REMEDY = "Restore it from a copy, or train again"
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary name beside `path`, flush to the disk, then rename: the old file stays good until then."""
@@ -46,9 +48,9 @@ def load_json(path: Path) -> dict[str, Any]:
         fields = json.loads(path.read_bytes())
         expected = fields.pop("sha256")
     except FileNotFoundError:
-        raise InputError(f"{path} is missing") from None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path} is missing. {REMEDY}") from None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is damaged or truncated ({type(error).__name__}: {error}). {REMEDY}") from error
     if expected != _json_digest(fields):
         raise InputError(_altered(path, expected, _json_digest(fields)))
     loaded: dict[str, Any] = fields
@@ -73,9 +75,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing") from None
+        raise InputError(f"{path} is missing. {REMEDY}") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged or truncated ({error})") from error
+        raise InputError(f"{path} is damaged or truncated ({error}). {REMEDY}") from error
     record, expected = metadata.get("fields", "{}"), metadata.get("sha256", "none")
     found = _tensor_digest(tensors, record)
     if found != expected:
@@ -84,10 +86,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _altered(path: Path, expected: str, found: str) -> str:
-    return (
-        f"{path} was altered: its checksum is {found[:16]}, recorded is {expected[:16]}. Restore it from a copy, or "
-        "train again"
-    )
+    return f"{path} was altered: its checksum is {found[:16]}, recorded is {expected[:16]}. {REMEDY}"
 
 
 def _json_digest(fields: Mapping[str, Any]) -> str:

@@ -3,15 +3,16 @@
 import shutil
 from pathlib import Path
 
-from sdekit.errors import InputError
+from sdekit.errors import InputError, SdekitError
 
 from .run import CHECKPOINT, CONFIG, METRICS, MODEL, PREVIEWS
 
 
 def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> None:
     """An empty place for a run: refuses one that holds something, unless it is a run to be replaced."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: choose another --out")
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{place} is a file: choose another --out")
     if out.is_dir() and any(out.iterdir()):
         if not (out / CONFIG).exists():
             raise InputError(f"{out} is not empty and holds no run: choose another --out")
@@ -19,7 +20,10 @@ def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> N
             raise InputError(f"{out} already holds a run: go on with --resume, replace it with --overwrite")
     if check_only:
         return
-    for name in (CHECKPOINT, MODEL, METRICS, CONFIG):
-        (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / PREVIEWS, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in (CHECKPOINT, MODEL, METRICS, CONFIG):
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / PREVIEWS, ignore_errors=True)
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SdekitError(f"cannot write into {out}: {error.strerror or error}") from error

@@ -18,7 +18,7 @@ from sdekit.data.order import batch_indices
 from sdekit.data.split import split
 from sdekit.errors import InputError, SdekitError
 
-from .checkpoint import save_json, save_tensors
+from .checkpoint import save_json, save_tensors, write_atomically
 from .ema import EMA
 from .folder import prepare_folder
 from .objective import draw, key, times
@@ -70,7 +70,7 @@ class Trainer:
         )
         self.ema = EMA(self.weights.values(), self.options.ema)
         self.step, self.seconds, self._stopped = 0, 0.0, False
-        self._skipped = 0
+        self._losses_since: list[float] = []  # of the steps since the last row of metrics
         if resume:
             self._resume()
         else:
@@ -99,26 +99,28 @@ class Trainer:
     def run(self) -> Iterator[Step]:
         """Train until the steps or the time are over, or `stop()`; yields after each step and saves at the end."""
         started, before = time.monotonic(), self.seconds
-        last_preview, logged, losses = started, self.step, []
+        last_preview, logged = started, self.step
         limit = math.inf if self.options.time_limit is None else self.options.time_limit
         while not (self._stopped or self.finished or time.monotonic() - started + before >= limit):
-            losses.append(self._step())
+            loss = self._step()
+            self._losses_since.append(loss)
             self.step += 1
             self.seconds = before + time.monotonic() - started
-            yield Step(self.step, losses[-1], self.seconds, self.progress)
+            yield Step(self.step, loss, self.seconds, self.progress)
             if self.step % self.options.log_every == 0:
-                self._log(loss=sum(losses) / len(losses), learning_rate=self._learning_rate())
-                losses = []
+                mean = sum(self._losses_since) / len(self._losses_since)
+                self._log(loss=mean, learning_rate=self._learning_rate())
+                self._losses_since = []
             if self.step % self.options.checkpoint_every == 0:
-                self._log(held_out_loss=self.held_out_loss())
                 self.save()
+                self._log(held_out_loss=self.held_out_loss())
             if self.options.preview_every and time.monotonic() - last_preview >= self.options.preview_every:
                 last_preview = time.monotonic()
                 self._preview()
         if self.step > logged:
+            self.save()
             if self.step % self.options.checkpoint_every:
                 self._log(held_out_loss=self.held_out_loss())
-            self.save()
             self._preview()
 
     def _step(self) -> float:
@@ -188,7 +190,7 @@ class Trainer:
             for moment in ("exp_avg", "exp_avg_sq")
         }
         fields = {"step": self.step, "seconds": self.seconds}
-        save_tensors(self.out / CHECKPOINT, weights | ema | moments, fields)
+        save_tensors(self.out / CHECKPOINT, weights | ema | moments, fields | {"losses": self._losses_since})
         averaged = dict(zip(self.weights, self.ema.average, strict=True))
         save_tensors(self.out / MODEL, self.model.network.state_dict() | averaged, fields)
 
@@ -203,6 +205,11 @@ class Trainer:
             )
         tensors, fields = load_checkpoint(self.out)
         self.step, self.seconds = int(fields["step"]), float(fields["seconds"])
+        self._losses_since = fields.get("losses", [])
+        if self.options.steps is not None and self.options.steps < self.step:
+            raise InputError(
+                f"{self.out} has trained {self.step} steps already: ask for more than {self.options.steps}"
+            )
         part = {
             p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)}
             for p in ("weights.", "ema.", "exp_avg.", "exp_avg_sq.")
@@ -211,17 +218,17 @@ class Trainer:
             self.model.network.load_state_dict(part["weights."])
             for i, (name, weight) in enumerate(self.weights.items()):
                 self.ema.average[i].copy_(part["ema."][name])
-                self.optimizer.state[weight] = {
-                    "step": torch.tensor(float(self.step), device=self.device),
-                    "exp_avg": part["exp_avg."][name].to(self.device),
-                    "exp_avg_sq": part["exp_avg_sq."][name].to(self.device),
+                self.optimizer.state[weight] = {"step": torch.tensor(float(self.step), device=self.device)} | {
+                    # in the memory format of the weight: the fused kernel takes that for granted
+                    moment: torch.empty_like(weight).copy_(part[f"{moment}."][name])
+                    for moment in ("exp_avg", "exp_avg_sq")
                 }
         except (RuntimeError, KeyError) as error:
             raise InputError(f"{self.out / CHECKPOINT} does not fit the network of {CONFIG}: {error}") from error
         if found != self.recipe:
             save_json(self.out / CONFIG, self.recipe.as_dict())
         rows = [row for row in read_metrics(self.out) if row["step"] <= self.step]
-        (self.out / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_atomically(self.out / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def _log(self, **values: Any) -> None:
         row = {"step": self.step, "seconds": round(self.seconds, 3), **values}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from sdekit.errors import InputError
@@ -34,7 +35,7 @@ class TrainOptions:
     clip: float = 1.0
     ema: float = 0.05
     noise: Literal["log-normal", "uniform"] = "log-normal"
-    noise_mean: float = -0.6
+    noise_mean: float = -1.0
     noise_std: float = 1.2
     held_out: float = 0.05
     seed: int = 0
@@ -44,6 +45,10 @@ class TrainOptions:
     preview_every: float = 60.0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"train: {field.name} must be a finite number, got {value}")
         for name in ("batch_size", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"train: {name} must be at least 1, got {getattr(self, name)}")

@@ -10,8 +10,9 @@ import numpy as np
 from sdekit.data.base import Dataset
 from sdekit.data.spec import parse
 from sdekit.data.split import split
-from sdekit.errors import InputError
-from sdekit.plugins import entry, names, options
+from sdekit.errors import InputError, SdekitError
+from sdekit.model import PREDICTIONS
+from sdekit.plugins import entry, names, options, unknown
 
 from .options import TrainOptions
 from .run import Component, Recipe
@@ -53,6 +54,8 @@ def plan(
         if group not in GROUPS:
             raise InputError(f"no group of options {group!r}: the groups are {', '.join(GROUPS)}")
     data, component = load_data(spec, **given.get("data", {}))
+    if prediction not in PREDICTIONS:
+        raise InputError(unknown("prediction", prediction, list(PREDICTIONS), "There are"))
     if condition not in ("none", "label"):
         raise InputError(f"condition must be 'none' or 'label', got {condition!r}")
     if condition == "label" and not data.classes:
@@ -92,7 +95,10 @@ def _std(data: Dataset, indices: np.ndarray) -> float:
     chosen = indices[np.linspace(0, len(indices) - 1, min(len(indices), DATA_STD_ITEMS)).astype(int)]
     total = square = count = 0.0
     for start in range(0, len(chosen), 64):
-        x = data.batch(chosen[start : start + 64]).x.double()
+        try:
+            x = data.batch(chosen[start : start + 64]).x.double()
+        except SdekitError as error:  # a damaged file, found before anything was written
+            raise InputError(str(error)) from error
         total, square, count = total + float(x.sum()), square + float(x.square().sum()), count + x.numel()
     std = (square / count - (total / count) ** 2) ** 0.5
     if not std > 0:

@@ -42,8 +42,13 @@ class Component:
 
     def make(self, kind: str, *args: Any) -> Any:
         """The object itself; args come before the options."""
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in self.options.items()}
-        return make(kind, self.name, *args, **options)
+        return make(kind, self.name, *args, **self.options)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Component:
+        """Read from JSON (lists become tuples)."""
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["options"].items()}
+        return cls(name=fields["name"], options=options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +98,9 @@ class Recipe:
         """Read what `as_dict` wrote."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k in PLAIN}
         return cls(
-            data=Component(**fields["data"]),
-            sde=Component(**fields["sde"]),
-            network=Component(**fields["network"]),
+            data=Component.from_dict(fields["data"]),
+            sde=Component.from_dict(fields["sde"]),
+            network=Component.from_dict(fields["network"]),
             train=TrainOptions(**fields["train"]),
             units=Units.from_dict(fields["units"]),
             **plain,
@@ -150,7 +155,7 @@ def load_run(path: str | Path, *, device: torch.device | str = "cpu") -> Run:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Rows of metrics.jsonl; a last line cut short by a crash is left out."""
     rows = []
-    for line in (path / METRICS).read_text().splitlines() if (path / METRICS).exists() else ():
+    for line in (path / METRICS).read_text(errors="replace").splitlines() if (path / METRICS).exists() else ():
         try:
             rows.append(json.loads(line))
         except ValueError:

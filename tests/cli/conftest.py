@@ -1,0 +1,96 @@
+"""The command line in this process, tiny runs to use it on, and bad files to give it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdekit_cli.app import main
+
+TINY_UNET = ("--network", "unet", "--option", "network.width=8", "--option", "train.batch_size=4")
+TINY_MLP = ("--network", "mlp", "--option", "network.width=8", "--option", "network.depth=1")
+
+
+class Result(NamedTuple):
+    """Exit code, stdout and stderr of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(*arguments: object) -> int:
+    """The exit code of `sdekit ARGUMENTS`; an exception that is not SystemExit is a bug and goes through."""
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+@pytest.fixture
+def sdekit(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """sdekit(*arguments) runs the command line and returns what it said."""
+
+    def run(*arguments: object) -> Result:
+        capsys.readouterr()
+        code = call(*arguments)
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder: bytes of files, None for folders."""
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture
+def refused(sdekit: Callable[..., Result], tmp_path: Path) -> Callable[..., str]:
+    """refused(*arguments) asserts exit code 2, one message and no file touched, and returns the message."""
+
+    def run(*arguments: object) -> str:
+        before = contents(tmp_path)
+        result = sdekit(*arguments)
+        assert result.code == 2, result
+        assert result.out == "" and "Traceback" not in result.err
+        assert contents(tmp_path) == before
+        lines = result.err.strip().splitlines()
+        if lines[0].startswith("Usage:"):  # typer's own: a usage line and one box
+            assert result.err.count("─ Error ─") == 1
+            return " ".join(" ".join(line.strip("│ ") for line in lines).split())
+        assert len(lines) == 1 and lines[0].startswith("error: "), result.err
+        return lines[0].removeprefix("error: ")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A U-Net of 4 steps on digits. Read only."""
+    out = tmp_path_factory.mktemp("cli") / "digits"
+    assert call("train", "--data", "digits", "--out", out, "--steps", 4, *TINY_UNET) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def moons_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLP of 40 steps on moons, conditioned on the label. Read only."""
+    out = tmp_path_factory.mktemp("cli") / "moons"
+    arguments = ("--condition", "label", "--option", "data.n=300", "--option", "train.warm_up=0", *TINY_MLP)
+    assert call("train", "--data", "moons", "--out", out, "--steps", 40, *arguments) == 0
+    return out
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two class folders of six 8x8 RGB images each."""
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        path = tmp_path / "pictures" / ("cat", "dog")[i % 2] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)).save(path)
+    return tmp_path / "pictures"

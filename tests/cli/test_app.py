@@ -1,0 +1,61 @@
+"""The command itself: help that teaches, a version, and nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import sdekit as package
+
+COMMANDS = [("train",), ("sample",), ("info",), ("plugins", "list"), ("plugins", "show")]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_has_an_example(sdekit: Callable[..., Any], command: tuple[str, ...], flag: str) -> None:
+    """The help of every command exits 0 and shows a command line of its own to copy."""
+    result = sdekit(*command, flag)
+    assert result.code == 0 and result.err == ""
+    assert "Example" in result.out and f"\n sdekit {' '.join(command)} " in result.out.replace("   ", " ")
+
+
+def test_root_help(sdekit: Callable[..., Any]) -> None:
+    """It names every command and how to start; every command has been tested above."""
+    result = sdekit("--help")
+    assert result.code == 0 and "sdekit train --data digits --out run" in " ".join(result.out.replace("│", " ").split())
+    assert all(command[0] in result.out for command in COMMANDS)
+    from typer.main import get_command
+
+    from sdekit_cli.app import app
+
+    assert set(get_command(app).commands) == {command[0] for command in COMMANDS}  # type: ignore[attr-defined]
+
+
+def test_version(sdekit: Callable[..., Any]) -> None:
+    """--version is the package's."""
+    assert sdekit("--version").out == f"sdekit {package.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [("tran",), ("train",), ("sample",), ("sample", "run"), ("train", "--outt", "x")])
+def test_wrong_usage(refused: Callable[..., str], arguments: tuple[str, ...]) -> None:
+    """A wrong command, a missing argument and an unknown flag are one message each."""
+    message = refused(*arguments)
+    assert "Usage:" in message and ("No such" in message or "Missing" in message)
+
+
+@pytest.mark.parametrize(
+    "command", ["--help", "train --help", "sample --help", "plugins list", "sample r --out o --solver ddmi"]
+)
+def test_nothing_heavy_is_imported(command: str) -> None:
+    """Help, the listing and a misspelt name answer without torch, numpy or scipy."""
+    code = (
+        "import sys\nfrom sdekit_cli.app import main\n"
+        f"try:\n    main({command.split()!r})\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'numpy', 'scipy', 'matplotlib', 'sklearn', 'PIL'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stderr.splitlines()[-1] == "[]"

@@ -1,0 +1,308 @@
+"""Bad input: exit code 2, one message that says what to do, nothing written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdekit.training.checkpoint import load_json, save_json
+from sdekit.training.run import CHECKPOINT, CONFIG, FORMAT, MODEL
+
+Refused = Callable[..., str]
+TINY = ("--steps", 2)
+
+
+@pytest.fixture
+def files(tmp_path: Path, pictures: Path) -> Path:
+    """A folder of things that are wrong, each in its own way."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("x")
+    (tmp_path / "file").write_text("x")
+    Image.new("RGB", (10, 8)).save(pictures / "dog" / "wide.png")
+    rows = ["a,b", *(f"{i},{i * i}" for i in range(10))]
+    (tmp_path / "text.csv").write_text("\n".join([*rows[:4], "3,many", *rows[4:]]))
+    (tmp_path / "nan.csv").write_text("\n".join([*rows[:6], "nan,25", *rows[6:]]))
+    (tmp_path / "short.csv").write_text("\n".join([*rows[:6], "1", *rows[6:]]))
+    x = np.random.default_rng(0).random((6, 2))
+    np.savez(tmp_path / "labels.npz", x=x, y=np.array([0, 1, -1, 0, 1, 1]))
+    np.savez(tmp_path / "count.npz", x=x, y=np.array([0, 1]))
+    np.savez(tmp_path / "float.npz", x=x, y=np.linspace(0, 1, 6))
+    np.save(tmp_path / "nan.npy", np.where(x == x[3, 1], np.nan, x))
+    np.save(tmp_path / "good.npy", x)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "good.npy").read_bytes()[:100])
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("images:{}/none", ["no such file or folder"]),
+        ("array:{}/none.npy", ["no such file"]),
+        ("table:{}/none.csv", ["no such file"]),
+        ("mnist:{}/none", ["no such file or folder"]),
+        ("images:{}/empty", ["holds no images"]),
+        ("mnist:{}/empty", ["{}/empty"]),
+        ("images:{}/other", ["holds no images"]),
+        ("images:{}/file", ["neither a folder nor a zip"]),
+        ("array:{}/empty", ["is a folder"]),
+        ("array:{}/file", ["neither a .npy nor a .npz"]),
+        ("array:{}/cut.npy", ["cut.npy", "is it complete?"]),
+        ("array:{}/nan.npy", ["nan at index [3, 1]"]),
+        ("{}/pictures", ["did you mean images:{}/pictures?"]),
+        ("{}/good.npy", ["did you mean array:{}/good.npy?"]),
+        ("images:{}/pictures", ["8x8", "10x8", "wide.png", "--size"]),
+        ("table:{}/text.csv", ["line 5", "column 'b'", "'many'"]),
+        ("table:{}/nan.csv", ["line 7", "column 'a'", "'nan'"]),
+        ("table:{}/short.csv", ["line 7", "1 cells; expected 2"]),
+        ("array:{}/labels.npz", ["labels outside the range: label -1 at index 2"]),
+        ("array:{}/count.npz", ["2 labels for 6 items"]),
+        ("array:{}/float.npz", ["expected integers"]),
+        ("digts", ["no dataset 'digts'; did you mean 'digits'?"]),
+        ("images", ["needs a path: write images:PATH"]),
+        ("moons:{}/file", ["takes no path"]),
+        ("", ["expected NAME or NAME:PATH"]),
+    ],
+)
+def test_data(refused: Refused, files: Path, spec: str, parts: list[str]) -> None:
+    """Data that are not there or not what they should be: the place in them is named."""
+    message = refused("train", "--data", spec.format(files), "--out", files / "run", *TINY)
+    assert all(part.format(files) in message for part in parts), message
+
+
+def test_mixed_sizes_with_size(sdekit: Callable[..., object], files: Path) -> None:
+    """What the message about mixed sizes says to do works."""
+    given = ("--size", 8, "--network", "mlp", "--option", "network.width=8")
+    assert sdekit("train", "--data", f"images:{files / 'pictures'}", "--out", files / "run", *TINY, *given).code == 0  # type: ignore[attr-defined]
+
+
+def option(*assignments: str) -> tuple[str, ...]:
+    """--option for each."""
+    return tuple(word for assignment in assignments for word in ("--option", assignment))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sde", "vpp"), "no sde 'vpp'; did you mean 'vp'?"),
+        (("--network", "unett"), "no network 'unett'; did you mean 'unet'?"),
+        (("--prediction", "edmm"), "no prediction 'edmm'; did you mean 'edm'?"),
+        (("--condition", "lable"), "condition must be 'none' or 'label'"),
+        (("--data", "rings", "--network", "unet"), "H and W at least 8"),
+        (("--data", "swiss-roll", "--condition", "label"), "no labels to condition on"),
+        (("--sde", "rectified-flow", "--prediction", "eps"), "choose 'v', 'flow', 'x0' or 'edm'"),
+        (option("train.lerning_rate=1"), "named 'lerning_rate'; did you mean 'learning_rate'?"),
+        (option("trian.clip=1"), "no group of options 'trian'; did you mean 'train'?"),
+        (option("clip=1"), "say whose it is, one of data.clip"),
+        (option("clip"), "write name=value"),
+        (option("sde.beta_mx=1"), "named 'beta_mx'; did you mean 'beta_max'?"),
+        (option("data.n=5"), "no option of dataset 'digits' named 'n'"),
+        (option("network.width=16"), "add --network unet or --network mlp"),
+        (("--network", "unet", *option("network.widht=16")), "did you mean 'width'?"),
+        (("--network", "unet", *option("network.width=9")), "width a multiple of 4"),
+        (("--network", "unet", *option("network.width=wide")), "option width of network 'unet'"),
+        (("--network", "unet", *option("network.multipliers=3")), "option multipliers of network 'unet'"),
+        (("--network", "mlp", *option("network.embedding=learned")), "'fourier' or 'sinusoidal'"),
+        (option("train.learning_rate=abc"), "option learning_rate of train: input should be a valid number"),
+        (option("train.learning_rate=nan"), "train: learning_rate must be a finite number"),
+        (option("train.noise_mean=inf"), "train: noise_mean must be a finite number"),
+        (option("train.batch_size=1.5"), "option batch_size of train"),
+        (option("train.decay=exponential"), "option decay of train"),
+        (option("train.held_out=1"), "held_out must be at least 0 and below 1"),
+        (option("sde.beta_max=-3"), "VP: needs 0 < beta_min <= beta_max"),
+        (("--steps", "x"), "Invalid value for '--steps'"),
+        (("--steps", 0), "steps must be at least 1"),
+        (("--time-limit", 0), "time_limit positive"),
+        (("--time-limit", "nan"), "time_limit must be a finite number"),
+        (("--batch-size", 0), "batch_size must be at least 1"),
+        (("--checkpoint-every", 0), "checkpoint_every must be at least 1"),
+        (("--seed=-1",), "seed must not be negative"),
+        (("--precision", "fp8"), "'fp32' or 'bf16'"),
+        (("--size", 8), "no option of dataset 'digits' named 'size'"),
+        (("--device", "tpu"), "--device tpu cannot be used here"),
+        (("--device", "cuda:99"), "--device cuda:99 cannot be used here"),
+        (("--device", "meta"), "--device meta cannot be used here"),
+        (("--resume",), "no such run folder"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_train(refused: Refused, tmp_path: Path, arguments: tuple[object, ...], message: str) -> None:
+    """A name, option or value of `train` that is wrong is named, with the nearest right one or the range."""
+    steps = () if {"--steps", "--time-limit", "--resume"} & set(arguments) else TINY
+    assert message in refused("train", *arguments, *steps, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sdee = 'vp'", "no key 'sdee'; did you mean 'sde'?"),
+        ("sde = 3", "sde takes a name in quotes, got 3"),
+        ("sde = 'vpp'", "did you mean 'vp'?"),
+        ("sde = ", "c.toml: Invalid value"),
+        ("steps = 3", "no key 'steps'"),
+        ("option = 3", "write options in tables, such as [option.train]"),
+        ("[option]\nsteps = 3", "'steps'"),
+        ("[option.trian]\nsteps = 3", "'trian'; did you mean 'train'?"),
+        ("[option.train]\nstepz = 3", "did you mean 'steps'?"),
+        ("[option.train]\nsteps = 'many'", "option steps of train"),
+        (None, "no such file"),
+    ],
+    ids=str,
+)
+def test_config(refused: Refused, tmp_path: Path, text: str | None, message: str) -> None:
+    """A run file with a wrong key, table, type or syntax is named."""
+    if text is not None:
+        (tmp_path / "c.toml").write_text(text)
+    assert message in refused("train", "--config", tmp_path / "c.toml", "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [("file", "is a file"), ("file/run", "is a file"), ("other", "is not empty and holds no run")],
+)
+@pytest.mark.parametrize("more", [(), ("--overwrite",)], ids=["", "overwrite"])
+def test_train_out(refused: Refused, files: Path, out: str, message: str, more: tuple[str, ...]) -> None:
+    """A place that holds other things is refused, --overwrite or not."""
+    assert message in refused("train", *TINY, "--out", files / out, *more)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--data", "moons"),
+        ("--batch-size", 3),
+        ("--sde", "ve"),
+        ("--overwrite",),
+        ("--size", 9),
+        *[option("train.clip=2")],
+    ],
+    ids=str,
+)
+def test_resume_with_other_flags(refused: Refused, digits_run: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
+    """A run is resumed as it is; only its length and device may change."""
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    assert "only --steps, --time-limit and --device" in refused("train", "--out", run, "--resume", *more)
+
+
+def test_resume_shorter(refused: Refused, digits_run: Path, tmp_path: Path) -> None:
+    """Fewer steps than were trained cannot be asked for."""
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    assert "trained 4 steps already: ask for more than 3" in refused("train", "--out", run, "--resume", "--steps", 3)
+    assert "steps must be at least 1" in refused("train", "--out", run, "--resume", "--steps", 0)
+
+
+def test_resume_without_a_run(refused: Refused, files: Path) -> None:
+    """There is nothing to resume in another folder."""
+    assert "config.json is missing" in refused("train", "--out", files / "other", "--resume")
+
+
+def test_resume_without_its_data(refused: Refused, sdekit: Callable[..., object], files: Path) -> None:
+    """Data that have gone or changed since are named, and the run stays as it is."""
+    given = ("--network", "mlp", "--option", "network.width=8", "--option", "train.batch_size=2")
+    sdekit("train", "--data", f"array:{files / 'good.npy'}", "--out", files / "run", *TINY, *given)
+    np.save(files / "good.npy", np.random.default_rng(0).random((7, 2)))
+    assert "are not what the run was trained on: 7 items" in refused("train", "--out", files / "run", "--resume")
+    (files / "good.npy").unlink()
+    assert "good.npy: no such file" in refused("train", "--out", files / "run", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-n", 0), "-n must be at least 1"),
+        (("-n", "x"), "Invalid value for '-n'"),
+        (("--nfe", 0), "--nfe must be at least 1"),
+        (("--steps", 0), "--steps must be at least 1"),
+        (("--batch-size", 0), "--batch-size must be at least 1"),
+        (("--nfe", 5), "cannot be held to nfe=5: set steps, or its tolerance"),
+        (("--nfe", 5, "--steps", 5, "--solver", "ddim"), "choose one"),
+        (("--solver", "ddmi"), "no sampler 'ddmi'; did you mean 'ddim'?"),
+        (("--grid", "karas"), "no grid 'karas'; did you mean 'karras'?"),
+        (("--solver", "ddim", *option("etaa=1")), "named 'etaa'; did you mean 'eta'?"),
+        (("--solver", "ddim", *option("eta=x")), "option eta of sampler 'ddim': input should be a valid number"),
+        (("--solver", "ddim", *option("eta=-1")), "eta must be between 0"),
+        (("--solver", "ddim", *option("eta")), "write name=value"),
+        (option("method=rk5"), "no method 'rk5': choose one of"),
+        (option("rtol=-1"), "tolerances must be positive"),
+        (option("grid.p=3"), "options of the grid need its name"),
+        (("--grid", "karras", *option("grid.q=3")), "no option of grid 'karras' named 'q'"),
+        (("--grid", "karras", *option("grid.p=x")), "option p of grid 'karras'"),
+        (("--solver", "pc", *option("predictor=ddmp")), "no sampler 'ddmp'; did you mean 'ddpm'?"),
+        (("--seeds", "3-1"), "write numbers and ranges, such as 0-63"),
+        (("--seeds", "1,1"), "names a seed twice"),
+        (("--seeds", str(2**32)), "a seed is below 2^32"),
+        (("--seeds", "0-3", "-n", 3), "give -n or --seeds, not both"),
+        (("--label", 3), "was trained without labels"),
+        (("--device", "tpu"), "--device tpu cannot be used here"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_sample(
+    refused: Refused, digits_run: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    """A name, option or value of `sample` that is wrong is named, with the nearest right one or the range."""
+    assert message in refused("sample", digits_run, *arguments, "--out", tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("out", "message"), [("file", "is a file"), ("file/s", "is a file"), ("other", "holds other files")]
+)
+@pytest.mark.parametrize("more", [(), ("--overwrite",)], ids=["", "overwrite"])
+def test_sample_out(
+    refused: Refused, digits_run: Path, files: Path, out: str, message: str, more: tuple[str, ...]
+) -> None:
+    """A place that holds other things is refused, --overwrite or not; so is the run itself."""
+    assert message in refused("sample", digits_run, "--out", files / out, *more)
+    run = shutil.copytree(digits_run, files / "run")
+    assert "holds other files" in refused("sample", run, "--out", run, *more)
+
+
+@pytest.mark.parametrize("name", ["none", "other", "file"])
+def test_no_run(refused: Refused, files: Path, name: str) -> None:
+    """RUN that is not there, or is something else."""
+    for command in (("sample", files / name, "--out", files / "s"), ("info", files / name)):
+        assert f"{files / name}" in (message := refused(*command))
+        assert "no such run folder" in message or "is no run folder: config.json is missing" in message
+
+
+@pytest.mark.parametrize("name", [CONFIG, MODEL, CHECKPOINT])
+@pytest.mark.parametrize("how", ["missing", "truncated", "altered"])
+def test_damaged_run(refused: Refused, digits_run: Path, tmp_path: Path, name: str, how: str) -> None:
+    """Whatever needs the damaged file names it, says what to do, and for an altered one the checksum."""
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    content = (run / name).read_bytes()
+    at = content.index(b"learning_rate") if name == CONFIG else len(content) - 100
+    (run / name).unlink()
+    if how == "truncated":
+        (run / name).write_bytes(content[:at])
+    elif how == "altered":
+        (run / name).write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    said = {"missing": "is missing", "truncated": "is damaged or truncated", "altered": "was altered: its checksum is"}
+    commands = {
+        "sample": ("sample", run, "--out", tmp_path / "s"),
+        "info": ("info", run),
+        "resume": ("train", "--out", run, "--resume"),
+    }
+    needed = {CONFIG: ["sample", "info", "resume"], MODEL: ["sample", "info"], CHECKPOINT: ["info", "resume"]}[name]
+    if name == CHECKPOINT and how == "missing":
+        needed = ["resume"]
+    for command in needed:
+        message = refused(*commands[command])
+        assert said[how] in message and str(name) in message
+        assert "Restore it from a copy, or train again" in message or (name == CONFIG and how == "missing")
+
+
+def test_newer_run(refused: Refused, digits_run: Path, tmp_path: Path) -> None:
+    """A run that a newer sdekit wrote is refused by every command, with both versions."""
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    fields = load_json(run / CONFIG)
+    fields |= {"format": FORMAT + 1, "versions": {"sdekit": "9.9"}}
+    save_json(run / CONFIG, fields)
+    for command in (("sample", run, "--out", tmp_path / "s"), ("info", run), ("train", "--out", run, "--resume")):
+        message = refused(*command)
+        assert "written by sdekit 9.9" in message and "upgrade sdekit" in message

@@ -1,0 +1,78 @@
+"""`sdekit info` and `sdekit plugins`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdekit import plugins
+
+CLI = Callable[..., Any]
+ENTRIES = sorted(plugins.registry().entries)
+
+
+def test_info_json(sdekit: CLI, digits_run: Path) -> None:
+    """One JSON object with what the run is: data, process, network, how far it is."""
+    result = sdekit("info", digits_run, "--json")
+    fields = json.loads(result.out)
+    assert result.code == 0 and result.err == ""
+    assert fields["data"]["spec"] == "digits" and fields["shape"] == [1, 8, 8] and fields["items"] == 1797
+    assert fields["network"]["name"] == "unet" and fields["network"]["options"]["width"] == 8
+    assert fields["steps"] == fields["of"] == 4 and fields["resumable"] is True
+    assert fields["process"]["name"] == "vp" and fields["held_out_loss"] > 0 and fields["parameters"] > 10_000
+
+
+def test_info_for_people(sdekit: CLI, moons_run: Path) -> None:
+    """The same as a table."""
+    out = sdekit("info", moons_run).out
+    for text in ("moons", "mlp", "vp", "held out loss", "condition", "label"):
+        assert text in out
+
+
+def test_info_without_checkpoint(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
+    """A run that was handed on without its checkpoint is whole, but cannot be resumed."""
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    shutil.rmtree(run / "checkpoint")
+    assert json.loads(sdekit("info", run, "--json").out)["resumable"] is False
+
+
+def test_list_json(sdekit: CLI) -> None:
+    """Every component is listed once, with a summary of one line and its package; no plugin has a problem."""
+    result = sdekit("plugins", "list", "--json")
+    fields = json.loads(result.out)
+    assert sorted((row["kind"], row["name"]) for row in fields["components"]) == ENTRIES
+    assert fields["problems"] == [] and {row["package"] for row in fields["components"]} >= {"sdekit"}
+    for row in fields["components"]:
+        assert row["summary"] and "\n" not in row["summary"] and len(row["summary"]) <= 120, row
+
+
+def test_list_for_people(sdekit: CLI) -> None:
+    """The table has every name; --kind keeps one kind."""
+    out = sdekit("plugins", "list").out
+    assert all(name in out for _, name in ENTRIES)
+    rows = json.loads(sdekit("plugins", "list", "--kind", "grid", "--json").out)["components"]
+    assert [row["name"] for row in rows] == plugins.names("grid")
+
+
+@pytest.mark.parametrize(("kind", "name"), ENTRIES, ids=["-".join(entry) for entry in ENTRIES])
+def test_show(sdekit: CLI, kind: str, name: str) -> None:
+    """Every component shows its documentation and each option with type and default, as JSON too."""
+    result = sdekit("plugins", "show", name, "--kind", kind, "--json")
+    (shown,) = json.loads(result.out)["components"]
+    known = plugins.parameters(plugins.entry(kind, name).load())
+    assert result.code == 0 and shown["doc"].startswith(shown["summary"])
+    assert [option["name"] for option in shown["options"]] == list(known)
+    out = sdekit("plugins", "show", name, "--kind", kind).out
+    assert all(option in out for option in known) and shown["summary"].split()[0] in out
+
+
+def test_unknown_names(refused: Callable[..., str]) -> None:
+    """A wrong name or kind is answered with the nearest one."""
+    assert "no component 'ddmi'; did you mean 'ddim'?" in refused("plugins", "show", "ddmi")
+    assert "no sampler 'vp'" in refused("plugins", "show", "vp", "--kind", "sampler")
+    assert "no kind 'samplers'; did you mean 'sampler'?" in refused("plugins", "list", "--kind", "samplers")

@@ -1,0 +1,159 @@
+"""`sdekit sample`: what it writes, in which units, and that sample i is seed i's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdekit import plugins
+from sdekit.errors import InputError
+from sdekit.sampling import sample
+from sdekit.training.run import load_run
+from sdekit_cli.sample import parse_seeds
+
+CLI = Callable[..., Any]
+SAMPLERS = plugins.names("sampler")
+LOOSE = {"ode": ("--option", "rtol=1e-3", "--option", "atol=1e-3")}
+FIELDS = {
+    "run", "run_step", "solver", "options", "grid", "grid_options", "steps", "nfe", "n", "seeds", "labels", "times",
+    "seconds", "device", "versions", "sha256",
+}  # fmt: skip
+
+
+def drawn(folder: Path) -> np.ndarray:
+    """samples.npy."""
+    found: np.ndarray = np.load(folder / "samples.npy", allow_pickle=False)
+    return found
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_images(sdekit: CLI, digits_run: Path, tmp_path: Path, name: str) -> None:
+    """Every sampler writes float32 samples in data units, the record and pictures of the right size."""
+    out = tmp_path / "s"
+    result = sdekit("sample", digits_run, "--out", out, "-n", 3, "--steps", 3, "--solver", name, *LOOSE.get(name, ()))
+    assert result.code == 0 and result.out == "" and str(out / "grid.png") in result.err
+    assert drawn(out).shape == (3, 1, 8, 8) and drawn(out).dtype == np.float32
+    record = json.loads((out / "sample.json").read_text())
+    assert record.keys() == FIELDS and record["solver"] == name and record["seeds"] == [0, 1, 2]
+    assert record["steps"] == len(record["times"]) == 3 and record["nfe"] >= 3 and record["run_step"] == 4
+    assert record["options"].keys() == plugins.parameters(plugins.entry("sampler", name).load()).keys()
+    assert Image.open(out / "grid.png").size == (134, 134)
+    assert sorted(os.listdir(out / "images")) == ["0.png", "1.png", "2.png"]
+    pixels = np.rint((drawn(out) / 16).clip(0, 1) * 255)[2, 0]
+    assert np.array_equal(np.asarray(Image.open(out / "images" / "2.png")), pixels)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_seed_alone_is_seed_in_a_batch(sdekit: CLI, digits_run: Path, tmp_path: Path, name: str) -> None:
+    """Seed 17 alone is row 17 of 20 drawn in batches of 8, and the first of another order, to 1e-5."""
+    given = ("sample", digits_run, "--steps", 4, "--solver", name, *LOOSE.get(name, ()))
+    sdekit(*given, "-n", 20, "--batch-size", 8, "--out", tmp_path / "all")
+    sdekit(*given, "--seeds", "17", "--out", tmp_path / "one")
+    sdekit(*given, "--seeds", "17,3-5", "--out", tmp_path / "some")
+    everything, some = drawn(tmp_path / "all") / 16, drawn(tmp_path / "some") / 16
+    tolerance = 1e-5 if name != "ode" else 1e-4  # the step size follows the error, which follows the rounding
+    np.testing.assert_allclose(drawn(tmp_path / "one")[0] / 16, everything[17], atol=tolerance)
+    np.testing.assert_allclose(some, everything[[17, 3, 4, 5]], atol=tolerance)
+    assert os.listdir(tmp_path / "one" / "images") == ["17.png"]
+
+
+def test_same_as_the_library(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
+    """The command is thin: `sdekit.sampling.sample` draws the same, once mapped to data units (pixels 0 to 16)."""
+    given = ("--solver", "ddim", "--option", "eta=0.5", "--grid", "karras", "--option", "grid.p=3", "--nfe", 5)
+    assert sdekit("sample", digits_run, "-n", 4, *given, "--out", tmp_path / "s").code == 0
+    run, grid = load_run(digits_run), plugins.make("grid", "karras", p=3.0)
+    found = sample(
+        run.model.sde, run.model, plugins.make("sampler", "ddim", eta=0.5), shape=(1, 8, 8), n=4, nfe=5, grid=grid
+    )
+    np.testing.assert_allclose(drawn(tmp_path / "s"), found.x.numpy() * 8 + 8, atol=1e-4)
+    record = json.loads((tmp_path / "s" / "sample.json").read_text())
+    assert record["grid_options"] == {"p": 3.0} and record["options"] == {"eta": 0.5} and record["nfe"] == 5
+
+
+def test_points(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
+    """2-D data give a scatter plot and no images."""
+    result = sdekit("sample", moons_run, "--out", tmp_path / "s", "-n", 50, "--solver", "heun", "--steps", 5)
+    assert result.code == 0 and drawn(tmp_path / "s").shape == (50, 2)
+    assert sorted(os.listdir(tmp_path / "s")) == ["sample.json", "samples.npy", "scatter.png"]
+    assert Image.open(tmp_path / "s" / "scatter.png").size == (720, 720)
+
+
+def test_labels(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
+    """--label draws one class; without it the labels follow the seeds, so that each sample is one or the other."""
+    given = ("sample", moons_run, "--solver", "ddim", "--steps", 4)
+    for name, more in {"a": (), "0": ("--label", 0), "1": ("--label", 1)}.items():
+        assert sdekit(*given, "--seeds", "4-7", *more, "--out", tmp_path / name).code == 0
+    mixed, zero, one = (drawn(tmp_path / name) for name in ("a", "0", "1"))
+    assert json.loads((tmp_path / "a" / "sample.json").read_text())["labels"] == [0, 1, 0, 1]
+    assert np.abs(zero - one).max() > 1e-3
+    np.testing.assert_allclose(mixed, np.where([[True], [False], [True], [False]], zero, one), atol=1e-5)
+
+
+def test_label_refusals(refused: Callable[..., str], digits_run: Path, moons_run: Path, tmp_path: Path) -> None:
+    """A label of a run without labels, or out of range, is refused."""
+    out = ("--out", tmp_path / "s")
+    assert "was trained without labels (--condition label)" in refused("sample", digits_run, "--label", 3, *out)
+    for label in (2, -1):
+        assert "has the labels 0 to 1" in refused("sample", moons_run, f"--label={label}", *out)
+
+
+def test_json(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
+    """--json prints exactly one JSON object, which says where the samples and the picture are."""
+    result = sdekit("sample", digits_run, "--out", tmp_path / "s", "-n", 2, "--steps", 2, "--solver", "ddpm", "--json")
+    fields = json.loads(result.out)
+    assert result.err.strip() == "" and fields["n"] == 2 and fields["nfe"] == 2
+    assert Path(fields["samples"]).exists() and Path(fields["picture"]).exists()
+
+
+def test_overwrite(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
+    """Earlier samples are refused unless --overwrite, which leaves nothing of them; other files are never touched."""
+    given = ("sample", digits_run, "--out", tmp_path / "s", "--steps", 2, "--solver", "ddim")
+    sdekit(*given, "--seeds", "5")
+    assert "already holds samples: choose another folder, or replace them with --overwrite" in refused(*given, "-n", 2)
+    assert sdekit(*given, "-n", 2, "--overwrite").code == 0
+    assert sorted(os.listdir(tmp_path / "s" / "images")) == ["0.png", "1.png"]
+    (tmp_path / "s" / "mine.txt").write_text("x")
+    assert "holds other files (mine.txt, ...)" in refused(*given, "--overwrite")
+
+
+def test_sample_from_another_process(digits_run: Path, tmp_path: Path, sdekit: CLI) -> None:
+    """A new process, through `python -m sdekit_cli`, draws the same array."""
+    given = ("sample", str(digits_run), "--seeds", "0-2", "--steps", "3", "--solver", "pc", "--out")
+    done = subprocess.run(
+        [sys.executable, "-m", "sdekit_cli", *given, str(tmp_path / "a")], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0 and done.stdout == "" and "drew 3 samples with pc" in done.stderr
+    assert sdekit(*given, tmp_path / "b").code == 0
+    np.testing.assert_allclose(drawn(tmp_path / "a"), drawn(tmp_path / "b"), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n", "text", "expected"),
+    [
+        (None, None, tuple(range(64))),
+        (3, None, (0, 1, 2)),
+        (None, "5", (5,)),
+        (None, "3,17, 20-22", (3, 17, 20, 21, 22)),
+    ],
+)
+def test_seeds(n: int | None, text: str | None, expected: tuple[int, ...]) -> None:
+    """Numbers and ranges, in the order written; 64 seeds by default."""
+    assert parse_seeds(n, text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "3-1", "1-", "-3", "1--2", "1,,2", "1.5", "0-2,1", str(2**32), "0-4294967296", "1e3"]
+)
+def test_bad_seeds(text: str) -> None:
+    """What is no list of numbers and ranges, or names a seed twice, is refused and quoted."""
+    with pytest.raises(InputError, match=f"--seeds '{text}'"):
+        parse_seeds(None, text)

@@ -1,0 +1,239 @@
+"""Laws of every registered network: shapes, gradients, independence of the batch, rebuilding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sdekit import plugins
+from sdekit.errors import InputError
+from sdekit.networks.embedding import Condition, NoiseEmbedding
+from sdekit.networks.mlp import MLP
+from sdekit.networks.unet import UNet
+
+SMALL: dict[str, dict[str, Any]] = {
+    "mlp": {"width": 16, "depth": 2},
+    "unet": {"width": 8},
+}
+SHAPES: dict[str, list[tuple[int, ...]]] = {
+    "mlp": [(2,), (1, 8, 8)],
+    "unet": [(1, 8, 8), (3, 9, 11), (3, 32, 32), (4, 13, 64)],
+}
+CASES = [(name, shape) for name in plugins.names("network") for shape in SHAPES.get(name, [(1, 8, 8)])]
+each_case = pytest.mark.parametrize(("name", "shape"), CASES, ids=[f"{n}-{'x'.join(map(str, s))}" for n, s in CASES])
+
+
+def build(name: str, shape: tuple[int, ...], classes: int = 0, seed: int = 0, **options: Any) -> nn.Module:
+    """A small network of fixed weights, moved off its initial zeros so that every part acts."""
+    torch.manual_seed(seed)
+    network: nn.Module = plugins.make("network", name, shape, classes, **SMALL.get(name, {}) | options)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return network.eval()
+
+
+def inputs(shape: tuple[int, ...], n: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    """x, c_noise, y of a batch."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(n, *shape, generator=generator), torch.linspace(-1, 1, n), torch.arange(n) % 3
+
+
+@each_case
+def test_shape_dtype_and_determinism(name: str, shape: tuple[int, ...]) -> None:
+    """The output has the input's shape and dtype, is finite and not constant, and is the same twice."""
+    network, (x, c, _) = build(name, shape), inputs(shape)
+    for dtype in (torch.float32, torch.float64):
+        with torch.no_grad():
+            out = network.to(dtype)(x.to(dtype), c.to(dtype))
+            again = network(x.to(dtype), c.to(dtype))
+        assert out.shape == x.shape and out.dtype == dtype and out.isfinite().all() and out.std() > 0
+        assert torch.equal(out, again)
+
+
+@each_case
+def test_output_depends_on_x_and_noise(name: str, shape: tuple[int, ...]) -> None:
+    """Another x or another noise level gives another output; float32 and float64 agree to rounding."""
+    network, (x, c, _) = build(name, shape), inputs(shape)
+    with torch.no_grad():
+        out = network(x, c)
+        assert (network(x + 0.1, c) - out).abs().max() > 1e-4
+        assert (network(x, c + 0.1) - out).abs().max() > 1e-4
+        assert torch.allclose(network.double()(x.double(), c.double()).float(), out, rtol=1e-3, atol=1e-3)
+
+
+@each_case
+def test_gradient_reaches_every_parameter(name: str, shape: tuple[int, ...]) -> None:
+    """No parameter is dead: each one has a gradient that is not zero, labels' included."""
+    network, (x, c, y) = build(name, shape, classes=3), inputs(shape)
+    (network(x, c, y) * torch.randn(x.shape)).sum().backward()
+    dead = [k for k, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert dead == []
+
+
+@each_case
+def test_sample_is_independent_of_its_batch(name: str, shape: tuple[int, ...]) -> None:
+    """Row i is the same drawn alone, in a batch or in another order, to rounding."""
+    network, (x, c, y) = build(name, shape, classes=3).double(), inputs(shape)
+    x, c = x.double(), c.double()
+    with torch.no_grad():
+        out = network(x, c, y)
+        for i in range(len(x)):
+            assert torch.allclose(network(x[i : i + 1], c[i : i + 1], y[i : i + 1])[0], out[i], rtol=1e-9, atol=1e-9)
+        assert torch.allclose(network(x.flip(0), c.flip(0), y.flip(0)).flip(0), out, rtol=1e-9, atol=1e-9)
+
+
+@each_case
+def test_rebuilds_from_its_options(name: str, shape: tuple[int, ...]) -> None:
+    """`.options` holds every option, resolved, and rebuilds a network that the same weights make the same."""
+    network, (x, c, y) = build(name, shape, classes=3), inputs(shape)
+    options = network.options
+    assert options.keys() == plugins.parameters(plugins.entry("network", name).load()).keys()
+    assert None not in options.values()
+    again = build(name, shape, 3, 9, **options)
+    assert list(again.state_dict()) == list(network.state_dict())
+    with torch.no_grad():
+        assert not torch.equal(again(x, c, y), network(x, c, y))
+        again.load_state_dict(network.state_dict())
+        assert torch.equal(again(x, c, y), network(x, c, y))
+
+
+@each_case
+def test_labels(name: str, shape: tuple[int, ...]) -> None:
+    """Each label changes the output of its own row only; y=None is the unconditional output."""
+    network, (x, c, y) = build(name, shape, classes=3), inputs(shape)
+    with torch.no_grad():
+        out, other = network(x, c, y), network(x, c, torch.tensor([0, 2, 2]))
+        assert torch.allclose(out[[0, 2]], other[[0, 2]], atol=1e-6)
+        assert (out[1] - other[1]).abs().max() > 1e-4
+        assert (network(x, c) - out).abs().flatten(1).max(1).values.min() > 1e-4
+
+
+@each_case
+def test_label_without_classes_is_refused(name: str, shape: tuple[int, ...]) -> None:
+    """A network that knows no labels says so."""
+    network, (x, c, y) = build(name, shape), inputs(shape)
+    with pytest.raises(InputError, match="without labels"):
+        network(x, c, y)
+
+
+@each_case
+def test_starts_at_zero(name: str, shape: tuple[int, ...]) -> None:
+    """A fresh network's output is the same for every x: the last layer's weights start at zero."""
+    fresh = plugins.make("network", name, shape, 0, **SMALL.get(name, {}))
+    x, c, _ = inputs(shape)
+    with torch.no_grad():
+        assert torch.equal(fresh(x, c), fresh(2 * x, c))
+
+
+@each_case
+def test_dropout_acts_in_training_only(name: str, shape: tuple[int, ...]) -> None:
+    """With dropout the output is random in training mode and is not in evaluation mode."""
+    network, (x, c, _) = build(name, shape, dropout=0.5), inputs(shape)
+    with torch.no_grad():
+        assert torch.equal(network(x, c), network(x, c))
+        network.train()
+        assert not torch.equal(network(x, c), network(x, c))
+
+
+@pytest.mark.parametrize("name", plugins.names("network"))
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
+def test_dropout_range(name: str, dropout: float) -> None:
+    """Dropout is a probability below 1."""
+    with pytest.raises(InputError, match="0 <= dropout < 1"):
+        plugins.make("network", name, (1, 8, 8), 0, dropout=dropout)
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 8), (3, 8, 4), (2,), (8, 8)])
+def test_unet_needs_images_of_8_pixels(shape: tuple[int, ...]) -> None:
+    """Smaller images and vectors are refused, with what to use."""
+    with pytest.raises(InputError, match="at least 8.*use mlp"):
+        UNet(shape)
+
+
+@pytest.mark.parametrize(
+    "options", [{"width": 4}, {"width": 10}, {"multipliers": ()}, {"multipliers": (1, 0)}, {"blocks": 0}], ids=str
+)
+def test_unet_options_out_of_range(options: dict[str, Any]) -> None:
+    """A width, multiplier or block count that cannot be built is refused before anything is."""
+    with pytest.raises(InputError, match="unet: needs width a multiple of 4"):
+        UNet((1, 8, 8), **options)
+
+
+@pytest.mark.parametrize("options", [{"width": 1}, {"depth": 0}], ids=str)
+def test_mlp_options_out_of_range(options: dict[str, Any]) -> None:
+    """A width or depth that cannot be built is refused."""
+    with pytest.raises(InputError, match="mlp: needs width >= 2"):
+        MLP((2,), **options)
+
+
+@pytest.mark.parametrize(("side", "levels"), [(8, 2), (16, 3), (64, 4), (128, 5)])
+def test_unet_sizes_suit_the_image(side: int, levels: int) -> None:
+    """By itself the U-Net takes more levels for larger images, down to about 4 pixels."""
+    assert len(UNet((1, side, side), width=8).options["multipliers"]) == levels
+    assert 4 <= side / 2 ** (levels - 1) <= 8
+
+
+def test_unet_attention_is_where_it_was_asked() -> None:
+    """`attention` is the longest side that attends: 0 leaves it to the middle, 8 adds every level of an 8x8 image."""
+    found = {a: sum("qkv.weight" in k for k in UNet((1, 8, 8), width=8, attention=a).state_dict()) for a in (0, 4, 8)}
+    assert found[0] == 1 and found[0] < found[4] < found[8]
+
+
+@pytest.mark.parametrize(("size", "width"), [((2,), 256), ((64,), 384), ((3, 16, 16), 512)])
+def test_mlp_sizes_suit_the_data(size: tuple[int, ...], width: int) -> None:
+    """By itself the MLP is wider for larger items."""
+    assert MLP(size, depth=1).options["width"] == width
+
+
+@pytest.mark.parametrize("kind", ["fourier", "sinusoidal"])
+def test_embedding(kind: Any) -> None:
+    """Row i is [cos(c f), sin(c f)] of the kind's frequencies, which are no parameters but are saved."""
+    embedding = NoiseEmbedding(16, kind).double()
+    c = torch.linspace(-2, 2, 5, dtype=torch.float64)
+    angle = torch.outer(c, embedding.frequencies)
+    assert torch.equal(embedding(c), torch.cat([angle.cos(), angle.sin()], 1))
+    assert torch.allclose(embedding(c).square().sum(1), torch.full((5,), 8.0, dtype=torch.float64))
+    assert list(embedding.parameters()) == [] and list(embedding.state_dict()) == ["frequencies"]
+
+
+def test_embedding_frequencies() -> None:
+    """Sinusoidal runs geometrically from 100 to 1/100; Fourier is N(0, (2 pi)^2) of the global seed."""
+    row = NoiseEmbedding(10, "sinusoidal").frequencies.double()
+    assert torch.allclose(row.log10(), torch.linspace(2, -2, 5, dtype=torch.float64), atol=1e-5)
+    torch.manual_seed(0)
+    many = NoiseEmbedding(20_000, "fourier").frequencies
+    assert abs(many.mean()) < 0.2 and abs(many.std() / (2 * torch.pi) - 1) < 0.03
+
+
+@pytest.mark.parametrize(("width", "kind"), [(7, "fourier"), (8, "learned")])
+def test_embedding_errors(width: int, kind: Any) -> None:
+    """An odd width and an unknown kind are refused, through a network's options too."""
+    with pytest.raises(InputError, match="even width and 'fourier' or 'sinusoidal'"):
+        NoiseEmbedding(width, kind)
+    if kind == "learned":
+        with pytest.raises(InputError, match="'learned'"):
+            MLP((2,), embedding=kind)
+
+
+@pytest.mark.parametrize("kind", ["fourier", "sinusoidal"])
+@pytest.mark.parametrize("name", plugins.names("network"))
+def test_networks_take_both_embeddings(name: str, kind: str) -> None:
+    """The kind of embedding is an option that reaches the network: the frequencies it holds are of that kind."""
+    network = build(name, (1, 8, 8), embedding=kind)
+    row = network.condition.noise.frequencies
+    assert (row.min() < 0) == (kind == "fourier")
+
+
+def test_condition_adds_the_label() -> None:
+    """Without a label nothing is added: a zero row of the label table gives the unconditional output."""
+    condition = Condition(8, 2)
+    assert condition.label is not None
+    with torch.no_grad():
+        condition.label.weight[0] = 0
+    c = torch.tensor([0.3, 0.4])
+    assert torch.equal(condition(c, torch.zeros(2, dtype=torch.long)), condition(c))
+    assert not torch.equal(condition(c, torch.ones(2, dtype=torch.long)), condition(c))

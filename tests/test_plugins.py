@@ -1,0 +1,273 @@
+"""The registry: what it finds, what it skips and says, and what it costs to look."""
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
+from importlib.metadata import entry_points as real_entry_points
+from pathlib import Path
+
+import pluggy
+import pytest
+
+from sdekit import hookimpl, hookspecs, plugins
+from sdekit.errors import InputError
+
+Install = Callable[..., None]
+HEAD = "from sdekit import hookimpl\n"
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """install(name="source", ...): each module becomes an installed plugin of that name, beside the real ones."""
+    monkeypatch.syspath_prepend(tmp_path)
+    points: list[EntryPoint] = []
+
+    def add(*same_name: EntryPoint, **sources: str) -> None:
+        for name, source in sources.items():
+            module = f"fake_{tmp_path.name}_{name}"  # unlike that of any other test
+            (tmp_path / f"{module}.py").write_text(HEAD + source, "utf-8")
+            points.append(EntryPoint(name, module, plugins.GROUP))
+        points.extend(same_name)
+        plugins.registry.cache_clear()
+
+    def fake(*, group: str) -> list[EntryPoint]:
+        return [*points, *real_entry_points(group=group)]
+
+    monkeypatch.setattr(plugins, "entry_points", fake)
+    plugins.registry.cache_clear()
+    yield add
+    plugins.registry.cache_clear()
+
+
+def hook(kind: str, returns: str) -> str:
+    """The source of a hook."""
+    return f"@hookimpl\ndef {plugins.KINDS[kind]}():\n    return {returns}\n"
+
+
+def test_built_ins_are_found() -> None:
+    """The core's and the plugins' entry points are loaded, without a problem."""
+    assert plugins.registry().problems == ()
+    assert {"vp", "sub-vp", "ve", "cosine", "edm", "rectified-flow", "ddpm-linear", "ddpm-cosine"} <= set(
+        plugins.names("sde")
+    )
+    assert {"ddim", "ddpm", "euler-maruyama", "heun", "ode", "pc"} <= set(plugins.names("sampler"))
+    assert {"uniform", "karras", "log-snr"} <= set(plugins.names("grid"))
+    entry = plugins.entry("sampler", "ddim")
+    assert (entry.plugin, entry.package) == ("plugins", "sdekit") and re.fullmatch(r"\d+\.\d+.*", entry.version)
+
+
+ALL = [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL, ids=["-".join(pair) for pair in ALL])
+def test_every_entry_keeps_the_contract(kind: str, name: str) -> None:
+    """What is registered loads, has a lower-case name and a docstring, and types and defaults its options."""
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+    target = plugins.entry(kind, name).load()
+    assert callable(target) and inspect.getdoc(target)
+    for option, parameter in plugins.parameters(target).items():
+        assert parameter.annotation is not parameter.empty and not isinstance(parameter.annotation, str), option
+        assert parameter.default is not parameter.empty, option
+    assert set(plugins.options(kind, name, {})) == set(plugins.parameters(target))
+
+
+def test_every_kind_has_its_hook() -> None:
+    """Kinds and hooks are the same list, commands apart; each hook says what it is for."""
+    hooks = {name: function for name, function in vars(hookspecs).items() if name.startswith("sdekit_")}
+    assert set(plugins.KINDS.values()) == set(hooks) - {"sdekit_commands"}
+    for kind, name in plugins.KINDS.items():
+        assert list(inspect.signature(hooks[name]).parameters) == [] and inspect.getdoc(hooks[name]), kind
+
+
+def test_the_mark_is_pluggys() -> None:
+    """`hookimpl` is the marker of the project "sdekit": a plugin may make its own."""
+
+    @pluggy.HookimplMarker("sdekit")
+    def own() -> None: ...
+
+    @hookimpl
+    def ours() -> None: ...
+
+    assert own.sdekit_impl == ours.sdekit_impl  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", plugins.KINDS)
+def test_a_third_party_plugin(install: Install, kind: str) -> None:
+    """Each kind of component can come from anywhere, as a function or as "module:Name", beside the built-in ones."""
+    before = plugins.names(kind)
+    install(acme="def f(*, a: int = 1):\n    return a\n" + hook(kind, "{'acme-one': f, 'acme-two': __name__ + ':f'}"))
+    assert plugins.registry().problems == ()
+    assert plugins.names(kind) == sorted([*before, "acme-one", "acme-two"])
+    for name in ("acme-one", "acme-two"):
+        entry = plugins.entry(kind, name)
+        assert (entry.kind, entry.name, entry.plugin) == (kind, name, "acme")
+        assert plugins.options(kind, name, {"a": 3}) == {"a": 3} and plugins.options(kind, name, {}) == {"a": 1}
+        made = plugins.make(kind, name, a=5)
+        assert (made() if callable(made) else made) == 5
+
+
+def test_make() -> None:
+    """Samplers and processes are built, of grids the options are bound, dotted targets are followed."""
+    assert plugins.make("sampler", "ddim", eta=0.5).eta == 0.5
+    assert plugins.make("sde", "ddpm-linear", n=10).betas[-1] == 0.02
+    grid = plugins.make("grid", "karras", p=2.0)
+    assert len(grid(plugins.make("sde", "vp", beta_max=5.0), 4)) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("sampler", "ddmi", "no sampler 'ddmi'; did you mean 'ddim'? Installed: ddim, "),
+        ("sampler", "heum", "did you mean 'heun'?"),
+        ("sde", "qqq", "no sde 'qqq'. Installed: cosine, "),
+        ("grid", "logsnr", "no grid 'logsnr'; did you mean 'log-snr'?"),
+        ("nonsense", "x", "no nonsense 'x'. Installed: none"),
+    ],
+)
+def test_a_wrong_name_suggests(kind: str, name: str, message: str) -> None:
+    """A wrong name answers with the nearest one, and with all."""
+    for function in (plugins.entry, plugins.make):
+        with pytest.raises(InputError, match=re.escape(message)):
+            function(kind, name)
+
+
+def test_options() -> None:
+    """Defaults are filled in, what is given stays, an unknown option is refused with the nearest one and all."""
+    assert plugins.options("sampler", "ddim", {}) == {"eta": 0.0}
+    assert plugins.options("sde", "vp", {"beta_min": 0.2}) == {
+        "beta_min": 0.2,
+        "beta_max": 20.0,
+        "t_min": 1e-5,
+        "t_max": 1.0,
+    }
+    with pytest.raises(InputError, match=r"no option of sampler 'ddim' named 'etta'; did you mean 'eta'\? It has: eta"):
+        plugins.options("sampler", "ddim", {"etta": 1})
+    with pytest.raises(InputError, match=r"no option of grid 'uniform' named 'p'. It has: none"):
+        plugins.make("grid", "uniform", p=3.0)
+
+
+def test_an_option_without_a_default(install: Install) -> None:
+    """It must be given, and is asked for by name."""
+    install(acme="def f(*, a: int):\n    return a\n" + hook("metric", "{'acme': f}"))
+    with pytest.raises(InputError, match="metric 'acme' needs a value for its option 'a'"):
+        plugins.options("metric", "acme", {})
+    assert plugins.options("metric", "acme", {"a": 2}) == {"a": 2}
+
+
+BROKEN = {
+    "import_error": (
+        "import there_is_no_such_module\n",
+        "ModuleNotFoundError: No module named 'there_is_no_such_module'",
+    ),
+    "syntax_error": ("def f(:\n", "SyntaxError"),
+    "runtime_error": ("1 / 0\n", "ZeroDivisionError: division by zero"),
+    "hook_fails": ("@hookimpl\ndef sdekit_sdes():\n    raise KeyError('gone')\n", "KeyError: 'gone'"),
+    "hook_wants_more": ("@hookimpl\ndef sdekit_sdes(x):\n    return {}\n", "PluginValidationError"),
+    "returns_list": (
+        hook("sde", "['vp']"),
+        "InputError: sdekit_sdes returned list, expected a dict of names and targets",
+    ),
+    "returns_none": (hook("grid", "None"), "InputError: sdekit_grids returned NoneType"),
+    "returns_numbers": (hook("grid", "{'a': 5}"), "InputError: sdekit_grids: 'a': 5 is neither a class, a factory nor"),
+    "names_are_numbers": (hook("grid", "{5: 'a:b'}"), "InputError: sdekit_grids: 5: 'a:b' is neither"),
+    "misspelt": (
+        "@hookimpl\ndef sdekit_sampler():\n    return {}\n",
+        "InputError: no hook 'sdekit_sampler'; did you mean 'sdekit_samplers'? Hooks: sdekit_sdes, sdekit_samplers, ",
+    ),
+    "misspelt_specname": (
+        "@hookimpl(specname='sdekit_grid')\ndef anything():\n    return {}\n",
+        "no hook 'sdekit_grid'; did",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_is_skipped_and_named(install: Install, source: str, message: str) -> None:
+    """Whatever is wrong with a plugin, the others work, and one message says which plugin and what."""
+    before = {kind: plugins.names(kind) for kind in plugins.KINDS}
+    # a good hook beside the bad one goes with its plugin
+    install(bad=source + hook("backend", "{'from-bad': print}"), good=hook("backend", "{'from-good': print}"))
+    (problem,) = plugins.registry().problems
+    assert problem.startswith("plugin 'bad' of ? ? was skipped: ") and message in problem
+    assert {kind: plugins.names(kind) for kind in plugins.KINDS} == before | {
+        "backend": sorted([*before["backend"], "from-good"])
+    }
+    assert not plugins.registry().manager.has_plugin("bad")
+
+
+def test_a_plugin_that_calls_its_hooks_otherwise(install: Install) -> None:
+    """pluggy's specname is understood, and helpers without a mark are nobody's business."""
+    install(
+        acme="def sdekit_helper():\n    pass\n"
+        "@hookimpl(specname='sdekit_backends')\ndef anything():\n    return {'acme': print}\n"
+    )
+    assert plugins.registry().problems == () and plugins.entry("backend", "acme").load() is print
+
+
+def test_two_plugins_of_one_component(install: Install) -> None:
+    """Two plugins that claim one name: using it is an error naming both and the way out; all else works."""
+    source = "def f():\n    return 5\n" + hook("sampler", "{'clash': f, 'NAME': f}")
+    install(one=source.replace("NAME", "mine"), two=source.replace("NAME", "yours"))
+    with pytest.raises(
+        InputError, match="sampler 'clash' is claimed by plugin 'one' .* plugin 'two' .*PLUGINS=two"
+    ) as error:
+        plugins.make("sampler", "clash")
+    assert plugins.registry().problems == (str(error.value),)
+    assert plugins.make("sampler", "mine") == plugins.make("sampler", "yours") == 5
+
+
+def test_nobody_takes_a_built_in_name(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claiming "ddim" is a conflict too, and switching the newcomer off ends it."""
+    install(aaa=hook("sampler", "{'ddim': dict}"))
+    with pytest.raises(InputError, match=r"claimed by plugin 'plugins' .*sdekit .* plugin 'aaa' .*PLUGINS=aaa"):
+        plugins.make("sampler", "ddim")
+    monkeypatch.setenv("SDEKIT_DISABLE_PLUGINS", "aaa")
+    plugins.registry.cache_clear()
+    assert type(plugins.make("sampler", "ddim")).__name__ == "DDIM"
+
+
+def test_two_plugins_of_one_name(install: Install) -> None:
+    """The second is reported; it neither vanishes in silence nor takes the first with it."""
+    install(acme=hook("backend", "{'first': print}"))
+    install(EntryPoint("acme", "there_is_no_such_module", plugins.GROUP))
+    (problem,) = plugins.registry().problems
+    assert problem == "plugin 'acme' of ? ? was skipped: another package's plugin has this name already"
+    assert "first" in plugins.names("backend")
+
+
+@pytest.mark.parametrize("value", ["acme", "acme,other", " other , acme ", "plugins acme"])
+def test_a_plugin_can_be_switched_off(install: Install, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """SDEKIT_DISABLE_PLUGINS holds names, apart by commas or spaces; what it names is not even imported."""
+    install(acme="1 / 0\n", stays=hook("backend", "{'stays': print}"))
+    assert len(plugins.registry().problems) == 1
+    monkeypatch.setenv("SDEKIT_DISABLE_PLUGINS", value)
+    plugins.registry.cache_clear()
+    assert plugins.registry().problems == () and "stays" in plugins.names("backend")
+    assert ("ddim" in plugins.names("sampler")) == ("plugins" not in value)
+
+
+@pytest.mark.parametrize(
+    "target", ["there_is_no_such_module:X", "math:there_is_no_such_name", "math", "math:pi.real.gone"]
+)
+def test_a_target_that_is_not_there(install: Install, target: str) -> None:
+    """ "module:Name" is followed when it is used; the error names component, plugin, target and cause."""
+    install(acme=hook("backend", f"{{'gone': {target!r}}}"))
+    assert "gone" in plugins.names("backend")
+    expected = f"backend 'gone' of plugin 'acme' cannot be loaded from {target!r}: "
+    with pytest.raises(InputError, match=re.escape(expected) + r"\w+Error: "):
+        plugins.make("backend", "gone")
+
+
+def test_listing_imports_no_torch() -> None:
+    """All names and all entries, without torch, numpy or scipy: `sdekit plugins list` answers at once."""
+    code = (
+        "import sys; from sdekit import plugins; print([plugins.names(k) for k in plugins.KINDS]); "
+        "heavy = {'torch', 'numpy', 'scipy', 'sklearn', 'torchdiffeq', 'PIL', 'pydantic'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert "'ddim'" in run.stdout

@@ -1,0 +1,116 @@
+"""From names and options to a recipe."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdekit import plugins
+from sdekit.errors import InputError
+from sdekit.networks.mlp import MLP
+from sdekit.networks.unet import UNet
+from sdekit.training.plan import load_data, plan
+
+STEPS = {"train": {"steps": 1}}
+
+
+def test_everything_is_recorded() -> None:
+    """Shape, units, labels and every option, the network's own choices included, are in the recipe."""
+    recipe, data = plan("digits", given=STEPS)
+    assert (recipe.shape, recipe.kind, recipe.items, recipe.classes) == ((1, 8, 8), "image", 1797, 10)
+    assert recipe.units == data.units and recipe.class_names == tuple("0123456789")
+    assert recipe.network.name == "unet" and recipe.network.options["multipliers"] == (1, 2)
+    assert recipe.sde.name == "vp" and recipe.sde.options["beta_max"] == 20
+    assert recipe.data.name == "digits" and recipe.prediction == "edm" and recipe.condition == "none"
+
+
+def test_data_std() -> None:
+    """data_std is the standard deviation of the training half in the model's units, to four digits."""
+    recipe, data = plan("digits", given={"train": {"steps": 1, "held_out": 0.0}})
+    assert recipe.data_std == pytest.approx(float(data.batch(np.arange(1797)).x.std()), abs=6e-5)
+    assert plan("moons", given=STEPS)[0].data_std == pytest.approx(1.0, abs=0.02)
+
+
+def test_network_suits_the_data(tmp_path: Path) -> None:
+    """A U-Net for images from 8 pixels, an MLP for smaller ones and for vectors."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for shape in [(20, 8, 8), (20, 7, 8), (20, 5)]:
+        np.save(tmp_path / "x.npy", rng.random(shape))
+        found[shape[1:]] = plan(f"array:{tmp_path / 'x.npy'}", given=STEPS)[0].network.name
+    assert found == {(8, 8): "unet", (7, 8): "mlp", (5,): "mlp"}
+
+
+def test_build_is_the_seeds() -> None:
+    """The model's first weights are a function of train.seed, and building leaves the global generator alone."""
+    import torch
+
+    state = torch.get_rng_state()
+    one, same, other = (
+        plan("moons", network="mlp", given={"network": {"width": 8}, "train": {"steps": 1, "seed": s}})[0].build()
+        for s in (3, 3, 4)
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    a, b, c = (m.network.state_dict() for m in (one, same, other))
+    assert all(torch.equal(a[k], b[k]) for k in a) and not torch.equal(a["first.weight"], c["first.weight"])
+
+
+@pytest.mark.parametrize(("condition", "classes"), [("none", 0), ("label", 2)])
+def test_condition(condition: str, classes: int) -> None:
+    """ "label" builds a network that takes the data set's labels, "none" one that takes none."""
+    network = plan("moons", condition=condition, given=STEPS)[0].build().network
+    assert isinstance(network, MLP)
+    label = network.condition.label
+    assert (0 if label is None else label.num_embeddings) == classes
+
+
+@pytest.mark.parametrize("sde", plugins.names("sde"))
+def test_every_process_can_be_trained(sde: str) -> None:
+    """Every registered process makes a model, by its name and its defaults."""
+    model = plan("moons", sde=sde, given=STEPS)[0].build()
+    assert model.sde == plugins.make("sde", sde) and isinstance(model.network, MLP)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"spec": "digts"}, "no dataset 'digts'; did you mean 'digits'"),
+        ({"spec": "images"}, "needs a path: write images:PATH"),
+        ({"spec": "digits:x"}, "takes no path: write digits"),
+        ({"sde": "vpp"}, "no sde 'vpp'; did you mean 'vp'"),
+        ({"network": "unett"}, "no network 'unett'; did you mean 'unet'"),
+        ({"prediction": "edmm"}, "no prediction 'edmm'; did you mean 'edm'"),
+        ({"prediction": "eps", "sde": "rectified-flow"}, "divides by alpha, which is 0"),
+        ({"condition": "labels"}, "condition must be 'none' or 'label', got 'labels'"),
+        ({"spec": "swiss-roll", "condition": "label"}, "no labels to condition on"),
+        ({"given": {"trian": {}}}, "no group of options 'trian'"),
+        ({"given": STEPS | {"sde": {"beta": 1}}}, "no option of sde 'vp' named 'beta'"),
+        ({"given": {"train": {"steps": 1, "held_out": 0.999999}}}, "leaves none to train on"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_errors(arguments: dict[str, object], message: str) -> None:
+    """What does not fit is an InputError that says what to write."""
+    with pytest.raises(InputError, match=message):
+        plan(**{"given": STEPS} | arguments)  # type: ignore[arg-type]
+
+
+def test_constant_data(tmp_path: Path) -> None:
+    """Nothing can be learned of constant data."""
+    np.save(tmp_path / "x.npy", np.ones((10, 3)))
+    with pytest.raises(InputError, match="constant"):
+        plan(f"array:{tmp_path / 'x.npy'}", given=STEPS)
+
+
+def test_load_data_records_defaults() -> None:
+    """The component of a data set has all of its options, those not given too."""
+    data, component = load_data("moons", n=50)
+    assert len(data) == 50
+    assert component.options == {**component.options, "n": 50, "seed": 0} and "noise" in component.options
+
+
+def test_unet_by_name() -> None:
+    """An option of the network reaches it."""
+    recipe, _ = plan("digits", network="unet", given=STEPS | {"network": {"width": 8, "multipliers": (1, 1)}})
+    network = recipe.build().network
+    assert isinstance(network, UNet) and network.options["multipliers"] == (1, 1) and network.first.out_channels == 8
