@@ -32,7 +32,7 @@ class PC(Sampler):
     default_steps = 100
 
     def __post_init__(self) -> None:
-        if self.corrections < 0 or self.snr <= 0:
+        if self.corrections < 0 or not self.snr > 0:
             raise InputError(f"pc: needs corrections >= 0 and snr > 0, got {self.corrections} and {self.snr}")
         if self.corrector not in ("langevin", "annealed-langevin"):
             raise InputError(f"pc: corrector must be 'langevin' or 'annealed-langevin', got {self.corrector!r}")

@@ -21,7 +21,10 @@ class Draw(NamedTuple):
 
 
 def key(*numbers: int) -> int:
-    """A 63-bit seed from several numbers: equal keys for equal numbers, unrelated ones otherwise."""
+    """A seed from several numbers: equal for equal numbers, unrelated otherwise.
+
+    torch's CPU generator keeps 32 bits of it, so that of some 65,000 steps two may see the same noise: harmless.
+    """
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
