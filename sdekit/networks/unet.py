@@ -39,7 +39,7 @@ class UNet(nn.Module):
         if len(shape) != 3 or min(shape[1:]) < 8:
             raise InputError(f"unet: needs images (C, H, W) with H and W at least 8, got {tuple(shape)}: use mlp")
         longer = max(shape[1:])
-        width = 32 if width is None else width
+        width = (24 if longer <= 12 else 32) if width is None else width
         multipliers = _multipliers(longer) if multipliers is None else tuple(multipliers)
         if width < 8 or width % 4 or not multipliers or min(multipliers) < 1 or blocks < 1 or not 0 <= dropout < 1:
             raise InputError(
