@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 GROUPS = ("data", "sde", "network", "train")
 KEYS = ("data", "sde", "network", "prediction", "condition")
 DEFAULT_STEPS = 5000
+LINE_EVERY = 15  # seconds between lines of progress where there is no terminal to draw a bar on
 
 
 def train(
@@ -158,6 +159,7 @@ def _run(trainer: Trainer, out: Path, *, quiet: bool) -> None:
         )
     handlers = {s: signal.signal(s, lambda *_: trainer.stop()) for s in (signal.SIGINT, signal.SIGTERM)}
     done, first, seconds, average = trainer.progress, trainer.step, trainer.seconds, 0.0
+    told = seconds
     try:
         with progress_bar("loss", "rate", quiet=quiet) as bar:
             task = bar.add_task("training", total=1.0, loss="", rate="")
@@ -165,9 +167,11 @@ def _run(trainer: Trainer, out: Path, *, quiet: bool) -> None:
             for count, now in enumerate(trainer.run(), 1):
                 average += (now.loss - average) / min(count, 100)
                 rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
-                bar.update(
-                    task, completed=now.progress, loss=f"step {now.step}  loss {average:.4f}", rate=f"{rate:.0f}/s"
-                )
+                loss, speed = f"step {now.step}  loss {average:.4f}", f"{rate:.0f}/s"
+                bar.update(task, completed=now.progress, loss=loss, rate=speed)
+                if not (quiet or console.is_terminal) and now.seconds >= told + LINE_EVERY:
+                    told = now.seconds
+                    note(f"{now.progress:4.0%}  {loss}  {speed}  {now.seconds:.0f} s")
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
