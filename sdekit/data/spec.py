@@ -13,7 +13,7 @@ SUFFIXES = {".npy": "array", ".npz": "array", ".csv": "table", ".tsv": "table", 
 
 
 def parse(spec: str, known: Collection[str] = BUILT_IN) -> tuple[str, str | None]:
-    """Name and path of a SPEC: "digits" -> ("digits", None), "images:~/cats" -> ("images", "/home/me/cats").
+    """Name and path of a SPEC: "digits" -> ("digits", None), "images:~/cats" -> ("images", "<home>/cats").
 
     known: names that are data sets even where a file of the same name lies in the current folder. Another name is
     not refused here (the registry does that, and says what is installed); a bare path is.
