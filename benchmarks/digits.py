@@ -1,8 +1,8 @@
 """Quality on half of scikit-learn's digits after a fixed time of training, judged against the other half.
 
-    python benchmarks/digits.py                                  # the defaults, 120 s
-    python benchmarks/digits.py --option network.width=48        # other settings, as on the command line
-    python benchmarks/digits.py --peer                           # diffusers' U-Net and DDIM beside it, in the same run
+    python benchmarks/digits.py             # the defaults, 120 s
+    python benchmarks/digits.py --network unet --option network.width=48    # other settings, as for sdekit train
+    python benchmarks/digits.py --peer      # diffusers' U-Net and DDIM beside it, in the same run
 
 Training is timed, so let nothing else run. The first half of numpy.random.default_rng(0).permutation is trained on;
 1,000 samples of `--solver ode` are judged on 64 pixels in [-1, 1]. Prints one JSON object a model.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,11 +27,13 @@ def load_data(spec: str, **given: Any) -> tuple[Dataset, Component]:
     name, path = parse(spec, names("dataset"))
     target = entry("dataset", name).load()
     complete = options("dataset", name, given)
+    before = [] if path is None else [path]
     try:
-        data: Dataset = target(*([] if path is None else [path]), **complete)
+        inspect.signature(target).bind(*before, **complete)
     except TypeError as error:
         needs = "needs a path: write" if path is None else "takes no path: write"
         raise InputError(f"data {name!r} {needs} {name}{':PATH' if path is None else ''} ({error})") from error
+    data: Dataset = target(*before, **complete)
     return data, Component(name=spec, options=complete)
 
 
