@@ -72,17 +72,21 @@ class ScoreModel(nn.Module):
         t = as_time(t)
         return self.sde.score(x, self(x, t, y), t)
 
-    def loss(self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None = None) -> Tensor:
+    def loss(
+        self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None = None, *, mean: Tensor | None = None
+    ) -> Tensor:
         """Mean squared error of the network's output against what it should be, (B,).
 
-        x0, eps (B, *), t () or (B,). The target is (x_0 - c_skip x_t) / c_out, written in x_0 and eps so that no
-        digit is lost where c_out is small. For "eps" this is Ho et al. 2020, eq. 14; for "edm", Karras et al. 2022,
-        eq. 8.
+        x0, eps (B, *), t () or (B,). mean: (B, *), E[x_0 | x_t] where it is known, to regress on in place of x0. The
+        target is (x_0 - c_skip x_t) / c_out, written in x_0 and eps so that no digit is lost where c_out is small.
+        For "eps" this is Ho et al. 2020, eq. 14; for "edm", Karras et al. 2022, eq. 8.
         """
         t = as_time(t)
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
         c_skip, c_out = PREDICTIONS[self.prediction](alpha, sigma, self.data_std)
         target = like((1 - c_skip * alpha) / c_out, x0) * x0 - like(c_skip * sigma / c_out, x0) * eps
+        if mean is not None:
+            target = target + like(1 / c_out, x0) * (mean - x0)
         output = self._output(self.sde.perturb(x0, t, eps), t, y)
         return (output - target).square().flatten(1).mean(1)
 

@@ -83,14 +83,20 @@ def sample(
     """Draw samples of x_0: from t_max along the grid to t_min, then one denoising to x_0.
 
     sampler, grid: an object or a registered name; grid may also be the times themselves, decreasing. shape: of one
-    sample. n: how many, seeds 0 to n - 1; or the seeds themselves. x: (n, *shape) at t_max instead of the prior's.
-    steps: network calls of a method of one call a step (steps - 1 steps and the denoising). nfe: instead of steps,
-    the most calls allowed; takes the most steps that fit. y: (n, ...) conditions. batch_size: at most so many at a
-    time; it changes no sample. Raises InputError for arguments that do not fit, SdekitError where the denoiser fails.
+    sample. n: how many, seeds 0 to n - 1; or the seeds themselves. x: (n, *shape) at the grid's first time, in place
+    of the prior's at t_max. steps: network calls of a method of one call a step (steps - 1 steps and the denoising).
+    nfe: instead of steps, the most calls allowed; takes the most steps that fit. y: (n, ...) conditions. batch_size:
+    at most so many at a time; it changes no sample. Raises InputError for arguments that do not fit, SdekitError where
+    the denoiser fails.
     """
     method: Sampler = _resolve("sampler", sampler)
     seeds = _seeds(n, seeds, x)
     times = _times(sde, method, steps, nfe, grid)
+    if x is None and times[0] < sde.t_max * (1 - 1e-6):
+        raise InputError(
+            f"sample: the grid starts at t = {times[0]:g}, below t_max = {sde.t_max:g}, where the prior is not the "
+            "distribution of x: give x, or start at t_max"
+        )
     shape = tuple(shape)
     if x is not None and tuple(x.shape) != (len(seeds), *shape):
         raise InputError(f"sample: x has shape {tuple(x.shape)}, expected {(len(seeds), *shape)}")

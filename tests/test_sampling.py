@@ -200,6 +200,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"grid": torch.tensor([math.nan])}, "decreasing times"),
     ({"grid": torch.tensor([1.5, 0.5])}, "runs from 1.5 to 0.5, outside of the process's [1e-05, 1]"),
     ({"grid": torch.tensor([1.0, 0.0])}, "runs from 1 to 0, outside"),
+    ({"grid": torch.tensor([0.5, 0.1])}, "starts at t = 0.5, below t_max = 1"),
     ({"grid": torch.tensor([1.0, 0.5]), "steps": 2}, "leave steps and nfe out"),
     ({"grid": lambda sde, n: torch.linspace(0.1, 1.0, n + 1), "steps": 3}, "decreasing times"),
     ({"x": torch.zeros(2, 3)}, "x has shape (2, 3), expected (2, 2)"),

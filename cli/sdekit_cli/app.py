@@ -11,11 +11,12 @@ import sdekit
 from sdekit.errors import SdekitError
 
 from .console import error, note
+from .root import Root
 
 app = typer.Typer(
     name="sdekit",
-    help="Train score networks and sample them with any solver. "
-    "Start with: sdekit train --data digits --out run --time-limit 120",
+    cls=Root,
+    help="Train score networks and sample them with any solver.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

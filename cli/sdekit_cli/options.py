@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from sdekit.plugins import entry, parameters, unknown
 
 def parse(assignments: Iterable[str]) -> dict[str, Any]:
     """["eta=0.5", "method=rk4"] to {"eta": 0.5, "method": "rk4"}: a TOML value, else the text itself."""
+    import tomllib
+
     parsed = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -65,6 +66,8 @@ def grouped(given: Mapping[str, Any], groups: Iterable[str]) -> dict[str, dict[s
 
 def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, str], dict[str, Any]]:
     """A TOML run file: names at the top (`sde = "vp"`), options in tables (`[option.sde]`)."""
+    import tomllib
+
     try:
         fields = tomllib.loads(path.read_text())
     except FileNotFoundError:

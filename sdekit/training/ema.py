@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -33,3 +34,20 @@ class EMA:
         """Take in the weights after step `step`, counted from 1."""
         beta = (1 - 1 / step) ** (gamma(self.length) + 1) if self.length else 0.0
         torch._foreach_lerp_(self.average, [w.detach() for w in weights], 1 - beta)
+
+    @contextmanager
+    def swapped(self, weights: Iterable[Tensor]) -> Iterator[None]:
+        """Within it the weights are the averaged ones."""
+        weights = list(weights)
+        self._swap(weights)
+        try:
+            yield
+        finally:
+            self._swap(weights)
+
+    @torch.no_grad()
+    def _swap(self, weights: list[Tensor]) -> None:
+        for weight, average in zip(weights, self.average, strict=True):
+            held = weight.clone()
+            weight.copy_(average)
+            average.copy_(held)

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .checkpoint import save_json, save_tensors, write_atomically
 from .ema import EMA
 from .folder import prepare_folder
 from .objective import draw, key, times
+from .posterior import PosteriorMean
 from .preview import preview
 from .run import CHECKPOINT, CONFIG, METRICS, MODEL, PREVIEWS, Recipe, load_checkpoint, read_metrics, read_recipe
 
@@ -69,6 +71,7 @@ class Trainer:
             fused=True,
         )
         self.ema = EMA(self.weights.values(), self.options.ema)
+        self.posterior = PosteriorMean.of(data, self.indices, recipe)
         self.step, self.seconds, self._stopped = 0, 0.0, False
         self._losses_since: list[float] = []  # of the steps since the last row of metrics
         if resume:
@@ -129,7 +132,8 @@ class Trainer:
         batch = self.data.batch(self.indices[batch_indices(len(self.indices), options.batch_size, step, options.seed)])
         t, eps = draw(self.model.sde, options, self.recipe.shape, step)
         torch.manual_seed(key(options.seed, 2, step))  # dropout
-        losses = self._losses(batch.x, t, eps, batch.y)
+        mean = None if self.posterior is None else self.posterior(batch.x, t, eps, batch.y)
+        losses = self._losses(batch.x, t, eps, batch.y, mean)
         loss = losses.mean()
         value = loss.item()
         if not math.isfinite(value):
@@ -148,12 +152,13 @@ class Trainer:
         self.ema.update(self.weights.values(), step + 1)
         return value
 
-    def _losses(self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None) -> Tensor:
+    def _losses(self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None, mean: Tensor | None = None) -> Tensor:
         """(B,) on the device."""
         x0, t, eps = (z.to(self.device, non_blocking=True) for z in (x0, t, eps))
+        mean = None if mean is None else mean.to(self.device)
         y = y.to(self.device) if y is not None and self.recipe.condition == "label" else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
-            return self.model.loss(x0, t, eps, y)
+            return self.model.loss(x0, t, eps, y, mean=mean)
 
     def _learning_rate(self) -> float:
         progress = self.progress
@@ -256,30 +261,15 @@ class Trainer:
         step = load_checkpoint(self.out)[1]["step"]
         return f"the last good checkpoint, of step {step}, is kept (--resume goes on from it)"
 
-    def _averaged(self) -> _Averaged:
-        return _Averaged(self)
-
-
-class _Averaged:
-    """Within it the model has the averaged weights, in evaluation mode."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-
-    def __enter__(self) -> None:
-        self._swap()
-        self.trainer.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self._swap()
-        self.trainer.model.train()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for weight, average in zip(self.trainer.weights.values(), self.trainer.ema.average, strict=True):
-            held = weight.clone()
-            weight.copy_(average)
-            average.copy_(held)
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Within it the model has the averaged weights, in evaluation mode."""
+        self.model.eval()
+        try:
+            with self.ema.swapped(self.weights.values()):
+                yield
+        finally:
+            self.model.train()
 
 
 def train(recipe: Recipe, data: Dataset, out: str | Path, **kwargs: Any) -> Trainer:

@@ -19,8 +19,10 @@ class TrainOptions:
     then. decay: of the learning rate to 0 over the run. weight_decay: of AdamW. beta2: of AdamW. clip: largest norm
     of the gradient. ema: length of the weight average relative to the training so far, its standard deviation
     (EDM2's sigma_rel), between 0 and 0.25. noise: distribution of the noise level: log-normal in rho = sigma / alpha
-    (Karras et al. 2022, Table 1) with noise_mean and noise_std, or uniform in t. held_out: fraction of the data that
-    is not trained on. seed: of everything random. precision: of the network's arithmetic.
+    (Karras et al. 2022, Table 1) with noise_mean and noise_std, or uniform in t. exact_target: training sets of at
+    most so many items are regressed on the posterior mean over the whole set (`PosteriorMean`); 0 for never.
+    held_out: fraction of the data that is not trained on. seed: of everything random. precision: of the network's
+    arithmetic.
     checkpoint_every, log_every: steps. preview_every: seconds, 0 for none but the last.
     """
 
@@ -37,6 +39,7 @@ class TrainOptions:
     noise: Literal["log-normal", "uniform"] = "log-normal"
     noise_mean: float = -1.0
     noise_std: float = 1.2
+    exact_target: int = 2048
     held_out: float = 0.05
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -64,8 +67,14 @@ class TrainOptions:
             raise InputError(
                 f"train: steps must be at least 1 and time_limit positive, got {self.steps} and {self.time_limit}"
             )
-        if self.warm_up < 0 or self.preview_every < 0 or self.weight_decay < 0 or self.seed < 0:
-            raise InputError("train: warm_up, preview_every, weight_decay and seed must not be negative")
+        if (
+            self.warm_up < 0
+            or self.preview_every < 0
+            or self.weight_decay < 0
+            or self.seed < 0
+            or self.exact_target < 0
+        ):
+            raise InputError("train: warm_up, preview_every, weight_decay, seed and exact_target must not be negative")
         for name, known in (
             ("decay", ("cosine", "linear", "constant")),
             ("noise", ("log-normal", "uniform")),

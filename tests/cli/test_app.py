@@ -59,3 +59,13 @@ def test_nothing_heavy_is_imported(command: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_root_help_is_light() -> None:
+    """`sdekit --help` loads neither a Markdown parser nor what draws progress bars: half of its time."""
+    code = (
+        "import sys\nfrom sdekit_cli.app import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'markdown_it', 'rich.progress', 'tomllib', 'pydantic'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stderr.splitlines()[-1] == "[]"
