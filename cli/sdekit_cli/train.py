@@ -11,6 +11,7 @@ import typer
 from sdekit.errors import InputError
 
 from .console import console, note, print_json, progress_bar
+from .local import Plugins, use
 from .options import component, grouped, parse, read_config, typed
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def train(
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds of training; alone, the whole run fits them.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Items a step (64 if they are tiny, else 32).")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
     size: Annotated[int | None, typer.Option(help="Crop and resize images to this many pixels.")] = None,
@@ -52,6 +53,7 @@ def train(
         list[str] | None,
         typer.Option(metavar="GROUP.NAME=VALUE", help="Any option of data, sde, network or train; repeat it."),
     ] = None,
+    plugin: Plugins = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -69,6 +71,7 @@ def train(
 
       sdekit train --out run --resume
     """
+    use(plugin, quiet=json)
     names = dict(data=data, sde=sde, network=network, prediction=prediction, condition=condition)
     flags = {
         "train.batch_size": batch_size,

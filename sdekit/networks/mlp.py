@@ -21,6 +21,8 @@ class MLP(nn.Module):
     the data). depth: number of blocks. dropout: probability, in [0, 1). embedding: of the noise level.
     """
 
+    learning_rate_scale = 0.5  # what suits convolutions is too fast for layers this wide
+
     def __init__(
         self,
         shape: Sequence[int],
@@ -39,7 +41,7 @@ class MLP(nn.Module):
         self.options: dict[str, Any] = dict(width=width, depth=depth, dropout=dropout, embedding=embedding)
         self.condition = Condition(128, classes, embedding)
         self.first = nn.Linear(size, width)
-        self.blocks = nn.ModuleList(_Block(width, 128, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, 128, dropout) for _ in range(depth))
         self.last = nn.Linear(width, size)
         nn.init.zeros_(self.last.weight)
 
@@ -53,7 +55,7 @@ class MLP(nn.Module):
         return out
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """h + second(silu(first(norm(h) (1 + scale) + shift)))."""
 
     def __init__(self, width: int, condition: int, dropout: float) -> None:
@@ -66,6 +68,7 @@ class _Block(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """h (B, width), condition (B, condition), to (B, width)."""
         scale, shift = self.modulate(condition).chunk(2, 1)
         z = F.silu(self.first(F.layer_norm(h, h.shape[1:]) * (1 + scale) + shift))
         out: Tensor = h + self.second(F.dropout(z, self.dropout, self.training))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from torch.nn import functional as F
 from sdekit.errors import InputError
 
 from .embedding import Condition, Frequencies
+from .mlp import Block
+
+DENSE_WIDTH, DENSE_CHANNELS = 512, 4  # hidden layers and output of the fully connected blocks
 
 
 class UNet(nn.Module):
@@ -20,7 +24,9 @@ class UNet(nn.Module):
     shape: (C, H, W), H and W at least 8, odd sizes too; classes: number of labels, 0 for none. width: channels of the
     first level; multipliers: channels of each level in units of width, every level half the size of the one before;
     blocks: residual blocks a level; attention: self-attention where the longer side has at most so many pixels;
-    dropout: probability, in [0, 1); embedding: of the noise level. None for width or multipliers: from the size.
+    dense: fully connected blocks over all pixels, whose output the first convolution sees beside x, as in tiny
+    pictures much is decided by where a pixel is; dropout: probability, in [0, 1); embedding: of the noise level.
+    None for width, multipliers or dense: from the size.
     """
 
     def __init__(
@@ -32,6 +38,7 @@ class UNet(nn.Module):
         multipliers: tuple[int, ...] | None = None,
         blocks: int = 1,
         attention: int = 4,
+        dense: int | None = None,
         dropout: float = 0.0,
         embedding: Frequencies = "fourier",
     ) -> None:
@@ -41,22 +48,26 @@ class UNet(nn.Module):
         longer = max(shape[1:])
         width = (24 if longer <= 12 else 32) if width is None else width
         multipliers = _multipliers(longer) if multipliers is None else tuple(multipliers)
-        if width < 8 or width % 4 or not multipliers or min(multipliers) < 1 or blocks < 1 or not 0 <= dropout < 1:
+        dense = (3 if longer <= 12 else 0) if dense is None else dense
+        fits = width >= 8 and width % 4 == 0 and multipliers and min(multipliers) >= 1 and blocks >= 1 and dense >= 0
+        if not fits or not 0 <= dropout < 1:
             raise InputError(
-                "unet: needs width a multiple of 4 from 8, multipliers and blocks at least 1, 0 <= dropout < 1; got "
-                f"{width}, {multipliers}, {blocks}, {dropout}"
+                "unet: needs width a multiple of 4 from 8, multipliers and blocks at least 1, dense at least 0, "
+                f"0 <= dropout < 1; got {width}, {multipliers}, {blocks}, {dense}, {dropout}"
             )
         self.options: dict[str, Any] = dict(
             width=width,
             multipliers=multipliers,
             blocks=blocks,
             attention=attention,
+            dense=dense,
             dropout=dropout,
             embedding=embedding,
         )
         embed = 4 * width
         self.condition = Condition(embed, classes, embedding)
-        self.first = nn.Conv2d(shape[0], width, 3, padding=1)
+        self.dense = _Dense(shape, dense, embed, dropout) if dense else None
+        self.first = nn.Conv2d(shape[0] + (DENSE_CHANNELS if dense else 0), width, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         channels, skips, side = width, [width], longer
         sides = []
@@ -86,6 +97,8 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), c_noise (B,), y (B,) or None, to (B, C, H, W)."""
         condition = self.condition(c_noise, y)
+        if self.dense is not None:
+            x = torch.cat([x, self.dense(x, c_noise, condition)], 1)
         h = self.first(x.contiguous(memory_format=torch.channels_last))
         skips = [h]
         for block in self.down:
@@ -152,6 +165,30 @@ class _Block(nn.Module):
         if self.resample == "down":
             return F.avg_pool2d(x, 2, ceil_mode=True)
         return F.interpolate(x, size=size) if self.resample == "up" else x
+
+
+class _Dense(nn.Module):
+    """A multilayer perceptron from all pixels to `DENSE_CHANNELS` pictures of the same size.
+
+    They fade out below rho = 1/2, where a picture is known but for details. Wider than the convolutions, it needs a
+    smaller learning rate.
+    """
+
+    learning_rate_scale = 0.4
+
+    def __init__(self, shape: Sequence[int], blocks: int, condition: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(prod(shape), DENSE_WIDTH)
+        self.blocks = nn.ModuleList(Block(DENSE_WIDTH, condition, dropout) for _ in range(blocks))
+        self.last = nn.Linear(DENSE_WIDTH, DENSE_CHANNELS * prod(shape[1:]))
+
+    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor) -> Tensor:
+        """x (B, C, H, W), c_noise (B,), condition (B, condition), to (B, DENSE_CHANNELS, H, W)."""
+        h = self.first(x.flatten(1))
+        for block in self.blocks:
+            h = block(h, condition)
+        out: Tensor = self.last(F.layer_norm(h, h.shape[1:])) * torch.sigmoid(8 * c_noise + 1.4)[:, None]
+        return out.view(len(x), DENSE_CHANNELS, *x.shape[2:])
 
 
 class _Attention(nn.Module):

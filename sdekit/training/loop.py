@@ -23,6 +23,7 @@ from .checkpoint import save_json, save_tensors, write_atomically
 from .ema import EMA
 from .folder import prepare_folder
 from .objective import draw, key, times
+from .optimizer import adamw, learning_rate
 from .posterior import PosteriorMean
 from .preview import preview
 from .run import CHECKPOINT, CONFIG, METRICS, MODEL, PREVIEWS, Recipe, load_checkpoint, read_metrics, read_recipe
@@ -63,13 +64,7 @@ class Trainer:
         self.indices, self.held_out = split(len(data), self.options.held_out)
         self.model = recipe.build().to(self.device).train()
         self.weights = dict(self.model.network.named_parameters())
-        self.optimizer = torch.optim.AdamW(
-            self.weights.values(),
-            lr=self.options.learning_rate,
-            betas=(0.9, self.options.beta2),
-            weight_decay=self.options.weight_decay,
-            fused=True,
-        )
+        self.optimizer = adamw(self.model.network, self.options)
         self.ema = EMA(self.weights.values(), self.options.ema)
         self.posterior = PosteriorMean.of(data, self.indices, recipe)
         self.step, self.seconds, self._stopped = 0, 0.0, False
@@ -112,7 +107,7 @@ class Trainer:
             yield Step(self.step, loss, self.seconds, self.progress)
             if self.step % self.options.log_every == 0:
                 mean = sum(self._losses_since) / len(self._losses_since)
-                self._log(loss=mean, learning_rate=self._learning_rate())
+                self._log(loss=mean, learning_rate=learning_rate(self.options, self.step, self.progress))
                 self._losses_since = []
             if self.step % self.options.checkpoint_every == 0:
                 self.save()
@@ -146,8 +141,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), options.clip, foreach=True)
+        rate = learning_rate(options, step, self.progress)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = rate * group["scale"]
         self.optimizer.step()
         self.ema.update(self.weights.values(), step + 1)
         return value
@@ -159,12 +155,6 @@ class Trainer:
         y = y.to(self.device) if y is not None and self.recipe.condition == "label" else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
             return self.model.loss(x0, t, eps, y, mean=mean)
-
-    def _learning_rate(self) -> float:
-        progress = self.progress
-        rise = min(1.0, (self.step + 1) / max(1, self.options.warm_up))
-        fall = {"cosine": 0.5 * (1 + math.cos(math.pi * progress)), "linear": 1 - progress, "constant": 1.0}
-        return self.options.learning_rate * rise * fall[self.options.decay]
 
     @torch.no_grad()
     def held_out_loss(self) -> float | None:

@@ -15,7 +15,7 @@ class TrainOptions:
 
     steps: optimizer steps, or None to train for `time_limit`. time_limit: seconds of training; alone, it is the
     horizon of the learning-rate decay, so that a run is finished when its time is over; beside steps it only stops
-    the run, to be resumed. batch_size: images a step. learning_rate: at its peak, of AdamW. warm_up: steps until
+    the run, to be resumed. batch_size: items a step. learning_rate: at its peak, of AdamW. warm_up: steps until
     then. decay: of the learning rate to 0 over the run. weight_decay: of AdamW. beta2: of AdamW. clip: largest norm
     of the gradient. ema: length of the weight average relative to the training so far, its standard deviation
     (EDM2's sigma_rel), between 0 and 0.25. noise: distribution of the noise level: log-normal in rho = sigma / alpha

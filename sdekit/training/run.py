@@ -15,7 +15,7 @@ from sdekit import __version__
 from sdekit.data.base import Units
 from sdekit.errors import InputError
 from sdekit.model import ScoreModel
-from sdekit.plugins import make
+from sdekit.plugins import local_files, make
 
 from .checkpoint import load_json, load_tensors
 from .options import TrainOptions
@@ -89,6 +89,7 @@ class Recipe:
             "format": FORMAT,
             "versions": {"sdekit": __version__, "python": platform.python_version()}
             | {p: version(p) for p in packages},
+            "plugins": local_files(),
             **{name: vars(getattr(self, name)) for name in ("data", "sde", "network", "train", "units")},
             **{name: getattr(self, name) for name in PLAIN},
         }

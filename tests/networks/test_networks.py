@@ -20,7 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 SHAPES: dict[str, list[tuple[int, ...]]] = {
     "mlp": [(2,), (1, 8, 8)],
-    "unet": [(1, 8, 8), (3, 9, 11), (3, 32, 32), (4, 13, 64)],
+    "unet": [(1, 8, 8), (3, 9, 11), (3, 32, 32), (4, 13, 64)],  # the first two with fully connected blocks
 }
 CASES = [(name, shape) for name in plugins.names("network") for shape in SHAPES.get(name, [(1, 8, 8)])]
 each_case = pytest.mark.parametrize(("name", "shape"), CASES, ids=[f"{n}-{'x'.join(map(str, s))}" for n, s in CASES])
@@ -155,7 +155,9 @@ def test_unet_needs_images_of_8_pixels(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"width": 4}, {"width": 10}, {"multipliers": ()}, {"multipliers": (1, 0)}, {"blocks": 0}], ids=str
+    "options",
+    [{"width": 4}, {"width": 10}, {"multipliers": ()}, {"multipliers": (1, 0)}, {"blocks": 0}, {"dense": -1}],
+    ids=str,
 )
 def test_unet_options_out_of_range(options: dict[str, Any]) -> None:
     """A width, multiplier or block count that cannot be built is refused before anything is."""
