@@ -12,6 +12,9 @@ import pluggy
 
 __version__ = "0.1.0"
 
+API_VERSION = 1
+"""Version of what plugins lean on: hooks, signatures and public names. A plugin may say `sdekit_api = 1`."""
+
 hookimpl = pluggy.HookimplMarker("sdekit")
 """Marks a function as the implementation of one of the hooks in `sdekit.hookspecs`."""
 
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from .training.run import load_run
 
 __all__ = [
+    "API_VERSION",
     "EDM",
     "SDE",
     "VE",

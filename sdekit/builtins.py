@@ -21,7 +21,15 @@ def sdekit_sdes() -> dict[str, str]:
 @hookimpl
 def sdekit_grids() -> dict[str, str]:
     """The grids of `sdekit.grids`."""
-    return {"uniform": "sdekit.grids:uniform", "karras": "sdekit.grids:karras", "log-snr": "sdekit.grids:log_snr"}
+    return {
+        "auto": "sdekit.grids:auto",
+        "uniform": "sdekit.grids:uniform",
+        "karras": "sdekit.grids:karras",
+        "log-snr": "sdekit.grids:log_snr",
+        "sqrt-log-snr": "sdekit.grids:sqrt_log_snr",
+        "quadratic": "sdekit.grids:quadratic",
+        "cosine": "sdekit.grids:cosine",
+    }
 
 
 @hookimpl

@@ -1,14 +1,18 @@
 """Time grids: where a sampler evaluates. `grid(sde, n) -> (n + 1,)` decreasing, float64, on the CPU.
 
-Every grid starts at t_max and ends at t_min; options are keyword-only. Spaced in rho = sigma / alpha, they serve any
-process; where rho is infinite at t_max the spacing starts from a large finite value.
+Every grid starts at t_max and ends at t_min, but `auto`, which ends above it; options are keyword-only. Spaced in
+rho = sigma / alpha, they serve any process; where rho is infinite at t_max the spacing starts from a large finite
+value.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from .errors import InputError
 from .line import LARGEST_RHO
 from .sde import SDE, as_time
 
@@ -28,6 +32,58 @@ def log_snr(sde: SDE, n: int) -> Tensor:
     """Equal steps in the log-SNR -2 log rho, as for exponential integrators (Lu et al. 2022)."""
     high, low = _ends(sde)
     return _times(sde, torch.linspace(high.log(), low.log(), n + 1, dtype=torch.float64).exp())
+
+
+def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
+    """For few calls in all: N = n + 1 levels of rho between N + 4 and 0.35 / N, in equal steps of asinh(rho / 0.08).
+
+    Levels are in units of data_std, the data's standard deviation, > 0. t_max takes the place of the first of them;
+    with the last, the grid ends above t_min: the final denoising does the rest better than steps would. Both ends are
+    kept within what the process has. The constants were found on mixtures in 1 to 768 dimensions.
+    """
+    if not 0 < data_std < math.inf:
+        raise InputError(f"grid auto: data_std must be positive and finite, got {data_std}")
+    high, low = (rho.item() for rho in _ends(sde))
+    last = max(min(0.35 / (n + 1) * data_std, high / 2), low)
+    first = min(max((n + 5) * data_std, 10 * last), high)
+    bend = 0.08 * data_std
+    u = torch.linspace(math.asinh(first / bend), math.asinh(last / bend), n + 1, dtype=torch.float64)
+    times = sde.time(bend * u.sinh()).clamp(sde.t_min, sde.t_max)
+    if last == low:
+        times[-1] = sde.t_min
+    times[0] = sde.t_max
+    return times
+
+
+def sqrt_log_snr(sde: SDE, n: int) -> Tensor:
+    """Equal steps in the root of the log-SNR above its lowest value (log rho_max - log rho)^(1/2).
+
+    Steps in log rho then grow from the noise to the data as 1, 3, 5, ..., 2n - 1: between `log_snr`, after which it is
+    modelled (Lu et al. 2022), and `quadratic`'s many short steps at one end.
+    """
+    high, low = _ends(sde)
+    part = torch.linspace(0, 1, n + 1, dtype=torch.float64) ** 2
+    return _times(sde, (high.log() + part * (low.log() - high.log())).exp())
+
+
+def quadratic(sde: SDE, n: int) -> Tensor:
+    """Equal steps in the root of t: t_i = (t_max^(1/2) + i/n (t_min^(1/2) - t_max^(1/2)))^2.
+
+    Source: Song, Meng & Ermon 2021, appendix D.3, for tables of times.
+    """
+    times = torch.linspace(sde.t_max**0.5, sde.t_min**0.5, n + 1, dtype=torch.float64) ** 2
+    times[0], times[-1] = sde.t_max, sde.t_min
+    return times
+
+
+def cosine(sde: SDE, n: int) -> Tensor:
+    """Equal steps in the angle arctan(rho), on which a variance-preserving process turns from data to noise.
+
+    The cosine schedule's own spacing (Nichol & Dhariwal 2021, eq. 17, with s = 0), on any process: as many steps where
+    noise prevails as where the signal does.
+    """
+    high, low = (torch.atan2(sde.sigma(as_time(t)), sde.alpha(as_time(t))) for t in (sde.t_max, sde.t_min))
+    return _times(sde, torch.linspace(high, low, n + 1, dtype=torch.float64).tan())
 
 
 def _ends(sde: SDE) -> tuple[Tensor, Tensor]:

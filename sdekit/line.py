@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .sde import SDE, Denoise, as_time, like
@@ -36,9 +37,23 @@ class Line:
         """sigma / (alpha + k sigma), shape of t."""
         return self.sde.sigma(t) / self.scale(t)
 
+    def r_at(self, rho: Tensor) -> Tensor:
+        """`r` where sigma / alpha is rho, shape of rho, rho in [0, inf]."""
+        return (rho.reciprocal() + self.k).reciprocal()
+
+    def rho(self, r: Tensor) -> Tensor:
+        """sigma / alpha where `r` is r, shape of r; infinite at r = 1 / k."""
+        return r / (1 - self.k * r)
+
     def time(self, r: Tensor) -> Tensor:
         """Inverse of `r`."""
-        return self.sde.time(r / (1 - self.k * r)).clamp(self.sde.t_min, self.sde.t_max)
+        return self.sde.time(self.rho(r)).clamp(self.sde.t_min, self.sde.t_max)
+
+    def middle(self, t: Tensor, s: Tensor) -> Tensor:
+        """The time half-way from t to s in log-SNR, shape of t; where rho_t is infinite, half-way in 1 / rho."""
+        rho_s = self.sde.rho(s)
+        rho = torch.where(self.sde.alpha(t) > 1e-12, (self.sde.rho(t) * rho_s).sqrt(), 2 * rho_s)
+        return self.sde.time(rho).clamp(s, t)
 
     def velocity(self, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
         """dy/dr = eps - k x_0 at x (B, *), given the denoiser's x0."""

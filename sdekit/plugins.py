@@ -5,17 +5,21 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pluggy
 
-from . import hookspecs
+from . import API_VERSION, __version__, hookspecs
 from .errors import InputError
 
 GROUP = "sdekit"
@@ -45,10 +49,20 @@ class Entry:
     version: str
 
     def load(self) -> Callable[..., Any]:
-        """The class or factory itself; imports it where the target is "module:Name"."""
-        if not isinstance(self.target, str):
-            return self.target
-        module, _, path = self.target.partition(":")
+        """The class or factory itself; imports it where the target is "module:Name".
+
+        Raises InputError where it cannot be imported, or cannot be configured: see `fault`.
+        """
+        loaded = self._import() if isinstance(self.target, str) else self.target
+        wrong = fault(self.kind, loaded)
+        if wrong:
+            raise InputError(
+                f"{self.kind} {self.name!r} of plugin {self.plugin!r} ({self.package} {self.version}): {wrong}"
+            )
+        return loaded
+
+    def _import(self) -> Callable[..., Any]:
+        module, _, path = str(self.target).partition(":")
         try:
             found: Any = import_module(module)
             for part in path.split("."):
@@ -72,6 +86,73 @@ class Registry:
     conflicts: Mapping[tuple[str, str], str]
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a plugin comes from: an installed package, or a file named by hand."""
+
+    name: str
+    package: str
+    version: str
+    load: Callable[[], Any]
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} of {self.package} {self.version}"
+
+
+_files: list[Path] = []
+
+
+def load_file(path: Path) -> None:
+    """Use a plugin from a Python file, in this process only; it is listed as the file, version "local".
+
+    Raises InputError where there is no such file, or the plugin cannot be loaded: the message says why.
+    """
+    path = path.absolute()
+    if path in _files:
+        return
+    if path.suffix != ".py" or not path.is_file():
+        raise InputError(f"--plugin {path}: {'no such file' if path.suffix == '.py' else 'name a Python file (.py)'}")
+    _files.append(path)
+    registry.cache_clear()
+    problems = [problem for problem in registry().problems if f" of {path} local" in problem]
+    if problems:
+        _files.remove(path)
+        registry.cache_clear()
+        raise InputError(f"--plugin: {problems[0]}")
+
+
+def local_files() -> list[str]:
+    """The plugin files in use, for the record of a run."""
+    return [str(path) for path in _files]
+
+
+def forget_files() -> None:
+    """Use no plugin files any longer."""
+    _files.clear()
+    registry.cache_clear()
+
+
+def _sources() -> list[Source]:
+    """Every plugin, the core's first: they keep their names whoever claims them too."""
+    points = sorted(entry_points(group=GROUP), key=lambda p: (p.name not in ("core", "plugins"), p.name))
+    installed = [
+        Source(p.name, *((p.dist.name, p.dist.version) if p.dist else ("?", "?")), load=p.load) for p in points
+    ]
+    return [*installed, *(Source(path.stem, str(path), "local", partial(_module, path)) for path in _files)]
+
+
+def _module(path: Path) -> ModuleType:
+    """The module that a file holds, imported anew."""
+    name = f"sdekit_local_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError("it cannot be imported")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and "module:Name" look it up
+    spec.loader.exec_module(module)
+    return module
+
+
 @cache
 def registry() -> Registry:
     """Load every plugin once. A plugin that fails is reported in `problems` and skipped; nothing else is touched."""
@@ -81,23 +162,21 @@ def registry() -> Registry:
     found: dict[tuple[str, str], Entry] = {}
     conflicts: dict[tuple[str, str], str] = {}
     problems: list[str] = []
-    for point in sorted(
-        entry_points(group=GROUP), key=lambda point: (point.name not in ("core", "plugins"), point.name)
-    ):
-        if point.name in disabled:
+    for who in _sources():
+        if who.name in disabled:
             continue
-        package, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
-        who = f"plugin {point.name!r} of {package} {version}"
-        if manager.has_plugin(point.name):
+        if manager.has_plugin(who.name):
             problems.append(f"{who} was skipped: another package's plugin has this name already")
             continue
         try:
-            manager.register(point.load(), name=point.name)
-            _check_hooks(manager, point.name)
-            entries = _entries(manager, point.name, package, version)
+            module = who.load()
+            _check_api(module, who)
+            manager.register(module, name=who.name)
+            _check_hooks(manager, who.name)
+            entries = _entries(manager, who)
         except Exception as error:
-            if manager.has_plugin(point.name):
-                manager.unregister(name=point.name)
+            if manager.has_plugin(who.name):
+                manager.unregister(name=who.name)
             problems.append(f"{who} was skipped: {type(error).__name__}: {error}")
             continue
         for entry in entries:
@@ -106,7 +185,7 @@ def registry() -> Registry:
                 other = found[key]
                 conflicts[key] = (
                     f"{entry.kind} {entry.name!r} is claimed by plugin {other.plugin!r} of {other.package} "
-                    f"{other.version} and by {who}: uninstall one of them, or set SDEKIT_DISABLE_PLUGINS={point.name}"
+                    f"{other.version} and by {who}: uninstall one of them, or set SDEKIT_DISABLE_PLUGINS={who.name}"
                 )
             else:
                 found[key] = entry
@@ -148,9 +227,6 @@ def options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for option in given:
         if option not in known:
             raise InputError(unknown(f"option of {kind} {name!r} named", option, sorted(known), "It has"))
-    for option, p in known.items():
-        if option not in given and p.default is p.empty:
-            raise InputError(f"{kind} {name!r} needs a value for its option {option!r}")
     return {option: given.get(option, p.default) for option, p in known.items()}
 
 
@@ -162,10 +238,36 @@ def make(kind: str, name: str, *args: Any, **given: Any) -> Any:
     target = entry(kind, name).load()
     complete = options(kind, name, given)
     if kind in ("grid", "guidance", "backend", "metric"):
-        from functools import partial
-
         return partial(target, **complete)
     return target(*args, **complete)
+
+
+def fault(kind: str, target: Callable[..., Any]) -> str | None:
+    """What keeps a component from being configured and recorded, or None: a class that is no frozen dataclass, an
+    option without a type or a default."""
+    if kind in ("sampler", "sde") and isinstance(target, type):
+        made = vars(target).get("__dataclass_params__")
+        if made is None or not made.frozen:
+            what = "no dataclass" if made is None else "a dataclass, but not frozen"
+            return f"{target.__name__} is {what}: decorate it with @dataclass(frozen=True, kw_only=True)"
+    for option, p in parameters(target).items():
+        if p.default is p.empty:
+            return f"its option {option!r} has no default: give it one"
+        if p.annotation is p.empty:
+            return f"its option {option!r} has no type: annotate it"
+    return None
+
+
+def _check_api(module: Any, who: Source) -> None:
+    """A plugin may say `sdekit_api = 1`: the version of the plugin API that it was written for."""
+    declared = getattr(module, "sdekit_api", API_VERSION)
+    if declared != API_VERSION:
+        older = isinstance(declared, int) and declared < API_VERSION
+        way_out = f"upgrade {who.package}" if older else "upgrade sdekit"
+        raise InputError(
+            f"it is written for version {declared!r} of the plugin API, and sdekit {__version__} has version "
+            f"{API_VERSION}: {way_out}"
+        )
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: str) -> None:
@@ -179,9 +281,9 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: str) -> None:
             raise InputError(unknown("hook", hook, known, "Hooks"))
 
 
-def _entries(manager: pluggy.PluginManager, plugin: str, package: str, version: str) -> list[Entry]:
+def _entries(manager: pluggy.PluginManager, who: Source) -> list[Entry]:
     entries = []
-    module = manager.get_plugin(plugin)
+    module = manager.get_plugin(who.name)
     for kind, hook in KINDS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             if implementation.plugin is not module:
@@ -192,5 +294,5 @@ def _entries(manager: pluggy.PluginManager, plugin: str, package: str, version: 
             for name, target in targets.items():
                 if not isinstance(name, str) or not (isinstance(target, str) or callable(target)):
                     raise InputError(f"{hook}: {name!r}: {target!r} is neither a class, a factory nor 'module:Name'")
-                entries.append(Entry(kind, name, target, plugin, package, version))
+                entries.append(Entry(kind, name, target, who.name, who.package, who.version))
     return entries

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class Sampler:
 
     order: order of convergence in the step, None where it has none. stochastic: whether it draws noise.
     calls: network calls a step, None where only the run tells. alone: whether its batch must be one sample, for that
-    sample not to depend on others. default_steps, default_grid: used where none is asked.
+    sample not to depend on others. default_steps, default_grid, default_noise: used where none is asked.
     """
 
     order: ClassVar[int | None] = None
@@ -33,6 +33,7 @@ class Sampler:
     alone: ClassVar[bool] = False
     default_steps: ClassVar[int] = 50
     default_grid: ClassVar[str] = "karras"
+    default_noise: ClassVar[Literal["seed", "brownian"]] = "seed"
 
     def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         """x_t (B, *) to x_s, s < t both 0-dim; `noise(t, s)` gives (B, *) standard normal."""
@@ -79,6 +80,7 @@ def sample(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     trajectory: bool = False,
+    noise: Literal["seed", "brownian"] | None = None,
 ) -> Samples:
     """Draw samples of x_0: from t_max along the grid to t_min, then one denoising to x_0.
 
@@ -86,7 +88,8 @@ def sample(
     sample. n: how many, seeds 0 to n - 1; or the seeds themselves. x: (n, *shape) at the grid's first time, in place
     of the prior's at t_max. steps: network calls of a method of one call a step (steps - 1 steps and the denoising).
     nfe: instead of steps, the most calls allowed; takes the most steps that fit. y: (n, ...) conditions. batch_size:
-    at most so many at a time; it changes no sample. Raises InputError for arguments that do not fit, SdekitError where
+    at most so many at a time; it changes no sample. noise: "seed" numbers each seed's draws; "brownian" gives each seed
+    a path that is the same at any number of steps. Raises InputError for arguments that do not fit, SdekitError where
     the denoiser fails.
     """
     method: Sampler = _resolve("sampler", sampler)
@@ -109,12 +112,12 @@ def sample(
     paths, calls = [], 0
     for start in range(0, len(seeds), batch_size):
         part = slice(start, start + batch_size)
-        noise = SeedNoise(seeds[part], shape, dtype=dtype, device=device)
-        first = noise()
+        draws = _noise(noise or method.default_noise, sde, seeds[part], shape, dtype, device)
+        first = draws()
         x_t = sde.prior(first) if x is None else x[part].to(device, dtype)
         counted = _Counted(denoise, None if y is None else y[part].to(device))
         path = [x_t]
-        for x_s in method.trajectory(sde, counted, x_t, times, noise):
+        for x_s in method.trajectory(sde, counted, x_t, times, draws):
             path = [*path, x_s] if trajectory else [x_s]
         path.append(counted(path[-1], times[-1]))
         _check_finite(path[-1], seeds[part])
@@ -122,6 +125,18 @@ def sample(
         calls = max(calls, counted.calls)
     whole = torch.cat(paths, 1)
     return Samples(whole[-1], calls, seeds, times, whole if trajectory else None)
+
+
+def _noise(
+    kind: str, sde: SDE, seeds: Sequence[int], shape: Sequence[int], dtype: torch.dtype, device: torch.device | str
+) -> Noise:
+    if kind == "brownian":
+        from .brownian import Brownian
+
+        return Brownian(sde, seeds, shape, dtype=dtype, device=device)
+    if kind != "seed":
+        raise InputError(f"sample: noise must be 'seed' or 'brownian', got {kind!r}")
+    return SeedNoise(seeds, shape, dtype=dtype, device=device)
 
 
 class _Counted:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sdekit import plugins
-from sdekit.grids import karras, log_snr, uniform
+from sdekit.grids import cosine, karras, log_snr, quadratic, sqrt_log_snr, uniform
 from sdekit.processes import EDM, VE, VP, RectifiedFlow
 from sdekit.sde import as_time
 
@@ -15,11 +15,11 @@ from sdekit.sde import as_time
 @pytest.mark.parametrize("process", plugins.names("sde"))
 @pytest.mark.parametrize("grid", plugins.names("grid"))
 def test_contract(grid: str, process: str, n: int) -> None:
-    """(n + 1,) strictly decreasing float64 on the CPU, exactly from t_max to t_min."""
+    """(n + 1,) strictly decreasing float64 on the CPU, exactly from t_max to t_min; `auto` ends above it."""
     sde = plugins.make("sde", process)
     times = plugins.make("grid", grid)(sde, n)
     assert times.shape == (n + 1,) and times.dtype == torch.float64 and times.device.type == "cpu"
-    assert times[0] == sde.t_max and times[-1] == sde.t_min
+    assert times[0] == sde.t_max and (times[-1] >= sde.t_min if grid == "auto" else times[-1] == sde.t_min)
     assert (times.diff() < 0).all()
 
 
@@ -51,6 +51,28 @@ def test_log_snr_closed_form() -> None:
     step = sde.rho(log_snr(sde, 20)).log().diff()
     assert torch.allclose(step, step.mean().expand(20), rtol=1e-9, atol=0)
     assert torch.allclose(log_snr(VE(), 50), uniform(VE(), 50), rtol=0, atol=1e-14)
+
+
+def test_quadratic_closed_form() -> None:
+    """The roots of the times fall in equal steps (Song, Meng & Ermon 2021, appendix D.3)."""
+    times = quadratic(RectifiedFlow(t_min=0.25), 5)
+    assert torch.allclose(times.sqrt(), torch.linspace(1, 0.5, 6, dtype=torch.float64), rtol=1e-14, atol=0)
+
+
+def test_sqrt_log_snr_closed_form() -> None:
+    """Steps in log rho are as 1, 3, 5, ..., 2n - 1 from the noise on."""
+    sde = VP()
+    step = sde.rho(sqrt_log_snr(sde, 8)).log().diff()
+    odd = torch.arange(1, 16, 2, dtype=torch.float64)
+    assert torch.allclose(step / step[0], odd, rtol=1e-8, atol=0)
+
+
+def test_cosine_closed_form() -> None:
+    """arctan rho falls in equal steps; where alpha^2 + sigma^2 = 1 these are of the angle whose cosine is alpha."""
+    angle = VP().alpha(cosine(VP(), 10)).acos()
+    assert torch.allclose(angle.diff(), angle.diff().mean().expand(10), rtol=1e-6, atol=0)
+    middle = math.tan((math.pi / 2 + math.atan(1 / 3)) / 2)  # rho is infinite at t = 1 and 1/3 at t = 0.25
+    assert math.isclose(float(cosine(RectifiedFlow(t_min=0.25), 2)[1]), middle / (1 + middle), rel_tol=1e-12)
 
 
 def test_infinite_rho() -> None:

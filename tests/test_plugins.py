@@ -120,7 +120,7 @@ def test_make() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("sampler", "ddmi", "no sampler 'ddmi'; did you mean 'ddim'? Installed: ddim, "),
+        ("sampler", "ddmi", "no sampler 'ddmi'; did you mean 'ddim'? Installed: "),
         ("sampler", "heum", "did you mean 'heun'?"),
         ("sde", "qqq", "no sde 'qqq'. Installed: cosine, "),
         ("grid", "logsnr", "no grid 'logsnr'; did you mean 'log-snr'?"),
@@ -149,12 +149,65 @@ def test_options() -> None:
         plugins.make("grid", "uniform", p=3.0)
 
 
-def test_an_option_without_a_default(install: Install) -> None:
-    """It must be given, and is asked for by name."""
-    install(acme="def f(*, a: int):\n    return a\n" + hook("metric", "{'acme': f}"))
-    with pytest.raises(InputError, match="metric 'acme' needs a value for its option 'a'"):
-        plugins.options("metric", "acme", {})
-    assert plugins.options("metric", "acme", {"a": 2}) == {"a": 2}
+@pytest.mark.parametrize(
+    ("kind", "source", "message"),
+    [
+        ("metric", "def f(*, a: int):\n    return a\n", "its option 'a' has no default: give it one"),
+        ("metric", "def f(*, a=1):\n    return a\n", "its option 'a' has no type: annotate it"),
+        (
+            "sampler",
+            "class f:\n    pass\n",
+            "f is no dataclass: decorate it with @dataclass(frozen=True, kw_only=True)",
+        ),
+        (
+            "sde",
+            "from dataclasses import dataclass\n@dataclass\nclass f:\n    a: int = 1\n",
+            "but not frozen: decorate",
+        ),
+    ],
+)
+def test_a_component_that_cannot_be_configured(install: Install, kind: str, source: str, message: str) -> None:
+    """Using it is one error that names component, package and cause; the listing and the others go on working."""
+    install(acme=source + hook(kind, "{'acme': f}"))
+    assert plugins.registry().problems == () and "acme" in plugins.names(kind)
+    for function in (lambda: plugins.make(kind, "acme"), lambda: plugins.entry(kind, "acme").load()):
+        with pytest.raises(InputError, match=re.escape(f"{kind} 'acme' of plugin 'acme' (? ?): ")) as error:
+            function()
+        assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("declared", "way_out"), [("0", "upgrade ?"), ("2", "upgrade sdekit"), ("'x'", "upgrade sdekit")]
+)
+def test_the_api_version(install: Install, declared: str, way_out: str) -> None:
+    """A plugin for another version of the API is skipped, and it is said which of the two to upgrade."""
+    install(acme=f"sdekit_api = {declared}\n" + hook("metric", "{'acme': repr}"))
+    (problem,) = plugins.registry().problems
+    assert f"version {declared} of the plugin API" in problem and problem.endswith(f"has version 1: {way_out}")
+    assert "acme" not in plugins.names("metric")
+
+
+def test_the_same_api_version(install: Install) -> None:
+    """sdekit_api = 1 is this one's."""
+    install(acme="sdekit_api = 1\n" + hook("metric", "{'acme': repr}"))
+    assert plugins.registry().problems == () and "acme" in plugins.names("metric")
+
+
+def test_a_local_file(tmp_path: Path) -> None:
+    """It is one more plugin, named after the file; loading it twice is loading it once."""
+    path = tmp_path / "acme_file.py"
+    path.write_text(
+        HEAD + "def f(*, a: int = 1):\n    return a\n" + hook("metric", "{'acme': f, 'lazy': __name__ + ':f'}")
+    )
+    try:
+        plugins.load_file(path)
+        plugins.load_file(path)
+        entry = plugins.entry("metric", "lazy")
+        assert (entry.plugin, entry.package, entry.version) == ("acme_file", str(path), "local")
+        assert entry.load()(a=3) == 3 and plugins.local_files() == [str(path)]
+    finally:
+        plugins.forget_files()
+    assert "acme" not in plugins.names("metric") and plugins.local_files() == []
 
 
 BROKEN = {
@@ -189,7 +242,7 @@ def test_a_broken_plugin_is_skipped_and_named(install: Install, source: str, mes
     """Whatever is wrong with a plugin, the others work, and one message says which plugin and what."""
     before = {kind: plugins.names(kind) for kind in plugins.KINDS}
     # a good hook beside the bad one goes with its plugin
-    install(bad=source + hook("backend", "{'from-bad': print}"), good=hook("backend", "{'from-good': print}"))
+    install(bad=source + hook("backend", "{'from-bad': repr}"), good=hook("backend", "{'from-good': repr}"))
     (problem,) = plugins.registry().problems
     assert problem.startswith("plugin 'bad' of ? ? was skipped: ") and message in problem
     assert {kind: plugins.names(kind) for kind in plugins.KINDS} == before | {
@@ -202,9 +255,9 @@ def test_a_plugin_that_calls_its_hooks_otherwise(install: Install) -> None:
     """pluggy's specname is understood, and helpers without a mark are nobody's business."""
     install(
         acme="def sdekit_helper():\n    pass\n"
-        "@hookimpl(specname='sdekit_backends')\ndef anything():\n    return {'acme': print}\n"
+        "@hookimpl(specname='sdekit_backends')\ndef anything():\n    return {'acme': repr}\n"
     )
-    assert plugins.registry().problems == () and plugins.entry("backend", "acme").load() is print
+    assert plugins.registry().problems == () and plugins.entry("backend", "acme").load() is repr
 
 
 def test_two_plugins_of_one_component(install: Install) -> None:
@@ -231,7 +284,7 @@ def test_nobody_takes_a_built_in_name(install: Install, monkeypatch: pytest.Monk
 
 def test_two_plugins_of_one_name(install: Install) -> None:
     """The second is reported; it neither vanishes in silence nor takes the first with it."""
-    install(acme=hook("backend", "{'first': print}"))
+    install(acme=hook("backend", "{'first': repr}"))
     install(EntryPoint("acme", "there_is_no_such_module", plugins.GROUP))
     (problem,) = plugins.registry().problems
     assert problem == "plugin 'acme' of ? ? was skipped: another package's plugin has this name already"
@@ -241,7 +294,7 @@ def test_two_plugins_of_one_name(install: Install) -> None:
 @pytest.mark.parametrize("value", ["acme", "acme,other", " other , acme ", "plugins acme"])
 def test_a_plugin_can_be_switched_off(install: Install, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """SDEKIT_DISABLE_PLUGINS holds names, apart by commas or spaces; what it names is not even imported."""
-    install(acme="1 / 0\n", stays=hook("backend", "{'stays': print}"))
+    install(acme="1 / 0\n", stays=hook("backend", "{'stays': repr}"))
     assert len(plugins.registry().problems) == 1
     monkeypatch.setenv("SDEKIT_DISABLE_PLUGINS", value)
     plugins.registry.cache_clear()

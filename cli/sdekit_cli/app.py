@@ -39,9 +39,9 @@ def _assemble() -> None:
     """Add every command, those of plugins too."""
     from sdekit.plugins import registry
 
-    from . import info, plugins, sample, train
+    from . import bench, info, plugins, sample, train, verify
 
-    for module in (train, sample, info):
+    for module in (train, sample, info, verify, bench):
         app.command()(getattr(module, module.__name__.rpartition(".")[2]))
     app.add_typer(plugins.app, name="plugins")
     for problem in registry().problems:

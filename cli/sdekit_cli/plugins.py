@@ -14,15 +14,20 @@ from rich.table import Table
 from sdekit.errors import InputError
 from sdekit.plugins import KINDS, Entry, parameters, registry, unknown
 
+from . import develop
 from .console import print_json, shown
+from .local import Plugins, use
 from .options import type_name
 
 app = typer.Typer(no_args_is_help=True, help="What is installed: processes, samplers, grids, networks, data sets, ...")
+app.command()(develop.new)
+app.command()(develop.check)
 
 
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Option(help=f"Only this kind: {', '.join(KINDS)}.")] = None,
+    plugin: Plugins = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List every installed component and the package that provides it.
@@ -31,6 +36,7 @@ def list_(
 
       sdekit plugins list --kind sampler
     """
+    use(plugin, quiet=json)
     if kind is not None and kind not in KINDS:
         raise InputError(unknown("kind", kind, list(KINDS), "Kinds"))
     found = sorted(registry().entries.values(), key=lambda e: (list(KINDS).index(e.kind), e.name))
@@ -48,6 +54,7 @@ def list_(
 def show(
     name: Annotated[str, typer.Argument(help="Name of a component.")],
     kind: Annotated[str | None, typer.Option(help="Its kind, where two kinds share the name.")] = None,
+    plugin: Plugins = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show one component: what it does, its options with type and default, its source.
@@ -56,6 +63,7 @@ def show(
 
       sdekit plugins show ode
     """
+    use(plugin, quiet=json)
     found = [e for (k, n), e in registry().entries.items() if n == name and kind in (None, k)]
     if not found:
         names = sorted({n for k, n in registry().entries if kind in (None, k)})

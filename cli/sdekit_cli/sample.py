@@ -12,6 +12,7 @@ from sdekit.errors import InputError
 
 from .console import note, print_json, progress_bar
 from .folder import check_out, clear
+from .local import Plugins, use
 from .options import component, parse
 from .train import pick_device
 
@@ -27,7 +28,9 @@ MOST_AT_ONCE = 256
 def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `sdekit train`.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    solver: Annotated[str, typer.Option(help="ode, ddim, ddpm, heun, pc, euler-maruyama, ...")] = "ode",
+    solver: Annotated[
+        str | None, typer.Option(help="ode, ddim, ddpm, heun, ...; without it auto for --steps or --nfe, else ode.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps, the final denoising counted.")] = None,
     nfe: Annotated[int | None, typer.Option(help="Network calls at most, instead of steps.")] = None,
     n: Annotated[int | None, typer.Option("-n", help="How many samples: seeds 0 to n - 1 (64).")] = None,
@@ -39,6 +42,7 @@ def sample(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples at a time; changes no sample.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    plugin: Plugins = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the samples in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -51,10 +55,13 @@ def sample(
 
       sdekit sample run --out samples
 
+      sdekit sample run --nfe 10 --out quick
+
       sdekit sample run --solver ddpm --steps 500 -n 16 --out ddpm
 
       sdekit sample run --solver ode --option method=rk4 --nfe 41 --seeds 0-99 --out rk4
     """
+    use(plugin, quiet=json)
     chosen = parse_seeds(n, seeds)
     for name, value in (("--steps", steps), ("--nfe", nfe), ("--batch-size", batch_size)):
         if value is not None and value < 1:
@@ -62,7 +69,10 @@ def sample(
     check_out(out, overwrite=overwrite)
     given = parse(option or ())
     of_grid = {k.removeprefix("grid."): v for k, v in given.items() if k.startswith("grid.")}
-    of_solver = component("sampler", solver, {k: v for k, v in given.items() if not k.startswith("grid.")})
+    of_solver = {k: v for k, v in given.items() if not k.startswith("grid.")}
+    if solver is None:
+        solver = "auto" if (steps or nfe) and not of_solver else "ode"
+    of_solver = component("sampler", solver, of_solver)
     if grid is not None:
         of_grid = component("grid", grid, of_grid)
     elif of_grid:
@@ -70,7 +80,7 @@ def sample(
 
     import torch
 
-    from sdekit.plugins import make
+    from sdekit.plugins import local_files, make
     from sdekit.sampling import sample as draw
     from sdekit.training.run import load_run
 
@@ -123,6 +133,7 @@ def sample(
         "times": drawn.times.tolist(),
         "seconds": round(seconds, 3),
         "device": where,
+        "plugins": local_files(),
         "versions": {"sdekit": _version("sdekit"), "torch": torch.__version__},
     }
     clear(out)

@@ -26,7 +26,7 @@ class UNet(nn.Module):
     blocks: residual blocks a level; attention: self-attention where the longer side has at most so many pixels;
     dense: fully connected blocks over all pixels, whose output the first convolution sees beside x, as in tiny
     pictures much is decided by where a pixel is; dropout: probability, in [0, 1); embedding: of the noise level.
-    None for width, multipliers or dense: from the size.
+    None for width, multipliers, attention or dense: from the size.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class UNet(nn.Module):
         width: int | None = None,
         multipliers: tuple[int, ...] | None = None,
         blocks: int = 1,
-        attention: int = 4,
+        attention: int | None = None,
         dense: int | None = None,
         dropout: float = 0.0,
         embedding: Frequencies = "fourier",
@@ -46,8 +46,9 @@ class UNet(nn.Module):
         if len(shape) != 3 or min(shape[1:]) < 8:
             raise InputError(f"unet: needs images (C, H, W) with H and W at least 8, got {tuple(shape)}: use mlp")
         longer = max(shape[1:])
-        width = (24 if longer <= 12 else 32) if width is None else width
+        width = (24 if longer <= 28 else 32) if width is None else width
         multipliers = _multipliers(longer) if multipliers is None else tuple(multipliers)
+        attention = (4 if longer <= 12 else 8) if attention is None else attention
         dense = (3 if longer <= 12 else 0) if dense is None else dense
         fits = width >= 8 and width % 4 == 0 and multipliers and min(multipliers) >= 1 and blocks >= 1 and dense >= 0
         if not fits or not 0 <= dropout < 1:

@@ -11,7 +11,14 @@ import pytest
 
 import sdekit as package
 
-COMMANDS = [("train",), ("sample",), ("info",), ("plugins", "list"), ("plugins", "show")]
+COMMANDS = [
+    ("train",),
+    ("sample",),
+    ("info",),
+    ("verify",),
+    ("bench",),
+    *(("plugins", name) for name in ("list", "show", "new", "check")),
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -66,6 +66,27 @@ def test_seed_alone_is_seed_in_a_batch(sdekit: CLI, digits_run: Path, tmp_path: 
     assert os.listdir(tmp_path / "one" / "images") == ["17.png"]
 
 
+@pytest.mark.parametrize(
+    ("given", "solver"),
+    [
+        ((), "ode"),
+        (("--nfe", 6), "auto"),
+        (("--steps", 6), "auto"),
+        (("--nfe", 6, "--grid", "karras"), "auto"),
+        (("--nfe", 6, "--option", "method=rk4"), "ode"),
+        (("--nfe", 6, "--solver", "ddim"), "ddim"),
+    ],
+)
+def test_a_budget_alone_is_auto(
+    sdekit: CLI, digits_run: Path, tmp_path: Path, given: tuple[object, ...], solver: str
+) -> None:
+    """Without --solver: auto where calls are named, ode where nothing or one of its options is."""
+    loose = LOOSE["ode"] if not given else ()
+    assert sdekit("sample", digits_run, "-n", 2, *given, *loose, "--out", tmp_path / "s").code == 0
+    record = json.loads((tmp_path / "s" / "sample.json").read_text())
+    assert record["solver"] == solver and (not given or record["nfe"] <= 6)
+
+
 def test_same_as_the_library(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
     """The command is thin: `sdekit.sampling.sample` draws the same, once mapped to data units (pixels 0 to 16)."""
     given = ("--solver", "ddim", "--option", "eta=0.5", "--grid", "karras", "--option", "grid.p=3", "--nfe", 5)

@@ -1,0 +1,180 @@
+"""Deterministic solvers of other libraries, driven on the noise level alone, each on its own grids.
+
+A peer is `solve(denoise, x, top, calls) -> x_0`: x is x_0 + top z, `denoise(x, rho)` the exact denoiser of x_0 + rho z.
+The scheduler's own noise levels are what the denoiser is told. Whatever cannot be imported is left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdekit import VP
+
+Denoise = Callable[[Tensor, float], Tensor]
+Solve = Callable[[Denoise, Tensor, float, int], Tensor]
+
+LEAST = 0.002  # last noise level of the libraries that leave it to the user
+
+
+def peers() -> tuple[dict[str, Solve], dict[str, str]]:
+    """Solvers by name, and why a library is absent, by its name."""
+    found: dict[str, Solve] = {}
+    absent: dict[str, str] = {}
+    for name, load in (
+        ("diffusers", _diffusers),
+        ("k-diffusion", _k_diffusion),
+        ("azula", _azula),
+        ("smalldiffusion", _smalldiffusion),
+    ):
+        try:
+            found |= {f"{name} {key}": solve for key, solve in load().items()}
+        except Exception as error:  # whatever a library does when it is imported beside others
+            absent[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+    return found, absent
+
+
+def _diffusers() -> dict[str, Solve]:
+    """Schedulers on 1,000 betas whose alpha-bar is VP's at t = i / 1000."""
+    import diffusers
+
+    logging.getLogger("diffusers").setLevel(logging.ERROR)
+    alpha2 = VP().alpha(torch.arange(1001, dtype=torch.float64) / 1000) ** 2
+    betas = (1 - alpha2[1:] / alpha2[:-1]).numpy().astype(np.float32)
+
+    def solve(cls: Any, options: dict[str, Any], denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
+        scheduler = cls(trained_betas=betas, **options)
+        scheduler.set_timesteps((calls + 1) // 2 if "Heun" in cls.__name__ else calls)
+        exploding = hasattr(scheduler, "init_noise_sigma") and float(scheduler.init_noise_sigma) > 1.5
+        x = x if exploding else x / math.sqrt(1 + top**2)
+        for i, t in enumerate(scheduler.timesteps):
+            if hasattr(scheduler, "sigmas"):
+                rho = float(scheduler.sigmas[i])
+            else:
+                rho = math.sqrt(1 / float(scheduler.alphas_cumprod[int(t)]) - 1)
+            scaled = scheduler.scale_model_input(x, t) if exploding else x
+            x_bar = scaled * math.sqrt(1 + rho**2)
+            x = scheduler.step((x_bar - denoise(x_bar, rho)) / rho, t, x).prev_sample
+        return x
+
+    multistep, unipc = diffusers.DPMSolverMultistepScheduler, diffusers.UniPCMultistepScheduler
+    deis = diffusers.DEISMultistepScheduler
+    karras, lu = {"use_karras_sigmas": True}, {"use_lu_lambdas": True}
+    table: dict[str, tuple[Any, dict[str, Any]]] = {
+        "DDIM": (diffusers.DDIMScheduler, {"clip_sample": False, "timestep_spacing": "trailing"}),
+        "Euler": (diffusers.EulerDiscreteScheduler, {}),
+        "Euler karras": (diffusers.EulerDiscreteScheduler, karras),
+        "Heun": (diffusers.HeunDiscreteScheduler, {}),
+        "Heun karras": (diffusers.HeunDiscreteScheduler, karras),
+        "DPM++2M lu, Euler last": (multistep, lu | {"euler_at_final": True}),
+    }
+    for order in (2, 3):
+        table |= {
+            f"{name}{' ' + spacing if spacing else ''}": (cls, {"solver_order": order} | options)
+            for name, cls in ((f"DPM++{order}M", multistep), (f"UniPC{order}", unipc), (f"DEIS{order}", deis))
+            for spacing, options in (("", {}), ("karras", karras), ("lu", lu))
+            if not (spacing == "lu" and cls is not multistep)
+        }
+    return {name: partial(solve, cls, options) for name, (cls, options) in table.items()}
+
+
+def _k_diffusion() -> dict[str, Solve]:
+    """Its samplers on its Karras grid, which ends with a denoising."""
+    import k_diffusion.sampling as sampling
+
+    def solve(name: str, each: int, denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
+        sigmas = sampling.get_sigmas_karras((calls + each - 1) // each, LEAST, top).double()
+        result: Tensor = getattr(sampling, f"sample_{name}")(
+            lambda x, sigma: denoise(x, float(sigma[0])), x, sigmas, disable=True
+        )
+        return result
+
+    names = {"euler": 1, "heun": 2, "dpm_2": 2, "lms": 1, "dpmpp_2m": 1}
+    return {name: partial(solve, name, each) for name, each in names.items()}
+
+
+def _azula() -> dict[str, Solve]:
+    """Its samplers on three of its schedules; they stop at the last noise level."""
+    import azula.denoise
+    import azula.noise
+    import azula.sample
+
+    class Exact(azula.denoise.Denoiser):  # type: ignore[misc]
+        """The exact denoiser in azula's clothes."""
+
+        def __init__(self, denoise: Denoise, schedule: Any) -> None:
+            super().__init__()
+            self.exact, self.schedule = denoise, schedule
+
+        def forward(self, x: Tensor, t: Tensor, **_: Any) -> Any:
+            """x at time t."""
+            alpha, sigma = self.schedule(t)
+            return azula.denoise.DiracPosterior(self.exact(x / alpha, float(sigma / alpha)))
+
+    def solve(
+        cls: str, each: int, options: dict[str, Any], kind: str, denoise: Denoise, x: Tensor, top: float, calls: int
+    ) -> Tensor:
+        schedule = (
+            azula.noise.VESchedule(LEAST, top)
+            if kind == "VE"
+            else azula.noise.DecaySchedule(alpha_min=1 / top, sigma_min=0.001)
+        )
+        sampler = getattr(azula.sample, cls)(
+            Exact(denoise, schedule), steps=calls // each, silent=True, dtype=torch.float64, **options
+        )
+        ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        (last, first), _ = schedule(ends)
+        result: Tensor = sampler(x * first) / last
+        return result
+
+    table: dict[str, tuple[str, int, dict[str, Any]]] = {
+        "DDIM": ("DDIMSampler", 1, {}),
+        "Heun": ("HeunSampler", 2, {}),
+        **{f"{v}AB{o}": (f"{v}ABSampler", 1, {"order": o}) for v in ("z", "v", "xE") for o in (2, 3)},
+        "REAB2": ("REABSampler", 1, {}),
+    }
+    return {
+        f"{name} [{kind}]": partial(solve, cls, each, options, kind)
+        for name, (cls, each, options) in table.items()
+        for kind in ("VE", "decay")
+    }
+
+
+def _smalldiffusion() -> dict[str, Solve]:
+    """Its sampler with and without momentum, on log-linear noise levels; it stops at the last of them."""
+    import smalldiffusion
+
+    def solve(gam: float, denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
+        class Exact:
+            """The exact denoiser in smalldiffusion's clothes."""
+
+            def eval(self) -> None:
+                """Nothing to switch."""
+
+            def rand_input(self, size: int) -> Tensor:
+                """Not what is started from."""
+                return torch.randn(size, *x.shape[1:], dtype=torch.float64)
+
+            def predict_eps_cfg(self, x: Tensor, sigma: Any, *_: Any) -> Tensor:
+                """Noise in x."""
+                return (x - denoise(x, float(sigma))) / float(sigma)
+
+        class Place:
+            """What it asks of an accelerator."""
+
+            device = "cpu"
+
+        sigmas = smalldiffusion.ScheduleLogLinear(1000, LEAST, top).sample_sigmas(calls).double()
+        sigmas[0] = top
+        *_, last = smalldiffusion.diffusion.samples(Exact(), sigmas, gam=gam, mu=0.0, xt=x, accelerator=Place())
+        result: Tensor = last
+        return result
+
+    return {"DDIM": partial(solve, 1.0), "gam=2": partial(solve, 2.0)}

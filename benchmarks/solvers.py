@@ -1,0 +1,121 @@
+"""Error against network calls of every deterministic sampler of sdekit, and of other libraries, on exact problems.
+
+    python benchmarks/solvers.py                        # every problem of mixtures.py, each sampler on its default grid
+    python benchmarks/solvers.py --peers                # diffusers, k-diffusion, azula, smalldiffusion beside them
+    python benchmarks/solvers.py --problems ring digits --nfe 5 10 20 --starts 500
+
+All start from the same x and are given the same exact denoiser and at most the same number of calls, which is checked.
+The error is the root mean square over starts and coordinates, against the flow solved to 1e-10. Peers run on VP, where
+all of them can. Prints a table a problem, and writes them to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import warnings
+from pathlib import Path
+
+import torch
+from mixtures import Problem, problems
+from peers import Solve, peers
+from torch import Tensor
+
+from sdekit import VP, plugins, sample
+from sdekit.errors import SdekitError
+
+OUT = Path(__file__).parent / "results" / "solvers.md"
+Row = list[float]
+"""The error at each number of calls, nan where the method failed or does not fit."""
+
+
+def ours(problem: Problem, calls: list[int], only: list[str]) -> dict[str, Row]:
+    """Every installed deterministic sampler with a fixed number of calls a step."""
+    denoise, shape = problem.mixture.denoiser(problem.sde), problem.mixture.shape
+    rows: dict[str, Row] = {}
+    for name in only or plugins.names("sampler"):
+        sampler = plugins.make("sampler", name)
+        if sampler.stochastic or sampler.calls is None:
+            continue
+        rows[name] = []
+        for n in calls:
+            try:
+                drawn = sample(problem.sde, denoise, sampler, shape=shape, x=problem.x, nfe=n, dtype=torch.float64)
+            except SdekitError:
+                rows[name].append(math.nan)
+                continue
+            assert drawn.nfe <= n, (name, n, drawn.nfe)
+            rows[name].append(problem.error(drawn.x))
+    return rows
+
+
+def theirs(problem: Problem, calls: list[int], solvers: dict[str, Solve]) -> dict[str, Row]:
+    """Every peer."""
+    rows: dict[str, Row] = {}
+    for name, solve in solvers.items():
+        rows[name] = []
+        for n in calls:
+            made = 0
+
+            def denoise(x: Tensor, rho: float) -> Tensor:
+                nonlocal made
+                made += 1
+                return problem.denoise(x, rho)
+
+            try:
+                x0 = solve(denoise, problem.x_bar.clone(), problem.top, n)
+            except Exception:  # a library's own way to say that it cannot take so few steps
+                rows[name].append(math.nan)
+                continue
+            rows[name].append(problem.error(x0) if made <= n and bool(x0.isfinite().all()) else math.nan)
+    return rows
+
+
+def table(calls: list[int], mine: dict[str, Row], other: dict[str, Row]) -> list[str]:
+    """Markdown: all rows, then the best of each side and what `auto` is of the best peer."""
+
+    def line(name: str, row: Row, form: str = "{:.2g}") -> str:
+        return f"| {name} | " + " | ".join("-" if math.isnan(v) else form.format(v) for v in row) + " |"
+
+    def best(rows: dict[str, Row]) -> Row:
+        return [min((row[i] for row in rows.values() if not math.isnan(row[i])), default=math.nan) for i in range(n)]
+
+    n = len(calls)
+    lines = ["| | " + " | ".join(map(str, calls)) + " |", "|---|" + "---|" * n]
+    lines += [line(name, row) for name, row in sorted(mine.items())]
+    lines += [line(name, row) for name, row in sorted(other.items())]
+    rivals = other or {name: row for name, row in mine.items() if name != "auto"}
+    lines.append(line("**the best of the peers**" if other else "**the best but auto**", best(rivals)))
+    if "auto" in mine:
+        ratios = [a / b for a, b in zip(mine["auto"], best(rivals), strict=True)]
+        lines.append(line("**auto / the best**", ratios, "{:.2f}"))
+    return lines
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", action="store_true", help="other libraries too, where they can be imported")
+    parser.add_argument("--problems", nargs="+", choices=list(problems(1)), default=list(problems(1)))
+    parser.add_argument("--nfe", nargs="+", type=int, default=[5, 6, 8, 10, 15, 20, 30, 50, 100])
+    parser.add_argument("--samplers", nargs="+", default=[], help="only these of sdekit")
+    parser.add_argument("--starts", type=int, default=2000)
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    solvers, absent = peers() if given.peers else ({}, {})
+    text = ["# Error against network calls", "", "`benchmarks/solvers.py` says what is measured.", ""]
+    text += [f"Not importable: {name} ({why})." for name, why in absent.items()]
+    for name in given.problems:
+        problem = problems(given.starts)[name]
+        other = theirs(problem, given.nfe, solvers) if isinstance(problem.sde, VP) else {}
+        lines = table(given.nfe, ours(problem, given.nfe, given.samplers), other)
+        shape = "d = " + str(math.prod(problem.mixture.shape))
+        text += ["", f"## {name}: {shape}, {type(problem.sde).__name__}, {given.starts} starts", "", *lines]
+        print("\n".join(text[-len(lines) - 2 :]), flush=True)
+    given.out.parent.mkdir(exist_ok=True)
+    given.out.write_text("\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""`sdekit bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from sdekit.errors import InputError, SdekitError
+
+from .console import note, print_json, progress_bar, shown
+from .train import pick_device
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sdekit.bench import Measurement
+    from sdekit.sde import SDE, Denoise
+
+MIXTURE = "mixture"
+BUDGETS = (5, 6, 8, 10, 15, 20, 30, 50)
+
+
+def bench(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN|mixture", help="Run folder, or an exact mixture in two dimensions.")
+    ],
+    solver: Annotated[list[str] | None, typer.Option(help="Only this sampler; may be repeated.")] = None,
+    grid: Annotated[
+        list[str] | None, typer.Option(help="On this grid, or all of them; may be repeated. Else each on its own.")
+    ] = None,
+    nfe: Annotated[list[int] | None, typer.Option(help="Network calls; may be repeated (5 to 50).")] = None,
+    n: Annotated[int, typer.Option("-n", help="Starts.")] = 64,
+    sde: Annotated[str, typer.Option(help="Process, of the mixture.")] = "vp",
+    plot: Annotated[Path | None, typer.Option(help="Draw error against calls into this PNG file.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare samplers on one model: error of x_0 against network calls, and which to take.
+
+    The error is against the model's own probability flow, solved finely from the same starts; samplers that draw noise
+    have none.
+
+    Examples:
+
+      sdekit bench mixture --plot bench.png
+
+      sdekit bench run --nfe 5 --nfe 10 --nfe 20
+
+      sdekit bench run --solver dpmpp-2m --solver unipc --grid all --json
+    """
+    budgets = sorted(set(nfe or BUDGETS))
+    if budgets[0] < 1 or n < 1:
+        raise InputError(f"--nfe and -n must be at least 1, got {budgets[0]} and {n}")
+    if plot is not None and (not plot.parent.is_dir() or plot.suffix.lower() != ".png"):
+        raise InputError(f"--plot {plot}: name a .png file in a folder that is there")
+
+    import torch
+
+    from sdekit.bench import exact, measure, methods, recommended, report
+    from sdekit.bench import plot as draw
+
+    pairs = methods(solver or (), grid or ())
+    process, denoise, x = _model(run, sde, n, pick_device(device))
+    with torch.no_grad(), progress_bar(quiet=json) as bar:
+        task = bar.add_task("solving the flow finely", total=len(pairs) * len(budgets))
+        truth = exact(process, denoise, x)
+        found: list[Measurement] = []
+        for one in measure(process, denoise, x, truth, pairs, budgets):
+            bar.update(task, advance=1, description=f"{one.sampler} ({one.grid})")
+            found.append(one)
+    choice = recommended(found)
+    if plot is not None:
+        try:
+            plot.write_bytes(draw(found, lambda *pair: pair == choice))
+        except OSError as error:
+            raise SdekitError(f"could not write {plot}: {error.strerror or error}") from error
+    if json:
+        print_json({"run": run, "n": n} | report(found))
+        return
+    _show(found, budgets)
+    note(f"nearest to the best over all of these: [bold]--solver {choice[0]} --grid {choice[1]}[/]")
+
+
+def _model(run: str, sde: str, n: int, device: str) -> tuple[SDE, Denoise, Tensor]:
+    """Process, denoiser and n starts at t_max: of seeds 0 to n - 1."""
+    import torch
+
+    from sdekit.bench import ring
+    from sdekit.noise import SeedNoise
+
+    if run == MIXTURE:
+        from sdekit.plugins import make
+
+        process, mixture = make("sde", sde), ring()
+        x = mixture.sample(n, 0, process, process.t_max)
+        return process, mixture.denoiser(process), x
+    from sdekit.training.run import load_run
+
+    loaded = load_run(run, device=device)
+    process = loaded.model.sde
+    labels = torch.arange(n) % loaded.recipe.classes if loaded.recipe.condition != "none" else None
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        result: Tensor = loaded.model(x, t) if labels is None else loaded.model(x, t, labels.to(x.device))
+        return result
+
+    return process, denoise, process.prior(SeedNoise(range(n), loaded.recipe.shape, device=device)())
+
+
+def _show(found: list[Measurement], budgets: list[int]) -> None:
+    """One row a method, one column a number of calls; the best of each column is bold."""
+    from sdekit.bench import best
+
+    least = best(found)
+    table = Table("solver", "grid", *(str(budget) for budget in budgets), box=None)
+    for pair in dict.fromkeys((one.sampler, one.grid) for one in found):
+        row = {one.nfe: one for one in found if (one.sampler, one.grid) == pair}
+        cells = ["-" if (e := row[budget].error) is None else f"{e:.2g}" for budget in budgets]
+        bold = [least.get(budget) is row[budget] for budget in budgets]
+        table.add_row(*pair, *(f"[bold]{cell}[/]" if b else cell for cell, b in zip(cells, bold, strict=True)))
+    shown.print(table)

@@ -1,0 +1,179 @@
+"""`sdekit plugins new` and `sdekit plugins check`: for those who write plugins."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import keyword
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+import sdekit
+from sdekit.errors import InputError, SdekitError
+from sdekit.plugins import KINDS, Entry, parameters, registry, unknown
+
+from .console import note, print_json, shown
+from .local import Plugins, use
+from .templates import COMPONENTS, files
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the component: lower case, with hyphens.")],
+    kind: Annotated[str, typer.Option(help=f"One of {', '.join(COMPONENTS)}.")] = "sampler",
+    out: Annotated[Path | None, typer.Option(help="Folder to make; NAME unless said.")] = None,
+) -> None:
+    """Write a new plugin: a package with one component, its tests, a README and a CI file.
+
+    Example:
+
+      sdekit plugins new acme-heun --kind sampler
+    """
+    out = Path(name) if out is None else out
+    _check_new(name, kind, out)
+    registry_kind = COMPONENTS[kind][0]
+    written = files(name, kind, hook=KINDS[registry_kind], version=sdekit.__version__, api=sdekit.API_VERSION)
+    try:
+        for path, text in written.items():
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            (out / path).write_text(text, "utf-8")
+    except OSError as error:
+        raise SdekitError(f"cannot write into {out}: {error.strerror or error}") from error
+    package = name.replace("-", "_")
+    note(f"wrote {len(written)} files into [bold]{out}[/]; your part is {out / 'src' / package / 'component.py'}")
+    place = escape(f"{out.absolute()}[test]")
+    note(f"next: pip install -e '{place}' && pytest {out} && sdekit verify {name}")
+
+
+def _check_new(name: str, kind: str, out: Path) -> None:
+    """InputError where the plugin would not work, or would overwrite something."""
+    if kind not in COMPONENTS:
+        raise InputError(unknown("kind of plugin", kind, list(COMPONENTS), "Kinds"))
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise InputError(f"plugin {name!r}: a name is lower case, with hyphens, such as acme-heun")
+    package = name.replace("-", "_")
+    if keyword.iskeyword(package) or find_spec(package) is not None:
+        raise InputError(f"plugin {name!r}: Python already has a module {package!r}: choose another name")
+    taken = registry().entries.get((COMPONENTS[kind][0], name))
+    if taken is not None:
+        raise InputError(f"{kind} {name!r} is there already, from {taken.package} {taken.version}: choose another name")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there already: choose another folder with --out")
+
+
+class Verdict(NamedTuple):
+    """One thing that was checked. verdict: ok, advice or FAILED."""
+
+    plugin: str
+    subject: str
+    verdict: str
+    message: str
+
+
+def check(
+    plugin: Plugins = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check every installed plugin: it loads, is documented, types its options, and is listed without torch.
+
+    Exit code 0 if all is well (advice aside), 1 if not.
+
+    Example:
+
+      sdekit plugins check
+    """
+    use(plugin, quiet=json)
+    verdicts = list(_verdicts())
+    failed = [v for v in verdicts if v.verdict == "FAILED"]
+    if json:
+        print_json({"passed": not failed, "checks": [v._asdict() for v in verdicts]})
+    else:
+        table = Table("plugin", "what", "", "", box=None, header_style="bold")
+        for v in verdicts:
+            if v.verdict != "ok":
+                table.add_row(*map(escape, v))
+        if table.row_count:
+            shown.print(table)
+        plugins = len({v.plugin for v in verdicts})
+        shown.print(f"{len(verdicts)} checks of {plugins} plugins, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _verdicts() -> Iterator[Verdict]:
+    found = registry()
+    for problem in found.problems:
+        name = re.search(r"plugin '([^']*)'", problem)
+        yield Verdict(name[1] if name else "?", "loading", "FAILED", problem)
+    for plugin in sorted({entry.plugin for entry in found.entries.values()}):
+        module: Any = found.manager.get_plugin(plugin)
+        yield from _imports(plugin, Path(inspect.getfile(module)))
+        entries = [entry for entry in found.entries.values() if entry.plugin == plugin]
+        for entry in entries:
+            yield from _component(entry)
+        if module.__name__.startswith("sdekit_local_"):
+            continue
+        yield _light(plugin, module.__name__)
+
+
+def _imports(plugin: str, file: Path) -> Iterator[Verdict]:
+    """A plugin leans on sdekit's public names: not on its command line, nor on what begins with an underscore."""
+    for path in sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]:
+        wrong = [name for name in _imported(path) if name.split(".")[0] == "sdekit_cli" or _private(name)]
+        if wrong:
+            yield Verdict(plugin, path.name, "FAILED", f"imports {', '.join(wrong)}, which may change at any time")
+        else:
+            yield Verdict(plugin, path.name, "ok", "imports public names only")
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _private(name: str) -> bool:
+    first, *rest = name.split(".")
+    return first == "sdekit" and any(part.startswith("_") and not part.endswith("__") for part in rest)
+
+
+def _component(entry: Entry) -> Iterator[Verdict]:
+    """It loads, can be configured, and says what it is and what its options are."""
+    subject = f"{entry.kind} {entry.name}"
+    try:
+        target = entry.load()
+    except SdekitError as error:
+        yield Verdict(entry.plugin, subject, "FAILED", str(error))
+        return
+    doc = inspect.getdoc(target) or ""
+    own = target.__doc__ or ""
+    told = own if not own.startswith(f"{getattr(target, '__name__', '')}(") else ""  # what @dataclass makes up
+    if not told.strip():
+        yield Verdict(entry.plugin, subject, "FAILED", "it has no docstring: its first line is what people see listed")
+        return
+    untold = [option for option in parameters(target) if not re.search(rf"\b{option}\b", doc)]
+    if untold and entry.kind != "sde":
+        yield Verdict(entry.plugin, subject, "advice", f"its docstring does not mention {', '.join(untold)}")
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry.name):
+        yield Verdict(entry.plugin, subject, "advice", "names are lower case, with hyphens")
+    yield Verdict(entry.plugin, subject, "ok", doc.partition("\n")[0])
+
+
+def _light(plugin: str, module: str) -> Verdict:
+    """Importing the plugin's module, which every `sdekit` command does, should not import torch."""
+    code = f"import sys, {module}; sys.exit(3 if 'torch' in sys.modules else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
+    if done.returncode == 0:
+        return Verdict(plugin, "listing", "ok", "imports no torch")
+    cause = "importing it imports torch, which slows every command: return 'module:Name' from its hooks"
+    return Verdict(plugin, "listing", "advice", cause)

@@ -1,0 +1,27 @@
+"""`--plugin FILE`: a plugin for this command alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import note
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="Also use the plugin in this Python file; repeat it."),
+]
+"""The option, for the signature of a command."""
+
+
+def use(files: list[Path] | None, *, quiet: bool = False) -> None:
+    """Load each file, and say which; InputError where one cannot be loaded."""
+    from sdekit.plugins import load_file, registry
+
+    for file in files or ():
+        load_file(file)
+        provided = [f"{e.kind} {e.name}" for e in registry().entries.values() if e.package == str(file.absolute())]
+        if not quiet:
+            note(f"local plugin [bold]{file}[/]: {', '.join(provided) or 'it provides nothing'}")

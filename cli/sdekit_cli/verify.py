@@ -1,0 +1,121 @@
+"""`sdekit verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from sdekit.errors import InputError
+from sdekit.plugins import KINDS, registry, unknown
+
+from .console import print_json, progress_bar, shown
+from .local import Plugins, use
+
+if TYPE_CHECKING:
+    from sdekit.verify import Report
+
+ALIASES = {"process": "sde"}
+
+
+def verify(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Components; a data set may be NAME:PATH.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer processes and steps: seconds.")] = False,
+    kind: Annotated[str | None, typer.Option(help="Their kind, where two kinds share a name.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw error against steps into this PNG file.")] = None,
+    plugin: Plugins = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check components against exact answers: order, marginals, noise, network calls, inverses, and much else.
+
+    Exit code 0 if every check passed, 1 if one failed.
+
+    Examples:
+
+      sdekit verify heun --quick
+
+      sdekit verify vp sub-vp --json
+
+      sdekit verify my-sampler --plugin my_sampler.py --plot order.png
+    """
+    use(plugin, quiet=json)
+    chosen = [find(name, kind) for name in names]
+    if plot is not None and (not plot.parent.is_dir() or plot.suffix.lower() != ".png"):
+        raise InputError(f"--plot {plot}: name a .png file in a folder that is there")
+    from sdekit.verify import checks_of, run
+
+    reports = []
+    for of_kind, name, path in chosen:
+        checks = checks_of(of_kind, name, path=path, quick=quick)
+        with progress_bar(quiet=json) as bar:
+            task = bar.add_task(f"verifying {name}", total=len(checks))
+            reports.append(run(name, of_kind, checks, lambda _: bar.advance(task)))  # noqa: B023
+        if not json:
+            _show(reports[-1])
+    if plot is not None:
+        _plot(reports, plot)
+    if json:
+        passed = all(report.passed for report in reports)
+        print_json({"passed": passed, "quick": quick, "components": [report.as_dict() for report in reports]})
+    if not all(report.passed for report in reports):
+        raise typer.Exit(1)
+
+
+def find(given: str, kind: str | None) -> tuple[str, str, str | None]:
+    """(kind, name, path) of one argument; InputError with a suggestion where there is no such component."""
+    kind = ALIASES.get(kind or "", kind)
+    if kind is not None and kind not in KINDS:
+        raise InputError(unknown("kind", kind, [*KINDS, *ALIASES], "Kinds"))
+    known = registry().entries
+    name, colon, path = given.partition(":")
+    if (found := [k for k, n in known if n == name and kind in (None, k)]) and len(found) == 1:
+        return found[0], name, path if colon else None
+    if found:
+        raise InputError(f"{name!r} is a {' and a '.join(found)}: say which with --kind")
+    raise InputError(
+        unknown(kind or "component", name, sorted({n for k, n in known if kind in (None, k)}), "Installed")
+    )
+
+
+def _show(report: Report) -> None:
+    """A table of every check, then what failed and why."""
+    from sdekit.verify.report import show
+
+    table = Table("", "check", "measured", "expected", box=None, header_style="bold")
+    table.columns[1].no_wrap = True
+    for result in report.results:
+        mark = "[green]ok[/]" if result.passed else "[red]FAILED[/]"
+        table.add_row(mark, *map(escape, (result.name, show(result.measured), result.expected)))
+    shown.print(f"[bold]{report.kind} {report.component}[/]")
+    shown.print(table)
+    for result in report.failures:
+        because = f"[red]{escape(result.name)}[/]: {escape(result.cause or str(result.measured))}"
+        shown.print(f"{because}. The law: {escape(result.equation)}", soft_wrap=True)
+    verdict = "passed" if report.passed else f"failed {len(report.failures)} of"
+    shown.print(f"{report.component} {verdict} {len(report.results)} checks in {report.seconds:.1f} s\n")
+
+
+def _plot(reports: list[Report], path: Path) -> None:
+    """Error against steps, one line a check that measured an order, log-log."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from sdekit.errors import SdekitError
+
+    curves = [(f"{r.component} {c.name}", c.curve) for r in reports for c in r.results if c.curve]
+    if not curves:
+        raise SdekitError(f"--plot {path}: no check of these components measures an error against steps")
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for label, curve in curves:
+        axes.loglog(*zip(*curve, strict=True), marker="o", label=label)
+    axes.set(xlabel="steps", ylabel="error")
+    axes.legend(fontsize="small")
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise SdekitError(f"--plot {path}: {error.strerror or error}") from error

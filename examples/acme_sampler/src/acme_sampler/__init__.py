@@ -1,0 +1,11 @@
+"""Heun's method for sdekit."""
+
+from sdekit import hookimpl
+
+sdekit_api = 1
+
+
+@hookimpl
+def sdekit_samplers():
+    """Imported when it is used, so that `sdekit plugins list` stays fast."""
+    return {"acme-heun": "acme_sampler.heun:Heun"}

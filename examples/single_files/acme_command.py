@@ -1,0 +1,15 @@
+"""A command in one file; installed as a package it is `sdekit acme-processes`."""
+
+from sdekit import hookimpl
+
+
+def processes():
+    """Print the name of every process."""
+    from sdekit.plugins import names
+
+    print("\n".join(names("sde")))
+
+
+@hookimpl
+def sdekit_commands(app):
+    app.command("acme-processes")(processes)

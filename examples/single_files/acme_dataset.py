@@ -1,0 +1,20 @@
+"""A data set in one file: `sdekit train --data acme-cross --plugin acme_dataset.py --out RUN`."""
+
+import numpy as np
+
+from sdekit import hookimpl
+from sdekit.data.base import Units
+from sdekit.data.memory import MemoryDataset
+
+
+def cross(*, n: int = 5000, seed: int = 0):
+    """n points on two crossing lines, each of length 4. seed: of all that is random."""
+    rng = np.random.default_rng(seed)
+    along, across, label = rng.uniform(-2, 2, n), rng.normal(0, 0.05, n), rng.integers(0, 2, n)
+    points = np.where(label[:, None], np.stack([along, across], 1), np.stack([across, along], 1))
+    return MemoryDataset(points.astype(np.float32), units=Units(), labels=label, classes=2)
+
+
+@hookimpl
+def sdekit_datasets():
+    return {"acme-cross": cross}

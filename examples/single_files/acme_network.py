@@ -1,0 +1,29 @@
+"""A network in one file: `sdekit train --network acme-linear --plugin acme_network.py --out RUN`."""
+
+from math import prod
+
+import torch
+from torch import nn
+
+from sdekit import hookimpl
+
+
+class Linear(nn.Module):
+    """One hidden layer over sample, noise level and label. width: of the hidden layer."""
+
+    def __init__(self, shape, classes=0, *, width: int = 64):
+        super().__init__()
+        self.options = {"width": width}
+        self.first = nn.Linear(prod(shape) + 1, width)
+        self.label = nn.Embedding(classes, width) if classes else None
+        self.last = nn.Linear(width, prod(shape))
+
+    def forward(self, x, c_noise, y=None):
+        h = self.first(torch.cat([x.flatten(1), c_noise[:, None]], 1))
+        h = h if y is None else h + self.label(y)
+        return self.last(nn.functional.silu(h)).view_as(x)
+
+
+@hookimpl
+def sdekit_networks():
+    return {"acme-linear": Linear}

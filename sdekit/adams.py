@@ -1,0 +1,123 @@
+"""Multistep exponential integrators of the reverse SDE: what the stochastic samplers that remember have in common.
+
+In x / alpha and rho = sigma / alpha, each reverse SDE that keeps the marginals is known by one function phi(rho), which
+says how fast old noise is forgotten (Cui et al. 2023, eq. 9-12). With psi = phi / rho, keep = psi(rho_s) / psi(rho_t):
+
+    x_s / alpha_s = keep (rho_s / rho_t) x_t / alpha_t + phi(rho_s) int D d(1 / phi) + rho_s sqrt(1 - keep^2) z.
+
+phi = rho is the probability flow, phi = rho^2 the reverse SDE. The denoised D is interpolated through its last values,
+as in `sdekit.multistep`, so that the integral is a sum of weights that only the times decide. Where alpha is 0, nothing
+is 0/0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .multistep import Frame, Warp, combine, data_frame, weights
+from .noise import Noise
+from .sde import SDE, Denoise
+
+
+class Forgetting(Protocol):
+    """phi(rho) and what the integrals need of it; rho float64, in (0, inf], phi / rho not decreasing."""
+
+    def phi(self, rho: Tensor) -> Tensor:
+        """phi, increasing, shape of rho."""
+        ...
+
+    def inverse(self, phi: Tensor) -> Tensor:
+        """The rho with that phi, shape of phi."""
+        ...
+
+    def keep(self, s: Tensor, t: Tensor) -> Tensor:
+        """psi(s) / psi(t) for rho s < t, in [0, 1], with psi = phi / rho; t may be inf."""
+        ...
+
+
+@dataclass(frozen=True)
+class Power:
+    """phi = rho^(1 + eta^2): eta times the noise of the reverse SDE (Xue et al. 2023, eq. 6, there tau)."""
+
+    eta: float
+
+    def phi(self, rho: Tensor) -> Tensor:
+        """rho^(1 + eta^2)."""
+        return rho ** (1 + self.eta**2)
+
+    def inverse(self, phi: Tensor) -> Tensor:
+        """phi^(1 / (1 + eta^2))."""
+        return phi ** (1 / (1 + self.eta**2))
+
+    def keep(self, s: Tensor, t: Tensor) -> Tensor:
+        """(s / t)^(eta^2)."""
+        return (s / t) ** self.eta**2
+
+
+def exponential_step(
+    sde: SDE, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, z: Tensor | None, forget: Forgetting
+) -> Tensor:
+    """x_s = (sigma_s / sigma_t) keep x_t + alpha_s (1 - keep rho_s / rho_t) x_0 + sigma_s sqrt(1 - keep^2) z.
+
+    Exact where x_0 stays the same. x, x0, z (B, *); z may be None where keep is 1.
+    """
+    rho_t, rho_s = sde.rho(t), sde.rho(s)
+    keep = forget.keep(rho_s, rho_t)
+    x_s = sde.sigma(s) / sde.sigma(t) * keep * x + sde.alpha(s) * (1 - keep * rho_s / rho_t) * x0
+    return x_s if z is None else x_s + sde.sigma(s) * ((1 - keep) * (1 + keep)).sqrt() * z
+
+
+@dataclass(frozen=True)
+class StochasticPlan:
+    """Coefficients of a whole run: x_s = old x_t + sum_j weights[j] D_j + fresh z, the newest D first; a row a step.
+
+    corrector: as weights, with the D at s in front. Once it is known, the step is repeated with the same noise, at no
+    further call; the last step has no later call and is not.
+    """
+
+    old: list[float]
+    weights: list[list[float]]
+    fresh: list[float]
+    corrector: list[list[float]] | None = None
+
+    def run(self, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+        """x (B, *) at times[0] to x at times[1:], one after the other, each as predicted; no noise where fresh is 0."""
+        width = max(map(len, (self.corrector or []) + self.weights), default=0)
+        past, base = list[Tensor](), x
+        for i, (t, s) in enumerate(pairwise(times)):
+            past = [denoise(x, t), *past[: width - 1]]
+            if i and self.corrector:
+                x = combine(1.0, base, self.corrector[i - 1], past)
+            base = x * self.old[i]
+            if self.fresh[i]:
+                base.add_(noise(t, s), alpha=self.fresh[i])
+            x = combine(1.0, base, self.weights[i], past)
+            yield x
+
+
+def plan(
+    sde: SDE, times: Tensor, forget: Forgetting, order: int, *, corrector: int = 0, warp: Warp = torch.log
+) -> StochasticPlan:
+    """All coefficients for the times (n + 1,), decreasing, float64, on the CPU.
+
+    order: how many values of D the polynomial in warp(rho) goes through, fewer while there are no more. corrector: the
+    same for the corrector, the value at s included; 0 is none. Source: Xue et al. 2023, eq. 14-18.
+    """
+    alpha = sde.alpha(times)
+    sigma = sde.sigma(times).clamp(min=1e-9)  # a process may end without any noise
+    rho = sigma / alpha
+    keep = forget.keep(rho[1:], rho[:-1])
+    frame = Frame(
+        alpha, 1 / forget.phi(rho), None, None, data_frame(sde, times).rho, lambda clock: forget.inverse(1 / clock)
+    )
+    scale = (alpha[1:] / frame.clock[1:])[:, None]
+    corrected = (scale * weights(frame, warp, corrector, ahead=True)).tolist() if corrector else None
+    fresh = sigma[1:] * ((1 - keep) * (1 + keep)).sqrt()
+    predicted = (scale * weights(frame, warp, order)).tolist()
+    return StochasticPlan((sigma[1:] / sigma[:-1] * keep).tolist(), predicted, fresh.tolist(), corrected)

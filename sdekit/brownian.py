@@ -1,0 +1,124 @@
+"""A Brownian path for each seed: the same noise at any number of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .line import LARGEST_RHO
+from .noise import SeedNoise
+from .sde import SDE
+
+LENGTH = 32.0  # of the clock: down to rho = 1e-11
+LEVELS = 24  # of halving: within LENGTH / 2^LEVELS, 2e-6 in log rho, the path is a straight line
+MOST = 2**20  # numbers that are made at a time
+
+Keys = NDArray[np.uint64]
+Floats = NDArray[np.float64]
+
+
+def clock(sde: SDE, t: Tensor) -> Tensor:
+    """log(1 + 1000 / rho), shape of t: -log rho up to a constant, and finite, 0, where alpha is 0."""
+    return torch.log1p(LARGEST_RHO * sde.alpha(t) / sde.sigma(t))
+
+
+def clock_time(sde: SDE, c: Tensor) -> Tensor:
+    """The inverse of `clock`, within the process's times, shape of c."""
+    return sde.time(LARGEST_RHO / torch.expm1(c)).clamp(sde.t_min, sde.t_max)
+
+
+class Brownian:
+    """`noise(t, s)` is (W(s) - W(t)) / sqrt(length of the step), for a path W that sample i's seed alone decides.
+
+    Increments over disjoint steps are independent and standard normal; those of a step's parts, each times the root of
+    its length, add up to that of the whole. Lengths are those of `clock`: a path belongs to no process and to no grid.
+    W is a sum over halvings of the clock (Levy's construction: one hat function a level), with hashes of (seed, place)
+    for coefficients: any point costs one pass over 25 of them, whatever was asked before, and there is no tree to keep.
+    Without times, or for a step of no length, a call draws from the same seeds' `SeedNoise`: the prior, corrections and
+    noise that goes up again are no part of the path. Times are () or (B,). shape: one sample's, without the batch.
+    """
+
+    def __init__(
+        self,
+        sde: SDE,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.sde, self.shape, self.dtype, self.device = sde, tuple(shape), dtype, torch.device(device)
+        self.fresh = SeedNoise(seeds, shape, dtype=dtype, device=device)
+        self._seeds = _mix(np.array(seeds, dtype=np.uint64) + _GOLDEN)
+        self._size = int(np.prod(self.shape, dtype=int))
+        self._points: list[tuple[Tensor, tuple[Floats, Floats]]] = []
+        self._places: Keys | None = None
+
+    def __call__(self, t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
+        """(B, *shape), for the step from t to s."""
+        if t is None or s is None:
+            return self.fresh()
+        (start, before), (end, after) = self._point(t), self._point(s)
+        length = np.abs(end - start)
+        if not length.any():
+            return self.fresh()
+        z = (after - before) / np.sqrt(np.maximum(length, 1e-300))[:, None]  # 0 for a sample that stays, among others
+        return torch.from_numpy(z).view(-1, *self.shape).to(self.device, self.dtype)
+
+    def _point(self, t: Tensor) -> tuple[Floats, Floats]:
+        """The clock (B,) and the path (B, size) at t. The last two are kept: a step begins where another ended."""
+        for time, point in self._points:
+            if time is t:
+                return point
+        u = (clock(self.sde, t.cpu()) / LENGTH).clamp(max=1).expand(len(self._seeds)).numpy()
+        self._points = [(t, (u, self._path(u))), *self._points[:1]]
+        return self._points[0][1]
+
+    def _path(self, u: Floats) -> Floats:
+        """W at u (B,), (B, size), with W(0) = 0 and variance u."""
+        cell = np.minimum(
+            np.floor(u * _PARTS), _PARTS - 1
+        )  # which part of [0, 1] u is in, (levels, B), and where in it
+        v = u * _PARTS - cell
+        weights = np.vstack([u, 0.5 * (1 - np.abs(2 * v - 1)) / np.sqrt(_PARTS)])
+        places = np.vstack([0 * u, cell + _PARTS]).astype(np.uint64)
+        total: Floats = np.einsum("lb,lbd->bd", weights, self._normals(places))
+        return total
+
+    def _normals(self, places: Keys) -> NDArray[np.float32]:
+        """Standard normals (levels, B, size), keyed by the seeds and places (levels, B); unchanged rows are kept."""
+        if self._places is None:
+            self._coefficients = np.zeros((*places.shape, self._size), np.float32)
+            changed = np.arange(len(places))
+        else:
+            (changed,) = (places != self._places).any(1).nonzero()
+        self._places = places
+        rows = max(1, MOST // (self._coefficients[0].size or 1))
+        for part in np.split(changed, range(rows, len(changed), rows)):
+            self._coefficients[part] = _normals(_mix(self._seeds ^ _mix(self._seeds + _mix(places[part]))), self._size)
+        return self._coefficients
+
+
+_PARTS = 2.0 ** np.arange(LEVELS)[:, None]  # of [0, 1], (levels, 1)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
+
+
+def _mix(key: Keys) -> Keys:
+    """A hash of 64 bits that is one to one: the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return key ^ (key >> np.uint64(31))
+
+
+def _normals(key: Keys, n: int) -> NDArray[np.float32]:
+    """n standard normals for each key (*), (*, n): SplitMix64 from there, two at a time by Box & Muller 1958."""
+    bits = _mix(key[..., None] + np.arange(1, (n + 1) // 2 + 1, dtype=np.uint64) * _GOLDEN)
+    radius = np.sqrt(-2 * np.log(((bits >> _HALF).astype(np.float32) + np.float32(0.5)) * np.float32(2**-32)))
+    angle = (bits & _LOW).astype(np.float32) * np.float32(2 * np.pi * 2**-32)
+    z: NDArray[np.float32] = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], -1)[..., :n]
+    return z

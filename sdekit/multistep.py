@@ -1,0 +1,218 @@
+"""Linear multistep methods on the probability flow: all coefficients of a grid in one go, then a loop of two lines."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .line import LARGEST_RHO, Line
+from .noise import Noise
+from .sampling import Sampler
+from .sde import SDE, Denoise
+
+Warp = Callable[[Tensor], Tensor]
+"""A strictly monotone function of rho, in (0, inf), elementwise: the variable in which a polynomial is drawn."""
+Start = Literal["plain", "corrected"]
+"""How a method of several steps begins: see `adams`."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The probability flow at the times of a grid as dy/dc = q, a pure integral: y = x / scale, q = of_x x + of_x0 x_0.
+
+    All tensors are (n + 1,), float64, on the CPU; the clock c runs monotonously and stays finite where alpha is 0.
+    rho: sigma / alpha, or infinite where alpha is as good as 0. rho_at: rho for any c between. Two frames cover the
+    literature: `data_frame` integrates x_0 (Lu et al. 2022b, section 4), `noise_frame` the noise (Zhang & Chen 2023).
+    """
+
+    scale: Tensor
+    clock: Tensor
+    of_x: Tensor | None
+    of_x0: Tensor | None
+    rho: Tensor
+    rho_at: Callable[[Tensor], Tensor]
+
+
+def data_frame(sde: SDE, times: Tensor) -> Frame:
+    """y = x / sigma and c = 1 / rho, in which dy/dc = x_0: exponential integrators of the denoiser, exactly.
+
+    Equal to DPM-Solver++'s integral of x_0 against e^lambda (Lu et al. 2022b, eq. 8), with no logarithm to blow up.
+    """
+    alpha = sde.alpha(times)
+    sigma = sde.sigma(times).clamp(min=1e-9)  # a process may end without any noise
+    clock = alpha / sigma
+    return Frame(sigma, clock, None, None, _rho(sigma, alpha), torch.reciprocal)
+
+
+def noise_frame(sde: SDE, times: Tensor) -> Frame:
+    """y = x / alpha and c = rho, in which dy/dc = eps; where alpha vanishes, the coordinates of `Line` with k = 1.
+
+    Source: Zhang & Chen 2023 (DEIS), eq. 11; Karras et al. 2022, eq. 4.
+    """
+    line = Line.edm(sde)
+    scale, sigma = line.scale(times), sde.sigma(times).clamp(min=1e-9)
+    # eps - k x_0 with eps = (x - alpha x_0) / sigma
+    return Frame(scale, sigma / scale, 1 / sigma, -scale / sigma, _rho(sigma, sde.alpha(times)), line.rho)
+
+
+def weights(frame: Frame, warp: Warp, order: int, *, ahead: bool = False) -> Tensor:
+    """Weight of each q in y_{i+1} - y_i, (n, order): column j belongs to q_{i-j}, or to q_{i+1-j} if `ahead`.
+
+    They integrate the polynomial in warp(rho) through the newest q's: Adams-Bashforth, or Adams-Moulton if `ahead`,
+    for any spacing. The first steps, where fewer q's are known, use those: columns of unknown ones are 0.
+    """
+    nodes = places(frame, warp)
+    known = torch.arange(len(nodes) - 1)[:, None] + int(ahead) - torch.arange(order)  # (n, order): index of each q
+    u, valid = nodes[known.clamp(min=0)], known >= 0
+    clock, measure = _quadrature(frame.clock)
+    point = warp(frame.rho_at(clock))  # (n, Q)
+    # factor (p - u_m) / (u_j - u_m) of node j and other node m, 1 where there is none: (n, j, m, Q)
+    pair = valid[:, :, None] & valid[:, None, :] & ~torch.eye(order, dtype=torch.bool)
+    gap = torch.where(pair, u[:, :, None] - u[:, None, :], 1.0)
+    factor = torch.where(pair[..., None], (point[:, None, :] - u[:, :, None])[:, None] / gap[..., None], 1.0)
+    return torch.einsum("njq,nq->nj", factor.prod(2), measure) * valid
+
+
+def places(frame: Frame, warp: Warp) -> Tensor:
+    """warp(rho) at the frame's times, (n + 1,), where the q's stand as nodes; the first is finite at rho = inf too.
+
+    Where warp has no limit, rho is taken as at least e times the second one: x_0 is a + b / rho up there, and its
+    slope in log rho at the second is its difference from a, over log e.
+    """
+    nodes = warp(frame.rho)
+    if nodes[0].isfinite() or len(nodes) < 2:
+        return nodes
+    first = (torch.e * frame.rho[1:2]).clamp(min=LARGEST_RHO)
+    return torch.cat([warp(first), nodes[1:]])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run: y_{i+1} = y_i + sum_j weights[i, j] q_{i-j}, weights (n, k), on the frame's n + 1 times.
+
+    corrector: (n, m), column j for q_{i+1-j}: once q at the new time is known, the step that led there is repeated
+    with it, at no further call (Zhao et al. 2023, UniC). A row of zeros repeats nothing, nor has the last step a later
+    call to learn from.
+    """
+
+    frame: Frame
+    weights: Tensor
+    corrector: Tensor | None = None
+
+    def run(self, denoise: Denoise, x: Tensor, times: Tensor) -> Iterator[Tensor]:
+        """x (B, *) at times[0] to x at times[1:], one after the other, each as corrected."""
+        frame, later = self.frame, self.frame.scale[1:, None]
+        keep = (frame.scale[1:] / frame.scale[:-1]).tolist()
+        predict = (later * self.weights).tolist()
+        correct = [] if self.corrector is None else (later * self.corrector).tolist()
+        width = max(len(row[0]) for row in (predict, correct) if row)
+        of_x, of_x0 = (None if v is None else v.tolist() for v in (frame.of_x, frame.of_x0))
+        base, past = x, list[Tensor]()
+        for i, t in enumerate(times[:-1].unbind()):
+            q = denoise(x, t)
+            if of_x is not None and of_x0 is not None:
+                q = (x * of_x[i]).add_(q, alpha=of_x0[i])
+            past = [q, *past[: width - 1]]
+            if correct and i:
+                x = combine(keep[i - 1], base, correct[i - 1], past) if any(correct[i - 1]) else x
+                yield x
+            base = x
+            x = combine(keep[i], x, predict[i], past)
+            if not correct:
+                yield x
+        if correct:
+            yield x
+
+
+def combine(keep: float, x: Tensor, weights: list[float], past: list[Tensor]) -> Tensor:
+    """keep x + sum_j weights[j] past[j], (B, *), new memory; what is longer of the two lists is cut."""
+    total = x * keep
+    for weight, q in zip(weights, past, strict=False):
+        total.add_(q, alpha=weight)
+    return total
+
+
+def adams(frame: Frame, warp: Warp, order: int, start: Start = "plain") -> Plan:
+    """Adams-Bashforth in warp(rho), whose first steps use the 1, 2, ... q's that there are.
+
+    The very first is DDIM, with a local error of second order, which is what remains of any order in the end unless x
+    starts at high noise, where q hardly changes. start="corrected" repeats the steps of the start with the q that
+    they led to: then third order remains, at no further call. From rho = inf there is `landing` in any case.
+    """
+    known = weights(frame, warp, order)
+    first = landing(frame) if order > 2 else None
+    if order < 3 or start == "plain":
+        return Plan(frame, known, first)
+    corrector = weights(frame, warp, order, ahead=True)
+    corrector[order - 1 :] = 0
+    if first is not None:
+        corrector[0, :2] = first[0]
+    return Plan(frame, known, corrector)
+
+
+def landing(frame: Frame) -> Tensor | None:
+    """A corrector (n, 2) of the first step alone where that comes down from rho = inf, else None.
+
+    Grids in rho never make that step small, and no publication starts there. q is linear in the clock up there.
+    """
+    if frame.rho[0].isfinite():
+        return None
+    corrector = torch.zeros(len(frame.clock) - 1, 2, dtype=torch.float64)
+    corrector[0] = frame.clock[:2].diff() / 2
+    return corrector
+
+
+def check_start(sampler: str, start: str) -> None:
+    """InputError, naming the sampler, for a start that `adams` does not know."""
+    if start not in get_args(Start):
+        raise InputError(f"{sampler}: start must be 'plain' or 'corrected', got {start!r}")
+
+
+class Multistep(Sampler):
+    """A sampler that is a plan: one call a step, made from the coefficients of the whole grid."""
+
+    calls = 1
+
+    @abstractmethod
+    def plan(self, sde: SDE, times: Tensor) -> Plan:
+        """All coefficients for the times (n + 1,), decreasing, float64, on the CPU; n >= 1."""
+
+    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+        if len(times) > 1:
+            yield from self.plan(sde, times).run(denoise, x, times)
+
+
+def _rho(sigma: Tensor, alpha: Tensor) -> Tensor:
+    """sigma / alpha, the first one infinite where grids in rho leap down from it (alpha is 0, or as good as)."""
+    rho = sigma / alpha
+    if len(rho) > 1 and rho[0] > (torch.e * rho[1]).clamp(min=LARGEST_RHO):
+        rho[0] = torch.inf
+    return rho
+
+
+@cache
+def _gauss_legendre(n: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights on (0, 1), (n,) each."""
+    from numpy.polynomial.legendre import leggauss
+
+    node, weight = (torch.from_numpy(v) for v in leggauss(n))
+    return (node + 1) / 2, weight / 2
+
+
+def _quadrature(clock: Tensor, n: int = 24) -> tuple[Tensor, Tensor]:
+    """Points of c in each interval of the clock and their measure, (n, Q) each, by Gauss-Legendre in c^(1/4).
+
+    The root resolves intervals whose ends differ by orders of magnitude, and integrands like log c down to c = 0.
+    """
+    node, weight = _gauss_legendre(n)
+    z = clock**0.25
+    start, length = z[:-1, None], z.diff()[:, None]
+    point = start + length * node
+    return point**4, 4 * point**3 * length * weight

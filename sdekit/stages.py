@@ -1,0 +1,48 @@
+"""Runge-Kutta methods on the probability flow: the coefficients of all stages of a whole grid in one go."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .multistep import combine
+from .noise import Noise
+from .sampling import Sampler
+from .sde import SDE, Denoise
+
+
+class RungeKutta(Sampler):
+    """A sampler of several calls a step: from x_t, stage j leads to time u_j, and the last stage to s.
+
+    x_j = alpha_j D_0 + sigma_j eps_0 + sum_k w_jk (D_k - D_0), k < j: DDIM's step from t, plus what the denoised D_k
+    at the stages before adds. Any explicit Runge-Kutta or exponential method has this form, whatever its variable.
+    """
+
+    @abstractmethod
+    def stages(self, sde: SDE, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """For n steps from t to s, (n,) each, float64: the times u_1, ..., u_S = s, (n, S), and w_jk, (n, S, S - 1)."""
+
+    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+        (x_s,) = self.trajectory(sde, denoise, x, torch.stack([t, s]), noise)
+        return x_s
+
+    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+        if len(times) == 1:
+            return
+        u, change = self.stages(sde, times[:-1], times[1:])
+        u = torch.cat([times[:-1, None], u], 1)
+        sigma = sde.sigma(u).clamp(min=1e-9)  # a process may end without any noise
+        clock = sde.alpha(u) / sigma
+        whole = sigma * (clock - clock[:, :1])  # DDIM's weight of D_0
+        keep = (sigma / sigma[:, :1])[:, 1:].tolist()
+        w = torch.cat([whole[:, 1:, None] - change.sum(2, keepdim=True), change], 2).tolist()
+        for i, row in enumerate(u[:, :-1].unbind()):
+            d, x_j = [], x
+            for j, u_j in enumerate(row.unbind()):
+                d.append(denoise(x_j, u_j))
+                x_j = combine(keep[i][j], x, w[i][j], d)
+            x = x_j
+            yield x

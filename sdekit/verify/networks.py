@@ -1,0 +1,160 @@
+"""Networks, and the backends that run them: shapes, dtypes, determinism, independence of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sdekit.errors import InputError
+
+from .report import Check, Finding, at_most, same
+
+SHAPES: tuple[tuple[int, ...], ...] = ((2,), (1, 8, 8), (3, 16, 16))
+Build = Callable[..., nn.Module]
+
+
+def checks(build: Build, *, quick: bool = False) -> list[Check]:
+    """All checks of one network, `build(shape, classes)`, on each shape of data that it accepts.
+
+    A shape that it does not serve is one for which it raises InputError.
+    """
+    found = [Check("builds", "build(shape, classes) -> nn.Module, for vectors or images", partial(accepted, build))]
+    for shape in served(build, SHAPES[: 2 if quick else None]):
+        name = "x".join(map(str, shape))
+        found += [
+            Check(f"shape[{name}]", "x (B, *), c_noise (B,), y (B,) to (B, *)", partial(shapes, build, shape)),
+            Check(f"dtype[{name}]", "float64 in, float64 out, once converted", partial(dtypes, build, shape)),
+            Check(f"deterministic[{name}]", "in evaluation mode F(x) = F(x)", partial(deterministic, build, shape)),
+            Check(f"batch[{name}]", "F(x)^i = F(x^i)", partial(batch, build, shape)),
+            Check(f"gradient[{name}]", "every parameter reaches the output", partial(gradient, build, shape)),
+            Check(
+                f"options[{name}]",
+                "build(shape, classes, **network.options) is the same network",
+                partial(options, build, shape),
+            ),
+        ]
+    return found
+
+
+def make(build: Build, shape: tuple[int, ...], classes: int = 3, **options: Any) -> nn.Module:
+    """The network in evaluation mode, with weights of a fixed seed, none of them zero."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build(shape, classes, **options).eval()
+        for parameter in network.parameters():  # a last layer that starts at 0 would hide everything
+            parameter.data += 0.02 * torch.randn_like(parameter)
+    return network
+
+
+def served(build: Build, among: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
+    """The shapes for which it can be built."""
+    found = []
+    for shape in among:
+        try:
+            make(build, shape)
+        except InputError:
+            continue
+        except Exception:
+            pass  # told by the check that meets it
+        found.append(shape)
+    return found
+
+
+def inputs(shape: tuple[int, ...], rows: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    """x (rows, *shape), c_noise (rows,), y (rows,)."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(rows, *shape, generator=generator), torch.linspace(-1, 1, rows), torch.arange(rows) % 3
+
+
+def accepted(build: Build) -> Finding:
+    """At least one shape is served."""
+    found = served(build, SHAPES)
+    told = ", ".join("x".join(map(str, shape)) for shape in found) or "none"
+    return Finding(bool(found), told, "one shape or more", "it accepts neither vectors nor images")
+
+
+def shapes(build: Build, shape: tuple[int, ...]) -> Finding:
+    """With labels, with y = None, and built without labels; batches of one and of three."""
+    for classes in (3, 0):
+        network = make(build, shape, classes)
+        for rows in (1, 3):
+            x, c_noise, y = inputs(shape, rows)
+            for label in (y, None) if classes else (None,):
+                with torch.no_grad():
+                    out = network(x, c_noise, label)
+                if out.shape != x.shape or not out.isfinite().all():
+                    told = f"{tuple(out.shape)}{'' if out.isfinite().all() else ', not finite'}"
+                    return Finding(False, told, f"{tuple(x.shape)}, finite", "the output is not shaped as the input")
+    return Finding(True, "(B, *)", "the shape of x")
+
+
+def dtypes(build: Build, shape: tuple[int, ...]) -> Finding:
+    """Nothing inside is fixed to float32."""
+    x, c_noise, y = inputs(shape)
+    with torch.no_grad():
+        out = make(build, shape).double()(x.double(), c_noise.double(), y)
+    return same(str(out.dtype), "torch.float64", "a layer or embedding is fixed to float32")
+
+
+def deterministic(build: Build, shape: tuple[int, ...]) -> Finding:
+    """Twice the same; dropout is off."""
+    network = make(build, shape)
+    with torch.no_grad():
+        one, two = (network(*inputs(shape)) for _ in range(2))
+    return same(float((one - two).abs().max()), 0.0, "it draws or remembers something in evaluation mode")
+
+
+def batch(build: Build, shape: tuple[int, ...]) -> Finding:
+    """Rows do not meet."""
+    network, (x, c_noise, y) = make(build, shape).double(), inputs(shape)
+    with torch.no_grad():
+        whole = network(x.double(), c_noise.double(), y)
+        rows = [network(x[i : i + 1].double(), c_noise[i : i + 1].double(), y[i : i + 1]) for i in range(len(x))]
+    return at_most(float((whole - torch.cat(rows)).abs().max()), 1e-9, "a sample depends on its batch", "difference ")
+
+
+def gradient(build: Build, shape: tuple[int, ...]) -> Finding:
+    """Parameters that training could never move."""
+    network = make(build, shape)
+    network(*inputs(shape)).square().sum().backward()
+    dead = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
+    return Finding(not dead, ", ".join(dead[:3]) or "all", "all parameters", f"{len(dead)} parameters are never used")
+
+
+def options(build: Build, shape: tuple[int, ...]) -> Finding:
+    """The run folder rebuilds the network from `.options`: the same parameters, by name and shape."""
+    network = make(build, shape)
+    given = getattr(network, "options", None)
+    if not isinstance(given, dict):
+        return Finding(False, "no options", "a dict", "keep the resolved options in self.options, which rebuild it")
+    again = make(build, shape, **given)
+    one, two = ({k: tuple(v.shape) for k, v in n.state_dict().items()} for n in (network, again))
+    return Finding(
+        one == two, f"{len(two)} tensors", f"the same {len(one)} tensors", "self.options builds another network"
+    )
+
+
+def backend_checks(backend: Callable[..., Callable[..., Tensor]], *, quick: bool = False) -> list[Check]:
+    """All checks of one way to run a network: it agrees with the network called as it is."""
+    return [Check("eager", "backend(F)(x, c_noise, y) = F(x, c_noise, y)", partial(eager, backend))]
+
+
+def eager(backend: Callable[..., Callable[..., Tensor]]) -> Finding:
+    """With and without labels, on batches of two sizes, to a relative 2 % (bfloat16 keeps 8 bits)."""
+    from sdekit.networks.mlp import MLP
+
+    network, worst = make(MLP, (4,)), 0.0
+    run = backend(network)
+    for rows in (3, 5, 3):
+        x, c_noise, y = inputs((4,), rows)
+        for label in (y, None):
+            with torch.no_grad():
+                expected, got = network(x, c_noise, label), run(x, c_noise, label)
+            if got.shape != expected.shape:
+                return Finding(False, str(tuple(got.shape)), str(tuple(expected.shape)), "another shape than eager's")
+            worst = max(worst, float((got.float() - expected).abs().max() / expected.abs().max()))
+    return at_most(worst, 0.02, "it does not agree with the network run eagerly", "relative difference ")

@@ -1,0 +1,18 @@
+"""The checks of a sampler."""
+
+from __future__ import annotations
+
+from sdekit.sampling import Sampler
+
+from . import accuracy, manners, randomness
+from .exact import processes
+from .report import Check
+
+
+def checks(sampler: Sampler, *, quick: bool = False) -> list[Check]:
+    """All checks of one sampler object; the slow ones, of its accuracy, last."""
+    return [
+        *manners.checks(sampler, quick=quick),
+        *randomness.checks(sampler, processes(quick=True)["rectified-flow"]),
+        *accuracy.checks(sampler, quick=quick),
+    ]

@@ -1,0 +1,45 @@
+"""`sdekit bench`: table, picture, JSON, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CLI = Callable[..., Any]
+
+
+def test_mixture(sdekit: CLI, tmp_path: Path) -> None:
+    """A table with a row a method, a picture, and the recommendation."""
+    given = ("bench", "mixture", "--nfe", 10, "--nfe", 5, "--solver", "ddim", "--solver", "auto", "-n", 20)
+    result = sdekit(*given, "--plot", tmp_path / "b.png")
+    assert result.code == 0 and (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+    head, *rows = (line.split() for line in result.out.strip().splitlines())
+    assert head == ["solver", "grid", "5", "10"] and [row[:2] for row in rows] == [["ddim", "karras"], ["auto", "auto"]]
+    assert float(rows[1][3]) < float(rows[0][3])
+    assert "--solver auto --grid auto" in result.err.replace("\n", " ")
+
+
+def test_json_on_a_run(sdekit: CLI, digits_run: Path) -> None:
+    """One object; on a grid that is named, from any sampler."""
+    given = ("--nfe", 4, "--solver", "ddim", "--solver", "heun", "--grid", "uniform", "-n", 2, "--json")
+    result = sdekit("bench", digits_run, *given)
+    assert result.code == 0
+    told = json.loads(result.out)
+    assert told["run"] == str(digits_run) and told["n"] == 2
+    assert [(m["sampler"], m["grid"], m["calls"]) for m in told["measurements"]] == [
+        ("ddim", "uniform", 4),
+        ("heun", "uniform", 3),
+    ]
+
+
+def test_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    """Names and numbers, each told."""
+    assert "at least 1" in refused("bench", "mixture", "--nfe", 0)
+    assert "at least 1" in refused("bench", "mixture", "-n", 0)
+    assert "noise" in refused("bench", "mixture", "--solver", "ddpm")
+    assert "did you mean" in refused("bench", "mixture", "--solver", "ddmi")
+    assert "did you mean" in refused("bench", "mixture", "--sde", "vpp")
+    assert ".png" in refused("bench", "mixture", "--plot", tmp_path / "none" / "b.png")
+    assert "nowhere" in refused("bench", tmp_path / "nowhere")

@@ -1,0 +1,117 @@
+"""`sdekit plugins new` and `sdekit plugins check`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdekit import plugins
+from sdekit_cli.templates import COMPONENTS
+
+CLI = Callable[..., Any]
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """local(source) is a plugin file; what was loaded from files is forgotten afterwards."""
+
+    def write(source: str) -> Path:
+        path = tmp_path / "acme_local.py"
+        path.write_text(source, "utf-8")
+        return path
+
+    yield write
+    plugins.forget_files()
+
+
+@pytest.mark.parametrize("kind", COMPONENTS)
+def test_new(sdekit: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A whole package, with no placeholder left, that parses."""
+    monkeypatch.chdir(tmp_path)
+    result = sdekit("plugins", "new", "acme-thing", "--kind", kind)
+    assert result.code == 0 and f"pip install -e '{tmp_path}/acme-thing[test]'" in result.err
+    written = {str(p.relative_to("acme-thing")): p.read_text() for p in Path("acme-thing").rglob("*") if p.is_file()}
+    assert {"pyproject.toml", "README.md", "src/acme_thing/component.py", "tests/test_conforms.py"} < set(written)
+    for path, text in written.items():
+        assert not any(word in text for word in ("NAME", "CLASS", "HOOK", "PACKAGE", "KIND")), path
+        if path.endswith(".py"):
+            compile(text, path, "exec")
+
+
+def test_new_refuses(refused: Callable[..., str], tmp_path: Path) -> None:
+    """What would not work, or would overwrite."""
+    assert "no kind of plugin 'sampelr'; did you mean 'sampler'?" in refused("plugins", "new", "a", "--kind", "sampelr")
+    assert "lower case, with hyphens" in refused("plugins", "new", "Acme_Heun")
+    assert "Python already has a module 'json'" in refused("plugins", "new", "json")
+    assert "sampler 'ddim' is there already, from sdekit" in refused("plugins", "new", "ddim")
+    (tmp_path / "file").write_text("")
+    assert "choose another folder" in refused("plugins", "new", "acme-thing", "--out", tmp_path)
+
+
+@pytest.mark.slow
+def test_new_as_generated(sdekit: CLI, tmp_path: Path) -> None:
+    """Every kind builds, installs, passes its own tests and `plugins check`, and is verified by name."""
+    for kind in COMPONENTS:
+        assert sdekit("plugins", "new", f"acme-{kind}", "--kind", kind, "--out", tmp_path / kind).code == 0
+    site = tmp_path / "site"
+    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-build-isolation", "--no-deps")
+    subprocess.run([*pip, "--target", site, *(tmp_path / kind for kind in COMPONENTS)], check=True, timeout=250)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+
+    def run(*arguments: object) -> None:
+        command = [sys.executable, "-m", *map(str, arguments)]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=250)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    run("sdekit_cli", "plugins", "check")
+    run("sdekit_cli", "verify", *(f"acme-{kind}" for kind in COMPONENTS), "--quick")
+    # their test files share a name, which only this import mode allows
+    options = ("-q", "-p", "no:cacheprovider", "--import-mode=importlib", "--rootdir", tmp_path)
+    run("pytest", *options, *(tmp_path / kind / "tests" for kind in COMPONENTS))
+
+
+def test_check(sdekit: CLI) -> None:
+    """The built-in plugins are in order."""
+    fields = json.loads(sdekit("plugins", "check", "--json").out)
+    assert fields["passed"] is True
+    assert {("core", "listing", "ok"), ("plugins", "listing", "ok")} <= {
+        (c["plugin"], c["subject"], c["verdict"]) for c in fields["checks"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import sdekit_cli.console\n", "imports sdekit_cli.console"),
+        ("from sdekit.grids import _ends\n", "imports sdekit.grids._ends"),
+        ("def f():\n    pass\n", "it has no docstring"),
+        ("def f(*, a: int):\n    'What a is.'\n", "its option 'a' has no default: give it one"),
+        ("def f(*, a=1):\n    'What a is.'\n", "its option 'a' has no type: annotate it"),
+        (
+            "from dataclasses import dataclass\nfrom sdekit import Sampler\nclass f(Sampler):\n    'A sampler.'\n",
+            "f is no dataclass: decorate it with @dataclass(frozen=True, kw_only=True)",
+        ),
+        (
+            "from dataclasses import dataclass\n@dataclass(kw_only=True)\nclass f:\n    'A sampler.'\n    a: int = 1\n",
+            "f is a dataclass, but not frozen: decorate it",
+        ),
+    ],
+)
+def test_check_finds(sdekit: CLI, local: Callable[[str], Path], source: str, words: str) -> None:
+    """Exit code 1, and one message naming the plugin and the cause; everything else goes on working."""
+    unless = "" if "f(" in source or "class f" in source else "def f():\n    'A sampler.'\n"
+    hook = "@hookimpl\ndef sdekit_samplers():\n    return {'acme-f': f}\n"
+    result = sdekit("plugins", "check", "--plugin", local(f"from sdekit import hookimpl\n{source}{unless}{hook}"))
+    told = " ".join(result.out.split())
+    assert result.code == 1 and "acme_local" in told and "FAILED" in told
+    fields = json.loads(sdekit("plugins", "check", "--json").out)
+    (failed,) = (c for c in fields["checks"] if c["plugin"] == "acme_local" and c["verdict"] == "FAILED")
+    assert words in failed["message"]
+    assert sdekit("plugins", "list").code == 0 and sdekit("plugins", "show", "ddim").code == 0

@@ -1,0 +1,152 @@
+"""`sdekit verify`: a table, JSON, exit codes, a plot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdekit import plugins
+
+CLI = Callable[..., Any]
+
+WRONG = '''
+import torch
+from sdekit import hookimpl
+
+
+def repeats(sde, n):
+    """A grid that repeats its last point."""
+    times = torch.linspace(sde.t_max, sde.t_min, n + 1, dtype=torch.float64)
+    times[-2] = times[-1]
+    return times
+
+
+@hookimpl
+def sdekit_grids():
+    return {"acme-wrong": repeats}
+'''
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """local(source) is a plugin file; what was loaded from files is forgotten afterwards."""
+
+    def write(source: str, name: str = "acme_local.py") -> Path:
+        path = tmp_path / name
+        path.write_text(source, "utf-8")
+        return path
+
+    yield write
+    plugins.forget_files()
+
+
+def test_for_people(sdekit: CLI) -> None:
+    """A row a check, and a verdict."""
+    result = sdekit("verify", "vp", "karras", "--quick")
+    assert result.code == 0
+    for words in ("sde vp", "monotone", "published", "grid karras", "decreasing[vp]", "karras passed 8 checks"):
+        assert words in result.out
+
+
+def test_json(sdekit: CLI) -> None:
+    """One object, every check with what was measured and expected."""
+    result = sdekit("verify", "ve", "--json")
+    fields = json.loads(result.out)
+    assert result.code == 0 and fields["passed"] is True and result.err == ""
+    (report,) = fields["components"]
+    assert report["component"] == "ve" and {"f", "g", "time"} <= {check["name"] for check in report["checks"]}
+
+
+def test_a_failure(sdekit: CLI, local: Callable[[str], Path]) -> None:
+    """Exit code 1, the cause and the law, in a table and in JSON; the local file is named."""
+    path = local(WRONG)
+    result = sdekit("verify", "acme-wrong", "--plugin", path, "--quick")
+    assert result.code == 1 and f"local plugin {path}: grid acme-wrong" in result.err
+    assert "FAILED" in result.out and "repeats a time. The law: t_max = times[0] > " in result.out
+    fields = json.loads(sdekit("verify", "acme-wrong", "--quick", "--json").out)
+    assert fields["passed"] is False
+    assert any("repeats a time" in check["cause"] for check in fields["components"][0]["checks"])
+
+
+def test_plot(sdekit: CLI, tmp_path: Path) -> None:
+    """Error against steps, as a picture; of a component without an order there is none."""
+    assert sdekit("verify", "ddim", "--quick", "--plot", tmp_path / "order.png").code == 0
+    assert (tmp_path / "order.png").read_bytes()[:4] == b"\x89PNG"
+    result = sdekit("verify", "vp", "--plot", tmp_path / "none.png")
+    assert result.code == 1 and "no check of these components measures an error" in result.err
+
+
+def test_a_data_set_of_a_file(sdekit: CLI, tmp_path: Path) -> None:
+    """NAME:PATH, as for --data."""
+    (tmp_path / "points.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(35)))
+    assert sdekit("verify", f"table:{tmp_path / 'points.csv'}").code == 0
+
+
+def test_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    """Unknown names, kinds and places are told before anything is computed."""
+    assert "no component 'huen'; did you mean 'heun'?" in refused("verify", "huen")
+    assert "no sde 'heun'" in refused("verify", "heun", "--kind", "process")
+    assert "no kind 'samplers'; did you mean 'sampler'?" in refused("verify", "heun", "--kind", "samplers")
+    assert "name a .png file" in refused("verify", "heun", "--plot", tmp_path / "no" / "a.png")
+    assert "Missing argument" in refused("verify")
+
+
+def test_local_plugins_are_recorded(sdekit: CLI, local: Callable[[str], Path], tmp_path: Path) -> None:
+    """A process, a grid and a sampler from one file: trained and sampled with, named in both records."""
+    path = local(
+        "from dataclasses import dataclass\nfrom sdekit import VP, hookimpl, plugins\n"
+        "@hookimpl\ndef sdekit_sdes():\n    return {'acme-vp': VP}\n"
+        "@hookimpl\ndef sdekit_samplers():\n    return {'acme-ddim': 'sdekit_plugins.ddim:DDIM'}\n"
+    )
+    run, out = tmp_path / "run", tmp_path / "out"
+    tiny = ("--network", "mlp", "--option", "network.width=8", "--option", "data.n=50", "--steps", 2)
+    assert sdekit("train", "--data", "moons", "--sde", "acme-vp", "--plugin", path, "--out", run, *tiny).code == 0
+    assert json.loads((run / "config.json").read_text())["plugins"] == [str(path)]
+    plugins.forget_files()
+    assert "no sde 'acme-vp'" in sdekit("sample", run, "--out", out).err
+    result = sdekit("sample", run, "--plugin", path, "--solver", "acme-ddim", "--steps", 3, "-n", 2, "--out", out)
+    assert result.code == 0 and "local plugin" in result.err
+    assert json.loads((out / "sample.json").read_text())["plugins"] == [str(path)]
+
+
+def test_local_plugins_are_listed(sdekit: CLI, local: Callable[[str], Path]) -> None:
+    """As the file, version "local"."""
+    path = local(WRONG)
+    rows = json.loads(sdekit("plugins", "list", "--kind", "grid", "--plugin", path, "--json").out)["components"]
+    (row,) = (row for row in rows if row["name"] == "acme-wrong")
+    assert (row["package"], row["version"], row["summary"]) == (
+        str(path),
+        "local",
+        "A grid that repeats its last point.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("import no_such_library\n", "No module named 'no_such_library'"),
+        (
+            "from sdekit import hookimpl\n@hookimpl\ndef sdekit_smplers():\n    return {}\n",
+            "did you mean 'sdekit_samplers'?",
+        ),
+        ("sdekit_api = 99\n", "it is written for version 99 of the plugin API"),
+    ],
+)
+def test_a_broken_local_plugin(
+    refused: Callable[..., str], local: Callable[[str], Path], source: str, words: str
+) -> None:
+    """Asked for by name, it is an error; nothing of it stays."""
+    message = refused("plugins", "list", "--plugin", local(source))
+    assert "acme_local.py" in message and words in message
+    assert plugins.local_files() == []
+
+
+def test_a_local_plugin_that_is_not_there(refused: Callable[..., str], tmp_path: Path) -> None:
+    """Or that is no Python file."""
+    assert "no such file" in refused("plugins", "list", "--plugin", tmp_path / "gone.py")
+    assert "name a Python file" in refused("plugins", "list", "--plugin", tmp_path)

@@ -1,0 +1,68 @@
+"""The single-file examples load, pass the checks of their kind, and are one for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from sdekit import plugins, verify
+from sdekit.errors import InputError
+
+FOLDER = Path(__file__).parents[2] / "examples" / "single_files"
+FILES = sorted(FOLDER.glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What was loaded is forgotten."""
+    yield
+    plugins.forget_files()
+
+
+def provided(path: Path) -> list[plugins.Entry]:
+    """What a file provides."""
+    plugins.load_file(path)
+    return [entry for entry in plugins.registry().entries.values() if entry.package == str(path)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_conforms(path: Path) -> None:
+    """Each passes `sdekit verify --plugin`, where its kind has checks."""
+    for entry in provided(path):
+        assert entry.load().__doc__
+        if entry.kind in verify.BY_KIND:
+            verify.verify(entry.name, kind=entry.kind, quick=True).raise_on_failure()
+
+
+def test_every_kind_has_an_example() -> None:
+    """The sampler's is a package, examples/acme_sampler."""
+    assert {entry.kind for path in FILES for entry in provided(path)} | {"sampler"} == set(plugins.KINDS)
+
+
+def test_the_loader(tmp_path: Path) -> None:
+    """It opens what it wrote of, and refuses the rest."""
+    provided(FOLDER / "acme_loader.py")
+    np.savez(tmp_path / "model.npz", weight=2 * np.eye(3))
+    model = plugins.make("loader", "acme-matrix", tmp_path / "model.npz")
+    with torch.no_grad():
+        x0 = model(torch.ones(1, 3), 0.5)
+    assert x0.shape == (1, 3) and x0.std() < 1e-6 and x0.mean() > 0
+    (tmp_path / "other.npz").write_text("text")
+    with pytest.raises(InputError, match="not an .npz file with an array 'weight'"):
+        plugins.make("loader", "acme-matrix", tmp_path / "other.npz")
+
+
+def test_the_command() -> None:
+    """It is added to the application."""
+    plugins.load_file(FOLDER / "acme_command.py")
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    plugins.registry().manager.hook.sdekit_commands(app=app)
+    result = CliRunner().invoke(app, ["acme-processes"])
+    assert result.exit_code == 0 and "rectified-flow\n" in result.output

@@ -1,0 +1,170 @@
+"""The coefficients of linear multistep methods: exact integrals on every process, finite where alpha is 0."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from scipy.integrate import quad
+from torch import Tensor
+
+from sdekit import plugins
+from sdekit.errors import InputError
+from sdekit.line import Line
+from sdekit.mixture import GaussianMixture
+from sdekit.multistep import (
+    Frame,
+    Plan,
+    Warp,
+    adams,
+    check_start,
+    combine,
+    data_frame,
+    noise_frame,
+    places,
+    weights,
+)
+from sdekit.processes import EDM, VP, RectifiedFlow
+from sdekit.sde import SDE
+
+PROCESSES = {name: plugins.make("sde", name) for name in plugins.names("sde")}
+each_process = pytest.mark.parametrize("process", PROCESSES)
+FRAMES: dict[str, Callable[[SDE, Tensor], Frame]] = {"data": data_frame, "noise": noise_frame}
+each_frame = pytest.mark.parametrize("frame", FRAMES)
+WARPS: dict[str, Warp] = {
+    "log": torch.log,
+    "root": lambda rho: rho**0.25,
+    "bounded": lambda rho: 1 / (1 + 1 / rho),
+}
+
+
+@each_process
+@each_frame
+@pytest.mark.parametrize("warp", WARPS)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_polynomials_are_integrated(process: str, frame: str, warp: str, ahead: bool) -> None:
+    """Where three nodes are known, 1, w and w^2 in the warp integrate to what scipy's adaptive quadrature finds."""
+    sde, w = PROCESSES[process], WARPS[warp]
+    grid = FRAMES[frame](sde, plugins.make("grid", "karras")(sde, 8))
+    coefficients, nodes = weights(grid, w, 3, ahead=ahead), places(grid, w)
+    # the place of an infinite rho is a convention: from the step on where it is no node
+    for i in range(3 if grid.rho[0].isinf() else 2, 8):
+        known = nodes[[i + int(ahead) - j for j in range(3)]]
+        span = float(known[0] - known[2])
+        for power in (0, 1, 2):
+
+            def integrand(c: float, power: int = power, centre: float = float(known[0]), span: float = span) -> float:
+                value = float(w(grid.rho_at(torch.tensor(c, dtype=torch.float64))))
+                return ((value - centre) / span) ** power
+
+            start, end = grid.clock[i : i + 2].tolist()
+            exact = quad(integrand, start, end, epsabs=0, epsrel=1e-9, limit=200)[0]
+            ours = float(coefficients[i] @ ((known - known[0]) / span) ** power)
+            assert math.isclose(ours, exact, rel_tol=1e-7), (i, power)
+
+
+@pytest.mark.parametrize(
+    ("order", "ahead", "row"),
+    [
+        (1, False, [1]),
+        (2, False, [3 / 2, -1 / 2]),
+        (3, False, [23 / 12, -16 / 12, 5 / 12]),
+        (4, False, [55 / 24, -59 / 24, 37 / 24, -9 / 24]),
+        (2, True, [1 / 2, 1 / 2]),
+        (3, True, [5 / 12, 8 / 12, -1 / 12]),
+        (4, True, [9 / 24, 19 / 24, -5 / 24, 1 / 24]),
+    ],
+)
+def test_equal_steps_are_adams(order: int, ahead: bool, row: list[float]) -> None:
+    """With equal steps of rho, a polynomial in rho gives the tables of Adams-Bashforth and Adams-Moulton."""
+    sde = EDM()
+    frame = noise_frame(sde, torch.linspace(80, 0.5, 9, dtype=torch.float64))
+    got = weights(frame, Line.edm(sde).r_at, order, ahead=ahead)[-1] / frame.clock.diff()[-1]
+    assert torch.allclose(got, torch.tensor(row, dtype=torch.float64), rtol=0, atol=1e-10)
+
+
+@each_process
+@each_frame
+@pytest.mark.parametrize("warp", WARPS)
+@pytest.mark.parametrize("grid", plugins.names("grid"))
+def test_finite_and_consistent(process: str, frame: str, warp: str, grid: str) -> None:
+    """On any grid of 1 to 200 steps all weights are finite and a constant q is integrated exactly."""
+    sde = PROCESSES[process]
+    for n in (1, 2, 3, 10, 200):
+        f = FRAMES[frame](sde, plugins.make("grid", grid)(sde, n))
+        for ahead in (False, True):
+            w = weights(f, WARPS[warp], 4, ahead=ahead)
+            assert w.isfinite().all()
+            # cancellation costs digits, between weights of either sign as between close values of the clock
+            tolerance = 1e-11 * w.abs().sum(1) + 1e-15 * f.clock[1:]
+            assert ((w.sum(1) - f.clock.diff()).abs() <= tolerance).all()
+
+
+@each_process
+def test_frames_are_the_flow(process: str) -> None:
+    """From a known x_0 the frame's step is alpha_s x_0 + sigma_s eps, for both frames, at any step."""
+    sde = PROCESSES[process]
+    times = plugins.make("grid", "karras")(sde, 6)
+    x0, eps = torch.randn(2, 5, 3, dtype=torch.float64)
+    x = sde.perturb(x0, times[0], eps)
+    for frame in FRAMES.values():
+        f = frame(sde, times)
+        path = list(Plan(f, f.clock.diff()[:, None]).run(lambda x, t: x0, x, times))
+        for x_s, s in zip(path, times[1:], strict=True):
+            exact = sde.perturb(x0, s, eps)
+            assert (x_s - exact).abs().max() < 1e-10 * max(1.0, float(x.abs().max()))
+
+
+def test_an_empty_corrector_changes_nothing() -> None:
+    """Rows of zeros repeat no step; the path has an x for every time, in memory of its own."""
+    sde = VP()
+    times = plugins.make("grid", "karras")(sde, 5)
+    denoise = GaussianMixture(torch.tensor([[-1.0], [1.0]]), 0.3).denoiser(sde)
+    frame, x = data_frame(sde, times), torch.randn(4, 1, dtype=torch.float64)
+    w = weights(frame, torch.log, 2)
+    plain = list(Plan(frame, w).run(denoise, x, times))
+    idle = list(Plan(frame, w, torch.zeros(5, 3, dtype=torch.float64)).run(denoise, x, times))
+    assert len(plain) == len(idle) == 5 and all(torch.equal(a, b) for a, b in zip(plain, idle, strict=True))
+    assert len({v.data_ptr() for v in (x, *plain)}) == 6
+
+
+def test_corrected_start_keeps_third_order() -> None:
+    """On equal steps of the flow's own clock DDIM's first step leaves second order; corrected, third, at no call."""
+    sde, errors = RectifiedFlow(), {}
+    mixture = GaussianMixture(torch.tensor([[-1.0], [1.0]]), torch.tensor([0.8, 0.6]))
+    x = torch.linspace(-2, 2, 7, dtype=torch.float64)[:, None]
+
+    def end(n: int, start: str) -> Tensor:
+        # from half-way down, where q changes as much as anywhere
+        times, calls = torch.linspace(0.6, sde.t_min, n + 1, dtype=torch.float64), 0
+
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return mixture.denoiser(sde)(x, t)
+
+        *_, last = adams(noise_frame(sde, times), sde.time, 3, start).run(denoise, x, times)  # type: ignore[arg-type]
+        assert calls == n
+        return last
+
+    exact = end(2000, "corrected")
+    for start in ("plain", "corrected"):
+        errors[start] = [float((end(n, start) - exact).abs().max()) for n in (100, 200)]
+    slopes = {start: math.log2(a / b) for start, (a, b) in errors.items()}
+    assert 1.8 < slopes["plain"] < 2.3 and slopes["corrected"] > 2.75
+    assert errors["corrected"][1] < errors["plain"][1] / 5
+
+
+def test_combine_is_a_weighted_sum() -> None:
+    """keep x + sum of w q, in new memory, in the dtype of x; surplus weights are for q's that are not there yet."""
+    x, a, b = torch.randn(3, 2, 4)
+    total = combine(0.5, x, [2.0, -1.0, 7.0], [a, b])
+    assert torch.allclose(total, 0.5 * x + 2 * a - b) and total.dtype == torch.float32
+    assert combine(1.0, x, [], []).data_ptr() != x.data_ptr()
+
+
+def test_a_wrong_start_is_refused() -> None:
+    """The error names the sampler and what may be chosen."""
+    check_start("lms", "plain")
+    with pytest.raises(InputError, match="lms: start must be 'plain' or 'corrected', got 'slow'"):
+        check_start("lms", "slow")
