@@ -1,7 +1,5 @@
 """`sdekit bench`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,7 +82,7 @@ def bench(
     note(f"nearest to the best over all of these: [bold]--solver {choice[0]} --grid {choice[1]}[/]")
 
 
-def _model(run: str, sde: str, n: int, device: str) -> tuple[SDE, Denoise, Tensor]:
+def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoise, Tensor]":
     """Process, denoiser and n starts at t_max: of seeds 0 to n - 1."""
     import torch
 
@@ -103,14 +101,14 @@ def _model(run: str, sde: str, n: int, device: str) -> tuple[SDE, Denoise, Tenso
     process = loaded.model.sde
     labels = torch.arange(n) % loaded.recipe.classes if loaded.recipe.condition != "none" else None
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: "Tensor", t: "Tensor") -> "Tensor":
         result: Tensor = loaded.model(x, t) if labels is None else loaded.model(x, t, labels.to(x.device))
         return result
 
     return process, denoise, process.prior(SeedNoise(range(n), loaded.recipe.shape, device=device)())
 
 
-def _show(found: list[Measurement], budgets: list[int]) -> None:
+def _show(found: "list[Measurement]", budgets: list[int]) -> None:
     """One row a method, one column a number of calls; the best of each column is bold."""
     from sdekit.bench import best
 

@@ -1,7 +1,5 @@
 """`sdekit plugins new` and `sdekit plugins check`: for those who write plugins."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import keyword

@@ -1,7 +1,5 @@
 """`--plugin FILE`: a plugin for this command alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`sdekit plugins`."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 from importlib.machinery import PathFinder

@@ -1,7 +1,5 @@
 """The help of `sdekit` itself; drawn here since Typer's own loads a Markdown parser for it, 0.1 s."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.padding import Padding

@@ -1,7 +1,5 @@
 """`sdekit sample`."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,7 +92,7 @@ def sample(
         task = bar.add_task(f"sampling {len(chosen)} with {solver}", total=None, calls="")
         calls = 0
 
-        def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        def denoise(x: "Tensor", t: "Tensor", y: "Tensor | None" = None) -> "Tensor":
             nonlocal calls
             calls += 1
             bar.update(task, advance=1, calls=f"{calls} network calls")
@@ -171,7 +169,7 @@ def parse_seeds(n: int | None, text: str | None) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def conditions(run: Run, label: int | None, seeds: tuple[int, ...]) -> Tensor | None:
+def conditions(run: "Run", label: int | None, seeds: tuple[int, ...]) -> "Tensor | None":
     """(n,) labels: the one asked for, or each sample's from its seed; None for an unconditional run."""
     import torch
 
@@ -186,7 +184,7 @@ def conditions(run: Run, label: int | None, seeds: tuple[int, ...]) -> Tensor | 
     return torch.tensor([seed % recipe.classes if label is None else label for seed in seeds])
 
 
-def write(out: Path, run: Run, drawn: Samples, record: dict[str, Any]) -> Path | None:
+def write(out: Path, run: "Run", drawn: "Samples", record: dict[str, Any]) -> Path | None:
     """samples.npy, the pictures that suit the data, and last sample.json; returns the picture to look at."""
     import numpy as np
 
@@ -215,7 +213,7 @@ def write(out: Path, run: Run, drawn: Samples, record: dict[str, Any]) -> Path |
     return look
 
 
-def _options(sampler: Sampler) -> dict[str, Any]:
+def _options(sampler: "Sampler") -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(sampler)

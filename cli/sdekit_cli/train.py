@@ -1,7 +1,5 @@
 """`sdekit train`."""
 
-from __future__ import annotations
-
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,7 +107,7 @@ def train(
         )
 
 
-def _planned(names: dict[str, str], options: dict[str, Any], out: Path, device: str, overwrite: bool) -> Trainer:
+def _planned(names: dict[str, str], options: dict[str, Any], out: Path, device: str, overwrite: bool) -> "Trainer":
     groups = grouped(options, GROUPS)
     if not {"steps", "time_limit"} & set(groups["train"]):
         groups["train"]["steps"] = DEFAULT_STEPS
@@ -134,7 +132,7 @@ def _planned(names: dict[str, str], options: dict[str, Any], out: Path, device: 
     return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite)
 
 
-def _resumed(out: Path, length: dict[str, Any], device: str) -> Trainer:
+def _resumed(out: Path, length: dict[str, Any], device: str) -> "Trainer":
     from dataclasses import replace
 
     from sdekit.training.loop import Trainer
@@ -150,7 +148,7 @@ def _resumed(out: Path, length: dict[str, Any], device: str) -> Trainer:
     return Trainer(recipe, data, out, device=pick_device(device), resume=True)
 
 
-def _run(trainer: Trainer, out: Path, *, quiet: bool) -> None:
+def _run(trainer: "Trainer", out: Path, *, quiet: bool) -> None:
     """Train with a progress bar; Ctrl-C and SIGTERM end it after the step under way."""
     recipe = trainer.recipe
     parameters = sum(p.numel() for p in trainer.model.parameters())
@@ -184,7 +182,7 @@ def _run(trainer: Trainer, out: Path, *, quiet: bool) -> None:
         )
 
 
-def _summary(trainer: Trainer, out: Path) -> dict[str, Any]:
+def _summary(trainer: "Trainer", out: Path) -> dict[str, Any]:
     from sdekit.training.run import read_metrics
 
     last = {name: value for row in read_metrics(out) for name, value in row.items()}

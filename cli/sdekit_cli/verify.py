@@ -1,7 +1,5 @@
 """`sdekit verify`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,7 +78,7 @@ def find(given: str, kind: str | None) -> tuple[str, str, str | None]:
     )
 
 
-def _show(report: Report) -> None:
+def _show(report: "Report") -> None:
     """A table of every check, then what failed and why."""
     from sdekit.verify.report import show
 
@@ -98,7 +96,7 @@ def _show(report: Report) -> None:
     shown.print(f"{report.component} {verdict} {len(report.results)} checks in {report.seconds:.1f} s\n")
 
 
-def _plot(reports: list[Report], path: Path) -> None:
+def _plot(reports: "list[Report]", path: Path) -> None:
     """Error against steps, one line a check that measured an order, log-log."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
