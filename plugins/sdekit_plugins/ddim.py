@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
+from torchdiffeq import odeint
 
 from sdekit.errors import InputError
-from sdekit.multistep import Plan, data_frame
+from sdekit.line import Line
 from sdekit.noise import Noise
 from sdekit.renoise import renoise
 from sdekit.sampling import Sampler
@@ -15,9 +17,7 @@ from sdekit.sde import SDE, Denoise
 
 @dataclass(frozen=True, kw_only=True)
 class DDIM(Sampler):
-    """Euler's method on the probability flow, in rho or 1 / rho alike: x_s = alpha_s x_0 + sigma_s eps.
-
-    `ode` with method="euler" has the same path from torchdiffeq, to rounding; this has its coefficients in one go.
+    """Euler's method (of torchdiffeq) on the probability flow, where it is x_s = alpha_s x_0 + sigma_s eps.
 
     eta: 0 is deterministic, 1 is DDPM; it scales the standard deviation of the fresh noise, between 0 and 1.
     Source: Song, Meng & Ermon 2021, eq. 12, 13 and 16.
@@ -39,5 +39,7 @@ class DDIM(Sampler):
         if self.eta:
             yield from super().trajectory(sde, denoise, x, times, noise)
         elif len(times) > 1:
-            frame = data_frame(sde, times)
-            yield from Plan(frame, frame.clock.diff()[:, None]).run(denoise, x, times)
+            line = Line(sde)
+            path = odeint(partial(line.field, denoise), x / line.scale(times[0]), line.r(times), method="euler")
+            for y, t in zip(path[1:], times[1:], strict=True):
+                yield line.scale(t) * y

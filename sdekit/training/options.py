@@ -67,14 +67,10 @@ class TrainOptions:
             raise InputError(
                 f"train: steps must be at least 1 and time_limit positive, got {self.steps} and {self.time_limit}"
             )
-        if (
-            self.warm_up < 0
-            or self.preview_every < 0
-            or self.weight_decay < 0
-            or self.seed < 0
-            or self.exact_target < 0
-        ):
-            raise InputError("train: warm_up, preview_every, weight_decay, seed and exact_target must not be negative")
+        if self.warm_up < 0 or self.preview_every < 0 or self.weight_decay < 0 or self.seed < 0:
+            raise InputError("train: warm_up, preview_every, weight_decay and seed must not be negative")
+        if self.exact_target < 0:
+            raise InputError(f"train: exact_target must not be negative (0 is never), got {self.exact_target}")
         for name, known in (
             ("decay", ("cosine", "linear", "constant")),
             ("noise", ("log-normal", "uniform")),

@@ -219,7 +219,7 @@ def test_resume_without_its_data(refused: Refused, sdekit: Callable[..., object]
         (("--nfe", 0), "--nfe must be at least 1"),
         (("--steps", 0), "--steps must be at least 1"),
         (("--batch-size", 0), "--batch-size must be at least 1"),
-        (("--nfe", 5), "cannot be held to nfe=5: set steps, or its tolerance"),
+        (("--nfe", 5, "--solver", "ode"), "cannot be held to nfe=5: set steps, or its tolerance"),
         (("--nfe", 5, "--steps", 5, "--solver", "ddim"), "choose one"),
         (("--solver", "ddmi"), "no sampler 'ddmi'; did you mean 'ddim'?"),
         (("--grid", "karas"), "no grid 'karas'; did you mean 'karras'?"),

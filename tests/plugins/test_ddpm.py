@@ -53,10 +53,10 @@ def test_equals_diffusers(calls: int, spacing: str, monkeypatch: pytest.MonkeyPa
     sde, network = TabulatedVP.linear(), Net()
     times = (scheduler.timesteps.double() + 1) / 1000  # index i is the knot (i + 1) / N
     model = ScoreModel(network, sde, "eps")
-    result = sample(sde, model, DDPM(), shape=(3,), seeds=range(4), grid=times, trajectory=True)
-    assert result.trajectory is not None
     noise = SeedNoise(range(4), (3,))
-    x = sde.prior(noise())
+    x = sde.prior(noise())  # "leading" starts below t_max
+    result = sample(sde, model, DDPM(), shape=(3,), x=x, seeds=range(4), grid=times, trajectory=True)
+    assert result.trajectory is not None
     monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *args, **kwargs: noise())
     for i, index in enumerate(scheduler.timesteps):
         output = network(x, (sde.rho(as_time((int(index) + 1) / 1000)).log() / 4).float().expand(4))

@@ -27,6 +27,7 @@ NUMBERS = ["learning_rate", "clip", "noise_std", "noise_mean", "weight_decay", "
         ({"time_limit": 0.0}, "time_limit positive"),
         ({"warm_up": -1}, "must not be negative"),
         ({"seed": -1}, "must not be negative"),
+        ({"exact_target": -1}, "exact_target must not be negative"),
         ({"decay": "step"}, "decay must be one of cosine, linear, constant"),
         ({"noise": "normal"}, "noise must be one of log-normal, uniform"),
         ({"precision": "fp16"}, "precision must be one of fp32, bf16"),
