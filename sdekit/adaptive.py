@@ -36,7 +36,7 @@ def solve(field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rto
     end = r_end.to(y.device)
     r = r.to(y.device).expand(len(y)).clone()
     slope = field(r, y)
-    h = _first_step(field, r, y, slope, way, rtol, atol, -power).clamp(max=float((r_end - r[0].cpu()).abs()))
+    h = _first_step(field, r, y, slope, end - r, rtol, atol, -power)
     for _ in range(MAX_STEPS):
         step = way * torch.minimum(h, (end - r).abs())
         slopes = [slope]
@@ -78,14 +78,17 @@ def _rms(z: Tensor) -> Tensor:
 
 
 def _first_step(
-    field: Field, r: Tensor, y: Tensor, slope: Tensor, way: float, rtol: float, atol: float, power: float
+    field: Field, r: Tensor, y: Tensor, slope: Tensor, whole: Tensor, rtol: float, atol: float, power: float
 ) -> Tensor:
-    """Step size (B,) from the sizes of y, y' and y'' (Hairer, Norsett & Wanner 1993, section II.4)."""
-    scale = atol + rtol * y.abs()
+    """Step size (B,) from the sizes of y, y' and y'' (Hairer, Norsett & Wanner 1993, section II.4).
+
+    whole: (B,), from here to the end; the field is not asked beyond.
+    """
+    scale, way, most = atol + rtol * y.abs(), whole.sign(), whole.abs().clamp(min=1e-300)
     d0, d1 = _rms(y / scale), _rms(slope / scale)
-    h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1)
+    h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1).minimum(most)
     probe = field(r + way * h0, y + like(way * h0, y) * slope)
     d2 = _rms((probe - slope) / scale) / h0
     largest = torch.maximum(d1, d2)
     h1 = torch.where(largest <= 1e-15, (h0 * 1e-3).clamp(min=1e-6), (0.01 / largest) ** power)
-    return torch.minimum(100 * h0, h1)
+    return torch.minimum(100 * h0, h1).minimum(most)

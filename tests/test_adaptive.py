@@ -104,6 +104,19 @@ def test_float32_and_shapes() -> None:
     assert torch.allclose(result, y * math.e, rtol=1e-4)
 
 
+@each_method
+def test_the_field_is_not_asked_beyond_the_end(method: str) -> None:
+    """A field that is NaN outside of the interval does no harm, even where y is large beside its slope."""
+
+    def field(r: Tensor, y: Tensor) -> Tensor:
+        inside = (r >= 1) & (r <= 1.001)
+        return torch.where(inside.expand(len(y))[:, None], -1e-3 * y, math.nan)
+
+    y = torch.tensor([[100.0], [0.0]], dtype=torch.float64)
+    found = solve(field, y, at(1.001), at(1.0), method=method, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found, y * math.exp(1e-6), rtol=1e-9, atol=1e-12)
+
+
 def test_an_empty_interval() -> None:
     """From r to r is no step."""
     y = torch.randn(2, 2, dtype=torch.float64)
