@@ -9,7 +9,7 @@ from rich.table import Table
 from sdekit.errors import InputError, SdekitError
 
 from .console import note, print_json, progress_bar, shown
-from .train import pick_device
+from .device import pick_device
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -26,6 +26,30 @@ def parse(assignments: Iterable[str]) -> dict[str, Any]:
     return parsed
 
 
+def named(text: str) -> tuple[str, dict[str, Any]]:
+    """ "cfg:scale=3,labels=[1, 2]" to ("cfg", {"scale": 3, "labels": [1, 2]}): a component and its options."""
+    name, colon, rest = text.partition(":")
+    if not name or (colon and not rest):
+        raise InputError(f"{text!r}: write NAME or NAME:option=value,option=value")
+    return name, parse(_split(rest)) if rest else {}
+
+
+def _split(text: str) -> list[str]:
+    """At commas outside of brackets and quotes."""
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        depth += (letter in "[{(") - (letter in ")}]") if not quote else 0
+        if letter == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
 def typed(what: str, target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` checked against the target's options and converted; InputError names the option and what it takes."""
     from pydantic import TypeAdapter, ValidationError

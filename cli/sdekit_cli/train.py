@@ -9,6 +9,7 @@ import typer
 from sdekit.errors import InputError
 
 from .console import console, note, print_json, progress_bar
+from .device import pick_device
 from .local import Plugins, use
 from .options import component, grouped, parse, read_config, typed
 
@@ -140,7 +141,7 @@ def _resumed(out: Path, length: dict[str, Any], device: str) -> "Trainer":
     from sdekit.training.plan import load_data
     from sdekit.training.run import read_recipe
 
-    recipe = read_recipe(out)
+    recipe = read_recipe(out, with_data=True)
     changes = typed("train", TrainOptions, {name.partition(".")[2]: value for name, value in length.items()})
     recipe = replace(recipe, train=replace(recipe.train, **changes))
     with console.status("reading the data ..."):
@@ -196,17 +197,3 @@ def _summary(trainer: "Trainer", out: Path) -> dict[str, Any]:
         "finished": trainer.finished,
         "skipped": len(trainer.data.skipped),
     }
-
-
-def pick_device(name: str) -> str:
-    """The device that "auto" means here; InputError where the one asked for is missing."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {name} cannot be used here ({reason}): try --device auto") from None
-    return name

@@ -18,7 +18,7 @@ from sdekit import plugins
 from sdekit.errors import InputError
 from sdekit.sampling import sample
 from sdekit.training.run import load_run
-from sdekit_cli.sample import parse_seeds
+from sdekit_cli.seeds import parse_seeds
 
 CLI = Callable[..., Any]
 SAMPLERS = plugins.names("sampler")

@@ -107,7 +107,9 @@ def test_local_plugins_are_recorded(sdekit: CLI, local: Callable[[str], Path], t
     assert sdekit("train", "--data", "moons", "--sde", "acme-vp", "--plugin", path, "--out", run, *tiny).code == 0
     assert json.loads((run / "config.json").read_text())["plugins"] == [str(path)]
     plugins.forget_files()
-    assert "no sde 'acme-vp'" in sdekit("sample", run, "--out", out).err
+    for command in (("sample", run, "--out", out), ("info", run), ("train", "--out", run, "--resume", "--steps", 3)):
+        failed = sdekit(*command)
+        assert failed.code == 2 and f"its sde 'acme-vp' is not there without it: add --plugin {path}" in failed.err
     result = sdekit("sample", run, "--plugin", path, "--solver", "acme-ddim", "--steps", 3, "-n", 2, "--out", out)
     assert result.code == 0 and "local plugin" in result.err
     assert json.loads((out / "sample.json").read_text())["plugins"] == [str(path)]
@@ -150,3 +152,20 @@ def test_a_local_plugin_that_is_not_there(refused: Callable[..., str], tmp_path:
     """Or that is no Python file."""
     assert "no such file" in refused("plugins", "list", "--plugin", tmp_path / "gone.py")
     assert "name a Python file" in refused("plugins", "list", "--plugin", tmp_path)
+
+
+def test_a_plugin_file_that_has_gone(sdekit: CLI, local: Callable[[str], Path], tmp_path: Path) -> None:
+    """The data set of a run is needed to go on with it, not to sample; a file that was moved is told apart."""
+    path = local(
+        "from sdekit import hookimpl\n@hookimpl\ndef sdekit_datasets():\n"
+        "    return {'acme-moons': 'sdekit.data.toys:moons'}\n"
+    )
+    run = tmp_path / "run"
+    tiny = ("--network", "mlp", "--option", "network.width=8", "--option", "data.n=50", "--steps", 2)
+    assert sdekit("train", "--data", "acme-moons", "--plugin", path, "--out", run, *tiny).code == 0
+    plugins.forget_files()
+    assert sdekit("sample", run, "--steps", 3, "-n", 2, "--out", tmp_path / "out").code == 0
+    path.rename(moved := tmp_path / "moved.py")
+    failed = sdekit("train", "--out", run, "--resume", "--steps", 3)
+    assert failed.code == 2 and f"add --plugin {path} (not found: {path}; say where it is now)" in failed.err
+    assert sdekit("train", "--out", run, "--resume", "--steps", 3, "--plugin", moved).code == 0

@@ -1,0 +1,17 @@
+"""Where a command computes."""
+
+from sdekit.errors import InputError
+
+
+def pick_device(name: str) -> str:
+    """The device that "auto" means here; InputError where the one asked for is missing."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {name} cannot be used here ({reason}): try --device auto") from None
+    return name

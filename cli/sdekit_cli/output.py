@@ -1,0 +1,49 @@
+"""What a drawing command leaves in --out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .folder import clear
+
+if TYPE_CHECKING:
+    from sdekit.sampling import Samples
+    from sdekit.training.run import Run
+
+
+def write(out: Path, run: Run, drawn: Samples, record: dict[str, Any]) -> Path | None:
+    """samples.npy, the pictures that suit the data, and last sample.json; returns the picture to look at."""
+    import numpy as np
+
+    from sdekit.drawing import image_grid, picture, png, scatter, to_pixels
+    from sdekit.training.checkpoint import save_json, write_atomically
+
+    data = run.recipe.units.to_data(drawn.x)
+    look = None
+    clear(out)
+    try:
+        np.save(out / "samples.npy", data)
+        if run.recipe.kind == "image":
+            pixels = to_pixels(data, run.recipe.units)
+            look = out / "grid.png"
+            look.write_bytes(png(image_grid(pixels[:1024])))
+            (out / "images").mkdir()
+            for seed, image in zip(drawn.seeds, pixels, strict=True):
+                write_atomically(out / "images" / f"{seed}.png", png(picture(image)))
+        elif run.recipe.shape == (2,):
+            look = out / "scatter.png"
+            look.write_bytes(scatter(data))
+    except OSError as error:
+        from sdekit.errors import SdekitError
+
+        raise SdekitError(f"could not write to {out}: {error.strerror or error}") from error
+    save_json(out / "sample.json", record)
+    return look
+
+
+def version(package: str) -> str:
+    """Of an installed distribution."""
+    from importlib import metadata
+
+    return metadata.version(package)

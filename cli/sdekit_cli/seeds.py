@@ -1,0 +1,25 @@
+"""Which samples: `-n 3` or `--seeds 0-63`."""
+
+from sdekit.errors import InputError
+
+
+def parse_seeds(n: int | None, text: str | None) -> tuple[int, ...]:
+    """`-n 3` or "0-2" or "0,1,2" to (0, 1, 2); 64 seeds where nothing is said."""
+    if text is None:
+        n = 64 if n is None else n
+        if n < 1:
+            raise InputError(f"-n must be at least 1, got {n}")
+        return tuple(range(n))
+    if n is not None:
+        raise InputError("give -n or --seeds, not both")
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise InputError(f"--seeds {text!r}: write numbers and ranges, such as 0-63 or 3,17,20-29")
+        if int(last or first) >= 2**32:
+            raise InputError(f"--seeds {text!r}: a seed is below 2^32")
+        seeds.extend(range(int(first), int(last or first) + 1))
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"--seeds {text!r} names a seed twice")
+    return tuple(seeds)
