@@ -34,18 +34,9 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
 
 
 def _assemble() -> None:
-    """Add every command, those of plugins too.
-
-    The files of commands leave their annotations evaluated: Typer would evaluate each string among them, a tenth of
-    the time of `--help`.
-    """
+    """Add the commands of plugins to sdekit's own (root.py)."""
     from sdekit.plugins import registry
 
-    from . import bench, info, plugins, sample, train, verify
-
-    for module in (train, sample, info, verify, bench):
-        app.command()(getattr(module, module.__name__.rpartition(".")[2]))
-    app.add_typer(plugins.app, name="plugins")
     for problem in registry().problems:
         note(f"[yellow]warning:[/] {problem}")
     registry().manager.hook.sdekit_commands(app=app)

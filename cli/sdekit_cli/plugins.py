@@ -17,7 +17,11 @@ from .console import print_json, shown
 from .local import Plugins, use
 from .options import type_name
 
-app = typer.Typer(no_args_is_help=True, help="What is installed: processes, samplers, grids, networks, data sets, ...")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="What is installed: processes, samplers, grids, networks, data sets, ...",
+)
 app.command()(develop.new)
 app.command()(develop.check)
 

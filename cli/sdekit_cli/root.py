@@ -1,13 +1,30 @@
-"""The help of `sdekit` itself; drawn here since Typer's own loads a Markdown parser for it, 0.1 s."""
+"""`sdekit` itself: its commands, imported when they are used, and its help.
 
+The help is drawn here since Typer's own loads a Markdown parser for it, and would import every command: 0.1 s each.
+"""
+
+from importlib import import_module
 from typing import Any
 
+import typer
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from .console import shown
+
+COMMANDS = {
+    "train": "Train a score network on data.",
+    "sample": "Draw samples from a trained run with any solver.",
+    "info": "Say what a run folder holds, and check that its files are whole.",
+    "verify": (
+        "Check components against exact answers: order, marginals, noise, network calls, inverses, and much else."
+    ),
+    "bench": "Compare samplers on one model: error of x_0 against network calls, and which to take.",
+    "plugins": "What is installed: processes, samplers, grids, networks, data sets, ...",
+}
+"""Name to the first line of its help; each is a file of the same name that holds the function, or an `app`."""
 
 EXAMPLES = (
     ("sdekit train --data digits --out run --time-limit 120", "train on digits"),
@@ -18,12 +35,19 @@ EXAMPLES = (
 
 
 class Root(TyperGroup):
-    """The group of all commands."""
+    """The group of all commands; sdekit's own keep their names whatever a plugin adds."""
+
+    def __init__(self, *, commands: Any = None, **settings: Any) -> None:
+        own = {name: TyperCommand(name, help=text) for name, text in COMMANDS.items()}
+        super().__init__(commands={**(commands or {}), **own}, **settings)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command itself, imported now; None for a name that there is not."""
+        return load(cmd_name) if cmd_name in COMMANDS else super().get_command(ctx, cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print usage, examples, commands and options."""
-        commands = [(name, self.commands[name]) for name in self.list_commands(ctx)]
-        told = [(name, command.get_short_help_str(500)) for name, command in commands if not command.hidden]
+        told = [(name, one.get_short_help_str(500)) for name, one in self.commands.items() if not one.hidden]
         options = [param.get_help_record(ctx) for param in self.get_params(ctx)]
         shown.print(f"[bold]Usage:[/] {ctx.command_path} COMMAND ...\n\n{self.help}")
         for title, rows in (("Examples", EXAMPLES), ("Commands", told), ("Options", filter(None, options))):
@@ -33,3 +57,15 @@ class Root(TyperGroup):
                 table.add_row(Text(name, "cyan"), Text(text))
             shown.print(f"\n[bold]{title}[/]")
             shown.print(Padding(table, (0, 2)))
+
+
+def load(name: str) -> Any:
+    """The command of a file of this package."""
+    module = import_module(f".{name.replace('-', '_')}", __package__)
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False)
+        app.command(name)(getattr(module, name.replace("-", "_")))
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
