@@ -21,7 +21,9 @@ from sdekit.plugins import KINDS, Entry, parameters, registry, unknown
 
 from .console import note, print_json, shown
 from .local import Plugins, use
-from .templates import COMPONENTS, files
+from .options import option_name
+from .skeletons import COMPONENTS
+from .templates import files
 
 
 def new(
@@ -111,15 +113,13 @@ def _verdicts() -> Iterator[Verdict]:
     for problem in found.problems:
         name = re.search(r"plugin '([^']*)'", problem)
         yield Verdict(name[1] if name else "?", "loading", "FAILED", problem)
-    for plugin in sorted({entry.plugin for entry in found.entries.values()}):
-        module: Any = found.manager.get_plugin(plugin)
+    modules: dict[str, Any] = dict(sorted(found.manager.list_name_plugin()))
+    for plugin, module in modules.items():
         yield from _imports(plugin, Path(inspect.getfile(module)))
-        entries = [entry for entry in found.entries.values() if entry.plugin == plugin]
-        for entry in entries:
-            yield from _component(entry)
-        if module.__name__.startswith("sdekit_local_"):
-            continue
-        yield _light(plugin, module.__name__)
+        for entry in found.entries.values():
+            if entry.plugin == plugin:
+                yield from _component(entry)
+    yield from _light({name: m.__name__ for name, m in modules.items() if not m.__name__.startswith("sdekit_local_")})
 
 
 def _imports(plugin: str, file: Path) -> Iterator[Verdict]:
@@ -159,19 +159,28 @@ def _component(entry: Entry) -> Iterator[Verdict]:
     if not told.strip():
         yield Verdict(entry.plugin, subject, "FAILED", "it has no docstring: its first line is what people see listed")
         return
-    untold = [option for option in parameters(target) if not re.search(rf"\b{option}\b", doc)]
-    if untold and entry.kind != "sde":
+    untold = [option for option in parameters(target) if not re.search(rf"\b{option_name(option)}\b", doc)]
+    if untold:
         yield Verdict(entry.plugin, subject, "advice", f"its docstring does not mention {', '.join(untold)}")
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry.name):
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(\+\+)?", entry.name):
         yield Verdict(entry.plugin, subject, "advice", "names are lower case, with hyphens")
     yield Verdict(entry.plugin, subject, "ok", doc.partition("\n")[0])
 
 
-def _light(plugin: str, module: str) -> Verdict:
-    """Importing the plugin's module, which every `sdekit` command does, should not import torch."""
-    code = f"import sys, {module}; sys.exit(3 if 'torch' in sys.modules else 0)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
-    if done.returncode == 0:
-        return Verdict(plugin, "listing", "ok", "imports no torch")
-    cause = "importing it imports torch, which slows every command: return 'module:Name' from its hooks"
-    return Verdict(plugin, "listing", "advice", cause)
+def _light(modules: dict[str, str]) -> Iterator[Verdict]:
+    """Importing a plugin's module, which every `sdekit` command does, should not import torch. modules: by plugin."""
+    code = (
+        "import sys; from importlib import import_module\n"
+        "for name in sys.argv[1:]:\n    import_module(name)\n    if 'torch' in sys.modules: sys.exit(name)"
+    )
+    left = dict(modules)
+    while left:  # up to the first that imports torch, then those after it in a new process
+        done = subprocess.run([sys.executable, "-c", code, *left.values()], capture_output=True, text=True, timeout=120)
+        heavy = next((plugin for plugin in left if left[plugin] == done.stderr.strip()), None)
+        for plugin in list(left):
+            del left[plugin]
+            if plugin == heavy:
+                cause = "importing it imports torch, which slows every command: return 'module:Name' from its hooks"
+                yield Verdict(plugin, "listing", "advice", cause)
+                break
+            yield Verdict(plugin, "listing", "ok", "imports no torch")

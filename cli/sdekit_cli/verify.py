@@ -17,17 +17,22 @@ if TYPE_CHECKING:
     from sdekit.verify import Report
 
 ALIASES = {"process": "sde"}
+COLOURS = {"ok": "green", "skipped": "yellow", "FAILED": "red"}
 
 
 def verify(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Components; a data set may be NAME:PATH.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Components; a data set or loader may be NAME:PATH.")
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer processes and steps: seconds.")] = False,
-    kind: Annotated[str | None, typer.Option(help="Their kind, where two kinds share a name.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Their kind, where two kinds share a name, or `prediction`.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw error against steps into this PNG file.")] = None,
     plugin: Plugins = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check components against exact answers: order, marginals, noise, network calls, inverses, and much else.
+
+    A prediction (x0, eps, v, flow, edm: what a network is trained to be) is verified by its name too.
 
     Exit code 0 if every check passed, 1 if one failed.
 
@@ -65,17 +70,21 @@ def verify(
 def find(given: str, kind: str | None) -> tuple[str, str, str | None]:
     """(kind, name, path) of one argument; InputError with a suggestion where there is no such component."""
     kind = ALIASES.get(kind or "", kind)
-    if kind is not None and kind not in KINDS:
-        raise InputError(unknown("kind", kind, [*KINDS, *ALIASES], "Kinds"))
+    if kind is not None and kind not in (*KINDS, "prediction"):
+        raise InputError(unknown("kind", kind, [*KINDS, "prediction", *ALIASES], "Kinds"))
     known = registry().entries
     name, colon, path = given.partition(":")
     if (found := [k for k, n in known if n == name and kind in (None, k)]) and len(found) == 1:
         return found[0], name, path if colon else None
     if found:
         raise InputError(f"{name!r} is a {' and a '.join(found)}: say which with --kind")
-    raise InputError(
-        unknown(kind or "component", name, sorted({n for k, n in known if kind in (None, k)}), "Installed")
-    )
+    from sdekit.model import PREDICTIONS
+
+    others = set(PREDICTIONS) if kind in (None, "prediction") else set()
+    if name in others:
+        return "prediction", name, None
+    installed = sorted({n for k, n in known if kind in (None, k)} | others)
+    raise InputError(unknown(kind or "component", name, installed, "Installed"))
 
 
 def _show(report: "Report") -> None:
@@ -85,15 +94,19 @@ def _show(report: "Report") -> None:
     table = Table("", "check", "measured", "expected", box=None, header_style="bold")
     table.columns[1].no_wrap = True
     for result in report.results:
-        mark = "[green]ok[/]" if result.passed else "[red]FAILED[/]"
+        mark = f"[{COLOURS[result.verdict]}]{result.verdict}[/]"
         table.add_row(mark, *map(escape, (result.name, show(result.measured), result.expected)))
     shown.print(f"[bold]{report.kind} {report.component}[/]")
     shown.print(table)
     for result in report.failures:
         because = f"[red]{escape(result.name)}[/]: {escape(result.cause or str(result.measured))}"
         shown.print(f"{because}. The law: {escape(result.equation)}", soft_wrap=True)
+    skipped = len(report.skipped)
     verdict = "passed" if report.passed else f"failed {len(report.failures)} of"
-    shown.print(f"{report.component} {verdict} {len(report.results)} checks in {report.seconds:.1f} s\n")
+    left = f", {skipped} skipped" if skipped else ""
+    shown.print(
+        f"{report.component} {verdict} {len(report.results) - skipped} checks{left} in {report.seconds:.1f} s\n"
+    )
 
 
 def _plot(reports: "list[Report]", path: Path) -> None:

@@ -16,6 +16,7 @@ On the command line: `sdekit verify NAME`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -24,12 +25,13 @@ from torch import nn
 
 from sdekit.data.base import Dataset
 from sdekit.errors import InputError
-from sdekit.plugins import KINDS, registry, unknown
+from sdekit.model import PREDICTIONS
 from sdekit.plugins import entry as entry_of
+from sdekit.plugins import registry, unknown
 from sdekit.sampling import Sampler
 from sdekit.sde import SDE
 
-from . import datasets, grids, guidances, networks, processes, samplers
+from . import backends, datasets, grids, guidances, inverse, loaders, networks, predictions, processes, samplers
 from .report import Check, Finding, NotConforming, Report, Result
 
 __all__ = ["Check", "Finding", "NotConforming", "Report", "Result", "checks", "checks_of", "verify"]
@@ -39,20 +41,25 @@ BY_KIND: dict[str, Callable[..., list[Check]]] = {
     "sampler": samplers.checks,
     "grid": grids.checks,
     "guidance": guidances.checks,
+    "operator": inverse.operator_checks,
+    "restorer": inverse.restorer_checks,
     "network": networks.checks,
-    "backend": networks.backend_checks,
+    "backend": backends.checks,
     "dataset": datasets.checks,
     "metric": datasets.metric_checks,
+    "loader": loaders.checks,
+    "prediction": predictions.checks,
 }
-"""Kind of component to its checks."""
+"""Kind of component to its checks. A prediction is no plugin: it is a name of `sdekit.model.PREDICTIONS`."""
 
 
 def checks(component: Any, *, kind: str | None = None, quick: bool = False) -> list[Check]:
     """The checks of a component: call each to run it. quick: fewer processes and steps, for use while one works.
 
     component: a sampler or process (an object), or, with its kind said: a grid `(sde, n)`, a guidance
-    `(sde, denoise, **options)`, a network `(shape, classes)`, a backend `(network)`, a data set `()` or a metric
-    `(samples, reference)`, as a function or class. Raises InputError for a kind that has no checks.
+    `(sde, denoise, **options)`, a network `(shape, classes)`, a backend `(network)`, a data set `()`, a metric
+    `(samples, reference)`, a loader `(path)` or a prediction `(network, sde, data_std=...)`, as a function or class.
+    Raises InputError for a kind that has no checks.
     """
     kind = kind or _kind(component)
     if kind not in BY_KIND:
@@ -84,20 +91,41 @@ def run(name: str, kind: str, found: Sequence[Check], told: Callable[[Result], N
 
 
 def checks_of(kind: str, name: str, *, path: str | None = None, quick: bool = False) -> list[Check]:
-    """The checks of a registered component with its default options; path: of a data set NAME:PATH."""
+    """The checks of a registered component with its default options; path: of a data set or loader NAME:PATH.
+
+    Raises InputError for a data set that needs a path and has none, or the other way round.
+    """
+    if kind == "prediction":
+        return predictions.checks(name, quick=quick)
     target = entry_of(kind, name).load()
     if kind not in BY_KIND:
         raise InputError(f"{kind} {name!r}: there are no checks for a {kind} (there are for {', '.join(BY_KIND)})")
+    if kind == "loader":
+        return loaders.checks(target, path=path, quick=quick)
     if kind == "dataset":
-        return checks(partial(target, *([path] if path is not None else [])), kind=kind, quick=quick)
+        return checks(_opened(target, name, path), kind=kind, quick=quick)
     return checks(target() if kind in ("sampler", "sde") else target, kind=kind, quick=quick)
 
 
+def _opened(target: Callable[..., Dataset], name: str, path: str | None) -> Callable[[], Dataset]:
+    before = [] if path is None else [path]
+    try:
+        inspect.signature(target).bind(*before)
+    except TypeError:
+        needs = f"needs a path: write {name}:PATH" if path is None else f"takes no path: write {name}"
+        raise InputError(f"data set {name!r} {needs}") from None
+    return partial(target, *before)
+
+
 def find(name: str) -> str:
-    """The kind of the one component of that name; InputError where there is none, or more than one."""
-    kinds = [kind for kind, known in registry().entries if known == name]
+    """The kind of the one component of that name; InputError where there is none, or more than one.
+
+    A registered component goes before a prediction of its name.
+    """
+    kinds = [kind for kind, known in registry().entries if known == name] or ["prediction"] * (name in PREDICTIONS)
     if not kinds:
-        raise InputError(unknown("component", name, sorted({n for _, n in registry().entries}), "Installed"))
+        known = sorted({n for _, n in registry().entries} | {*PREDICTIONS})
+        raise InputError(unknown("component", name, known, "Installed"))
     if len(kinds) > 1:
         raise InputError(f"{name!r} is a {' and a '.join(kinds)}: say which with kind")
     return kinds[0]
@@ -107,4 +135,4 @@ def _kind(component: Any) -> str:
     for kind, parent in (("sampler", Sampler), ("sde", SDE), ("network", nn.Module), ("dataset", Dataset)):
         if isinstance(component, parent) or (isinstance(component, type) and issubclass(component, parent)):
             return kind
-    raise InputError(f"verify: {component!r} does not say what it is: give its kind, one of {', '.join(KINDS)}")
+    raise InputError(f"verify: {component!r} does not say what it is: give its kind, one of {', '.join(BY_KIND)}")

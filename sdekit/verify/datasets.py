@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from sdekit.data.base import Dataset
+from sdekit.data.base import Batch, Dataset
 
 from .report import Check, Finding, at_most, same
 
@@ -27,6 +27,8 @@ def checks(data: Open, *, quick: bool = False) -> list[Check]:
         Check("order", "batch(indices)^i is item indices_i", partial(order, data)),
         Check("repeatable", "batch(i) = batch(i)", partial(repeatable, data)),
         Check("restart", "opened again, item i is the same", partial(restart, data)),
+        Check("middle", "opened again and read from the middle, item i is the same", partial(middle, data)),
+        Check("copies", "what the caller does to a batch does not reach the data", partial(copies, data)),
     ]
 
 
@@ -114,10 +116,10 @@ def order(data: Open) -> Finding:
     )
 
 
-def _compared(one: Dataset, two: Dataset, cause: str) -> Finding:
-    a, b = (d.batch(some(one)) for d in (one, two))
-    equal = torch.equal(a.x, b.x) and (a.y is None or (b.y is not None and torch.equal(a.y, b.y)))
-    return Finding(equal, "equal" if equal else "different", "equal", cause)
+def _compared(one: Batch, two: Batch, cause: str) -> Finding:
+    labels = one.y is None or (two.y is not None and torch.equal(one.y, two.y))
+    told = "equal" if torch.equal(one.x, two.x) and labels else "other items" if labels else "other labels"
+    return same(told, "equal", cause)
 
 
 def repeatable(data: Open) -> Finding:
@@ -128,18 +130,34 @@ def repeatable(data: Open) -> Finding:
         torch.manual_seed(1)
         opened.batch([0])
         second = opened.batch(some(opened))
-    equal = torch.equal(first.x, second.x)
-    return Finding(
-        equal,
-        "equal" if equal else "different",
-        "equal",
-        "an item changes from one call to the next: nothing may be random here",
-    )
+    return _compared(first, second, "an item changes from one call to the next: nothing may be random here")
 
 
 def restart(data: Open) -> Finding:
     """A training that resumes meets the same items."""
-    return _compared(data(), data(), "opened again, the items are others: fix a seed")
+    one, two = data(), data()
+    return _compared(one.batch(some(one)), two.batch(some(one)), "opened again, the items are others: fix a seed")
+
+
+def middle(data: Open) -> Finding:
+    """A training that resumes in the middle of an epoch meets what it would have met."""
+    whole, again = data(), data()
+    indices = some(whole)
+    late = indices[len(indices) // 2 :]
+    x, y = whole.batch(indices)
+    rest = Batch(x[-len(late) :], None if y is None else y[-len(late) :])
+    return _compared(rest, again.batch(late), "an item depends on what was read before it: items are read by index")
+
+
+def copies(data: Open) -> Finding:
+    """A batch belongs to the caller."""
+    opened = data()
+    first = opened.batch(some(opened, 8))
+    kept = Batch(first.x.clone(), None if first.y is None else first.y.clone())
+    first.x.zero_()
+    if first.y is not None:
+        first.y.zero_()
+    return _compared(kept, opened.batch(some(opened, 8)), "a batch shares memory with the data: copy it")
 
 
 def metric_checks(metric: Callable[..., float], *, quick: bool = False) -> list[Check]:
@@ -148,6 +166,8 @@ def metric_checks(metric: Callable[..., float], *, quick: bool = False) -> list[
         Check("number", "metric(samples, reference) is a finite float", partial(number, metric)),
         Check("exchangeable", "the order of the samples does not matter", partial(exchangeable, metric)),
         Check("tells apart", "equal laws and shifted ones give other values", partial(tells_apart, metric)),
+        Check("inputs", "samples and reference stay as they were", partial(unchanged, metric)),
+        Check("repeatable", "metric(x, r) = metric(x, r)", partial(metric_repeatable, metric)),
     ]
 
 
@@ -179,3 +199,21 @@ def tells_apart(metric: Callable[..., float]) -> Finding:
         f"more than {2 * chance:.3g}",
         "samples shifted by 3 std look like the reference",
     )
+
+
+def unchanged(metric: Callable[..., float]) -> Finding:
+    """Nothing is altered in place."""
+    given = _draws(0), _draws(1)
+    metric(*given)
+    changed = not (torch.equal(given[0], _draws(0)) and torch.equal(given[1], _draws(1)))
+    return same("changed" if changed else "unchanged", "unchanged", "an in-place change of what it was given")
+
+
+def metric_repeatable(metric: Callable[..., float]) -> Finding:
+    """With another state of the global generators: what is drawn inside has a seed."""
+    values = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            values.append(metric(_draws(0), _draws(1)))
+    return at_most(abs(values[0] - values[1]), 0.0, "it draws without a seed of its own", "difference ")

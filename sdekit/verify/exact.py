@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -17,6 +17,8 @@ from sdekit.sampling import Sampler
 from sdekit.sde import SDE, Denoise, as_time
 
 LEAST_RHO = 0.1  # where the range ends for measuring orders: with the smallest steps, all errors are above rounding
+
+FLOOR = 1e-10  # of an error in float64: below it, nothing is left to measure
 
 LINE = GaussianMixture(torch.tensor([[-1.0], [1.0]]), torch.tensor([0.8, 0.6]), torch.tensor([0.6, 0.4]))
 """Two components in one dimension, where the probability flow is known in closed form."""
@@ -44,12 +46,14 @@ def uneven(sde: SDE, n: int) -> Tensor:
 
 
 def _cdf(x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    means, stds = alpha * LINE.means, (alpha**2 * LINE.variances + sigma**2).sqrt()  # (K, 1) each
-    parts: Tensor = torch.special.ndtr((x.T - means) / stds)
-    return (LINE.log_weights.exp()[:, None] * parts).sum(0)[:, None]
+    """The distribution function of LINE at x (..., 7, 1), alpha and sigma () or (n, 1, 1)."""
+    means, stds = alpha * LINE.means, (alpha**2 * LINE.variances + sigma**2).sqrt()  # (..., K, 1) each
+    parts: Tensor = torch.special.ndtr((x.mT - means) / stds)
+    return (LINE.log_weights.exp()[:, None] * parts).sum(-2)[..., None]
 
 
 def _quantile(level: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    level = level + 0 * alpha
     low, high = torch.full_like(level, -500), torch.full_like(level, 500)
     for _ in range(70):  # bisection to the last bit: 1000 / 2^70
         middle = (low + high) / 2
@@ -59,13 +63,15 @@ def _quantile(level: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
 
 
 def quantiles(sde: SDE, t: Tensor | float) -> Tensor:
-    """Seven quantiles of LINE at t, (7, 1) float64: the probability flow leads those of one time to those of another.
+    """Seven quantiles of LINE at t () or (n,), (7, 1) or (n, 7, 1), float64.
 
-    The flow keeps the order of the points on a line, and mass, so that it maps F_t to F_s.
+    The probability flow leads those of one time to those of another: it keeps the order of the points on a line, and
+    mass, so that it maps F_t to F_s.
     """
     t = as_time(t)
     levels = torch.linspace(0.05, 0.95, 7, dtype=torch.float64)[:, None]
-    return _quantile(levels, sde.alpha(t), sde.sigma(t))
+    shape = (-1, 1, 1) if t.ndim else ()
+    return _quantile(levels, sde.alpha(t).view(shape), sde.sigma(t).view(shape))
 
 
 def flow(sde: SDE, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
@@ -97,10 +103,10 @@ class Watched:
         self.batches: list[int] = []
         self.given: list[tuple[Tensor, Tensor]] = []
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         self.times += as_time(t).flatten().tolist()
         self.batches.append(len(x))
-        x0 = self.denoise(x, t)
+        x0 = self.denoise(x, t) if y is None else self.denoise(x, t, y)
         self.given.append((x0, x0.clone()))
         return x0
 
@@ -148,6 +154,18 @@ def slopes(steps: Sequence[int], errors: Sequence[float]) -> list[float]:
     """Measured orders -d log error / d log n between neighbours."""
     pairs = zip(pairwise(steps), pairwise(errors), strict=True)
     return [math.log(max(e, 1e-300) / max(f, 1e-300)) / math.log(m / n) for (n, m), (e, f) in pairs]
+
+
+def refined(counts: Sequence[int], error: Callable[[int], float], needed: float) -> tuple[list[int], list[float]]:
+    """Errors at more and more steps, until the measured order is what is needed, or there are no more."""
+    steps: list[int] = []
+    errors: list[float] = []
+    for n in counts:
+        steps.append(n)
+        errors.append(error(n))
+        if len(steps) > 2 and (slopes(steps, errors)[-1] >= needed or errors[-1] < FLOOR):
+            break
+    return steps, errors
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Networks, and the backends that run them: shapes, dtypes, determinism, independence of the batch."""
+"""Networks: shapes, dtypes, determinism, independence of the batch."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def checks(build: Build, *, quick: bool = False) -> list[Check]:
             Check(f"deterministic[{name}]", "in evaluation mode F(x) = F(x)", partial(deterministic, build, shape)),
             Check(f"batch[{name}]", "F(x)^i = F(x^i)", partial(batch, build, shape)),
             Check(f"gradient[{name}]", "every parameter reaches the output", partial(gradient, build, shape)),
+            Check(f"condition[{name}]", "F depends on c_noise, and on y", partial(condition, build, shape)),
+            Check(f"seed[{name}]", "weights are drawn from torch's generator alone", partial(seed, build, shape)),
             Check(
                 f"options[{name}]",
                 "build(shape, classes, **network.options) is the same network",
@@ -94,7 +96,7 @@ def shapes(build: Build, shape: tuple[int, ...]) -> Finding:
 
 def dtypes(build: Build, shape: tuple[int, ...]) -> Finding:
     """Nothing inside is fixed to float32."""
-    x, c_noise, y = inputs(shape)
+    x, c_noise, y = inputs(shape, 1)
     with torch.no_grad():
         out = make(build, shape).double()(x.double(), c_noise.double(), y)
     return same(str(out.dtype), "torch.float64", "a layer or embedding is fixed to float32")
@@ -110,7 +112,7 @@ def deterministic(build: Build, shape: tuple[int, ...]) -> Finding:
 
 def batch(build: Build, shape: tuple[int, ...]) -> Finding:
     """Rows do not meet."""
-    network, (x, c_noise, y) = make(build, shape).double(), inputs(shape)
+    network, (x, c_noise, y) = make(build, shape).double(), inputs(shape, 2)
     with torch.no_grad():
         whole = network(x.double(), c_noise.double(), y)
         rows = [network(x[i : i + 1].double(), c_noise[i : i + 1].double(), y[i : i + 1]) for i in range(len(x))]
@@ -125,6 +127,27 @@ def gradient(build: Build, shape: tuple[int, ...]) -> Finding:
     return Finding(not dead, ", ".join(dead[:3]) or "all", "all parameters", f"{len(dead)} parameters are never used")
 
 
+def condition(build: Build, shape: tuple[int, ...]) -> Finding:
+    """Another noise level, and another label, give another output."""
+    network, (x, c_noise, y) = make(build, shape), inputs(shape)
+    with torch.no_grad():
+        out = network(x, c_noise, y)
+        others = {"c_noise": network(x, c_noise + 1, y), "y": network(x, c_noise, (y + 1) % 3)}
+    deaf = [name for name, other in others.items() if not (other - out).abs().amax() > 0]
+    return Finding(
+        not deaf, ", ".join(deaf) or "both", "c_noise and y are heard", f"{' and '.join(deaf)} change nothing"
+    )
+
+
+def seed(build: Build, shape: tuple[int, ...]) -> Finding:
+    """Built twice from one seed, the same weights: a run is repeatable."""
+    one, two = (make(build, shape).state_dict() for _ in range(2))
+    off = [name for name, value in one.items() if not torch.equal(value, two[name])]
+    return Finding(
+        not off, ", ".join(off[:3]) or "equal", "equal weights", "a run could not be repeated: use torch's generator"
+    )
+
+
 def options(build: Build, shape: tuple[int, ...]) -> Finding:
     """The run folder rebuilds the network from `.options`: the same parameters, by name and shape."""
     network = make(build, shape)
@@ -136,25 +159,3 @@ def options(build: Build, shape: tuple[int, ...]) -> Finding:
     return Finding(
         one == two, f"{len(two)} tensors", f"the same {len(one)} tensors", "self.options builds another network"
     )
-
-
-def backend_checks(backend: Callable[..., Callable[..., Tensor]], *, quick: bool = False) -> list[Check]:
-    """All checks of one way to run a network: it agrees with the network called as it is."""
-    return [Check("eager", "backend(F)(x, c_noise, y) = F(x, c_noise, y)", partial(eager, backend))]
-
-
-def eager(backend: Callable[..., Callable[..., Tensor]]) -> Finding:
-    """With and without labels, on batches of two sizes, to a relative 2 % (bfloat16 keeps 8 bits)."""
-    from sdekit.networks.mlp import MLP
-
-    network, worst = make(MLP, (4,)), 0.0
-    run = backend(network)
-    for rows in (3, 5, 3):
-        x, c_noise, y = inputs((4,), rows)
-        for label in (y, None):
-            with torch.no_grad():
-                expected, got = network(x, c_noise, label), run(x, c_noise, label)
-            if got.shape != expected.shape:
-                return Finding(False, str(tuple(got.shape)), str(tuple(expected.shape)), "another shape than eager's")
-            worst = max(worst, float((got.float() - expected).abs().max() / expected.abs().max()))
-    return at_most(worst, 0.02, "it does not agree with the network run eagerly", "relative difference ")

@@ -12,18 +12,25 @@ Curve = tuple[tuple[int, float], ...]
 
 
 class Finding(NamedTuple):
-    """What one measurement came to. cause: what is probably wrong, where it failed. curve: (steps, error) pairs."""
+    """What one measurement came to. cause: what is probably wrong, where it failed. curve: (steps, error) pairs.
+
+    skipped: it could not be measured here; measured says why.
+    """
 
     passed: bool
     measured: Measured
     expected: str
     cause: str = ""
     curve: Curve = ()
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of one check. seconds: what it took; cause: what is probably wrong, empty where it passed."""
+    """The outcome of one check. seconds: what it took; cause: what is probably wrong, empty where it passed.
+
+    skipped: not measured, for the reason in `measured`; it counts neither as a failure nor as proof.
+    """
 
     name: str
     passed: bool
@@ -33,11 +40,18 @@ class Result:
     seconds: float
     cause: str = ""
     curve: Curve = ()
+    skipped: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """ "ok", "skipped" or "FAILED"."""
+        return "skipped" if self.skipped else "ok" if self.passed else "FAILED"
 
     def __str__(self) -> str:
-        verdict = "ok" if self.passed else "FAILED"
+        if self.skipped:
+            return f"{self.name}: skipped: {self.measured}"
         because = f" ({self.cause})" if self.cause else ""
-        return f"{self.name}: {verdict}: measured {show(self.measured)}, expected {self.expected}{because}"
+        return f"{self.name}: {self.verdict}: measured {show(self.measured)}, expected {self.expected}{because}"
 
     def raise_on_failure(self) -> None:
         """NotConforming where the check failed."""
@@ -66,7 +80,15 @@ class Check:
         seconds = time.perf_counter() - began
         cause = "" if found.passed else found.cause
         return Result(
-            self.name, found.passed, found.measured, found.expected, self.equation, seconds, cause, found.curve
+            self.name,
+            found.passed,
+            found.measured,
+            found.expected,
+            self.equation,
+            seconds,
+            cause,
+            found.curve,
+            found.skipped,
         )
 
 
@@ -84,13 +106,18 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether all checks did."""
+        """Whether no check failed."""
         return all(result.passed for result in self.results)
 
     @property
     def failures(self) -> tuple[Result, ...]:
         """The checks that failed."""
         return tuple(result for result in self.results if not result.passed)
+
+    @property
+    def skipped(self) -> tuple[Result, ...]:
+        """The checks that could not be made here."""
+        return tuple(result for result in self.results if result.skipped)
 
     @property
     def seconds(self) -> float:
@@ -100,7 +127,8 @@ class Report:
     def raise_on_failure(self) -> None:
         """NotConforming with one line for each check that failed."""
         if not self.passed:
-            lines = [f"{self.kind} {self.component} fails {len(self.failures)} of {len(self.results)} checks:"]
+            made = len(self.results) - len(self.skipped)
+            lines = [f"{self.kind} {self.component} fails {len(self.failures)} of {made} checks:"]
             raise NotConforming("\n  ".join([*lines, *(f"{r}; {r.equation}" for r in self.failures)]))
 
     def as_dict(self) -> dict[str, Any]:
@@ -127,3 +155,8 @@ def at_most(measured: float, bound: float, cause: str, what: str = "") -> Findin
 def same(measured: Measured, expected: Measured, cause: str) -> Finding:
     """Passed where both are equal."""
     return Finding(measured == expected, measured, show(expected), cause)
+
+
+def skip(reason: str) -> Finding:
+    """What could not be measured, and why."""
+    return Finding(True, reason, "", skipped=True)

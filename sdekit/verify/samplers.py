@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sdekit.sampling import Sampler
 
-from . import accuracy, manners, randomness
+from . import accuracy, manners, randomness, steps
 from .exact import processes
 from .report import Check
 
@@ -14,5 +14,6 @@ def checks(sampler: Sampler, *, quick: bool = False) -> list[Check]:
     return [
         *manners.checks(sampler, quick=quick),
         *randomness.checks(sampler, processes(quick=True)["rectified-flow"]),
+        *steps.checks(sampler, quick=quick),
         *accuracy.checks(sampler, quick=quick),
     ]

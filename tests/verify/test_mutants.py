@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -10,18 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdekit import verify
-from sdekit.data.base import Batch
-from sdekit.data.memory import MemoryDataset
-from sdekit.data.toys import moons
-from sdekit.networks.mlp import MLP
+from sdekit.grids import karras
 from sdekit.processes import VP, SubVP, TabulatedVP
-from sdekit.sde import SDE, Denoise, as_time, like
-from sdekit.verify.exact import PLANE
+from sdekit.sampling import Sampler
+from sdekit.sde import SDE, as_time
 
-from . import faulty
+from . import faulty_noise, faulty_paths, faulty_steps
+from .told import failure
 
 # fault: the check that fails, and words of its cause
 SAMPLERS: dict[str, tuple[str, str]] = {
@@ -56,43 +53,63 @@ SAMPLERS: dict[str, tuple[str, str]] = {
     "RemembersOutside": ("state", "remembers a trajectory outside of it"),
     "YieldsTheStart": ("dtype[float64]", "a trajectory yields x at each of times[1:]"),
     "Drifts": ("flow[vp]", "does not follow the probability flow"),
+    "TurnsNoise": ("order[vp]", "does not converge to the exact solution"),
+    "IndexAsTime": ("times[vp]", "outside of the process's range"),
+    "RhoAsTime": ("times[vp]", "outside of the process's range"),
+    "CorrectsTooEarly": ("order[vp]", "at the wrong time"),
+    "SkipsLastStep": ("dtype[float64]", "a trajectory yields x at each of times[1:]"),
+    "StopsOneEarly": ("last step[vp]", "the step that ends at t_min is of order"),
+    "FirstStepEuler": ("one step[vp]", "is of order 1 where it is the first or the last"),
+    "StaleHistory": ("same seed", "two runs with one seed differ"),
+    "SwapsAtTheEnd": ("last step[vp]", "the step that ends at t_min is of order"),
+    "ForgetsLastNoise": ("one step[vp]", "drops a correction or its noise"),
+    "VarianceForStd": ("weak order[vp]", "does not converge to the exact solution"),
+    "Clips": ("order[vp]", "does not converge to the exact solution"),
+    "Cancels": ("float32[vp]", "digits cancel"),
+    "Float32Adaptive": ("float64 schedule[vp]", "through float32"),
+    "OwnGrid": ("on the way[rectified-flow]", "is not x of that time"),
+}
+MODULES: tuple[ModuleType, ...] = (faulty_noise, faulty_steps, faulty_paths)
+FAULTY: dict[str, type[Sampler]] = {
+    name: value
+    for module in MODULES
+    for name, value in vars(module).items()
+    if isinstance(value, type) and value.__module__ == module.__name__
 }
 SOUND = ("Ancestral", "Heun", "Multistep")
-
-
-def failure(report: verify.Report, check: str) -> verify.Result:
-    """The failed result of that name; all failures are told where it is not among them."""
-    found = {result.name: result for result in report.failures}
-    assert check in found, f"{check} did not fail; {[str(r) for r in report.failures]}"
-    return found[check]
 
 
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_samplers_pass(name: str) -> None:
     """So that a fault is all that its check can have found."""
-    verify.verify(getattr(faulty, name)(), quick=True).raise_on_failure()
+    verify.verify(FAULTY[name](), quick=True).raise_on_failure()
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_faulty_samplers(name: str) -> None:
     """Each fault fails the check that is about it, and is told in words."""
     check, words = SAMPLERS[name]
-    failed = failure(verify.verify(getattr(faulty, name)(), quick=True), check)
+    failed = failure(FAULTY[name](), check)
     assert words in failed.cause and failed.equation and failed.expected
     with pytest.raises(verify.NotConforming, match="FAILED: measured"):
         failed.raise_on_failure()
 
 
+@pytest.mark.parametrize("process", ["vp", "rectified-flow"])
+def test_a_sound_adaptive_sampler(process: str) -> None:
+    """Its x is not continuous in the times, and that is no rounding."""
+    (check,) = (c for c in verify.checks(FAULTY["Adaptive"]()) if str(c) == f"float64 schedule[{process}]")
+    check().raise_on_failure()
+
+
 def test_every_fault_is_tried() -> None:
-    """No class of `faulty` is left out."""
-    module: ModuleType = faulty
-    classes = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
-    assert {n for n in classes if isinstance(getattr(module, n), type)} == {*SAMPLERS, *SOUND, "NoDefault"}
+    """No class of the three files is left out."""
+    assert set(FAULTY) == {*SAMPLERS, *SOUND, "Adaptive", "NoDefault"}
 
 
 def test_an_option_without_a_default() -> None:
     """It cannot be built by name, and is told so."""
-    failed = failure(verify.verify(faulty.NoDefault(scale=1.0), quick=True), "declaration")
+    failed = failure(faulty_steps.NoDefault(scale=1.0), "declaration")
     assert "missing 1 required keyword-only argument: 'scale'" in str(failed.measured)
 
 
@@ -154,7 +171,7 @@ PROCESSES: dict[str, tuple[Callable[[], SDE], str, str]] = {
 def test_faulty_processes(name: str) -> None:
     """Against alpha and sigma, against the paper, against its own inverse."""
     make, check, words = PROCESSES[name]
-    assert words in failure(verify.verify(make()), check).cause
+    assert words in failure(make(), check).cause
 
 
 def test_a_plugins_own_published_coefficients() -> None:
@@ -169,7 +186,7 @@ def test_a_plugins_own_published_coefficients() -> None:
             return -beta / 2, self.factor * beta
 
     assert verify.verify(Mine()).passed
-    assert "g^2 is 0.5 times the published one" in failure(verify.verify(Mine(factor=2.0)), "published").cause
+    assert "g^2 is 0.5 times the published one" in failure(Mine(factor=2.0), "published").cause
 
 
 def uniform(sde: SDE, n: int) -> Tensor:
@@ -186,6 +203,13 @@ GRIDS: dict[str, tuple[Callable[[SDE, int], Tensor], str, str]] = {
     "increases": (lambda sde, n: uniform(sde, n).flip(0), "decreasing[vp]", "does not decrease"),
     "one too many": (lambda sde, n: uniform(sde, n + 1), "length[vp]", "has another length"),
     "float32": (lambda sde, n: uniform(sde, n).float(), "length[vp]", "dtype"),
+    "one too few": (
+        lambda sde, n: uniform(sde, n - 1) if n > 1 else uniform(sde, n),
+        "length[vp]",
+        "has another length",
+    ),
+    "off by one": (lambda sde, n: karras(sde, n + 1)[:-1], "ends[vp]", "misses an end"),
+    "of another process": (lambda sde, n: uniform(VP(), n), "ends[rectified-flow]", "misses an end"),
     "ends at 0": (lambda sde, n: torch.linspace(sde.t_max, 0, n + 1, dtype=torch.float64), "ends[vp]", "misses an end"),
     "default dtype": (
         lambda sde, n: torch.linspace(sde.t_max, sde.t_min, n + 1).double(),
@@ -199,190 +223,9 @@ GRIDS: dict[str, tuple[Callable[[SDE, int], Tensor], str, str]] = {
 def test_faulty_grids(name: str) -> None:
     """Length, ends and order, each by its name."""
     grid, check, words = GRIDS[name]
-    assert words in failure(verify.verify(grid, kind="grid", quick=True), check).cause
+    assert words in failure(grid, check, kind="grid").cause
+
+
+def test_a_sound_grid() -> None:
+    """What the faulty ones were made from."""
     assert verify.verify(uniform, kind="grid", quick=True).passed
-
-
-def by_classifier(scales_eps: bool = False, more: float = 0.0, mean: bool = False) -> Callable[..., Denoise]:
-    """Classifier guidance with the mixture's exact classifier: score + scale grad log p_t(y | x)."""
-
-    def guidance(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
-        def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-            x0, t = denoise(x, t), as_time(t)
-            gradient = PLANE.score(x, sde, t, y) - PLANE.score(x, sde, t)
-            gradient = gradient.mean(0, keepdim=True) if mean else gradient
-            # eps = -sigma score; the fault leaves sigma out
-            eps = sde.eps(x, x0, t) - (scale + more) * gradient * (1.0 if scales_eps else like(sde.sigma(t), x))
-            return ((x - like(sde.sigma(t), x) * eps) / like(sde.alpha(t), x)).to(x.dtype)
-
-        return guided
-
-    return guidance
-
-
-GUIDANCES: dict[str, tuple[Callable[..., Denoise], str, str]] = {
-    "scales eps": (by_classifier(scales_eps=True), "scale 1[vp]", "scale the score"),
-    "scale counts from 1": (by_classifier(more=1.0), "scale 0[vp]", "not the unconditional model"),
-    "mean over the batch": (by_classifier(mean=True), "batch[vp]", "a row depends on the others"),
-}
-
-
-@pytest.mark.parametrize("name", GUIDANCES)
-def test_faulty_guidances(name: str) -> None:
-    """Against the mixture's exact conditionals."""
-    guidance, check, words = GUIDANCES[name]
-    assert words in failure(verify.verify(guidance, kind="guidance"), check).cause
-    assert verify.verify(by_classifier(), kind="guidance").passed
-
-
-class Normed(MLP):
-    """Its output is centred over the batch."""
-
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        out = super().forward(x, c_noise, y)
-        return out - out.mean(0)
-
-
-class Dropping(MLP):
-    """Dropout that stays on."""
-
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        return nn.functional.dropout(super().forward(x, c_noise, y), 0.5, training=True)
-
-
-class Idle(MLP):
-    """A layer that nothing passes through."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.idle = nn.Linear(2, 2)
-
-
-class Flat(MLP):
-    """Forgets the shape."""
-
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        return super().forward(x, c_noise, y).flatten(1)[:, :1]
-
-
-class Single(MLP):
-    """Casts."""
-
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        return super().forward(x, c_noise, y).float()
-
-
-class Forgetful(MLP):
-    """Does not say how it was built."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.options = {"width": 7}
-
-
-NETWORKS: dict[str, tuple[type[MLP], str, str]] = {
-    "Normed": (Normed, "batch[2]", "depends on its batch"),
-    "Dropping": (Dropping, "deterministic[2]", "in evaluation mode"),
-    "Idle": (Idle, "gradient[2]", "2 parameters are never used"),
-    "Flat": (Flat, "shape[2]", "not shaped as the input"),
-    "Single": (Single, "dtype[2]", "fixed to float32"),
-    "Forgetful": (Forgetful, "options[2]", "builds another network"),
-}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_faulty_networks(name: str) -> None:
-    """Shapes, dtypes, determinism, the batch, and what the run folder rebuilds."""
-    network, check, words = NETWORKS[name]
-    assert words in failure(verify.verify(network, quick=True), check).cause
-
-
-def test_backends() -> None:
-    """What runs a network otherwise gives what the network gives."""
-    assert verify.verify(lambda network: network, kind="backend").passed
-    report = verify.verify(lambda network: lambda x, c, y: 1.1 * network(x, c, y), kind="backend")
-    assert "does not agree" in failure(report, "eager").cause
-
-
-class Shaken(MemoryDataset):
-    """Adds noise of its own."""
-
-    def batch(self, indices: Any) -> Batch:
-        x, y = super().batch(indices)
-        return Batch(x + 0.01 * torch.randn_like(x), y)
-
-
-class Sorted(MemoryDataset):
-    """Puts a batch into its own order."""
-
-    def batch(self, indices: Any) -> Batch:
-        return super().batch(sorted(indices))
-
-
-class Relabelled(MemoryDataset):
-    """Counts labels from 1."""
-
-    def batch(self, indices: Any) -> Batch:
-        x, y = super().batch(indices)
-        return Batch(x, None if y is None else y + 1)
-
-
-class Double(MemoryDataset):
-    """float64."""
-
-    def batch(self, indices: Any) -> Batch:
-        x, y = super().batch(indices)
-        return Batch(x.double(), y)
-
-
-def as_class(kind: type[MemoryDataset]) -> MemoryDataset:
-    """Moons, by another class."""
-    data = moons(n=50)
-    return kind(data.array, units=data.units, labels=data.labels, classes=data.classes)
-
-
-count = 0
-
-
-def another() -> MemoryDataset:
-    """Moons of another seed each time."""
-    global count
-    count += 1
-    return moons(n=50, seed=count)
-
-
-DATASETS: dict[str, tuple[Callable[[], MemoryDataset], str, str]] = {
-    "Shaken": (lambda: as_class(Shaken), "repeatable", "nothing may be random here"),
-    "Sorted": (lambda: as_class(Sorted), "order", "not the items asked for, in order"),
-    "Relabelled": (lambda: as_class(Relabelled), "labels", "labels leave [0, classes)"),
-    "Double": (lambda: as_class(Double), "shape", "not float32"),
-    "another": (another, "restart", "fix a seed"),
-}
-
-
-@pytest.mark.parametrize("name", DATASETS)
-def test_faulty_datasets(name: str) -> None:
-    """Repeatability, order, labels, dtype."""
-    data, check, words = DATASETS[name]
-    assert words in failure(verify.verify(data, kind="dataset"), check).cause
-
-
-def mean_distance(samples: Tensor, reference: Tensor) -> float:
-    """Sound."""
-    return float((samples.mean(0) - reference.mean(0)).norm())
-
-
-METRICS: dict[str, tuple[Callable[[Tensor, Tensor], Any], str, str]] = {
-    "a tensor": (lambda x, y: torch.tensor(1.0), "number", "return float(value)"),
-    "nan": (lambda x, y: math.nan, "number", "return float(value)"),
-    "in order": (lambda x, y: float((x[0] - y[0]).norm()), "exchangeable", "depends on the order"),
-    "constant": (lambda x, y: 1.0, "tells apart", "look like the reference"),
-}
-
-
-@pytest.mark.parametrize("name", METRICS)
-def test_faulty_metrics(name: str) -> None:
-    """A number, exchangeable, that tells laws apart."""
-    metric, check, words = METRICS[name]
-    assert words in failure(verify.verify(metric, kind="metric"), check).cause
-    assert verify.verify(mean_distance, kind="metric").passed

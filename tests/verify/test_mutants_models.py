@@ -1,0 +1,231 @@
+"""The kit catches planted faults of guidances and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sdekit import verify
+from sdekit.errors import InputError
+from sdekit.mixture import GaussianMixture
+from sdekit.networks.mlp import MLP
+from sdekit.sde import SDE, Denoise, as_time, like
+from sdekit.verify.exact import PLANE
+from sdekit.verify.guidances import Trial
+
+from .told import failure
+
+
+def by_classifier(scales_eps: bool = False, more: float = 0.0, mean: bool = False) -> Callable[..., Denoise]:
+    """Classifier guidance with the mixture's exact classifier: score + scale grad log p_t(y | x)."""
+
+    def guidance(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
+        exact = PLANE.denoiser(sde)
+
+        def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+            change = exact(x, t, y) - exact(x, t)  # sigma^2 / alpha grad log p_t(y | x)
+            change = change.mean(0, keepdim=True) if mean else change
+            # eps = -sigma score; the fault leaves sigma out
+            change = change / like(sde.sigma(as_time(t)), x) if scales_eps else change
+            return denoise(x, t) + (scale + more) * change
+
+        return guided
+
+    return guidance
+
+
+def altered(change: Callable[..., Tensor]) -> Callable[..., Denoise]:
+    """Classifier guidance; change(sde, guided, x, t, y) in place of guided(x, t, y)."""
+
+    def guidance(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
+        guided = by_classifier()(sde, denoise, scale=scale)
+        return lambda x, t, y=None: change(sde, guided, x, as_time(t), y)
+
+    return guidance
+
+
+def with_graph(sde: SDE, guided: Denoise, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    """Differentiates, and does not detach."""
+    with torch.enable_grad():
+        return guided(x.detach().requires_grad_(), t, y)
+
+
+def asks_data(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
+    """The denoiser at t = 0."""
+    guided = by_classifier()(sde, denoise, scale=scale)
+
+    def both(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        denoise(x, as_time(0.0))
+        return guided(x, t, y)
+
+    return both
+
+
+GUIDANCES: dict[str, tuple[Callable[..., Denoise], str, str]] = {
+    "scales eps": (by_classifier(scales_eps=True), "scale 1[vp]", "scale the score"),
+    "scale counts from 1": (by_classifier(more=1.0), "scale 0[vp]", "not the unconditional model"),
+    "one label for all": (altered(lambda sde, d, x, t, y: d(x, t, y[:1].expand_as(y))), "batch[vp]", "depends on the"),
+    "one time for all": (
+        altered(lambda sde, d, x, t, y: d(x, t if t.ndim == 0 else t[:1].expand_as(t), y)),
+        "broadcast[vp]",
+        "one t is used for all",
+    ),
+    "keeps a graph": (altered(with_graph), "inputs[vp]", "it keeps a graph"),
+    "in place": (altered(lambda sde, d, x, t, y: x.copy_(d(x, t, y))), "inputs[vp]", "in-place change"),
+    "asks at t = 0": (asks_data, "times[vp]", "a network call at t = 0,"),
+    "divides by alpha": (
+        altered(lambda sde, d, x, t, y: like(sde.alpha(t) / sde.alpha(t), x) * d(x, t, y)),
+        "finite[rectified-flow]",
+        "divides by alpha",
+    ),
+    "labels ignored": (altered(lambda sde, d, x, t, y: d(x, t, 0 * y)), "scale 1[vp]", "not the conditional model"),
+    "mean over the batch": (by_classifier(mean=True), "batch[vp]", "a row depends on the others"),
+}
+
+
+@pytest.mark.parametrize("name", GUIDANCES)
+def test_faulty_guidances(name: str) -> None:
+    """Against the mixture's exact conditionals."""
+    guidance, check, words = GUIDANCES[name]
+    assert words in failure(guidance, check, kind="guidance").cause
+
+
+def test_a_sound_guidance() -> None:
+    """What the faulty ones were made from."""
+    verify.verify(by_classifier(), kind="guidance").raise_on_failure()
+
+
+def first_is(sde: SDE, denoise: Denoise, *, value: float | None = None, wrong: float = 0.0) -> Denoise:
+    """x_0's first coordinate is known: its denoised value is what it is. wrong: the fault."""
+    if value is None:
+        raise InputError("first-is: needs value, the first coordinate")
+
+    def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        x0 = denoise(x, t).clone()
+        x0[:, 0] = value + wrong
+        return x0
+
+    return guided
+
+
+def first_is_trial(sde: SDE, mixture: GaussianMixture) -> Trial:
+    """The closed form of what `first_is` does."""
+
+    def exact(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        x0 = mixture.denoiser(sde)(x, t).clone()
+        x0[:, 0] = 0.5
+        return x0
+
+    return Trial({"value": 0.5}, exact)
+
+
+def test_a_guidance_that_needs_options() -> None:
+    """Without a trial it is skipped, in so many words; with one it is compared with the closed form that it states."""
+    report = verify.verify(first_is, kind="guidance")
+    assert report.passed and len(report.skipped) == len(report.results)
+    assert all("needs options: first-is: needs value" in str(result.measured) for result in report.results)
+    assert "shape[vp]: skipped" in str(report.results[0])
+
+    def sound(sde: SDE, denoise: Denoise, *, value: float | None = None) -> Denoise:
+        return first_is(sde, denoise, value=value)
+
+    def faulty(sde: SDE, denoise: Denoise, *, value: float | None = None) -> Denoise:
+        return first_is(sde, denoise, value=value, wrong=1e-3)
+
+    sound.trial = faulty.trial = first_is_trial  # type: ignore[attr-defined]
+    report = verify.verify(sound, kind="guidance")
+    report.raise_on_failure()
+    assert not report.skipped and "exact[vp]" in {result.name for result in report.results}
+    assert "not the denoiser that it stands for" in failure(faulty, "exact[vp]", kind="guidance").cause
+
+
+class DeafToNoise(MLP):
+    """Sees no noise level."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, 0 * c_noise, y)
+
+
+class DeafToLabels(MLP):
+    """Sees no labels, though it has their embedding."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, c_noise, None if y is None else 0 * y)
+
+
+class NumpysWeights(MLP):
+    """Draws a weight from another generator."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        next(self.parameters()).data += float(np.random.standard_normal())
+
+
+class Normed(MLP):
+    """Its output is centred over the batch."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        out = super().forward(x, c_noise, y)
+        return out - out.mean(0)
+
+
+class Dropping(MLP):
+    """Dropout that stays on."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return nn.functional.dropout(super().forward(x, c_noise, y), 0.5, training=True)
+
+
+class Idle(MLP):
+    """A layer that nothing passes through."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.idle = nn.Linear(2, 2)
+
+
+class Flat(MLP):
+    """Forgets the shape."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, c_noise, y).flatten(1)[:, :1]
+
+
+class Single(MLP):
+    """Casts."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, c_noise, y).float()
+
+
+class Forgetful(MLP):
+    """Does not say how it was built."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.options = {"width": 7}
+
+
+NETWORKS: dict[str, tuple[type[MLP], str, str]] = {
+    "Normed": (Normed, "batch[2]", "depends on its batch"),
+    "Dropping": (Dropping, "deterministic[2]", "in evaluation mode"),
+    "Idle": (Idle, "gradient[2]", "2 parameters are never used"),
+    "Flat": (Flat, "shape[2]", "not shaped as the input"),
+    "Single": (Single, "dtype[2]", "fixed to float32"),
+    "DeafToNoise": (DeafToNoise, "condition[2]", "c_noise change nothing"),
+    "DeafToLabels": (DeafToLabels, "condition[2]", "y change nothing"),
+    "NumpysWeights": (NumpysWeights, "seed[2]", "could not be repeated"),
+    "Forgetful": (Forgetful, "options[2]", "builds another network"),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_faulty_networks(name: str) -> None:
+    """Shapes, dtypes, determinism, the batch, and what the run folder rebuilds."""
+    network, check, words = NETWORKS[name]
+    assert words in failure(network, check).cause

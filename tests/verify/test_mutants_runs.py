@@ -1,0 +1,303 @@
+"""The kit catches planted faults of predictions and losses, backends and loaders."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sdekit import model as models
+from sdekit import verify
+from sdekit.backend import Runner
+from sdekit.errors import InputError
+from sdekit.model import PREDICTIONS, ScoreModel
+from sdekit.networks.mlp import MLP
+from sdekit.processes import VP
+from sdekit.sde import as_time, like
+from sdekit.verify import loaders
+
+from .told import failed, failure
+
+
+class OtherSkip(ScoreModel):
+    """The denoiser's c_skip is that of data of unit standard deviation."""
+
+    def forward(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
+        t = as_time(t)
+        c_skip, _ = PREDICTIONS[self.prediction](self.sde.alpha(t), self.sde.sigma(t), 1.0)
+        _, c_out = PREDICTIONS[self.prediction](self.sde.alpha(t), self.sde.sigma(t), self.data_std)
+        return like(c_skip, x) * x + like(c_out, x) * self._output(self.network, x, t, y)
+
+
+class Median(ScoreModel):
+    """The absolute error, whose minimiser is the median."""
+
+    def loss(self, *args: Any, **options: Any) -> Tensor:
+        return super().loss(*args, **options) ** 0.5
+
+
+class WeightedByData(ScoreModel):
+    """A weight that depends on x_0 moves the minimiser; one that depends on t would not."""
+
+    def loss(self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None = None, **options: Any) -> Tensor:
+        return super().loss(x0, t, eps, y, **options) * (1 + x0.flatten(1).square().mean(1))
+
+
+class MeanIgnored(ScoreModel):
+    """The posterior mean is taken twice."""
+
+    def loss(
+        self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None = None, *, mean: Tensor | None = None
+    ) -> Tensor:
+        return super().loss(x0, t, eps, y, mean=None if mean is None else 2 * mean)
+
+
+class ScoreOverSigma(ScoreModel):
+    """eps = -sigma score, taken for the score."""
+
+    def score(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
+        return super().score(x, t, y) * like(self.sde.sigma(as_time(t)), x)
+
+
+class NoDataStd(ScoreModel):
+    """c_in of unit data."""
+
+    def _output(self, run: Any, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+        alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
+        output: Tensor = run(like((alpha**2 + sigma**2).rsqrt(), x) * x, torch.zeros(len(x), dtype=x.dtype), y)
+        return output
+
+
+class WholeBatch(ScoreModel):
+    """One number for the batch."""
+
+    def loss(self, *args: Any, **options: Any) -> Tensor:
+        return super().loss(*args, **options).mean()[None]
+
+
+class Floor(ScoreModel):
+    """Never 0."""
+
+    def loss(self, *args: Any, **options: Any) -> Tensor:
+        return super().loss(*args, **options) + 0.01
+
+
+class BreaksAtTheEnd(ScoreModel):
+    """Divides by alpha."""
+
+    def forward(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
+        scale = like(self.sde.alpha(as_time(t)), x)
+        return super().forward(x, t, y) * scale / scale
+
+
+READS: dict[str, tuple[type[ScoreModel], str, str]] = {
+    "OtherSkip": (OtherSkip, "minimiser[vp]", "the target of the loss and (c_skip, c_out) do not fit together"),
+    "Median": (Median, "minimiser[vp]", "is not read as the exact denoiser"),
+    "WeightedByData": (WeightedByData, "minimiser[vp]", "is not read as the exact denoiser"),
+    "MeanIgnored": (MeanIgnored, "mean target[vp]", "is not read as the exact denoiser"),
+    "ScoreOverSigma": (ScoreOverSigma, "score[vp]", "score is not (alpha D - x) / sigma^2"),
+    "NoDataStd": (NoDataStd, "input[vp]", "c_in does not bring the input to unit variance"),
+    "WholeBatch": (WholeBatch, "broadcast[vp]", "loss has another shape"),
+    "Floor": (Floor, "round trip[vp]", "a least value above 0"),
+    "BreaksAtTheEnd": (BreaksAtTheEnd, "finite[rectified-flow]", "D breaks at t = 1"),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_faulty_predictions(name: str) -> None:
+    """Against the exact denoiser and score of a mixture; what they were made from passes in `test_builtins`."""
+    made, check, words = READS[name]
+
+    def read(network: nn.Module, sde: Any, *, data_std: float) -> ScoreModel:
+        return made(network, sde, "edm", data_std=data_std)
+
+    assert words in failure(read, check, kind="prediction").cause
+
+
+TABLES: dict[str, tuple[Any, str, str]] = {
+    "v": (lambda a, s, std: (a, s), "target[vp]", "something else than the name says"),
+    "eps": (lambda a, s, std: (1 / a, s / a), "target[vp]", "something else than the name says"),
+    "flow": (lambda a, s, std: (1 + 0 * a, -s), "target[vp]", "something else than the name says"),
+    "x0": (lambda a, s, std: (0 * a, 0.5 + 0 * a), "target[vp]", "something else than the name says"),
+    "edm": (
+        lambda a, s, std: ((a * std**2) / (a * std + s) ** 2, s * std / ((a * std) ** 2 + s**2).sqrt()),
+        "target[vp]",
+        "something else than the name says",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_faulty_tables(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong sign or factor of (c_skip, c_out) still fits its own loss: only the paper knows better."""
+    table, check, words = TABLES[name]
+    monkeypatch.setitem(models.PREDICTIONS, name, table)
+    assert words in failure(name, check, kind="prediction").cause
+
+
+def buffered(network: nn.Module) -> Callable[..., Tensor]:
+    """Every result in one piece of memory."""
+    kept: dict[Any, Tensor] = {}
+
+    def run(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return kept.setdefault(x.shape, torch.empty_like(x)).copy_(network(x, c_noise, y))
+
+    return run
+
+
+def wandering(network: nn.Module) -> Callable[..., Tensor]:
+    """Another answer each time, by little."""
+    calls = [0]
+
+    def run(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        calls[0] += 1
+        return network(x, c_noise, y) * (1 + 1e-5 * calls[0])
+
+    return run
+
+
+def with_mean(network: nn.Module) -> Callable[..., Tensor]:
+    """What is added depends on the batch."""
+    return lambda x, c, y=None: network(x, c, y) + 0.01 * x.mean() * (len(x) > 1)
+
+
+BACKENDS: dict[str, tuple[Callable[..., Any], str, str]] = {
+    "a tenth more": (lambda f: lambda x, c, y=None: 1.1 * f(x, c, y), "eager[mlp]", "does not agree"),
+    "no labels": (lambda f: lambda x, c, y=None: f(x, c, None), "eager[mlp]", "does not agree"),
+    "half": (lambda f: lambda x, c, y=None: f(x, c, y).half(), "shape[mlp]", "cast and move the result back"),
+    "buffered": (buffered, "results[mlp]", "the next call overwrites the last result"),
+    "wandering": (wandering, "deterministic[mlp]", "the same input gives another result"),
+    "with_mean": (with_mean, "batch[mlp]", "a row depends on the others"),
+    "in place": (lambda f: lambda x, c, y=None: x.copy_(f(x, c, y)), "inputs[mlp]", "in-place change"),
+    "detached": (lambda f: lambda x, c, y=None: f(x, c, y).detach(), "gradient[mlp]", "it gives no gradients: say"),
+    "its gradient": (
+        lambda f: lambda x, c, y=None: f(x, c, y).detach() + x - x.detach(),
+        "gradient[mlp]",
+        "its gradient is not the network's",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_faulty_backends(name: str) -> None:
+    """What runs a network otherwise gives what the network gives; `eager` passes in `test_builtins`."""
+    backend, check, words = BACKENDS[name]
+    assert words in failure(backend, check, kind="backend").cause
+
+
+def test_what_a_backend_says_of_itself() -> None:
+    """The dtype that it computes in sets the tolerance; to have no gradients is no fault where it says so."""
+
+    def rough(network: nn.Module) -> Runner:
+        return Runner(call=lambda x, c, y=None: 1.02 * network(x, c, y), dtype=torch.bfloat16, differentiable=False)
+
+    report = verify.verify(rough, kind="backend", quick=True)
+    report.raise_on_failure()
+    assert [result.name for result in report.skipped] == ["gradient[mlp]"]
+
+    def elsewhere(network: nn.Module) -> Runner:
+        raise InputError("needs a machine of another kind")
+
+    report = verify.verify(elsewhere, kind="backend", quick=True)
+    assert report.passed and all("another kind" in str(result.measured) for result in report.skipped)
+    assert len(report.skipped) == len(report.results)
+
+
+def tensors(path: str) -> dict[str, Tensor]:
+    """Sound: tensors alone, and a user's mistake is told."""
+    try:
+        return dict(torch.load(path, weights_only=True))
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: not a model ({type(error).__name__})") from error
+
+
+def opened(path: str, read: Callable[[str], dict[str, Tensor]] = tensors) -> ScoreModel:
+    """Sound: an MLP on two numbers."""
+    network = MLP((2,), 0, width=8)
+    network.load_state_dict(read(path))
+    return ScoreModel(network, VP(), "edm").eval()
+
+
+def runs_code(path: str) -> dict[str, Tensor]:
+    """As so many do it."""
+    try:
+        return dict(torch.load(path, weights_only=False))
+    except Exception as error:
+        raise InputError(f"{path}: not a model") from error
+
+
+def forgets_some(path: str) -> ScoreModel:
+    """A layer keeps the weights that it was born with."""
+    network, weights = MLP((2,), 0, width=8), tensors(path)
+    weights.popitem()
+    network.load_state_dict(weights, strict=False)
+    return ScoreModel(network, VP(), "edm").eval()
+
+
+def by_batch(path: str) -> ScoreModel:
+    """Centred over the batch."""
+    model = opened(path)
+    model.forward = lambda x, t, y=None: x - x.mean(0)  # type: ignore[method-assign]
+    return model
+
+
+def drops(path: str) -> ScoreModel:
+    """Dropout stays on."""
+    model = opened(path)
+    inner = model.forward
+    model.forward = lambda x, t, y=None: nn.functional.dropout(inner(x, t, y))  # type: ignore[method-assign]
+    return model
+
+
+LOADERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "a traceback": (lambda path: torch.load(path, weights_only=True), "missing path", "ends in a traceback"),
+    "anything goes": (lambda path: ScoreModel(MLP((2,), 0), VP()), "missing path", "is taken for a model"),
+    "does not say where": (lambda path: opened(path, nameless), "damaged", "does not name the file"),
+    "runs code": (lambda path: opened(path, runs_code), "no execution", "runs code when it is opened"),
+    "a bare network": (lambda path: opened(path).network, "opens", "return a ScoreModel"),
+    "in training mode": (lambda path: opened(path).train(), "opens", "call .eval()"),
+    "forgets some": (forgets_some, "opened again", "weights are drawn, not read"),
+    "by batch": (by_batch, "batch", "depends on its batch"),
+    "drops": (drops, "deterministic", "it draws or remembers"),
+}
+
+
+def nameless(path: str) -> dict[str, Tensor]:
+    """Says what is wrong, and not with what."""
+    try:
+        return tensors(path)
+    except InputError:
+        raise InputError("not a model") from None
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights that `opened` opens."""
+    path: Path = tmp_path_factory.mktemp("saved") / "model.pt"
+    network = MLP((2,), 0, width=8)
+    for weight in network.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_faulty_loaders(name: str, saved: str) -> None:
+    """What is no model is refused by name and never run; what is one is the same each time."""
+    load, check, words = LOADERS[name]
+    assert words in failed(loaders.checks(load, path=saved), check).cause
+
+
+def test_sound_loaders(saved: str) -> None:
+    """With a model, everything; without one, what it refuses, and the rest is skipped in so many words."""
+    report = verify.run("opened", "loader", loaders.checks(opened, path=saved))
+    report.raise_on_failure()
+    assert not report.skipped
+    report = verify.verify(opened, kind="loader")
+    report.raise_on_failure()
+    assert [str(result.measured) for result in report.skipped] == ["needs a model to open: verify NAME:PATH"]
