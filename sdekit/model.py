@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .backend import Backed, Backend, Run, resolve
+from .conditions import Conditioning
 from .errors import InputError
 from .sde import SDE, as_time, like
 
@@ -47,10 +49,21 @@ class ScoreModel(nn.Module):
     network: `network(x (B, *), c_noise (B,), y (B, ...) or None) -> (B, *)`, inputs of about unit variance.
     prediction: a key of `PREDICTIONS`, what F is trained to be. data_std: standard deviation of the data, for c_in
     and "edm"; with VP and 1.0, c_in is 1. Raises InputError for an unknown prediction, and for "eps" on a process
-    whose alpha reaches 0 (it divides by alpha). Source: Karras et al. 2022, eq. 7, on any process.
+    whose alpha reaches 0 (it divides by alpha). backend: how the network is run, see `run_with`.
+    condition: what the network was trained to be told, which is checked on the CPU. Source: Karras et
+    al. 2022, eq. 7, on any process.
     """
 
-    def __init__(self, network: nn.Module, sde: SDE, prediction: str = "edm", *, data_std: float = 1.0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        sde: SDE,
+        prediction: str = "edm",
+        *,
+        data_std: float = 1.0,
+        backend: Backend | str | None = None,
+        condition: Conditioning | None = None,
+    ) -> None:
         super().__init__()
         if prediction not in PREDICTIONS:
             raise InputError(f"no prediction {prediction!r}: choose one of {', '.join(PREDICTIONS)}")
@@ -60,12 +73,30 @@ class ScoreModel(nn.Module):
                 "'x0' or 'edm'"
             )
         self.network, self.sde, self.prediction, self.data_std = network, sde, prediction, data_std
+        self.condition = condition
+        self.backend: Backed | None = None
+        if backend is not None:
+            self.run_with(backend)
+
+    def run_with(self, backend: Backend | str, *, name: str = "") -> ScoreModel:
+        """From now on the denoiser runs its network with a backend: a registered name, or `backend(network)`.
+
+        `loss` always runs the network itself. Checks and fallback: see `sdekit.backend.Backed`. name: for messages.
+        Returns the model.
+        """
+        self.backend = resolve(self.network, backend, name=name)
+        return self
 
     def forward(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
-        """The denoiser: x (B, *), t () or (B,), y (B, ...) or None; returns (B, *) in x's dtype."""
+        """The denoiser: x (B, *), t () or (B,), y (B, ...) or None; returns (B, *) in x's dtype.
+
+        Raises InputError for a y that the network was not trained for.
+        """
         t = as_time(t)
+        if self.condition is not None:
+            self.condition.check(y, values=y is not None and y.device.type == "cpu")
         c_skip, c_out = PREDICTIONS[self.prediction](self.sde.alpha(t), self.sde.sigma(t), self.data_std)
-        return like(c_skip, x) * x + like(c_out, x) * self._output(x, t, y).to(x.dtype)
+        return like(c_skip, x) * x + like(c_out, x) * self._output(self.backend or self.network, x, t, y).to(x.dtype)
 
     def score(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
         """grad log p_t(x | y), (B, *)."""
@@ -87,14 +118,16 @@ class ScoreModel(nn.Module):
         target = like((1 - c_skip * alpha) / c_out, x0) * x0 - like(c_skip * sigma / c_out, x0) * eps
         if mean is not None:
             target = target + like(1 / c_out, x0) * (mean - x0)
-        output = self._output(self.sde.perturb(x0, t, eps), t, y)
+        output = self._output(self.network, self.sde.perturb(x0, t, eps), t, y)
         return (output - target).square().flatten(1).mean(1)
 
-    def _output(self, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+    def _output(self, run: Run, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
         """F(c_in x, c_noise, y), (B, *)."""
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
         c_in = ((alpha * self.data_std) ** 2 + sigma**2).rsqrt()
         c_noise = (sigma / alpha).clamp(1e-4, 1e4).log() / 4  # finite where alpha or sigma is 0
-        c_noise = c_noise.to(x.device, x.dtype).expand(len(x))
-        output: Tensor = self.network(like(c_in, x) * x, c_noise, y)
+        if c_noise.ndim == 0 and x.device.type != "cpu" and c_noise.device.type == "cpu":
+            c_noise = torch.full((), c_noise.item(), dtype=x.dtype, device=x.device)  # a copy would wait for the GPU
+        c_noise = c_noise.to(x.device, x.dtype).expand(len(x)).contiguous()
+        output: Tensor = run(like(c_in, x) * x, c_noise, y)
         return output

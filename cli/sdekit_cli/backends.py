@@ -1,0 +1,56 @@
+"""`--backend NAME[:option=value,...]`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import note
+from .options import component, named
+
+if TYPE_CHECKING:
+    from sdekit.training.run import Run
+
+Backend = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="NAME:OPTION=VALUE,...", help="How the network is run: auto, compile, bf16, ..."),
+]
+"""The option, for the signature of a command."""
+
+Trust = Annotated[
+    bool, typer.Option("--trust", help="RUN is an export of a format that runs what it holds, from a source you trust.")
+]
+"""The option, for commands that open a run."""
+
+
+def parse_backend(text: str | None) -> tuple[str, dict[str, Any]] | None:
+    """Name and typed options; InputError where there is no such backend or option."""
+    if text is None:
+        return None
+    name, given = named(text)
+    return name, component("backend", name, given)
+
+
+def run_with(run: "Run", chosen: tuple[str, dict[str, Any]] | None) -> None:
+    """From now on the run's model uses the backend."""
+    if chosen is not None:
+        import warnings
+
+        from sdekit.backend import BackendWarning
+        from sdekit.plugins import make
+
+        name, options = chosen
+        run.model.run_with(make("backend", name, **options), name=name)
+        warnings.simplefilter("ignore", BackendWarning)  # `told` says it
+
+
+def told(run: "Run", chosen: tuple[str, dict[str, Any]] | None, *, quiet: bool) -> dict[str, Any] | None:
+    """For the record: the backend, its options and what it said; a fallback is also told to a person."""
+    backed = run.model.backend
+    if chosen is None or backed is None:
+        return None
+    name, options = chosen
+    if backed.fallback:
+        note(f"[yellow]warning:[/] backend {name!r} {backed.note}")
+    elif backed.note and not quiet:
+        note(f"backend {name!r}: {backed.note}")
+    return {"name": name, "options": options, "note": backed.note, "fell_back": bool(backed.fallback)}

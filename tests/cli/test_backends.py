@@ -1,0 +1,56 @@
+"""`--backend`: recorded, told, refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+HOW = ("--solver", "ddim", "--steps", 4, "-n", 3)
+
+
+def test_it_is_recorded(sdekit: Callable[..., Any], digits_run: Path, tmp_path: Path) -> None:
+    """With its options and what it picked; eager changes no sample, bf16 hardly."""
+    drawn, records = {}, {}
+    for name in ("", "eager", "bf16", "auto"):
+        out = tmp_path / (name or "plain")
+        asked = ("--backend", name) if name else ()
+        result = sdekit("sample", digits_run, "--out", out, "--device", "cpu", *HOW, *asked)
+        assert result.code == 0, result
+        drawn[name] = np.load(out / "samples.npy")
+        records[name] = json.loads((out / "sample.json").read_text())["backend"]
+    assert np.array_equal(drawn["eager"], drawn[""])
+    assert 0 < np.abs(drawn["bf16"] - drawn[""]).max() < 0.05 * np.abs(drawn[""]).max()
+    assert records[""] is None
+    assert records["bf16"] == {"name": "bf16", "options": {}, "note": "", "fell_back": False}
+    assert records["auto"]["note"].startswith("picked 'channels-last': ")
+    assert "backend 'auto': picked 'channels-last'" in result.err
+
+
+def test_a_fallback_is_told(
+    sdekit: Callable[..., Any], moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    result = sdekit("sample", moons_run, "--out", tmp_path / "out", *HOW, "--backend", "compile:mode=default")
+    assert result.code == 0
+    told = " ".join(result.err.split())
+    assert told.count("warning: backend 'compile' failed (FileNotFoundError: no C++ compiler (no-such-compiler)") == 1
+    record = json.loads((tmp_path / "out" / "sample.json").read_text())["backend"]
+    assert record["fell_back"] and record["options"] == {"mode": "default"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [
+        ("compiel", "no backend 'compiel'; did you mean 'compile'? Installed: auto, bf16, "),
+        ("compile:mod=default", "no option of backend 'compile' named 'mod'; did you mean 'mode'?"),
+        ("compile:mode=fast", "option mode of backend 'compile': input should be 'default'"),
+        ("cuda-graph", "backend 'cuda-graph' needs a CUDA device, and the model is on cpu: add --device cuda"),
+        ("int8", "this network has none: use another backend, or int8:least=64"),
+    ],
+)
+def test_refused(backend: str, message: str, moons_run: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    arguments = ("sample", moons_run, "--out", tmp_path / "out", "--device", "cpu", *HOW)
+    assert message in refused(*arguments, "--backend", backend)

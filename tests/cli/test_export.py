@@ -1,0 +1,82 @@
+"""`sdekit export`, and `sdekit sample` of what it wrote, where sdekit.networks cannot be imported."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sdekit.export import FORMATS
+from sdekit_plugins.backend_compile import COMPILERS, shutil
+
+WITHOUT_NETWORKS = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("sdekit.networks"):
+            raise ImportError(name + " is blocked")
+
+sys.meta_path.insert(0, Blocked())
+from sdekit_cli.app import main
+main(sys.argv[1:])
+"""
+HOW = ("--solver", "ddim", "--steps", 6, "-n", 5)
+no_onnx = pytest.mark.skipif(not find_spec("onnxruntime"), reason="no onnxruntime")
+no_compiler = pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C++ compiler")
+
+
+def without_networks(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """`sdekit ARGUMENTS` in a process that cannot import sdekit.networks."""
+    command = [sys.executable, "-c", WITHOUT_NETWORKS, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+@pytest.mark.parametrize(
+    ("which", "form"),
+    [
+        ("digits_run", "torch"),
+        pytest.param("moons_run", "onnx", marks=no_onnx),
+        pytest.param("moons_run", "aoti", marks=[no_compiler, pytest.mark.slow]),
+    ],
+)
+def test_the_same_samples(
+    sdekit: Callable[..., Any], request: pytest.FixtureRequest, which: str, form: str, tmp_path: Path
+) -> None:
+    run, out = request.getfixturevalue(which), tmp_path / "exported"
+    told = sdekit("export", run, "--format", form, "--out", out, "--json")
+    assert told.code == 0, told
+    assert json.loads(told.out)["deviation"] <= 1e-4
+    assert sdekit("sample", run, "--out", tmp_path / "a", *HOW).code == 0
+    trust = ["--trust"] if FORMATS[form].code else []
+    other = without_networks("sample", out, "--out", tmp_path / "b", *HOW, *trust)
+    assert other.returncode == 0, other.stderr
+    one, two = (np.load(tmp_path / name / "samples.npy") for name in "ab")
+    scale = np.abs(one).max()
+    assert one.shape == two.shape and np.abs(one - two).max() <= 1e-4 * scale
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == sorted(p.name for p in (tmp_path / "b").iterdir())
+
+
+def test_the_block_blocks(moons_run: Path, tmp_path: Path) -> None:
+    """A run folder does need its Python network."""
+    ended = without_networks("sample", moons_run, "--out", tmp_path / "out")
+    assert ended.returncode != 0 and "sdekit.networks is blocked" in ended.stderr
+
+
+def test_it_lies_beside_the_run_and_is_not_opened_unasked(
+    sdekit: Callable[..., Any], moons_run: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    (tmp_path / "run").symlink_to(moons_run)
+    out = moons_run.with_name(f"{moons_run.name}-torch")
+    told = sdekit("export", tmp_path / "run", "--format", "torch")
+    assert told.code == 0 and out.is_dir()
+    assert " ".join(f"sdekit sample {out} --trust".split()) in " ".join(told.err.split())
+    assert "runs what the file holds" in refused("sample", out, "--out", tmp_path / "out")
+    assert "already holds an export" in refused("export", tmp_path / "run", "--format", "torch")
+    assert "no format 'onxn'; did you mean 'onnx'?" in refused("export", moons_run, "--format", "onxn")
+    assert "no such run folder" in refused("export", tmp_path / "none", "--format", "torch")

@@ -1,0 +1,179 @@
+"""An exported run: the same network by another file, refusals, and nothing left behind by a failure."""
+
+import json
+import math
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sdekit import load_run
+from sdekit.errors import InputError, SdekitError
+from sdekit.export import FORMATS, export_run
+from sdekit.export.folder import TOLERANCE
+from sdekit.model import ScoreModel
+from sdekit.training.plan import plan
+from sdekit.training.run import EXPORT, Run
+
+ONNX = pytest.param("onnx", marks=pytest.mark.skipif(not find_spec("onnxruntime"), reason="no onnxruntime"))
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """A tiny conditional network, none of whose weights is 0."""
+    given = {"data": {"n": 100}, "network": {"width": 8, "depth": 1}, "train": {"steps": 1, "drop": 0.1}}
+    recipe, _ = plan("moons", network="mlp", condition="label", given=given)
+    model = recipe.build().eval().requires_grad_(False)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter += 0.1 * torch.randn_like(parameter)
+    return Run(Path("run"), recipe, model, 7)
+
+
+@pytest.fixture(scope="module")
+def written(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run in the format that is quickest to write. Read only."""
+    out = tmp_path_factory.mktemp("written") / "exported"
+    export_run(run, out, "torch")
+    return out
+
+
+@pytest.fixture
+def exported(written: Path, tmp_path: Path) -> Path:
+    """A copy to be spoilt."""
+    return Path(shutil.copytree(written, tmp_path / "exported"))
+
+
+def altered(folder: Path, change: Callable[[dict], None]) -> None:
+    """Another export.json, with its checksum."""
+    from sdekit.training.checkpoint import load_json, save_json
+
+    fields = load_json(folder / EXPORT)
+    change(fields["export"])
+    save_json(folder / EXPORT, fields)
+
+
+@pytest.mark.parametrize("form", ["torch", ONNX])
+def test_the_same_denoiser(run: Run, form: str, tmp_path: Path) -> None:
+    """With and without a label, for batches of any size; the rest of the run too."""
+    assert export_run(run, tmp_path / "out", form) <= TOLERANCE
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened = load_run(tmp_path / "out", trust=FORMATS[form].code)
+    assert (opened.recipe, opened.step) == (run.recipe, 7)
+    assert not list(opened.model.parameters())
+    for rows in (1, 2, 5, 9):
+        x, t = torch.randn(rows, 2), torch.linspace(0.01, 0.99, rows)
+        for y in (None, torch.arange(rows) % 2, torch.full((rows,), -1)):
+            assert torch.allclose(opened.model(x, t, y), run.model(x, t, y), atol=1e-5)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"out"} and len(list((tmp_path / "out").iterdir())) == 3
+    if form == "onnx":
+        with pytest.raises(InputError, match="out gives no gradients with respect to x.*backend 'eager'"):
+            opened.model(torch.randn(3, 2, requires_grad=True), 0.5)
+
+
+def test_gradients(run: Run, exported: Path) -> None:
+    """A program of torch.export has them; for the other formats see above."""
+    x = torch.randn(3, 2, requires_grad=True)
+    model = load_run(exported, trust=True).model
+    for t in (0.1, 0.9):
+        got, expected = (torch.autograd.grad(m(x, t).square().sum(), x)[0] for m in (model, run.model))
+        assert torch.allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_trust(exported: Path) -> None:
+    """What runs on opening is opened only when asked for; before anything of it is read."""
+    (exported / "unconditional.pt2").write_bytes(b"anything")
+    with pytest.raises(InputError, match="opening the format 'torch' runs what the file holds.*--trust"):
+        load_run(exported)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about: about.update(version=99), "newer sdekit .layout 99"),
+        (lambda about: about.update(format="onxn"), "no format 'onxn'; did you mean 'onnx'?"),
+        (lambda about: about.pop("format"), "describes no export .KeyError"),
+        (lambda about: about.update(format="aoti", torch="1.0"), r"compiled for torch 1.0, not .*export the run again"),
+    ],
+)
+def test_refused(exported: Path, change: Callable[[dict], None], message: str) -> None:
+    altered(exported, change)
+    with pytest.raises(InputError, match=message):
+        load_run(exported, trust=True)
+
+
+def test_damaged(exported: Path) -> None:
+    """A missing, a damaged file, and an altered description."""
+    file, description = exported / "conditional.pt2", exported / EXPORT
+    file.write_bytes(b"PK but no archive")
+    with pytest.raises(InputError, match=r"conditional.pt2 cannot be read"):
+        load_run(exported, trust=True)
+    file.unlink()
+    with pytest.raises(InputError, match=r"conditional.pt2 is missing: export the run again"):
+        load_run(exported, trust=True)
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"recipe": {}}))
+    with pytest.raises(InputError, match="export.json was altered"):
+        load_run(exported, trust=True)
+
+
+def test_other_dtypes_and_conditions(run: Run, exported: Path, tmp_path: Path) -> None:
+    model = load_run(exported, trust=True).model
+    with pytest.raises(InputError, match="exported in float32, and x is torch.float64"):
+        model(torch.randn(2, 2, dtype=torch.float64), 0.5)
+    plain = replace(run, recipe=replace(run.recipe, condition="none"))
+    export_run(plain, tmp_path / "plain", "torch")
+    assert not (tmp_path / "plain" / "conditional.pt2").exists()
+    with pytest.raises(InputError, match="was trained without conditions"):
+        load_run(tmp_path / "plain", trust=True).model(torch.randn(2, 2), 0.5, torch.tensor([0, 1]))
+
+
+def test_places(run: Run, exported: Path, tmp_path: Path) -> None:
+    """An export may be replaced when that is said; nothing else is."""
+    with pytest.raises(InputError, match="already holds an export: replace it with --overwrite"):
+        export_run(run, exported, "torch")
+    before = (exported / EXPORT).stat().st_mtime_ns
+    export_run(run, exported, "torch", overwrite=True)
+    assert (exported / EXPORT).stat().st_mtime_ns > before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(InputError, match="not empty and holds no export"):
+        export_run(run, tmp_path / "mine", "torch", overwrite=True)
+    with pytest.raises(InputError, match="is a file"):
+        export_run(run, tmp_path / "mine" / "thesis.txt", "torch")
+
+
+class Branching(nn.Module):
+    """What it computes depends on a value."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class Forgetful(nn.Module):
+    """It draws a number when it is traced, and the program keeps it."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        self.calls = getattr(self, "calls", 0.0) + 1
+        return x * math.sqrt(self.calls)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Branching(), "Branching cannot be exported"),
+        (Forgetful(), "deviates from the network by .*nothing was written"),
+    ],
+)
+def test_failures_leave_nothing(run: Run, network: nn.Module, message: str, tmp_path: Path) -> None:
+    broken = replace(run, model=ScoreModel(network, run.model.sde))
+    with pytest.raises(SdekitError, match=message):
+        export_run(broken, tmp_path / "out", "torch")
+    assert list(tmp_path.iterdir()) == []
