@@ -1,0 +1,125 @@
+"""What `sdekit tune` gains, on starts that the tuning has not seen.
+
+    python benchmarks/tune.py                                    # `auto` on every problem of mixtures.py
+    python benchmarks/tune.py --problems ring --samplers auto heun ddim --nfe 5 9 21
+    python benchmarks/tune.py --problems --runs runs/moons       # trained networks alone
+
+Mixtures: tuned on --train starts, the iteration chosen on as many others, all solved by the adaptive `ode`; the error
+is the root mean square over --starts others and their coordinates, against the flow solved to 1e-10. Runs: the same, in
+float32 and against `ode`. Prints a table for each, and writes them to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mixtures import problems
+
+from sdekit import SeedNoise, load_run
+from sdekit.sde import SDE, Denoise
+from sdekit.tune import Starts, solved, tune
+
+OUT = Path(__file__).parent / "results" / "tune.md"
+PEERS = {
+    "ring": {5: 0.047, 6: 0.089, 8: 0.050, 10: 0.035, 15: 0.0117, 20: 0.0064, 30: 0.0027, 50: 0.00074, 100: 0.00018},
+    "digits": {5: 0.095, 6: 0.090, 8: 0.062, 10: 0.044, 15: 0.0234, 20: 0.0138, 30: 0.0040, 50: 0.0022, 100: 0.00024},
+}
+"""The best of 86 peer configurations at each number of calls, from 2,000 other starts: see solvers.md."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model with its starts: two sets to tune on and one to measure on."""
+
+    name: str
+    title: str
+    sde: SDE
+    denoise: Denoise
+    train: Starts
+    check: Starts
+    held_out: Starts
+
+
+def of_mixture(name: str, starts: int, train: int) -> Case:
+    """A problem of mixtures.py."""
+    problem = problems(starts)[name]
+    sde, mixture = problem.sde, problem.mixture
+    denoise = mixture.denoiser(sde)
+    first, second = (
+        solved(sde, denoise, mixture.sample(train, seed, sde, sde.t_max), batch_size=1024) for seed in (1, 2)
+    )
+    title = f"{name}: d = {problem.x[0].numel()}, {type(sde).__name__}"
+    return Case(name, title, sde, denoise, first, second, Starts(problem.x, problem.exact))
+
+
+def of_run(path: Path, starts: int, train: int) -> Case:
+    """A trained network."""
+    run = load_run(path)
+    sde, recipe = run.model.sde, run.recipe
+
+    def of(first: int, count: int) -> Starts:
+        x = sde.prior(SeedNoise(range(first, first + count), recipe.shape)())
+        return solved(sde, run.model, x, recipe.examples(count))
+
+    title = f"{recipe.data.name}, {recipe.network.name} trained for {run.step} steps, {type(sde).__name__}"
+    return Case(path.name, title, sde, run.model, of(2**31, train), of(2**31 + train, train), of(0, starts))
+
+
+def rows(case: Case, sampler: str, calls: list[int], given: argparse.Namespace) -> Iterator[list[str]]:
+    """A row a number of calls."""
+    for n in calls:
+        began = time.perf_counter()
+        found = tune(
+            case.sde, case.denoise, sampler, nfe=n, train=case.train, check=case.check, held_out=case.held_out,
+            weights=not given.times_only, time_limit=given.time_limit,
+        )  # fmt: skip
+        peer = PEERS.get(case.name, {}).get(n)
+        against = "-" if peer is None else f"{found.tuned / peer:.2f}"
+        took = f"{time.perf_counter() - began:.0f}"
+        yield [
+            sampler,
+            str(found.calls),
+            f"{found.untuned:.2g}",
+            f"{found.tuned:.2g}",
+            f"{found.ratio:.2f}",
+            against,
+            took,
+        ]
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problems", nargs="*", choices=list(problems(1)), default=list(problems(1)))
+    parser.add_argument("--runs", nargs="*", type=Path, default=[], help="run folders")
+    parser.add_argument("--samplers", nargs="+", default=["auto"])
+    parser.add_argument("--nfe", nargs="+", type=int, default=[5, 6, 8, 10, 15, 20, 30, 50, 100])
+    parser.add_argument("--starts", type=int, default=2000)
+    parser.add_argument("--train", type=int, default=1024)
+    parser.add_argument("--times-only", action="store_true")
+    parser.add_argument("--time-limit", type=float, default=120, help="seconds for each number of calls")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    text = ["# What tuning gains", "", "`benchmarks/tune.py` says what is measured."]
+    makers = [(of_mixture, name) for name in given.problems] + [(of_run, path) for path in given.runs]
+    for make, which in makers:
+        case = make(which, given.starts, given.train)  # type: ignore[operator]
+        text += ["", f"## {case.title}, {len(case.train.x)} starts to tune on, {given.starts} held out", ""]
+        text += ["| | calls | untuned | tuned | ratio | tuned / best peer | seconds |", "|---|---|---|---|---|---|---|"]
+        print("\n".join(text[-3:]), flush=True)
+        for sampler in given.samplers:
+            for row in rows(case, sampler, given.nfe, given):
+                text.append("| " + " | ".join(row) + " |")
+                print(text[-1], flush=True)
+    given.out.parent.mkdir(exist_ok=True)
+    given.out.write_text("\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    main()

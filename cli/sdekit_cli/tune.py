@@ -1,0 +1,125 @@
+"""`sdekit tune`."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from sdekit.errors import InputError
+
+from .console import note, print_json, progress_bar, shown
+from .device import pick_device
+from .local import Plugins, use
+from .options import component, parse
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from sdekit.tune import Starts
+    from sdekit.tuned import Tuned
+
+UNSEEN = 2**31
+"""The first seed of those that tuning looks at: no sample that people ask for starts there."""
+
+
+def tune(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `sdekit train`.")],
+    nfe: Annotated[list[int], typer.Option(help="Network calls to tune for; may be repeated.")],
+    solver: Annotated[str, typer.Option(help="auto, heun, ddim, ...: any that draws no noise.")] = "auto",
+    option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the solver.")] = None,
+    n: Annotated[int, typer.Option("-n", help="Starts to tune on.")] = 256,
+    held_out: Annotated[int, typer.Option(help="Starts to measure on, unseen: seeds 0 to N - 1.")] = 256,
+    times_only: Annotated[bool, typer.Option("--times-only", help="Leave the solver's coefficients alone.")] = False,
+    time_limit: Annotated[float, typer.Option(help="Seconds for each number of calls.")] = 300.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    plugin: Plugins = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Fit a solver's time steps and coefficients to one model, for a number of network calls.
+
+    Brings the samples of few calls as close as can be to the model's own fine solution. What is found is kept in the
+    run folder, and `sdekit sample` uses it from then on for that solver and number of calls; with --grid it does not.
+
+    Examples:
+
+      sdekit tune run --nfe 5 --nfe 10
+
+      sdekit tune run --solver heun --nfe 9 --times-only
+    """
+    use(plugin, quiet=json)
+    if n < 2 or held_out < 1 or not time_limit > 0:
+        raise InputError(
+            f"-n must be at least 2, --held-out and --time-limit positive: got {n}, {held_out}, {time_limit}"
+        )
+    of_solver = component("sampler", solver, parse(option or ()))
+
+    from sdekit.plugins import make
+    from sdekit.training.run import load_run
+    from sdekit.tune import check_tunable
+    from sdekit.tune import tune as fit
+    from sdekit.tuned import save, weights_digest
+
+    sampler = make("sampler", solver, **of_solver)
+    loaded = load_run(run, device=pick_device(device))
+    weights_digest(run)
+    sde, model = loaded.model.sde, loaded.model
+    for calls in nfe:
+        check_tunable(sde, sampler, calls)
+    done: list[tuple[Tuned, Path | None]] = []
+    with progress_bar(quiet=json) as bar:
+        task = bar.add_task("solving finely", total=3)
+        sets: list[Starts] = []
+        for first, count in ((UNSEEN, n), (UNSEEN + n, n), (0, held_out)):
+            sets.append(_starts(loaded, range(first, first + count), device))
+            bar.advance(task)
+        for calls in sorted(set(nfe)):
+            task = bar.add_task(f"tuning {solver} for {calls} calls", total=None)
+            found = fit(
+                sde, model, sampler, nfe=calls, train=sets[0], check=sets[1], held_out=sets[2], weights=not times_only,
+                time_limit=time_limit, tick=partial(_advance, bar, task),
+            )  # fmt: skip
+            done.append((found, save(run, solver, asdict(sampler), found) if found.helps else None))
+            bar.update(task, total=1, completed=1)
+    if json:
+        print_json({"run": str(run), "solver": solver, "tuned": [_told(*one) for one in done]})
+    else:
+        _show(run, solver, done)
+
+
+def _advance(bar: "Progress", task: "TaskID", done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
+
+
+def _starts(run: Any, seeds: range, device: str) -> "Starts":
+    """The starts that `sample` gives these seeds, with conditions of all kinds, solved finely."""
+    from sdekit.noise import SeedNoise
+    from sdekit.tune import solved
+
+    x = run.model.sde.prior(SeedNoise(seeds, run.recipe.shape, device=pick_device(device))())
+    y = run.recipe.examples(len(seeds))
+    return solved(run.model.sde, run.model, x, None if y is None else y.to(x.device))
+
+
+def _told(found: "Tuned", path: Path | None) -> dict[str, Any]:
+    """One result as plain values."""
+    return asdict(found) | {"ratio": found.ratio, "file": None if path is None else str(path)}
+
+
+def _show(run: Path, solver: str, done: "list[tuple[Tuned, Path | None]]") -> None:
+    """One row a number of calls, then what to do with it."""
+    table = Table("calls", "untuned", "tuned", "ratio", box=None)
+    for found, path in done:
+        told = f"{found.ratio:.2f}" if path else "1, kept untuned"
+        table.add_row(str(found.calls), f"{found.untuned:.2g}", f"{found.tuned:.2g}", told)
+    shown.print(table)
+    starts = done[0][0].starts
+    note(f"error of x_0 against the fine solution, root mean square over {starts} starts that tuning has not seen")
+    kept = [found.calls for found, path in done if path]
+    if len(kept) < len(done):
+        note("where tuning did not help, nothing was stored: the solver stays as it was")
+    if kept:
+        named = "" if solver == "auto" else f"--solver {solver} "
+        note(f"in use from now on: [bold]sdekit sample {run} {named}--nfe {kept[0]} --out samples[/]")
