@@ -1,0 +1,218 @@
+"""Inverse problems against exact posteriors: the methods of sdekit, and azula's on the same denoiser.
+
+    python benchmarks/inverse.py                      # sdekit alone
+    python benchmarks/inverse.py --azula              # beside azula 0.11.1, where it is installed
+    python benchmarks/inverse.py --calls 64 --n 200 --problems 8-mask-0.05
+
+The prior is a mixture of Gaussians, so that the denoiser is exact and the posterior is a mixture too, known in full.
+Two numbers a run, over n samples: the sliced Wasserstein-2 distance to draws from the exact posterior, and the weight
+error, half the summed difference of the components' shares (0 to 1). All have the same number of network calls a
+sample; those with particles have as many steps fewer. Prints a table, and writes it to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from distances import sliced_w2
+from mixtures import digits
+from torch import Tensor
+
+from sdekit import EDM, VP, GaussianMixture
+from sdekit.inverse import Problem, restore, restorer
+from sdekit.operators import Average, LinearOperator, Mask, Matrix
+from sdekit.posterior import FullMixture
+from sdekit.sde import as_time
+
+OUT = Path(__file__).parent / "results" / "inverse.md"
+Draw = Callable[["Case", int, int], Tensor]
+"""`draw(case, n, calls) -> (n, d)` samples."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement of one sample of a mixture."""
+
+    name: str
+    mixture: GaussianMixture
+    operator: LinearOperator
+    y: Tensor
+    noise_std: float
+
+    @property
+    def posterior(self) -> FullMixture:
+        """The truth."""
+        return self.mixture.posterior(self.operator, self.y, self.noise_std)
+
+    @property
+    def problem(self) -> Problem:
+        """For sdekit."""
+        return Problem(self.operator, self.y, self.noise_std)
+
+    @property
+    def data_std(self) -> float:
+        """Of the prior, over all coordinates."""
+        weights = self.mixture.log_weights.exp()[:, None]
+        mean = (weights * self.mixture.means).sum(0)
+        return float((weights * (self.mixture.variances + (self.mixture.means - mean) ** 2)).sum(0).mean().sqrt())
+
+
+def crowd() -> GaussianMixture:
+    """Twelve diagonal Gaussians of unequal weight in 8 dimensions."""
+    g = torch.Generator().manual_seed(1)
+    means = torch.randn(12, 8, generator=g, dtype=torch.float64)
+    return GaussianMixture(
+        means, 0.15 + 0.25 * torch.rand(12, 8, generator=g, dtype=torch.float64), torch.arange(12) % 3 + 1
+    )
+
+
+def cases() -> Iterator[Case]:
+    """d = 8 and 64 (the digits mixture), three operators that leave the posterior open, two noise levels."""
+    for mixture in (crowd(), digits()):
+        d = mixture.means.shape[1]
+        g = torch.Generator().manual_seed(2)
+        m = max(2, d // 16)
+        keep = torch.zeros(d, dtype=torch.float64)
+        keep[torch.randperm(d, generator=g)[:m]] = 1
+        operators = {
+            "mask": Mask(keep),
+            "average": Average((d,), d // m),
+            "matrix": Matrix(torch.randn(m, d, generator=g, dtype=torch.float64) / math.sqrt(d)),
+        }
+        for name, operator in operators.items():
+            for noise_std in (0.05, 0.3):
+                g = torch.Generator().manual_seed(5)
+                y = operator.apply(mixture.sample(1, 11))[0]
+                y = operator.check(y + noise_std * torch.randn(y.shape, generator=g, dtype=torch.float64))
+                yield Case(f"{d}-{name}-{noise_std}", mixture, operator, y, noise_std)
+
+
+def ours() -> dict[str, Draw]:
+    """pigdm, tmpd and mmps with the sampler `pc`, dps with `ddpm`, and tds, which is one; pigdm is told data_std."""
+
+    def draw(method: str, options: dict[str, float], case: Case, n: int, calls: int) -> Tensor:
+        sde = VP()
+        if method == "pigdm":
+            options = {"data_std": case.data_std}
+        made = restorer(method, case.problem, **options)
+        arguments = {"nfe": calls} | ({} if method == "tds" else {"sampler": "ddpm" if method == "dps" else "pc"})
+        found = restore(sde, case.mixture.denoiser(sde), case.problem, made, n=n, dtype=torch.float64, **arguments)
+        assert found.nfe <= calls, (method, found.nfe)
+        return found.x
+
+    table: dict[str, tuple[str, dict[str, float]]] = {
+        "dps": ("dps", {}),
+        "pigdm": ("pigdm", {}),
+        "tmpd": ("tmpd", {}),
+        "mmps": ("mmps", {}),
+        "tds": ("tds", {}),
+    }
+    return {name: lambda c, n, calls, m=m, o=o: draw(m, o, c, n, calls) for name, (m, o) in table.items()}
+
+
+def azula() -> dict[str, Draw]:
+    """Its DPS, PiGDM, TMPD and MMPS, on its VP schedule with its defaults."""
+    import azula.denoise
+    import azula.noise
+    import azula.sample
+    from azula.guidance.dps import DPSSampler
+    from azula.guidance.mmps import MMPSDenoiser
+    from azula.guidance.pgdm import PGDMSampler
+    from azula.guidance.tmpd import TMPDenoiser
+
+    level = EDM(sigma_min=1e-6, sigma_max=2e6)
+
+    class Exact(azula.denoise.Denoiser):  # type: ignore[misc]
+        """The exact denoiser in azula's clothes."""
+
+        def __init__(self, mixture: GaussianMixture) -> None:
+            super().__init__()
+            self.exact, self.schedule, self.calls = mixture.denoiser(level), azula.noise.VPSchedule(), 0
+
+        def forward(self, x: Tensor, t: Tensor, **_: object) -> object:
+            """x at time t."""
+            self.calls += 1
+            alpha, sigma = self.schedule(t)
+            return azula.denoise.DiracPosterior(self.exact(x / alpha, as_time(sigma / alpha)))
+
+    def draw(method: str, case: Case, n: int, calls: int) -> Tensor:
+        exact, y, apply, s = Exact(case.mixture), case.y, case.operator.apply, case.noise_std
+        settings = {"steps": calls, "silent": True, "dtype": torch.float64}
+        if method == "dps":
+            # one norm a sample, as in the paper: it takes the norm of what it is given, here of the whole batch
+            norms = lambda x: (y - apply(x)).square().sum(1).sqrt().sum()[None]  # noqa: E731
+            sampler = DPSSampler(exact, torch.zeros(1, dtype=torch.float64), norms, **settings)
+        elif method == "pigdm":
+            inverse = torch.linalg.pinv(case.operator.matrix()).T
+            sampler = PGDMSampler(exact, y, apply, lambda v: v @ inverse, **settings)
+        elif method == "tmpd":
+            sampler = azula.sample.DDIMSampler(TMPDenoiser(exact, y, apply, s**2), **settings)
+        else:
+            sampler = azula.sample.DDIMSampler(MMPSDenoiser(exact, y, apply, lambda v: s**2 * v), **settings)
+        torch.manual_seed(0)
+        x = sampler(torch.randn(n, case.mixture.means.shape[1], dtype=torch.float64))
+        assert exact.calls == calls
+        return x
+
+    return {f"azula {m}": lambda c, n, calls, m=m: draw(m, c, n, calls) for m in ("dps", "pigdm", "tmpd", "mmps")}
+
+
+def measure(case: Case, x: Tensor) -> tuple[float, float]:
+    """Sliced W2 to 5,000 exact draws, and the weight error."""
+    truth = case.posterior
+    shares = truth.responsibilities(x).mean(0)
+    distance = sliced_w2(x, truth.sample(5000, 1), projections=128, quantiles=400)
+    return distance, float((shares - truth.weights).abs().sum() / 2)
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--azula", action="store_true", help="azula's methods too")
+    parser.add_argument("--calls", type=int, default=256)
+    parser.add_argument("--n", type=int, default=400)
+    parser.add_argument("--problems", nargs="+", default=[])
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    methods: dict[str, Draw] = ours() | (azula() if given.azula else {})
+    chosen = [case for case in cases() if not given.problems or case.name in given.problems]
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ("exact draws", *methods)}
+    began = time.monotonic()
+    for case in chosen:
+        found["exact draws"].append(measure(case, case.posterior.sample(given.n, 77)))
+        for name, draw in methods.items():
+            found[name].append(measure(case, draw(case, given.n, given.calls)))
+            print(f"{case.name} {name}: {found[name][-1][0]:.3f} {found[name][-1][1]:.3f}", flush=True)
+        write(given.out, chosen, found, given.n, given.calls, time.monotonic() - began)
+
+
+def write(
+    out: Path, chosen: list[Case], found: dict[str, list[tuple[float, float]]], n: int, calls: int, seconds: float
+) -> None:
+    """Two tables: of the distances and of the weight errors, with their means over what has been run."""
+    done = len(found["exact draws"])
+    text = ["# Inverse problems against exact posteriors", "", "`benchmarks/inverse.py` says what is measured.", ""]
+    text += [
+        f"{n} samples, {calls} network calls each; {seconds:.0f} s. `exact draws`: the floor of so few samples.",
+        "",
+    ]
+    for i, title in enumerate(("Sliced W2", "Weight error")):
+        text += [f"## {title}", "", "| | " + " | ".join(c.name for c in chosen[:done]) + " | mean |"]
+        text += ["|---|" + "---|" * (done + 1)]
+        for name, rows in found.items():
+            if len(rows) == done:
+                values = [row[i] for row in rows]
+                text.append(f"| {name} | " + " | ".join(f"{v:.3f}" for v in [*values, sum(values) / done]) + " |")
+        text.append("")
+    out.parent.mkdir(exist_ok=True)
+    out.write_text("\n".join(text))
+
+
+if __name__ == "__main__":
+    main()

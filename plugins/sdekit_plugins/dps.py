@@ -1,0 +1,28 @@
+"""Diffusion posterior sampling: the likelihood at the denoised x_0."""
+
+import math
+
+from torch import Tensor
+
+from sdekit.errors import InputError
+from sdekit.guidance import Guidance
+from sdekit.inverse import Local, Problem, moved
+from sdekit.sde import like
+
+
+def dps(problem: Problem, *, strength: float = 4.0) -> Guidance:
+    """p(y | x_t) ~ N(y; A(D(x_t)), v I): D(x) + strength Cov[x_0 | x_t] A'* (y - A(D)) / v, for any differentiable A.
+
+    v = max(|y - A(D)|^2 / m, noise_std^2), m numbers measured: the residual tells its own variance. Then grad log p
+    is that of -m log |y - A(D)|, Chung et al.'s step along grad |y - A(D)|, but with a length that depends neither on
+    the number of steps nor on the units. strength: a factor on it, > 0.
+    Source: Chung et al. 2023, eq. 16 and Algorithm 1.
+    """
+    if not 0 < strength < math.inf:
+        raise InputError(f"dps: strength must be positive, got {strength}")
+
+    def weigh(local: Local, r: Tensor) -> Tensor:
+        variance = r.flatten(1).square().sum(1) / problem.operator.count
+        return strength * r / like(variance.clamp(min=max(problem.noise_std**2, 1e-12)), r)
+
+    return moved(problem, weigh, bounded=False)
