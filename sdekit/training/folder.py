@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdekit.errors import InputError, SdekitError
 
-from .run import CHECKPOINT, CONFIG, METRICS, MODEL, PREVIEWS
+from .run import CHECKPOINT, CONFIG, KEPT, METRICS, MODEL, PREVIEWS
 
 
 def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> None:
@@ -23,7 +23,8 @@ def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> N
     try:
         for name in (CHECKPOINT, MODEL, METRICS, CONFIG):
             (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / PREVIEWS, ignore_errors=True)
+        for name in (PREVIEWS, KEPT):
+            shutil.rmtree(out / name, ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SdekitError(f"cannot write into {out}: {error.strerror or error}") from error

@@ -22,11 +22,22 @@ from sdekit.errors import InputError, SdekitError
 from .checkpoint import save_json, save_tensors, write_atomically
 from .ema import EMA
 from .folder import prepare_folder
-from .objective import draw, key, times
+from .objective import draw, key, times, told
 from .optimizer import adamw, learning_rate
 from .posterior import PosteriorMean
 from .preview import preview
-from .run import CHECKPOINT, CONFIG, METRICS, MODEL, PREVIEWS, Recipe, load_checkpoint, read_metrics, read_recipe
+from .run import (
+    CHECKPOINT,
+    CONFIG,
+    METRICS,
+    MODEL,
+    PREVIEWS,
+    Recipe,
+    kept_name,
+    load_checkpoint,
+    read_metrics,
+    read_recipe,
+)
 
 HELD_OUT_MOST = 1024  # held-out samples that the loss is taken over
 
@@ -112,6 +123,8 @@ class Trainer:
             if self.step % self.options.checkpoint_every == 0:
                 self.save()
                 self._log(held_out_loss=self.held_out_loss())
+            if self.options.keep_every and self.step % self.options.keep_every == 0:
+                self._save_average(self.out / kept_name(self.step))
             if self.options.preview_every and time.monotonic() - last_preview >= self.options.preview_every:
                 last_preview = time.monotonic()
                 self._preview()
@@ -127,8 +140,9 @@ class Trainer:
         batch = self.data.batch(self.indices[batch_indices(len(self.indices), options.batch_size, step, options.seed)])
         t, eps = draw(self.model.sde, options, self.recipe.shape, step)
         torch.manual_seed(key(options.seed, 2, step))  # dropout
-        mean = None if self.posterior is None else self.posterior(batch.x, t, eps, batch.y)
-        losses = self._losses(batch.x, t, eps, batch.y, mean)
+        y = None if self.recipe.condition == "none" or batch.y is None else told(batch.y, options, step)
+        mean = None if self.posterior is None else self.posterior(batch.x, t, eps, y)
+        losses = self._losses(batch.x, t, eps, y, mean)
         loss = losses.mean()
         value = loss.item()
         if not math.isfinite(value):
@@ -152,7 +166,7 @@ class Trainer:
         """(B,) on the device."""
         x0, t, eps = (z.to(self.device, non_blocking=True) for z in (x0, t, eps))
         mean = None if mean is None else mean.to(self.device)
-        y = y.to(self.device) if y is not None and self.recipe.condition == "label" else None
+        y = y.to(self.device) if y is not None and self.recipe.condition != "none" else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
             return self.model.loss(x0, t, eps, y, mean=mean)
 
@@ -186,8 +200,11 @@ class Trainer:
         }
         fields = {"step": self.step, "seconds": self.seconds}
         save_tensors(self.out / CHECKPOINT, weights | ema | moments, fields | {"losses": self._losses_since})
+        self._save_average(self.out / MODEL)
+
+    def _save_average(self, path: Path) -> None:
         averaged = dict(zip(self.weights, self.ema.average, strict=True))
-        save_tensors(self.out / MODEL, self.model.network.state_dict() | averaged, fields)
+        save_tensors(path, self.model.network.state_dict() | averaged, {"step": self.step, "seconds": self.seconds})
 
     def _resume(self) -> None:
         found = read_recipe(self.out)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdekit.conditions import dropped
 from sdekit.sde import SDE, as_time
 
 from .options import TrainOptions
@@ -38,6 +39,13 @@ def draw(sde: SDE, options: TrainOptions, shape: tuple[int, ...], step: int) -> 
     n = options.batch_size
     u = (torch.randperm(n, generator=generator) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
     return Draw(times(sde, options, u), torch.randn(n, *shape, generator=generator))
+
+
+def told(y: Tensor, options: TrainOptions, step: int) -> Tensor:
+    """The conditions (B, ...) of a step with some of them dropped: null with probability `options.drop`, on the CPU."""
+    if not options.drop:
+        return y
+    return dropped(y, options.drop, torch.Generator().manual_seed(key(options.seed, 4, step)))
 
 
 def times(sde: SDE, options: TrainOptions, u: Tensor) -> Tensor:

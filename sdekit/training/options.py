@@ -21,9 +21,10 @@ class TrainOptions:
     (EDM2's sigma_rel), between 0 and 0.25. noise: distribution of the noise level: log-normal in rho = sigma / alpha
     (Karras et al. 2022, Table 1) with noise_mean and noise_std, or uniform in t. exact_target: training sets of at
     most so many items are regressed on the posterior mean over the whole set (`PosteriorMean`); 0 for never.
-    held_out: fraction of the data that is not trained on. seed: of everything random. precision: of the network's
-    arithmetic.
-    checkpoint_every, log_every: steps. preview_every: seconds, 0 for none but the last.
+    held_out: fraction of the data that is not trained on. drop: probability that an item is shown without its
+    condition, so that the network learns the unconditional model too. seed: of everything random. precision: of the
+    network's arithmetic. checkpoint_every, log_every: steps. keep_every: steps between averages of the weights that
+    are kept, for autoguidance; 0 for none. preview_every: seconds, 0 for none but the last.
     """
 
     steps: int | None = None
@@ -41,9 +42,11 @@ class TrainOptions:
     noise_std: float = 1.2
     exact_target: int = 2048
     held_out: float = 0.05
+    drop: float = 0.0
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = 1000
+    keep_every: int = 0
     log_every: int = 50
     preview_every: float = 60.0
 
@@ -58,7 +61,7 @@ class TrainOptions:
         for name in ("learning_rate", "clip", "noise_std"):
             if not getattr(self, name) > 0:
                 raise InputError(f"train: {name} must be positive, got {getattr(self, name)}")
-        for name, low, high in (("ema", 0, 0.25), ("held_out", 0, 1), ("beta2", 0, 1)):
+        for name, low, high in (("ema", 0, 0.25), ("held_out", 0, 1), ("beta2", 0, 1), ("drop", 0, 1)):
             if not low <= getattr(self, name) < high:
                 raise InputError(f"train: {name} must be at least {low} and below {high}, got {getattr(self, name)}")
         if self.steps is None and self.time_limit is None:
@@ -67,8 +70,8 @@ class TrainOptions:
             raise InputError(
                 f"train: steps must be at least 1 and time_limit positive, got {self.steps} and {self.time_limit}"
             )
-        if self.warm_up < 0 or self.preview_every < 0 or self.weight_decay < 0 or self.seed < 0:
-            raise InputError("train: warm_up, preview_every, weight_decay and seed must not be negative")
+        if min(self.warm_up, self.keep_every) < 0 or self.preview_every < 0 or self.weight_decay < 0 or self.seed < 0:
+            raise InputError("train: warm_up, keep_every, preview_every, weight_decay and seed must not be negative")
         if self.exact_target < 0:
             raise InputError(f"train: exact_target must not be negative (0 is never), got {self.exact_target}")
         for name, known in (

@@ -14,7 +14,7 @@ from sdekit.data.spec import parse
 from sdekit.data.split import split
 from sdekit.errors import InputError, SdekitError
 from sdekit.model import PREDICTIONS
-from sdekit.plugins import entry, names, options, unknown
+from sdekit.plugins import entry, names, options, parameters, unknown
 
 from .options import TrainOptions
 from .run import Component, Recipe
@@ -52,7 +52,8 @@ def plan(
     """A recipe and its data set.
 
     spec: the data. sde, network: registered names; network None is a U-Net for images from 8 pixels and an MLP for
-    the rest. prediction: what the network is trained to be. condition: "none", or "label" to tell it the labels.
+    the rest. prediction: what the network is trained to be. condition: "none", "label" to tell it the
+    labels, or else the data set's own option `condition`: columns of a table, an array of numbers.
     given: options by group: data, sde, network, train (`TrainOptions`; where items have at
     most 256 numbers, its defaults are a batch of 64 at a rate of 4e-3). Raises InputError for what does not fit.
     """
@@ -60,21 +61,28 @@ def plan(
     for group in given:
         if group not in GROUPS:
             raise InputError(f"no group of options {group!r}: the groups are {', '.join(GROUPS)}")
-    data, component = load_data(spec, **given.get("data", {}))
+    of_data = dict(given.get("data", {}))
+    if condition not in ("none", "label"):
+        of_data["condition"] = _check_condition(spec, condition)
+    data, component = load_data(spec, **of_data)
     if prediction not in PREDICTIONS:
         raise InputError(unknown("prediction", prediction, list(PREDICTIONS), "There are"))
-    if condition not in ("none", "label"):
-        raise InputError(f"condition must be 'none' or 'label', got {condition!r}")
     if condition == "label" and not data.classes:
         raise InputError(f"data {spec!r} has no labels to condition on: leave out --condition label")
+    condition = "numbers" if data.condition_units is not None else condition
     if network is None:
         network = "unet" if data.kind == "image" and min(data.shape[1:]) >= 8 else "mlp"
     small: dict[str, Any] = SMALL_DEFAULTS if prod(data.shape) <= SMALL_ITEM else {}
     train = TrainOptions(**small | dict(given.get("train", {})))
+    if train.drop and condition == "none":
+        raise InputError(f"drop={train.drop:g}: there is no condition to drop: add --condition label")
+    of_network = dict(given.get("network", {}))
+    if condition == "numbers":
+        of_network["conditions"] = len(data.condition_names)
     recipe = Recipe(
         data=component,
         sde=Component(name=sde, options=options("sde", sde, given.get("sde", {}))),
-        network=Component(name=network, options=options("network", network, given.get("network", {}))),
+        network=Component(name=network, options=options("network", network, of_network)),
         prediction=prediction,
         condition=condition,
         train=train,
@@ -84,9 +92,22 @@ def plan(
         classes=data.classes,
         class_names=tuple(data.class_names),
         units=data.units,
+        condition_names=data.condition_names if condition == "numbers" else (),
+        condition_units=data.condition_units if condition == "numbers" else None,
         data_std=_std(data, split(len(data), train.held_out)[0]),
     )
     return _resolved(recipe), data
+
+
+def _check_condition(spec: str, condition: str) -> str:
+    """What the data set itself is asked to condition on; InputError where it has nothing of the kind."""
+    name, _ = parse(spec, names("dataset"))
+    if "condition" not in parameters(entry("dataset", name).load()):
+        raise InputError(
+            f"condition must be 'none' or 'label', got {condition!r}: only table:, array: and the like have numbers to "
+            "condition on"
+        )
+    return condition
 
 
 def _resolved(recipe: Recipe) -> Recipe:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdekit.conditions import is_null
 from sdekit.data.base import Dataset
 from sdekit.line import LARGEST_RHO
 from sdekit.sde import SDE, like
@@ -20,7 +21,7 @@ class PosteriorMean:
 
     A network regressed on it has the same minimizer as one regressed on the x_0 that was drawn, from gradients of
     less variance (Xu et al. 2023, "Stable Target Field for Reduced Variance Score Estimation in Diffusion Models",
-    eq. 5, with all of the data as the reference batch). rows: (N, *). labels: (N,) to condition on, or None.
+    eq. 5, with all of the data as the reference batch). rows: (N, *). labels: (N, ...) to condition on, or None.
     """
 
     def __init__(self, sde: SDE, rows: Tensor, labels: Tensor | None = None) -> None:
@@ -34,13 +35,17 @@ class PosteriorMean:
         if not few or len(indices) * int(np.prod(recipe.shape)) > NUMBERS_MOST:
             return None
         batch = data.batch(indices)
-        return cls(recipe.sde.make("sde"), batch.x, batch.y if recipe.condition == "label" else None)
+        return cls(recipe.sde.make("sde"), batch.x, batch.y if recipe.condition != "none" else None)
 
     def __call__(self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None = None) -> Tensor:
-        """x0, eps (B, *), t (B,), y (B,) or None, to (B, *): the mean given x_t = alpha x0 + sigma eps."""
+        """x0, eps (B, *), t (B,), y (B, ...) or None, to (B, *): the mean given x_t = alpha x0 + sigma eps.
+
+        A null row of y restricts nothing, as None does.
+        """
         rho = like(self.sde.rho(t).clamp(max=LARGEST_RHO), x0)  # infinite where alpha is 0
         z = (x0 + rho * eps).flatten(1)  # x_t / alpha
         logits = (z @ self.rows.T - self.half_norms) / rho.flatten(1) ** 2
         if self.labels is not None and y is not None:
-            logits = logits.masked_fill(self.labels != y[:, None], -torch.inf)
+            other = (self.labels != y[:, None]).flatten(2).any(2) if y.ndim > 1 else self.labels != y[:, None]
+            logits = logits.masked_fill(other & ~is_null(y)[:, None], -torch.inf)
         return (logits.softmax(1) @ self.rows).view_as(x0)

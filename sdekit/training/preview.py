@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from sdekit.drawing import image_grid, png, scatter, to_pixels
 from sdekit.model import ScoreModel
 from sdekit.sampling import sample
@@ -20,7 +18,7 @@ def preview(model: ScoreModel, recipe: Recipe) -> bytes | None:
         return None
     n = 16 if image else 1024
     device = next(model.parameters()).device
-    y = torch.arange(n) % recipe.classes if recipe.condition == "label" else None
+    y = recipe.examples(n)
     drawn = sample(model.sde, model, "heun", shape=recipe.shape, n=n, steps=STEPS, y=y, device=device).x
     data = recipe.units.to_data(drawn)
     return png(image_grid(to_pixels(data, recipe.units))) if image else scatter(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 import torch
 
 from sdekit import __version__
+from sdekit.backend import Backend
+from sdekit.conditions import Conditioning
 from sdekit.data.base import Units
 from sdekit.errors import InputError
 from sdekit.model import ScoreModel
-from sdekit.plugins import local_files, make
+from sdekit.plugins import local_files, make, names
 
 from .checkpoint import load_json, load_tensors
 from .options import TrainOptions
@@ -23,14 +26,17 @@ from .options import TrainOptions
 FORMAT = 1
 """Version of the run folder's layout; raised when an older sdekit could not read it."""
 
-CONFIG, MODEL, CHECKPOINT, METRICS, PREVIEWS = (
+CONFIG, MODEL, CHECKPOINT, METRICS, PREVIEWS, KEPT = (
     "config.json",
     "model.safetensors",
     "checkpoint/training.safetensors",
     "metrics.jsonl",
     "previews",
+    "kept",
 )
-PLAIN = ("prediction", "condition", "shape", "kind", "items", "classes", "class_names", "data_std")
+EXPORT = "export.json"
+"""What the folder of `sdekit export` holds in place of these."""
+PLAIN = ("prediction", "condition", "shape", "kind", "items", "classes", "class_names", "condition_names", "data_std")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +61,9 @@ class Component:
 class Recipe:
     """All that defines a run: `config.json` is this.
 
-    data: the SPEC as given, and its options. condition: "none" or "label", what the network is told. shape, kind,
-    items (how many), classes, class_names, units: of the data set. data_std: their standard deviation in the model's
-    units.
+    data: the SPEC as given, and its options. condition: "none", "label" or "numbers", what the network is told.
+    shape, kind, items (how many), classes, class_names, units: of the data set. data_std: their standard deviation in
+    the model's units. condition_names, condition_units: of the numbers that the network is told.
     """
 
     data: Component
@@ -73,6 +79,8 @@ class Recipe:
     class_names: tuple[str, ...]
     units: Units
     data_std: float
+    condition_names: tuple[str, ...] = ()
+    condition_units: Units | None = None
 
     def build(self) -> ScoreModel:
         """The model with fresh weights, drawn from the run's seed."""
@@ -80,7 +88,24 @@ class Recipe:
             torch.manual_seed(self.train.seed)
             classes = self.classes if self.condition == "label" else 0
             network = self.network.make("network", self.shape, classes)
-        return ScoreModel(network, self.sde.make("sde"), self.prediction, data_std=self.data_std)
+        return ScoreModel(
+            network, self.sde.make("sde"), self.prediction, data_std=self.data_std, condition=self.conditioning
+        )
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """What the network is told, and whether it knows the null condition."""
+        classes = self.classes if self.condition == "label" else 0
+        numbers = len(self.condition_names) if self.condition == "numbers" else 0
+        return Conditioning(classes=classes, numbers=numbers, null=self.condition == "none" or self.train.drop > 0)
+
+    def examples(self, n: int) -> torch.Tensor | None:
+        """n conditions to show a model with: the labels in turn, numbers from low to high; None without any."""
+        if self.condition == "label":
+            return torch.arange(n) % self.classes
+        if self.condition == "numbers":
+            return torch.linspace(-1.5, 1.5, n)[:, None].repeat(1, len(self.condition_names))
+        return None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: the recipe, its format and the versions that wrote it."""
@@ -91,6 +116,7 @@ class Recipe:
             | {p: version(p) for p in packages},
             "plugins": local_files(),
             **{name: vars(getattr(self, name)) for name in ("data", "sde", "network", "train", "units")},
+            "condition_units": None if self.condition_units is None else vars(self.condition_units),
             **{name: getattr(self, name) for name in PLAIN},
         }
 
@@ -104,6 +130,7 @@ class Recipe:
             network=Component.from_dict(fields["network"]),
             train=TrainOptions(**fields["train"]),
             units=Units.from_dict(fields["units"]),
+            condition_units=Units.from_dict(told) if (told := fields.get("condition_units")) else None,
             **plain,
         )
 
@@ -118,8 +145,12 @@ class Run:
     step: int
 
 
-def read_recipe(path: Path) -> Recipe:
-    """The recipe of a run folder; InputError where it is none, damaged, or written by a newer sdekit."""
+def read_recipe(path: Path, *, with_data: bool = False) -> Recipe:
+    """The recipe of a run folder; InputError where it is none, damaged, or written by a newer sdekit.
+
+    An error too where the run leans on a plugin file that is not in use: for its process and network, and with_data
+    for its data set.
+    """
     if not path.is_dir():
         raise InputError(f"{path}: no such run folder")
     if not (path / CONFIG).exists():
@@ -132,25 +163,78 @@ def read_recipe(path: Path) -> Recipe:
             f"{FORMAT}): upgrade sdekit to read it"
         )
     try:
-        return Recipe.from_dict(fields)
+        recipe = Recipe.from_dict(fields)
     except (KeyError, TypeError) as error:
         raise InputError(f"{path / CONFIG} does not describe a run ({type(error).__name__}: {error})") from error
+    needed = {"sde": recipe.sde.name, "network": recipe.network.name}
+    _check_files(path, needed | ({"dataset": recipe.data.name} if with_data else {}), fields.get("plugins") or ())
+    return recipe
 
 
-def load_run(path: str | Path, *, device: torch.device | str = "cpu") -> Run:
-    """Open a run folder for sampling: its model with EMA weights on `device`.
+def _check_files(path: Path, needed: dict[str, str], recorded: Sequence[str]) -> None:
+    """InputError naming the plugin files of the run's record, where something that it needs is not there."""
+    files = [file for file in recorded if file not in local_files()]
+    for kind, name in needed.items():
+        name = name.partition(":")[0]
+        if files and name not in names(kind):
+            gone = ", ".join(file for file in files if not Path(file).is_file())
+            raise InputError(
+                f"{path} was trained with a plugin file, and its {kind} {name!r} is not there without it: add "
+                + " ".join(f"--plugin {file}" for file in files)
+                + (f" (not found: {gone}; say where it is now)" if gone else "")
+            )
 
-    Nothing of the folder is executed. Raises InputError for a missing, damaged, altered or newer run, naming the file.
+
+def load_run(
+    path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    backend: Backend | str | None = None,
+    trust: bool = False,
+    step: int | None = None,
+) -> Run:
+    """Open a run folder for sampling: its model with EMA weights on `device`; or one that `sdekit export` wrote.
+
+    backend: how the network is run, see `ScoreModel.run_with`. step: the weights that were kept at that step, not the
+    last. Nothing of a run folder is executed; trust allows exports in formats that run what they hold. Raises
+    InputError for a missing, damaged, altered or newer run, naming the file.
     """
     path = Path(path)
+    if (path / EXPORT).exists():
+        from sdekit.export import load_export
+
+        if step is not None:
+            raise InputError(f"{path} is an export, which holds the weights of one step only")
+        exported = load_export(path, device=device, trust=trust)
+        if backend is not None:
+            exported.model.run_with(backend)
+        return exported
     recipe = read_recipe(path)
-    weights, fields = load_tensors(path / MODEL)
+    weights, fields = load_tensors(path / MODEL if step is None else _kept(path, step))
     model = recipe.build()
     try:
         model.network.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{path / MODEL} does not fit the network of {CONFIG}: {error}") from error
+    if backend is not None:
+        model.run_with(backend)
     return Run(path, recipe, model.to(device).eval().requires_grad_(False), int(fields["step"]))
+
+
+def kept_name(step: int) -> str:
+    """Where the average of the weights at a step is kept, within the run folder."""
+    return f"{KEPT}/step-{step:07d}.safetensors"
+
+
+def _kept(path: Path, step: int) -> Path:
+    if not (path / kept_name(step)).exists():
+        steps = ", ".join(str(int(p.stem.removeprefix("step-"))) for p in sorted((path / KEPT).glob("step-*")))
+        raise InputError(
+            f"{path} has kept no weights of step {step}: it has those of {steps}"
+            if steps
+            else f"{path} has kept no weights of earlier steps: train with --option train.keep_every=N"
+        )
+    return path / kept_name(step)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

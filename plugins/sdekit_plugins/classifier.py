@@ -1,0 +1,76 @@
+"""Classifier guidance."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdekit.classifier import same_process
+from sdekit.conditions import is_null
+from sdekit.errors import InputError
+from sdekit.guidance import check_finite, needed, tilt
+from sdekit.mixture import GaussianMixture
+from sdekit.sde import SDE, Denoise
+from sdekit.training.classifier import load_classifier
+
+
+def classifier(
+    sde: SDE,
+    denoise: Denoise,
+    *,
+    run: str | Callable[..., Tensor] = "",
+    scale: float = 1.0,
+    conditional: bool = False,
+) -> Denoise:
+    """D(x) + scale sigma^2 / alpha grad_x log p(y | x_t), with a classifier that knows noise.
+
+    run: a folder of `sdekit train-classifier`, or a function of (x, t), t () or (B,), to logits (B, classes). scale: 1
+    is Bayes' rule, the conditional model if the classifier is exact; 0 the plain model, bit for bit; more than 1
+    sharpens p(y | x_t). conditional: whether the model is told y as well, else it need know no labels. One network
+    call and one of the classifier, forward and backward. Source: Dhariwal & Nichol 2021, eq. 13, for any process.
+    """
+    check_finite("classifier", scale=scale)
+    if not run:
+        raise InputError("classifier: say which: run=FOLDER of sdekit train-classifier")
+    logits = _load(sde, run) if isinstance(run, str) else run
+
+    def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        y = needed("classifier", y)
+        x0 = denoise(x, t, y if conditional else None)
+
+        def log_weight(z: Tensor, u: Tensor) -> Tensor:
+            log_p = logits(z, u).log_softmax(1)
+            if y.max() >= log_p.shape[1]:
+                raise InputError(f"classifier: label {int(y.max())}: it knows the labels 0 to {log_p.shape[1] - 1}")
+            return log_p.gather(1, y.clamp(min=0)[:, None])[:, 0] * ~is_null(y)
+
+        return x0 if scale == 0 else x0 + scale * tilt(sde, x, t, log_weight)
+
+    return guided
+
+
+def _load(sde: SDE, path: str) -> Callable[..., Tensor]:
+    model = load_classifier(path)
+    if not same_process(model.sde, sde):
+        raise InputError(f"classifier: {path} was trained for another process than the model's: train one for its run")
+
+    def logits(x: Tensor, t: Tensor) -> Tensor:
+        result: Tensor = model.to(x.device)(x, t)
+        return result
+
+    return logits
+
+
+def _trial(sde: SDE, mixture: GaussianMixture) -> Any:
+    """Bayes' rule: the exact p(y | x_t) turns the plain model into the conditional one."""
+    from sdekit.verify.guidances import Trial  # here, since drawing needs no checks
+
+    def logits(x: Tensor, t: Tensor) -> Tensor:
+        labels = torch.arange(len(mixture.means)).expand(len(x), -1).unbind(1)
+        return torch.stack([mixture.log_prob(x, sde, t, y) for y in labels], 1) + mixture.log_weights
+
+    return Trial({"run": logits}, mixture.denoiser(sde))
+
+
+classifier.trial = _trial  # type: ignore[attr-defined]

@@ -1,0 +1,208 @@
+"""Guidance: a decorator of the denoiser, `guidance(sde, denoise) -> denoise`, and what guidances share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .conditions import null
+from .errors import InputError, SdekitError
+from .sde import SDE, Denoise, as_time, like
+
+Guidance = Callable[[SDE, Denoise], Denoise]
+
+LARGEST_TILT_RHO = 1e6  # where alpha is 0, `tilt` is taken at this noise level
+EXPLODED = 1e6  # in the model's units, in which data are about 1
+
+_current: ContextVar[Passage | None] = ContextVar("sdekit_passage", default=None)
+
+
+@dataclass
+class Passage:
+    """One batch on its way from t_max to x_0: what a guidance may want to know of the sampler at work.
+
+    times: the sampler's grid. dry: nothing is computed, network calls are only counted. calls: of networks, so far.
+    peaks: of each guided x_0 (B, *), its time and the largest absolute values, (B,).
+    """
+
+    times: Tensor
+    dry: bool = False
+    calls: int = 0
+    peaks: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    @contextmanager
+    def entered(self, sde: SDE) -> Iterator[Passage]:
+        """Within it, this is the passage that calls are counted on.
+
+        Raises SdekitError, with the noise level, where guided values are not finite or beyond all bounds.
+        """
+        token = _current.set(self)
+        try:
+            yield self
+        except SdekitError:  # a solver that gave up on such values
+            self._check(sde)
+            raise
+        finally:
+            _current.reset(token)
+        self._check(sde)
+
+    def _check(self, sde: SDE) -> None:
+        fine = torch.stack([(peak <= EXPLODED).all() for _, peak in self.peaks]).tolist() if self.peaks else [True]
+        if not all(fine):
+            times, rows = self.peaks[fine.index(False)]
+            worst = int((~(rows <= EXPLODED)).nonzero()[0])
+            peak, t = rows[worst], times.expand(len(rows))[worst]
+            how = f"reach {float(peak):.2g}" if peak.isfinite() else "are not finite"
+            raise SdekitError(
+                f"the guided values {how} at noise level sigma/alpha = {float(sde.rho(t)):.3g}: lower the scale of the "
+                "guidance, or take more steps"
+            )
+
+
+def current() -> Passage | None:
+    """The passage under way, None outside of `sample`."""
+    return _current.get()
+
+
+def counted(denoise: Denoise) -> Denoise:
+    """A network whose calls are counted, whoever makes them, and whose answers are checked.
+
+    `sample` does it to the model; a guidance does it to a network of its own. One call on a doubled batch is one call.
+    Raises SdekitError where the answer has another shape or dtype than x.
+    """
+
+    def call(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        passage = current()
+        if passage is not None:
+            passage.calls += 1
+            if passage.dry:
+                return x / 2
+        x0 = denoise(x, t) if y is None else denoise(x, t, y)
+        if x0.shape != x.shape or x0.dtype != x.dtype:
+            number = "a call" if passage is None else f"call {passage.calls}"
+            raise SdekitError(
+                f"{number} of the denoiser, at t = {t}: got {tuple(x0.shape)} {x0.dtype}, expected "
+                f"{tuple(x.shape)} {x.dtype}, as its input"
+            )
+        return x0
+
+    return call
+
+
+@dataclass(frozen=True)
+class Guided:
+    """A guided denoiser that remembers the one before any guidance, `plain`."""
+
+    denoise: Denoise
+    plain: Denoise
+
+    def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """As any denoiser."""
+        return self.denoise(x, t) if y is None else self.denoise(x, t, y)
+
+
+def compose(sde: SDE, denoise: Denoise, guidance: Sequence[Guidance]) -> Denoise:
+    """The denoiser with each guidance around it, the first one innermost."""
+    guided = denoise
+    for one in guidance:
+        guided = Guided(one(sde, guided), denoise)
+    return guided
+
+
+def unguided(denoise: Denoise) -> Denoise:
+    """What a guided denoiser was before any guidance; itself where it has none."""
+    return denoise.plain if isinstance(denoise, Guided) else denoise
+
+
+def pair(denoise: Denoise, x: Tensor, t: Tensor, y: Tensor, other: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """D(x, t, y) and D(x, t, other), (B, *) each, by one call on the doubled batch.
+
+    other: (B, ...), the null condition where it is None.
+    """
+    both = torch.cat([y, null(y) if other is None else other])
+    whole = denoise(torch.cat([x, x]), t if t.ndim == 0 else torch.cat([t, t]), both)
+    conditional, second = whole.chunk(2)
+    return conditional, second
+
+
+def tilt(
+    sde: SDE, x: Tensor, t: Tensor, log_weight: Callable[[Tensor, Tensor], Tensor], *, most: float = LARGEST_TILT_RHO
+) -> Tensor:
+    """sigma^2 / alpha grad_x log_weight(x, t): what D gains where the density of x_t is multiplied by a weight, (B, *).
+
+    log_weight: x (B, *) and t to (B,), differentiable in x. Above the noise level `most` it is taken at `most`, x
+    along the same noise, since alpha may be 0 there. Tweedie's formula, D = (x + sigma^2 score) / alpha.
+    """
+    t = as_time(t)
+    u = torch.where(sde.rho(t) <= most, t, sde.time(as_time(most)).to(t.device))
+    alpha, sigma = sde.alpha(u), sde.sigma(u)
+    with torch.enable_grad():
+        z = (x.detach() * like(sigma / sde.sigma(t), x)).requires_grad_()
+        (slope,) = torch.autograd.grad(log_weight(z, u).sum(), z)
+    return slope * like(sigma**2 / alpha, x)
+
+
+def resolve(guidance: Guidance | str | Sequence[Guidance | str]) -> list[Guidance]:
+    """Objects or registered names, built with their defaults; one of them need not be in a list."""
+    from .plugins import make
+
+    several = [guidance] if isinstance(guidance, str) or callable(guidance) else guidance
+    made = [make("guidance", one) if isinstance(one, str) else one for one in several]
+    for one in made:
+        if not callable(one):
+            raise InputError(f"guidance: expected a name or a function of (sde, denoise), got {one!r}")
+    return made
+
+
+def cost(sde: SDE, guidance: Sequence[Guidance], x: Tensor, y: Tensor | None, levels: int = 17) -> int:
+    """The most network calls that one guided denoising makes: counted at several noise levels, without a network.
+
+    x: (1, *), y: (B, ...) or None, of the kind that will come; of y the first is used.
+    """
+    most = 1
+    times = sde.time(torch.logspace(3, -3, levels, dtype=torch.float64)).clamp(sde.t_min, sde.t_max)
+    for t in times.unbind():
+        with Passage(times, dry=True).entered(sde) as passage:
+            guided = compose(sde, counted(_nothing), guidance)
+            guided(x, t) if y is None else guided(x, t, y[:1])
+        most = max(most, passage.calls)
+    return most
+
+
+def _nothing(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+    return x
+
+
+def watched(denoise: Denoise, passage: Passage) -> Denoise:
+    """A guided denoiser whose values are watched: their peaks go to the passage, without waiting for the device."""
+
+    def call(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        x0 = denoise(x, t) if y is None else denoise(x, t, y)
+        if x0.shape != x.shape or x0.dtype != x.dtype:
+            raise SdekitError(
+                f"a guidance returned {tuple(x0.shape)} {x0.dtype}, expected {tuple(x.shape)} {x.dtype}, as its input"
+            )
+        passage.peaks.append((t, x0.detach().abs().flatten(1).amax(1)))
+        return x0
+
+    return call
+
+
+def needed(guidance: str, y: Tensor | None) -> Tensor:
+    """The condition; InputError, naming the guidance, where there is none."""
+    if y is None:
+        raise InputError(f"{guidance}: there is no condition to guide to: give y (--label)")
+    return y
+
+
+def check_finite(guidance: str, **options: float) -> None:
+    """InputError, naming the guidance and the option, for a number that is not finite."""
+    for name, value in options.items():
+        if not math.isfinite(value):
+            raise InputError(f"{guidance}: {name} must be a finite number, got {value}")

@@ -1,0 +1,212 @@
+"""Training of a noise-aware classifier, and its folder: config.json, model.safetensors, metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdekit import __version__
+from sdekit.classifier import Classifier
+from sdekit.data.base import Dataset
+from sdekit.data.order import batch_indices
+from sdekit.data.split import split
+from sdekit.errors import InputError, SdekitError
+from sdekit.networks.encoder import Encoder
+from sdekit.sde import as_time
+
+from .checkpoint import load_json, load_tensors, save_json, save_tensors, write_atomically
+from .objective import draw, key
+from .options import TrainOptions
+from .run import CONFIG, FORMAT, METRICS, MODEL, Component, Recipe
+
+KIND = "classifier"
+LEVELS = (0.1, 0.5, 1.0, 2.0, 5.0)  # noise levels rho at which the accuracy is told
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions:
+    """What a classifier is trained with.
+
+    steps: optimizer steps. batch_size: items a step. learning_rate: at its peak, of AdamW, decaying to 0 as a cosine.
+    weight_decay: of AdamW. noise_mean, noise_std: of the log of rho = sigma / alpha. held_out: fraction of the data
+    that is not trained on. seed: of everything random.
+    """
+
+    steps: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    noise_mean: float = -0.5
+    noise_std: float = 1.5
+    held_out: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = 1 if field.name in ("steps", "batch_size") else -math.inf if field.name == "noise_mean" else 0
+            if not math.isfinite(value) or value < least:
+                raise InputError(f"train-classifier: {field.name} must be at least {least}, got {value}")
+
+    @property
+    def noise(self) -> TrainOptions:
+        """The same, as what a batch's noise is drawn with."""
+        names = ("steps", "batch_size", "noise_mean", "noise_std", "seed")
+        return TrainOptions(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After each step. loss: cross entropy of the batch, in nats."""
+
+    step: int
+    loss: float
+
+
+class ClassifierTrainer:
+    """Trains a classifier for the process, data and units of a run; iterate over `run()`, then `save()`.
+
+    recipe: of the run that it is to guide. data: labelled items in the units of the run. options: of the training;
+    network: of the `Encoder`. Raises InputError for data without labels or in another shape or units.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Dataset,
+        options: ClassifierOptions | None = None,
+        *,
+        network: Mapping[str, Any] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if data.classes < 2:
+            raise InputError(f"data {recipe.data.name!r} have no labels to learn: name labelled data with --data")
+        if tuple(data.shape) != recipe.shape or data.units != recipe.units:
+            raise InputError(
+                f"the data are not in the run's units: shape {tuple(data.shape)} and the run's {recipe.shape}, or "
+                "another scale"
+            )
+        self.recipe, self.data, self.options = recipe, data, options or ClassifierOptions()
+        self.device = torch.device(device)
+        self.indices, self.held_out = split(len(data), self.options.held_out)
+        labels = torch.cat([self._labels(part) for part in self.indices_by(1024)])
+        frequencies = torch.bincount(labels, minlength=data.classes) / len(labels)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.options.seed)
+            encoder = Encoder(recipe.shape, data.classes, **(network or {}))
+        self.model = Classifier(encoder, recipe.sde.make("sde"), frequencies, data_std=recipe.data_std).to(self.device)
+        self.rows: list[dict[str, Any]] = []
+
+    def indices_by(self, size: int) -> Iterator[Any]:
+        """The indices trained on, in parts of at most so many."""
+        for start in range(0, len(self.indices), size):
+            yield self.indices[start : start + size]
+
+    def run(self) -> Iterator[Progress]:
+        """All steps; a pure function of the options and the data."""
+        options, model = self.options, self.model.train()
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, betas=(0.9, 0.99)
+        )
+        total = 0.0
+        for step in range(options.steps):
+            rows = batch_indices(len(self.indices), options.batch_size, step, options.seed)
+            batch = self.data.batch(self.indices[rows])
+            t, eps = draw(model.sde, options.noise, self.recipe.shape, step)
+            torch.manual_seed(key(options.seed, 2, step))  # dropout
+            loss = F.cross_entropy(self._logits(batch.x, t, eps), _long(batch.y).to(self.device))
+            if not loss.isfinite():
+                raise SdekitError(f"the loss is {loss.item()} at step {step + 1}: try a lower learning_rate")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            for group in optimizer.param_groups:
+                group["lr"] = options.learning_rate * math.cos(math.pi / 2 * step / options.steps) ** 2
+            optimizer.step()
+            total += loss.item()
+            if (step + 1) % 50 == 0:
+                self.rows.append({"step": step + 1, "loss": total / 50})
+                total = 0.0
+            yield Progress(step + 1, loss.item())
+
+    @torch.no_grad()
+    def accuracy(self) -> dict[str, float]:
+        """Of held-out items, by noise level rho; empty where nothing is held out."""
+        if not len(self.held_out):
+            return {}
+        self.model.eval()
+        batch = self.data.batch(self.held_out[:2048])
+        eps = torch.randn(batch.x.shape, generator=torch.Generator().manual_seed(key(self.options.seed, 3)))
+        found = {}
+        for rho in LEVELS:
+            t = self.model.sde.time(as_time(rho)).expand(len(eps))
+            right = self._logits(batch.x, t, eps).argmax(1).cpu() == _long(batch.y)
+            found[f"{rho:g}"] = round(float(right.float().mean()), 4)
+        return found
+
+    def save(self, out: Path) -> None:
+        """The folder, which must be empty or absent."""
+        network = self.model.network
+        told = {"accuracy": self.accuracy()}
+        config = {
+            "kind": KIND,
+            "format": FORMAT,
+            "versions": {"sdekit": __version__, "torch": torch.__version__},
+            "data": vars(self.recipe.data),
+            "sde": vars(self.recipe.sde),
+            "network": network.options,
+            "shape": list(self.recipe.shape),
+            "classes": self.data.classes,
+            "class_names": list(self.data.class_names),
+            "data_std": self.recipe.data_std,
+            "train": asdict(self.options),
+            **told,
+        }
+        save_json(out / CONFIG, config)
+        rows = [*self.rows, {"step": self.options.steps, **told}]
+        write_atomically(out / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        save_tensors(out / MODEL, self.model.state_dict(), {"step": self.options.steps})
+
+    def _logits(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        x = self.model.sde.perturb(x0, t, eps).to(self.device)
+        logits: Tensor = self.model(x, t)
+        return logits
+
+    def _labels(self, indices: Any) -> Tensor:
+        return _long(self.data.batch(indices).y)
+
+
+def load_classifier(path: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
+    """A classifier of `ClassifierTrainer.save`, in evaluation mode; nothing of the folder is executed.
+
+    Raises InputError for a folder that is missing, damaged, altered, or holds no classifier.
+    """
+    path = Path(path)
+    if not (path / CONFIG).is_file():
+        raise InputError(f"{path} is no folder of sdekit train-classifier: {CONFIG} is missing")
+    config = load_json(path / CONFIG)
+    if config.get("kind") != KIND:
+        raise InputError(f"{path} holds no classifier: train one with  sdekit train-classifier RUN --out FOLDER")
+    if config["format"] > FORMAT:
+        raise InputError(f"{path} was written by a newer sdekit (format {config['format']}): upgrade sdekit to read it")
+    weights, _ = load_tensors(path / MODEL)
+    sde = Component.from_dict(config["sde"]).make("sde")
+    network = Encoder(tuple(config["shape"]), config["classes"], **config["network"])
+    model = Classifier(network, sde, torch.ones(config["classes"]), data_std=config["data_std"])
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{path / MODEL} does not fit {CONFIG}: {error}") from error
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _long(y: Tensor | None) -> Tensor:
+    assert y is not None
+    return y
