@@ -6,14 +6,19 @@ The scheduler's own noise levels are what the denoiser is told. Whatever cannot 
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
+import sys
+import types
 from collections.abc import Callable
 from functools import partial
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sdekit import VP
@@ -24,10 +29,41 @@ Solve = Callable[[Denoise, Tensor, float, int], Tensor]
 LEAST = 0.002  # last noise level of the libraries that leave it to the user
 
 
+class _Blank(types.ModuleType):
+    """A module whose every name is another, to be called too: for one that does not import and is not needed."""
+
+    __path__: list[str] = []
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)
+
+    def __getattr__(self, name: str) -> _Blank:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Blank(f"{self.__name__}.{name}")
+
+    def __call__(self, *_: Any, **__: Any) -> _Blank:
+        return self
+
+
+def importable() -> None:
+    """Let k-diffusion and smalldiffusion be imported beside any torch: torchvision often fails there, and its only use
+    is on images; of k-diffusion nothing but its samplers is, whose package would import much else."""
+    for name in ("torchvision", "torchvision.transforms"):
+        sys.modules.setdefault(name, _Blank(name))
+    found = importlib.util.find_spec("k_diffusion")
+    if found is not None and "k_diffusion" not in sys.modules:
+        package = types.ModuleType("k_diffusion")
+        package.__path__ = list(found.submodule_search_locations or ())
+        sys.modules["k_diffusion"] = package
+
+
 def peers() -> tuple[dict[str, Solve], dict[str, str]]:
     """Solvers by name, and why a library is absent, by its name."""
     found: dict[str, Solve] = {}
     absent: dict[str, str] = {}
+    importable()
     for name, load in (
         ("diffusers", _diffusers),
         ("k-diffusion", _k_diffusion),
@@ -41,13 +77,18 @@ def peers() -> tuple[dict[str, Solve], dict[str, str]]:
     return found, absent
 
 
+def discrete_betas() -> NDArray[np.float32]:
+    """1,000 betas whose alpha-bar is VP's at t = i / 1000."""
+    alpha2 = VP().alpha(torch.arange(1001, dtype=torch.float64) / 1000) ** 2
+    return (1 - alpha2[1:] / alpha2[:-1]).numpy().astype(np.float32)
+
+
 def _diffusers() -> dict[str, Solve]:
-    """Schedulers on 1,000 betas whose alpha-bar is VP's at t = i / 1000."""
+    """Schedulers on `discrete_betas`."""
     import diffusers
 
     logging.getLogger("diffusers").setLevel(logging.ERROR)
-    alpha2 = VP().alpha(torch.arange(1001, dtype=torch.float64) / 1000) ** 2
-    betas = (1 - alpha2[1:] / alpha2[:-1]).numpy().astype(np.float32)
+    betas = discrete_betas()
 
     def solve(cls: Any, options: dict[str, Any], denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
         scheduler = cls(trained_betas=betas, **options)
@@ -100,34 +141,41 @@ def _k_diffusion() -> dict[str, Solve]:
     return {name: partial(solve, name, each) for name, each in names.items()}
 
 
-def _azula() -> dict[str, Solve]:
-    """Its samplers on three of its schedules; they stop at the last noise level."""
-    import azula.denoise
+def azula_schedule(kind: str, top: float) -> Any:
+    """The schedule "VE" or "decay", from the noise level top."""
     import azula.noise
-    import azula.sample
+
+    if kind == "VE":
+        return azula.noise.VESchedule(LEAST, top)
+    return azula.noise.DecaySchedule(alpha_min=1 / top, sigma_min=0.001)
+
+
+def azula_denoiser(denoise: Denoise, schedule: Any) -> Any:
+    """The exact denoiser in azula's clothes."""
+    import azula.denoise
 
     class Exact(azula.denoise.Denoiser):  # type: ignore[misc]
-        """The exact denoiser in azula's clothes."""
-
-        def __init__(self, denoise: Denoise, schedule: Any) -> None:
+        def __init__(self) -> None:
             super().__init__()
-            self.exact, self.schedule = denoise, schedule
+            self.schedule = schedule
 
         def forward(self, x: Tensor, t: Tensor, **_: Any) -> Any:
-            """x at time t."""
-            alpha, sigma = self.schedule(t)
-            return azula.denoise.DiracPosterior(self.exact(x / alpha, float(sigma / alpha)))
+            alpha, sigma = schedule(t)
+            return azula.denoise.DiracPosterior(denoise(x / alpha, float(sigma / alpha)))
+
+    return Exact()
+
+
+def _azula() -> dict[str, Solve]:
+    """Its samplers on two of its schedules; they stop at the last noise level."""
+    import azula.sample
 
     def solve(
         cls: str, each: int, options: dict[str, Any], kind: str, denoise: Denoise, x: Tensor, top: float, calls: int
     ) -> Tensor:
-        schedule = (
-            azula.noise.VESchedule(LEAST, top)
-            if kind == "VE"
-            else azula.noise.DecaySchedule(alpha_min=1 / top, sigma_min=0.001)
-        )
+        schedule = azula_schedule(kind, top)
         sampler = getattr(azula.sample, cls)(
-            Exact(denoise, schedule), steps=calls // each, silent=True, dtype=torch.float64, **options
+            azula_denoiser(denoise, schedule), steps=calls // each, silent=True, dtype=torch.float64, **options
         )
         ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
         (last, first), _ = schedule(ends)
@@ -148,33 +196,34 @@ def _azula() -> dict[str, Solve]:
 
 
 def _smalldiffusion() -> dict[str, Solve]:
-    """Its sampler with and without momentum, on log-linear noise levels; it stops at the last of them."""
+    """Its sampler with and without momentum."""
+    import smalldiffusion  # noqa: F401  # absent, it is to be told now
+
+    return {"DDIM": partial(smalldiffusion_solve, 1.0, 0.0), "gam=2": partial(smalldiffusion_solve, 2.0, 0.0)}
+
+
+def smalldiffusion_solve(gam: float, mu: float, denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
+    """Its sampler on log-linear noise levels; it stops at the last of them."""
     import smalldiffusion
 
-    def solve(gam: float, denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
-        class Exact:
-            """The exact denoiser in smalldiffusion's clothes."""
+    class Exact:
+        """The exact denoiser in smalldiffusion's clothes, and the accelerator that it asks for."""
 
-            def eval(self) -> None:
-                """Nothing to switch."""
+        device = "cpu"
 
-            def rand_input(self, size: int) -> Tensor:
-                """Not what is started from."""
-                return torch.randn(size, *x.shape[1:], dtype=torch.float64)
+        def eval(self) -> None:
+            """Nothing to switch."""
 
-            def predict_eps_cfg(self, x: Tensor, sigma: Any, *_: Any) -> Tensor:
-                """Noise in x."""
-                return (x - denoise(x, float(sigma))) / float(sigma)
+        def rand_input(self, size: int) -> Tensor:
+            """Noise of the right shape."""
+            return torch.randn(size, *x.shape[1:], dtype=torch.float64)
 
-        class Place:
-            """What it asks of an accelerator."""
+        def predict_eps_cfg(self, x: Tensor, sigma: Any, *_: Any) -> Tensor:
+            """Noise in x."""
+            return (x - denoise(x, float(sigma))) / float(sigma)
 
-            device = "cpu"
-
-        sigmas = smalldiffusion.ScheduleLogLinear(1000, LEAST, top).sample_sigmas(calls).double()
-        sigmas[0] = top
-        *_, last = smalldiffusion.diffusion.samples(Exact(), sigmas, gam=gam, mu=0.0, xt=x, accelerator=Place())
-        result: Tensor = last
-        return result
-
-    return {"DDIM": partial(solve, 1.0), "gam=2": partial(solve, 2.0)}
+    sigmas = smalldiffusion.ScheduleLogLinear(1000, LEAST, top).sample_sigmas(calls).double()
+    sigmas[0] = top
+    *_, last = smalldiffusion.diffusion.samples(Exact(), sigmas, gam=gam, mu=mu, xt=x, accelerator=Exact())
+    result: Tensor = last
+    return result

@@ -20,7 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .multistep import Frame, Warp, combine, data_frame, weights
+from .multistep import Frame, Warp, add_weighted, data_frame, weights
 from .noise import Noise
 from .sde import SDE, Denoise
 
@@ -60,17 +60,15 @@ class Power:
         return (s / t) ** self.eta**2
 
 
-def exponential_step(
-    sde: SDE, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, z: Tensor | None, forget: Forgetting
-) -> Tensor:
-    """x_s = (sigma_s / sigma_t) keep x_t + alpha_s (1 - keep rho_s / rho_t) x_0 + sigma_s sqrt(1 - keep^2) z.
+def exponential_weights(sde: SDE, t: Tensor, s: Tensor, forget: Forgetting) -> tuple[Tensor, Tensor, Tensor]:
+    """Of x_t, x_0 and z in the step that is exact where x_0 stays the same, each with the shape of t and s:
 
-    Exact where x_0 stays the same. x, x0, z (B, *); z may be None where keep is 1.
+    x_s = (sigma_s / sigma_t) keep x_t + alpha_s (1 - keep rho_s / rho_t) x_0 + sigma_s sqrt(1 - keep^2) z.
     """
     rho_t, rho_s = sde.rho(t), sde.rho(s)
     keep = forget.keep(rho_s, rho_t)
-    x_s = sde.sigma(s) / sde.sigma(t) * keep * x + sde.alpha(s) * (1 - keep * rho_s / rho_t) * x0
-    return x_s if z is None else x_s + sde.sigma(s) * ((1 - keep) * (1 + keep)).sqrt() * z
+    fresh = sde.sigma(s) * ((1 - keep) * (1 + keep)).sqrt()
+    return sde.sigma(s) / sde.sigma(t) * keep, sde.alpha(s) * (1 - keep * rho_s / rho_t), fresh
 
 
 @dataclass(frozen=True)
@@ -90,14 +88,17 @@ class StochasticPlan:
         """x (B, *) at times[0] to x at times[1:], one after the other, each as predicted; no noise where fresh is 0."""
         width = max(map(len, (self.corrector or []) + self.weights), default=0)
         past, base = list[Tensor](), x
-        for i, (t, s) in enumerate(pairwise(times)):
-            past = [denoise(x, t), *past[: width - 1]]
+        for i, (t, s) in enumerate(pairwise(times.unbind())):
+            past = [q := denoise(x, t), *past[: width - 1]]
             if i and self.corrector:
-                x = combine(1.0, base, self.corrector[i - 1], past)
+                x = add_weighted(base, self.corrector[i - 1], past)
             base = x * self.old[i]
             if self.fresh[i]:
                 base.add_(noise(t, s), alpha=self.fresh[i])
-            x = combine(1.0, base, self.weights[i], past)
+            if self.corrector:  # base is needed once more
+                x = add_weighted(torch.add(base, q, alpha=self.weights[i][0]), self.weights[i][1:], past[1:])
+            else:
+                x = add_weighted(base, self.weights[i], past)
             yield x
 
 

@@ -33,6 +33,22 @@ def sdekit_grids() -> dict[str, str]:
 
 
 @hookimpl
+def sdekit_operators() -> dict[str, str]:
+    """The operators of `sdekit.operators`."""
+    return {
+        "identity": "sdekit.operators.pixels:identity",
+        "mask": "sdekit.operators.pixels:mask",
+        "super-resolution": "sdekit.operators.pixels:super_resolution",
+        "grayscale": "sdekit.operators.pixels:grayscale",
+        "blur": "sdekit.operators.fourier:blur",
+        "fourier-mask": "sdekit.operators.fourier:fourier_mask",
+        "phase": "sdekit.operators.fourier:phase",
+        "radon": "sdekit.operators.radon:radon",
+        "matrix": "sdekit.operators.matrix:matrix",
+    }
+
+
+@hookimpl
 def sdekit_networks() -> dict[str, str]:
     """The networks of `sdekit.networks`."""
     return {"mlp": "sdekit.networks.mlp:MLP", "unet": "sdekit.networks.unet:UNet"}

@@ -42,13 +42,24 @@ def sdekit_guidances() -> Targets:  # type: ignore[empty-body]
 
 
 @hookspec
+def sdekit_operators() -> Targets:  # type: ignore[empty-body]
+    """Measurement operators: `target(shape, **options) -> Operator` for samples of that shape."""
+
+
+@hookspec
+def sdekit_restorers() -> Targets:  # type: ignore[empty-body]
+    """Methods for inverse problems: `target(problem, **options) -> Guidance | Sampler`, see `sdekit.inverse`."""
+
+
+@hookspec
 def sdekit_networks() -> Targets:  # type: ignore[empty-body]
     """Networks: `target(shape, classes, **options) -> nn.Module`, called as in `sdekit.networks`."""
 
 
 @hookspec
 def sdekit_backends() -> Targets:  # type: ignore[empty-body]
-    """Backends, ways to run a network: `target(network, **options) -> Callable` with the network's signature."""
+    """Backends, ways to run a network: `target(network, **options) -> Callable` with the network's signature, or a
+    `sdekit.backend.Runner` to say more of it."""
 
 
 @hookspec

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .errors import InputError
 from .sde import SDE, Denoise, as_time, like
+
+if TYPE_CHECKING:
+    from .operators import LinearOperator
+    from .posterior import FullMixture
 
 
 class GaussianMixture:
@@ -47,9 +52,10 @@ class GaussianMixture:
         def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
             alpha, sigma = self._scales(sde, t, x)
             z = x.flatten(1).double()
-            gain = alpha * self.variances / (alpha**2 * self.variances + sigma**2)
-            means = self.means + gain * (z.unsqueeze(1) - alpha * self.means)
-            weights = self._log_joint(z, alpha, sigma, y).softmax(1)
+            off, total = self._off(z, alpha, sigma)
+            part = off / total
+            means = torch.addcmul(self.means, alpha * self.variances, part)
+            weights = self._log_joint(off * part, total, y).softmax(1)
             return (weights.unsqueeze(1) @ means).squeeze(1).view_as(x).to(x.dtype)
 
         return denoise
@@ -68,7 +74,9 @@ class GaussianMixture:
         self._check_shape(x)
         one = torch.ones((), dtype=torch.float64)
         alpha, sigma = (one, 0 * one) if sde is None or t is None else self._scales(sde, as_time(t), x)
-        return self._log_joint(x.flatten(1).double(), alpha, sigma, y).logsumexp(1).to(x.dtype)
+        off, total = self._off(x.flatten(1).double(), alpha, sigma)
+        log_joint = self._log_joint(off * off / total, total, y)
+        return (log_joint.logsumexp(1) - 0.5 * off.shape[2] * math.log(2 * math.pi)).to(x.dtype)
 
     def sample(
         self, n: int, seed: int = 0, sde: SDE | None = None, t: Tensor | float | None = None, y: int | None = None
@@ -84,6 +92,16 @@ class GaussianMixture:
         x = x if sde is None or t is None else sde.perturb(x, as_time(t), noise[1])
         return x.view(n, *self.shape)
 
+    def full(self) -> FullMixture:
+        """The same distribution, with its covariances as matrices: the one that `posterior` conditions."""
+        from .posterior import FullMixture
+
+        return FullMixture(self.means.view(-1, *self.shape), self.variances.diag_embed(), self.log_weights.exp())
+
+    def posterior(self, operator: LinearOperator, measurement: Tensor, noise_std: float) -> FullMixture:
+        """p(x_0 | y) for y = A x_0 + noise_std z, exactly: see `FullMixture.posterior`."""
+        return self.full().posterior(operator, measurement, noise_std)
+
     def _check_shape(self, x: Tensor) -> None:
         if tuple(x.shape[1:]) != self.shape:
             raise InputError(
@@ -97,12 +115,15 @@ class GaussianMixture:
         like_x = x.new_empty((len(x), 1, 1), dtype=torch.float64, device=device)
         return like(sde.alpha(t), like_x), like(sde.sigma(t), like_x)
 
-    def _log_joint(self, z: Tensor, alpha: Tensor, sigma: Tensor, y: Tensor | None) -> Tensor:
-        """log(weights_k N(z; alpha mu_k, alpha^2 var_k + sigma^2)), (B, K); z is (B, d)."""
-        variances = alpha**2 * self.variances + sigma**2
-        square = (z.unsqueeze(1) - alpha * self.means) ** 2 / variances
-        log_prob = -0.5 * (square + variances.log() + math.log(2 * math.pi)).sum(-1)
+    def _off(self, z: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """z (B, d) less alpha mu_k, (B, K, d), and its variances alpha^2 var_k + sigma^2, (K, d) or (B, K, d)."""
+        return z.unsqueeze(1) - alpha * self.means, alpha * alpha * self.variances + sigma * sigma
+
+    def _log_joint(self, square: Tensor, variances: Tensor, y: Tensor | None) -> Tensor:
+        """log(weights_k N(off; 0, variances)), (B, K), but for the constant; square: off^2 / variances, (B, K, d)."""
+        log_prob = -0.5 * (square.sum(-1) + variances.log().sum(-1))
         if y is None:
             return log_prob + self.log_weights
-        chosen = torch.nn.functional.one_hot(y.long(), len(self.means)).bool()
-        return log_prob.masked_fill(~chosen, -math.inf)
+        free = (y < 0)[:, None]  # rows of no condition
+        chosen = torch.nn.functional.one_hot(y.long().clamp(min=0), len(self.means)).bool()
+        return torch.where(free, log_prob + self.log_weights, log_prob.masked_fill(~chosen, -math.inf))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -43,11 +44,22 @@ class SeedNoise:
         device: torch.device | str = "cpu",
     ) -> None:
         self.shape, self.dtype, self.device = tuple(shape), dtype, torch.device(device)
-        self.generators = [torch.Generator().manual_seed(seed) for seed in check_seeds(seeds)]
+        self.seeds, self._skipped = check_seeds(seeds), 0
 
     def __call__(self, t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
         """The next draw, (B, *shape)."""
-        z = torch.empty(len(self.generators), *self.shape)
-        for row, generator in zip(z, self.generators, strict=True):
-            row.normal_(generator=generator)
-        return z.to(self.device, self.dtype)
+        on_gpu = self.device.type == "cuda"  # from pinned memory the copy does not wait for the GPU
+        z = torch.empty(len(self.seeds), *self.shape, pin_memory=on_gpu)
+        for row, generator in zip(z.unbind(), self._generators, strict=True):
+            for _ in range(self._skipped + 1):
+                row.normal_(generator=generator)
+        self._skipped = 0
+        return z.to(self.device, self.dtype, non_blocking=on_gpu)
+
+    def skip(self) -> None:
+        """Leave out one draw; it is made only if another one follows."""
+        self._skipped += 1
+
+    @cached_property
+    def _generators(self) -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(seed) for seed in self.seeds]

@@ -50,6 +50,7 @@ def _time_of_log_alpha(log_alpha: Tensor, beta_min: float, beta_max: float) -> T
 class VP(_Process):
     """Variance-preserving SDE: dx = -beta(t)/2 x dt + sqrt(beta(t)) dw, beta linear in t; alpha^2 + sigma^2 = 1.
 
+    beta_min, beta_max: beta at t = 0 and at t = 1, 0 < beta_min <= beta_max. t_min, t_max: the times in use.
     Source: Song et al. 2021, eq. 11 and 33; Ho et al. 2020 in the limit of many steps.
     """
 
@@ -77,6 +78,7 @@ class VP(_Process):
 class SubVP(_Process):
     """Sub-VP SDE: VP's drift with a smaller diffusion, so that sigma = 1 - alpha^2 (a standard deviation).
 
+    beta_min, beta_max: beta at t = 0 and at t = 1, 0 < beta_min <= beta_max. t_min, t_max: the times in use.
     Source: Song et al. 2021, eq. 12 and 29.
     """
 
@@ -105,6 +107,7 @@ class SubVP(_Process):
 class VE(_Process):
     """Variance-exploding SDE: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
 
+    sigma_min, sigma_max: sigma at t = 0 and at t = 1, 0 < sigma_min < sigma_max. t_min, t_max: the times in use.
     Source: Song et al. 2021, eq. 9 and 30.
     """
 
@@ -135,7 +138,8 @@ class VE(_Process):
 class Cosine(_Process):
     """Variance-preserving process with alpha = cos(theta(t)) / cos(theta(0)), theta(t) = (t + s)/(1 + s) pi/2.
 
-    alpha is 0 at t = 1. Source: Nichol & Dhariwal 2021, eq. 17, in continuous time.
+    alpha is 0 at t = 1. s: keeps the steps near the data from becoming too small, in [0, 1). t_min, t_max: the times in
+    use, t_max at most 1. Source: Nichol & Dhariwal 2021, eq. 17, in continuous time.
     """
 
     s: float = 0.008
@@ -170,7 +174,10 @@ class Cosine(_Process):
 @final
 @dataclass(frozen=True, kw_only=True)
 class EDM(_Process):
-    """alpha = 1, sigma = t: time is the noise level. Source: Karras et al. 2022, Table 1 (EDM)."""
+    """alpha = 1, sigma = t: time is the noise level.
+
+    sigma_min, sigma_max: the noise levels in use, 0 < sigma_min < sigma_max. Source: Karras et al. 2022, Table 1 (EDM).
+    """
 
     sigma_min: float = 0.002
     sigma_max: float = 80.0
@@ -200,6 +207,7 @@ class EDM(_Process):
 class RectifiedFlow(_Process):
     """Straight lines between data and noise: alpha = 1 - t, sigma = t; alpha is 0 at t = 1.
 
+    t_min, t_max: the times in use, t_max at most 1.
     Source: Liu et al. 2023; Lipman et al. 2023 (conditional optimal-transport paths).
     """
 
@@ -243,12 +251,18 @@ class TabulatedVP(_Process):
 
     @classmethod
     def linear(cls, *, n: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02) -> TabulatedVP:
-        """n betas from beta_min to beta_max, linear (Ho et al. 2020, section 4)."""
+        """n betas from beta_min to beta_max, linear (Ho et al. 2020, section 4).
+
+        n: how many, at least 2. beta_min, beta_max: the first and the last of them, between 0 and 1.
+        """
         return cls(tuple(torch.linspace(beta_min, beta_max, n, dtype=torch.float64).tolist()))
 
     @classmethod
     def cosine(cls, *, n: int = 1000, s: float = 0.008, beta_max: float = 0.999) -> TabulatedVP:
-        """n betas of the cosine schedule, each at most beta_max (Nichol & Dhariwal 2021, eq. 17)."""
+        """n betas of the cosine schedule, each at most beta_max (Nichol & Dhariwal 2021, eq. 17).
+
+        n: how many, at least 2. s: keeps the first ones from becoming too small. beta_max: between 0 and 1.
+        """
         theta = (torch.arange(n + 1, dtype=torch.float64) / n + s) / (1 + s) * (math.pi / 2)
         alpha2 = theta.cos() ** 2
         return cls(tuple((1 - alpha2[1:] / alpha2[:-1]).clamp(max=beta_max).tolist()))

@@ -7,6 +7,13 @@ from torch import Tensor
 from .sde import SDE, like
 
 
+def weights(sde: SDE, t: Tensor, s: Tensor, eta: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Of x_t, x_0 and new noise z in `renoise`, each with the shape of t and s, float64."""
+    fresh = eta * (1 - (sde.rho(s) / sde.rho(t)) ** 2).sqrt()
+    old = sde.sigma(s) / sde.sigma(t) * (1 - fresh**2).sqrt()
+    return old, sde.alpha(s) - old * sde.alpha(t), sde.sigma(s) * fresh
+
+
 def renoise(sde: SDE, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, z: Tensor | None, eta: float = 1.0) -> Tensor:
     """x_s = alpha_s x_0 + sigma_s (sqrt(1 - fresh^2) eps + fresh z), fresh = eta sqrt(1 - (rho_s / rho_t)^2).
 
@@ -14,8 +21,6 @@ def renoise(sde: SDE, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, z: Tensor | N
     ancestral step (DDPM's posterior). x, x0 (B, *), t > s. z may be None where eta is 0.
     Source: Song, Meng & Ermon 2021, eq. 12 and 16, for any alpha and sigma.
     """
-    eps = sde.eps(x, x0, t)
-    if z is not None and eta:
-        fresh = eta * (1 - (sde.rho(s) / sde.rho(t)) ** 2).sqrt()
-        eps = like((1 - fresh**2).sqrt(), x) * eps + like(fresh, x) * z
-    return sde.perturb(x0, s, eps)
+    of_x, of_x0, of_z = weights(sde, t, s, eta if z is not None else 0.0)
+    x_s = like(of_x, x) * x + like(of_x0, x) * x0
+    return x_s if z is None or not eta else x_s + like(of_z, x) * z

@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from .brownian import Brownian
 from .errors import InputError, SdekitError
+from .guidance import Guidance, Passage, compose, cost, counted, resolve, watched
 from .noise import Noise, SeedNoise, check_seeds
 from .sde import SDE, Denoise
 
@@ -34,6 +36,11 @@ class Sampler:
     default_steps: ClassVar[int] = 50
     default_grid: ClassVar[str] = "karras"
     default_noise: ClassVar[Literal["seed", "brownian"]] = "seed"
+
+    @property
+    def grid_options(self) -> dict[str, Any]:
+        """Options of `default_grid` that follow from the sampler's own."""
+        return {}
 
     def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         """x_t (B, *) to x_s, s < t both 0-dim; `noise(t, s)` gives (B, *) standard normal."""
@@ -76,6 +83,7 @@ def sample(
     nfe: int | None = None,
     grid: Grid | str | Tensor | None = None,
     y: Tensor | None = None,
+    guidance: Sequence[Guidance | str] | Guidance | str = (),
     batch_size: int | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
@@ -87,14 +95,23 @@ def sample(
     sampler, grid: an object or a registered name; grid may also be the times themselves, decreasing. shape: of one
     sample. n: how many, seeds 0 to n - 1; or the seeds themselves. x: (n, *shape) at the grid's first time, in place
     of the prior's at t_max. steps: network calls of a method of one call a step (steps - 1 steps and the denoising).
-    nfe: instead of steps, the most calls allowed; takes the most steps that fit. y: (n, ...) conditions. batch_size:
-    at most so many at a time; it changes no sample. noise: "seed" numbers each seed's draws; "brownian" gives each seed
-    a path that is the same at any number of steps. Raises InputError for arguments that do not fit, SdekitError where
-    the denoiser fails.
+    nfe: instead of steps, the most calls allowed; takes the most steps that fit. y: (n, ...) conditions. guidance:
+    functions of (sde, denoise), or registered names, the first one innermost; calls are counted at the network.
+    batch_size: at most so many at a time; it changes no sample. noise: of a sampler that draws any; "seed" numbers each
+    seed's draws, "brownian" gives each seed a path that is the same at any number of steps. Raises InputError for
+    arguments that do not fit, SdekitError where the denoiser fails.
     """
     method: Sampler = _resolve("sampler", sampler)
+    if noise is not None and not method.stochastic:
+        raise InputError(f"sample: {type(method).__name__} draws no noise: leave out noise={noise!r}, or take another")
     seeds = _seeds(n, seeds, x)
-    times = _times(sde, method, steps, nfe, grid)
+    if y is not None and tuple(y.shape[:1]) != (len(seeds),):
+        raise InputError(f"sample: y has shape {tuple(y.shape)}, expected one condition a sample, {len(seeds)} in all")
+    y = None if y is None else y.to(device)
+    guides, each = resolve(guidance), 1
+    if guides and nfe is not None:
+        each = cost(sde, guides, torch.zeros(1, *shape, dtype=dtype, device=device), y)
+    times = _times(sde, method, steps, nfe, grid, each)
     if x is None and times[0] < sde.t_max * (1 - 1e-6):
         raise InputError(
             f"sample: the grid starts at t = {times[0]:g}, below t_max = {sde.t_max:g}, where the prior is not the "
@@ -103,8 +120,6 @@ def sample(
     shape = tuple(shape)
     if x is not None and tuple(x.shape) != (len(seeds), *shape):
         raise InputError(f"sample: x has shape {tuple(x.shape)}, expected {(len(seeds), *shape)}")
-    if y is not None and tuple(y.shape[:1]) != (len(seeds),):
-        raise InputError(f"sample: y has shape {tuple(y.shape)}, expected one condition a sample, {len(seeds)} in all")
     batch_size = len(seeds) if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"sample: batch_size must be at least 1, got {batch_size}")
@@ -112,48 +127,51 @@ def sample(
     paths, calls = [], 0
     for start in range(0, len(seeds), batch_size):
         part = slice(start, start + batch_size)
-        draws = _noise(noise or method.default_noise, sde, seeds[part], shape, dtype, device)
-        first = draws()
-        x_t = sde.prior(first) if x is None else x[part].to(device, dtype)
-        counted = _Counted(denoise, None if y is None else y[part].to(device))
-        path = [x_t]
-        for x_s in method.trajectory(sde, counted, x_t, times, draws):
-            path = [*path, x_s] if trajectory else [x_s]
-        path.append(counted(path[-1], times[-1]))
-        _check_finite(path[-1], seeds[part])
+
+        def run(denoise: Denoise, part: slice = part) -> tuple[list[Tensor], int]:
+            draws = _noise(noise or method.default_noise, sde, seeds[part], shape, dtype, device)
+            if x is None:
+                x_t = sde.prior(draws())
+            else:  # the first draw is that of the prior, which x may have come from
+                draws.skip()
+                x_t = x[part].to(device, dtype)
+            passage, path = Passage(times), [x_t]
+            bound = _bound(sde, denoise, guides, None if y is None else y[part], passage)
+            with passage.entered(sde):
+                for x_s in method.trajectory(sde, bound, x_t, times, draws):
+                    path = [*path, x_s] if trajectory else [x_s]
+                path.append(bound(path[-1], times[-1]))
+            return path, passage.calls
+
+        path, made = run(denoise)
+        if not path[-1].isfinite().all():
+            run(_watched(denoise, seeds[part]))  # once more, to say where it began
+            raise SdekitError(
+                "sample: the samples were not finite, and the answers of a second run were: the denoiser depends on "
+                "more than x, t and y"
+            )
         paths.append(torch.stack(path if trajectory else path[-1:]))
-        calls = max(calls, counted.calls)
+        calls = max(calls, made)
     whole = torch.cat(paths, 1)
     return Samples(whole[-1], calls, seeds, times, whole if trajectory else None)
 
 
 def _noise(
     kind: str, sde: SDE, seeds: Sequence[int], shape: Sequence[int], dtype: torch.dtype, device: torch.device | str
-) -> Noise:
+) -> SeedNoise | Brownian:
     if kind == "brownian":
-        from .brownian import Brownian
-
         return Brownian(sde, seeds, shape, dtype=dtype, device=device)
     if kind != "seed":
         raise InputError(f"sample: noise must be 'seed' or 'brownian', got {kind!r}")
     return SeedNoise(seeds, shape, dtype=dtype, device=device)
 
 
-class _Counted:
-    """The denoiser with its condition bound, its calls counted and its answers checked."""
-
-    def __init__(self, denoise: Denoise, y: Tensor | None) -> None:
-        self.denoise, self.y, self.calls = denoise, y, 0
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        self.calls += 1
-        x0 = self.denoise(x, t) if self.y is None else self.denoise(x, t, self.y)
-        if x0.shape != x.shape or x0.dtype != x.dtype:
-            raise SdekitError(
-                f"call {self.calls} of the denoiser, at t = {t}: got {tuple(x0.shape)} {x0.dtype}, expected "
-                f"{tuple(x.shape)} {x.dtype}, as its input"
-            )
-        return x0
+def _bound(sde: SDE, denoise: Denoise, guides: list[Guidance], y: Tensor | None, passage: Passage) -> Denoise:
+    """The denoiser as a sampler calls it: guided, and with its condition."""
+    whole = counted(denoise)
+    if guides:
+        whole = watched(compose(sde, whole, guides), passage)
+    return whole if y is None else lambda x, t: whole(x, t, y)
 
 
 def _resolve(kind: str, choice: Any) -> Any:
@@ -178,8 +196,10 @@ def _seeds(n: int | None, seeds: Sequence[int] | None, x: Tensor | None) -> tupl
     return check_seeds(seeds)
 
 
-def _times(sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid: Grid | str | Tensor | None) -> Tensor:
-    """The times at which the sampler stops, t_max first."""
+def _times(
+    sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid: Grid | str | Tensor | None, each: int
+) -> Tensor:
+    """The times at which the sampler stops, t_max first. each: network calls of one denoising."""
     if isinstance(grid, Tensor):
         if steps is not None or nfe is not None:
             raise InputError("sample: a grid of explicit times already says how many steps: leave steps and nfe out")
@@ -193,15 +213,23 @@ def _times(sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid:
                 f"sample: {name} has no fixed number of calls a step and cannot be held to nfe={nfe}: set steps, or "
                 "its tolerance, instead"
             )
-        if nfe < 1:
-            raise InputError(f"sample: nfe must be at least 1 (the final denoising), got {nfe}")
-        steps = (nfe - 1) // sampler.calls + 1
+        if nfe < each:
+            raise InputError(f"sample: nfe must be at least {each} (the final denoising), got {nfe}")
+        steps = (nfe // each - 1) // sampler.calls + 1
     steps = sampler.default_steps if steps is None else steps
     if steps < 1:
         raise InputError(f"sample: steps must be at least 1, got {steps}")
-    chosen = _resolve("grid", sampler.default_grid if grid is None else grid)
+    chosen = own_grid(sampler) if grid is None else _resolve("grid", grid)
     times: Tensor = chosen(sde, steps - 1) if steps > 1 else torch.tensor([sde.t_max], dtype=torch.float64)
     return _check_times(sde, times)
+
+
+def own_grid(sampler: Sampler) -> Grid:
+    """The grid that a sampler takes where none is asked for, with the options that the sampler has for it."""
+    from .plugins import make
+
+    grid: Grid = make("grid", sampler.default_grid, **sampler.grid_options)
+    return grid
 
 
 def _check_times(sde: SDE, times: Tensor) -> Tensor:
@@ -215,11 +243,23 @@ def _check_times(sde: SDE, times: Tensor) -> Tensor:
     return times
 
 
-def _check_finite(x: Tensor, seeds: Sequence[int]) -> None:
-    bad = ~x.flatten(1).isfinite().all(1)
-    if bad.any():
-        first = seeds[int(bad.nonzero()[0])]
-        raise SdekitError(
-            f"{int(bad.sum())} of {len(x)} samples are not finite (the first has seed {first}): take more steps, or "
-            "look at the model's training"
-        )
+def _watched(denoise: Denoise, seeds: Sequence[int]) -> Denoise:
+    """A denoiser that raises SdekitError at its first answer that is not finite."""
+    calls = 0
+
+    def call(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        nonlocal calls
+        calls += 1
+        x0 = denoise(x, t) if y is None else denoise(x, t, y)
+        bad = ~x0[: len(seeds)].flatten(1).isfinite().all(1)
+        if bad.any():
+            i = int(bad.nonzero()[0])
+            fine = bool(x[i].isfinite().all())
+            raise SdekitError(
+                f"call {calls} of the denoiser, at t = {t.expand(len(x))[i]:g}: {'its answer' if fine else 'x'} is not "
+                f"finite for {int(bad.sum())} of {len(bad)} samples (the first has seed {seeds[i]}): "
+                + ("look at the model's training" if fine else "the solver diverged: take more steps")
+            )
+        return x0
+
+    return call

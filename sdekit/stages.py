@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .multistep import combine
+from .multistep import add_weighted
 from .noise import Noise
 from .sampling import Sampler
 from .sde import SDE, Denoise
@@ -43,6 +43,6 @@ class RungeKutta(Sampler):
             d, x_j = [], x
             for j, u_j in enumerate(row.unbind()):
                 d.append(denoise(x_j, u_j))
-                x_j = combine(keep[i][j], x, w[i][j], d)
+                x_j = add_weighted(x * keep[i][j], w[i][j], d)
             x = x_j
             yield x

@@ -58,6 +58,8 @@ def test_a_path_belongs_to_its_seed_alone() -> None:
     assert torch.equal(Brownian(VP(), [17], (5,))(t, s)[0], whole[1])
     assert torch.equal(Brownian(VP(), [0, 2**32 - 1, 4, 17, 3], (5,))(t, s), whole.flip(0))
     assert len(whole.unique()) == whole.numel()
+    numbers = Brownian(VP(), range(50), ())(t, s)
+    assert all(torch.equal(Brownian(VP(), [i], ())(t, s)[0], numbers[i]) for i in range(50))
     with pytest.raises(InputError, match="seeds must be between 0"):
         Brownian(VP(), [-1], (5,))
 

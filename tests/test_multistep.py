@@ -17,8 +17,8 @@ from sdekit.multistep import (
     Plan,
     Warp,
     adams,
+    add_weighted,
     check_start,
-    combine,
     data_frame,
     noise_frame,
     places,
@@ -155,12 +155,12 @@ def test_corrected_start_keeps_third_order() -> None:
     assert errors["corrected"][1] < errors["plain"][1] / 5
 
 
-def test_combine_is_a_weighted_sum() -> None:
-    """keep x + sum of w q, in new memory, in the dtype of x; surplus weights are for q's that are not there yet."""
+def test_add_weighted_is_in_place() -> None:
+    """x + sum of w q, in x's memory and dtype; surplus weights are for q's that are not there yet."""
     x, a, b = torch.randn(3, 2, 4)
-    total = combine(0.5, x, [2.0, -1.0, 7.0], [a, b])
-    assert torch.allclose(total, 0.5 * x + 2 * a - b) and total.dtype == torch.float32
-    assert combine(1.0, x, [], []).data_ptr() != x.data_ptr()
+    expected = x + 2 * a - b
+    total = add_weighted(x, [2.0, -1.0, 7.0], [a, b])
+    assert total is x and torch.allclose(x, expected)
 
 
 def test_a_wrong_start_is_refused() -> None:

@@ -65,7 +65,7 @@ ALL = [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)]
 @pytest.mark.parametrize(("kind", "name"), ALL, ids=["-".join(pair) for pair in ALL])
 def test_every_entry_keeps_the_contract(kind: str, name: str) -> None:
     """What is registered loads, has a lower-case name and a docstring, and types and defaults its options."""
-    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(\+\+)?", name)
     target = plugins.entry(kind, name).load()
     assert callable(target) and inspect.getdoc(target)
     for option, parameter in plugins.parameters(target).items():

@@ -249,17 +249,40 @@ def test_wrong_answers_of_the_denoiser(denoise: Callable[..., Tensor], message: 
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"), [([2], "1 of 4 samples are not finite (the first has seed 13)"), ([1, 3], "2 of 4")]
+    ("bad", "message"),
+    [
+        ([2], "call 1 of the denoiser, at t = 1: its answer is not finite for 1 of 4 samples (the first has seed 13)"),
+        ([1, 3], "not finite for 2 of 4 samples (the first has seed 12)"),
+    ],
 )
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_not_finite_is_an_error(bad: list[int], message: str, value: float) -> None:
-    """A denoiser that ends in NaN or infinity is reported with the number of samples and the first seed."""
+    """A denoiser that ends in NaN or infinity is reported: the call, the time, how many samples and the first seed."""
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         return x.index_fill(0, torch.tensor(bad), value)
 
     with pytest.raises(SdekitError, match=re.escape(message)):
         sample(VP(), denoise, "ddim", shape=(2,), seeds=[11, 12, 13, 14], steps=4)
+
+
+def test_a_solver_that_diverges_is_an_error() -> None:
+    """Where the answers were finite and x is not any longer, the error says so."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Diverging(Sampler):
+        def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+            return x / 0 + denoise(x, t)
+
+    with pytest.raises(SdekitError, match="call 2 .* x is not finite for 2 of 2 .*seed 5.: the solver diverged"):
+        sample(VP(), lambda x, t: 0 * x, Diverging(), shape=(2,), seeds=[5, 6], steps=3)
+
+
+def test_a_denoiser_with_a_memory_is_an_error() -> None:
+    """NaN in the first run and none in the second, which is to say where: the denoiser depends on something else."""
+    calls = iter([math.nan])
+    with pytest.raises(SdekitError, match="depends on more than x, t and y"):
+        sample(VP(), lambda x, t: 0 * x + next(calls, 0.0), "ddim", shape=(2,), n=1, steps=1)
 
 
 @each_sampler

@@ -84,7 +84,6 @@ def bench(
 
 def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoise, Tensor]":
     """Process, denoiser and n starts at t_max: of seeds 0 to n - 1."""
-    import torch
 
     from sdekit.bench import ring
     from sdekit.noise import SeedNoise
@@ -99,7 +98,7 @@ def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoise, Tens
 
     loaded = load_run(run, device=device)
     process = loaded.model.sde
-    labels = torch.arange(n) % loaded.recipe.classes if loaded.recipe.condition != "none" else None
+    labels = loaded.recipe.examples(n)
 
     def denoise(x: "Tensor", t: "Tensor") -> "Tensor":
         result: Tensor = loaded.model(x, t) if labels is None else loaded.model(x, t, labels.to(x.device))

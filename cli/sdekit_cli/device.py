@@ -1,5 +1,6 @@
 """Where a command computes."""
 
+from sdekit.distributed import world
 from sdekit.errors import InputError
 
 
@@ -8,7 +9,9 @@ def pick_device(name: str) -> str:
     import torch
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        here = world()  # of several processes each takes a GPU of its own
+        return f"cuda:{here.local % torch.cuda.device_count()}" if name == "cuda" and here.size > 1 else name
     try:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:

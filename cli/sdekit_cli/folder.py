@@ -7,7 +7,11 @@ from pathlib import Path
 
 from sdekit.errors import InputError, SdekitError
 
-KNOWN = ("samples.npy", "sample.json", "grid.png", "scatter.png", "images")
+KNOWN = (
+    *("samples.npy", "sample.json", "grid.png", "scatter.png", "images"),
+    *("restore.json", "edit.json", "measurement.npy", "measurement.png", "before-after.png"),
+    *("mean.npy", "mean.png", "std.npy", "std.png"),
+)
 
 
 def check_out(out: Path, *, overwrite: bool) -> None:

@@ -38,6 +38,8 @@ def info(
         "parameters": sum(p.numel() for p in loaded.model.parameters()),
         "prediction": recipe.prediction,
         "condition": recipe.condition,
+        "condition_names": list(recipe.condition_names),
+        "drop": recipe.train.drop,
         "data_std": recipe.data_std,
         "steps": loaded.step,
         "of": recipe.train.steps,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,18 @@ def parse(assignments: Iterable[str]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
             raise InputError(f"option {assignment!r}: write name=value")
+        name = name.replace("-", "_")
+        name += "_" if iskeyword(name) else ""  # `from` cannot be a parameter, `from_` can
         try:
-            parsed[name.replace("-", "_")] = tomllib.loads(f"value = {text}")["value"]
+            parsed[name] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            parsed[name.replace("-", "_")] = text
+            parsed[name] = text
     return parsed
+
+
+def option_name(parameter: str) -> str:
+    """A parameter as people write it: `from_` is `from`."""
+    return parameter.removesuffix("_")
 
 
 def named(text: str) -> tuple[str, dict[str, Any]]:
@@ -58,13 +66,14 @@ def typed(what: str, target: Callable[..., Any], given: Mapping[str, Any]) -> di
     checked = {}
     for name, value in given.items():
         if name not in known:
-            raise InputError(unknown(f"option of {what} named", name, sorted(known), "It has"))
+            names = sorted(map(option_name, known))
+            raise InputError(unknown(f"option of {what} named", option_name(name), names, "It has"))
         annotation = known[name].annotation
         try:
             checked[name] = TypeAdapter(annotation).validate_python(value)
         except ValidationError as error:
             raise InputError(
-                f"option {name} of {what}: {error.errors()[0]['msg'].lower()}, got {value!r} "
+                f"option {option_name(name)} of {what}: {error.errors()[0]['msg'].lower()}, got {value!r} "
                 f"(it takes {type_name(annotation)}, by default {known[name].default!r})"
             ) from None
     return checked

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .folder import clear
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sdekit.sampling import Samples
     from sdekit.training.run import Run
 
 
-def write(out: Path, run: Run, drawn: Samples, record: dict[str, Any]) -> Path | None:
-    """samples.npy, the pictures that suit the data, and last sample.json; returns the picture to look at."""
+def write(
+    out: Path,
+    run: Run,
+    drawn: Samples,
+    record: dict[str, Any],
+    *,
+    name: str = "sample.json",
+    also: Mapping[str, bytes] | None = None,
+) -> Path | None:
+    """samples.npy, the pictures that suit the data, and last the record; returns the picture to look at.
+
+    name: of the record. also: other files to write, by name.
+    """
     import numpy as np
 
     from sdekit.drawing import image_grid, picture, png, scatter, to_pixels
@@ -24,6 +39,8 @@ def write(out: Path, run: Run, drawn: Samples, record: dict[str, Any]) -> Path |
     clear(out)
     try:
         np.save(out / "samples.npy", data)
+        for other, content in (also or {}).items():
+            (out / other).write_bytes(content)
         if run.recipe.kind == "image":
             pixels = to_pixels(data, run.recipe.units)
             look = out / "grid.png"
@@ -38,8 +55,17 @@ def write(out: Path, run: Run, drawn: Samples, record: dict[str, Any]) -> Path |
         from sdekit.errors import SdekitError
 
         raise SdekitError(f"could not write to {out}: {error.strerror or error}") from error
-    save_json(out / "sample.json", record)
+    save_json(out / name, record)
     return look
+
+
+def npy(array: np.ndarray) -> bytes:
+    """An array as a .npy file, float32."""
+    import numpy as np
+
+    content = io.BytesIO()
+    np.save(content, np.ascontiguousarray(array, dtype=np.float32))
+    return content.getvalue()
 
 
 def version(package: str) -> str:

@@ -2,20 +2,23 @@
 
 import ast
 import inspect
+import re
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError
 from sdekit.plugins import KINDS, Entry, parameters, registry, unknown
+from sdekit.plugins import entry as entry_of
 
 from . import develop
 from .console import print_json, shown
 from .local import Plugins, use
-from .options import type_name
+from .options import option_name, type_name
 
 app = typer.Typer(
     add_completion=False,
@@ -59,14 +62,14 @@ def show(
     plugin: Plugins = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show one component: what it does, its options with type and default, its source.
+    """Show one component: what it does, its options with type, default and meaning, its source.
 
     Example:
 
       sdekit plugins show ode
     """
     use(plugin, quiet=json)
-    found = [e for (k, n), e in registry().entries.items() if n == name and kind in (None, k)]
+    found = [entry_of(k, n) for k, n in registry().entries if n == name and kind in (None, k)]
     if not found:
         names = sorted({n for k, n in registry().entries if kind in (None, k)})
         raise InputError(unknown(kind or "component", name, names, "Installed"))
@@ -83,9 +86,9 @@ def show(
         for attribute in ("order", "stochastic", "calls", "default_steps", "default_grid"):
             if attribute in fields:
                 shown.print(f"  {attribute.replace('_', ' ')}: {fields[attribute]}", markup=False)
-        table = Table("option", "type", "default", box=None, header_style="bold")
+        table = Table("option", "type", "default", "meaning", box=None, header_style="bold")
         for option in fields["options"]:
-            table.add_row(option["name"], option["type"].replace("[", r"\["), repr(option["default"]))
+            table.add_row(*map(escape, (option["name"], option["type"], repr(option["default"]), option["meaning"])))
         shown.print(table if fields["options"] else "  no options")
 
 
@@ -125,13 +128,27 @@ def _source(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin else None
 
 
+def meanings(doc: str) -> dict[str, str]:
+    """Option to what a docstring says of it, in a sentence of the form "name: what, range" or "one, two: what"."""
+    found: dict[str, str] = {}
+    for sentence in re.split(r"(?<=[.;])\s", re.sub(r"\s+", " ", doc)):
+        told = re.match(r"([a-z_]\w*(?:(?:,| and) [a-z_]\w*)*): (.+?)[.;]?$", sentence)
+        for name in re.split(r",| and ", told[1]) if told else ():
+            found.setdefault(name.strip(), told[2] if told else "")
+    return found
+
+
 def _described(entry: Entry) -> dict[str, Any]:
     target = entry.load()
+    doc = inspect.getdoc(target) or ""
+    told = {option_name(name): meaning for name, meaning in meanings(doc).items()}
     fields: dict[str, Any] = _row(entry) | {
-        "doc": inspect.getdoc(target) or "",
+        "doc": doc,
         "source": f"{target.__module__}:{target.__qualname__}",
         "options": [
-            {"name": p.name, "type": type_name(p.annotation), "default": p.default} for p in parameters(target).values()
+            {"name": (name := option_name(p.name)), "type": type_name(p.annotation), "default": p.default}
+            | {"meaning": told.get(name, "")}
+            for p in parameters(target).values()
         ],
     }
     if entry.kind == "sampler":

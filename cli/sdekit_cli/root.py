@@ -16,12 +16,17 @@ from .console import shown
 
 COMMANDS = {
     "train": "Train a score network on data.",
+    "train-classifier": "Train a classifier of noisy data, for guidance of a run that was trained without labels.",
     "sample": "Draw samples from a trained run with any solver.",
+    "restore": "Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, ...",
+    "edit": "Noise an image to some level and denoise it again.",
+    "export": "Write a run's network as a file that needs no Python network, and all else that sampling it takes.",
     "info": "Say what a run folder holds, and check that its files are whole.",
     "verify": (
         "Check components against exact answers: order, marginals, noise, network calls, inverses, and much else."
     ),
     "bench": "Compare samplers on one model: error of x_0 against network calls, and which to take.",
+    "tune": "Fit a solver's time steps and coefficients to one model, for a number of network calls.",
     "plugins": "What is installed: processes, samplers, grids, networks, data sets, ...",
 }
 """Name to the first line of its help; each is a file of the same name that holds the function, or an `app`."""

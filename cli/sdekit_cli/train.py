@@ -36,7 +36,12 @@ def train(
     sde: Annotated[str | None, typer.Option(help="Process: vp (default), ve, sub-vp, cosine, edm, ...")] = None,
     network: Annotated[str | None, typer.Option(help="unet for images, mlp for the rest, unless said.")] = None,
     prediction: Annotated[str | None, typer.Option(help="edm (default), eps, v, flow or x0.")] = None,
-    condition: Annotated[str | None, typer.Option(help="none (default), or label to tell it the class.")] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="none (default), label, or numbers of the data: COLUMN,COLUMN of a table.")
+    ] = None,
+    drop: Annotated[
+        float | None, typer.Option(help="How often to train without the condition; 0.1 suits guidance by cfg.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help=f"Optimizer steps ({DEFAULT_STEPS} if no limit is given).")] = None,
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds of training; alone, the whole run fits them.")
@@ -68,6 +73,8 @@ def train(
 
       sdekit train --data images:photos --size 64 --sde ve --out run --steps 20000 --option train.batch_size=64
 
+      sdekit train --condition label --drop 0.1 --out run --time-limit 200
+
       sdekit train --out run --resume
     """
     use(plugin, quiet=json)
@@ -77,6 +84,7 @@ def train(
         "train.seed": seed,
         "train.checkpoint_every": checkpoint_every,
         "train.precision": precision,
+        "train.drop": drop,
         "data.size": size,
         "data.skip_bad": skip_bad or None,
     }

@@ -3,6 +3,7 @@
 import torch
 
 from sdekit import hookimpl
+from sdekit.backend import Runner
 
 
 def bfloat16(network):
@@ -12,7 +13,7 @@ def bfloat16(network):
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             return network(x, c_noise, y).to(x.dtype)
 
-    return run
+    return Runner(call=run, dtype=torch.bfloat16)  # the dtype sets how far from the network's own result it may be
 
 
 @hookimpl

@@ -11,7 +11,10 @@ from sdekit.sde import as_time
 
 @dataclass(frozen=True, kw_only=True)
 class QuarterTurn(SDE):
-    """alpha = cos(pi t / 2), sigma = sin(pi t / 2), so that alpha^2 + sigma^2 = 1."""
+    """alpha = cos(pi t / 2), sigma = sin(pi t / 2), so that alpha^2 + sigma^2 = 1.
+
+    t_min, t_max: the times in use, within [0, 1].
+    """
 
     t_min: float = 1e-3
     t_max: float = 1.0

@@ -43,14 +43,21 @@ class Auto(Multistep):
         if not 0 < self.data_std < float("inf"):
             raise InputError(f"auto: data_std must be positive and finite, got {self.data_std}")
 
+    @property
+    def grid_options(self) -> dict[str, float]:
+        return {"data_std": self.data_std}
+
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) > 1:
             start = torch.cat([first_call(sde, times)[None], times[1:]])
             x = x * float(sde.sigma(start[0]) / sde.sigma(times[0]))
-            yield from self.plan(sde, times).run(denoise, x, start)
+            yield from self._plan(sde, times, start).run(denoise, x, start)
 
     def plan(self, sde: SDE, times: Tensor) -> Plan:
-        frame = data_frame(sde, torch.cat([first_call(sde, times)[None], times[1:]]))
+        return self._plan(sde, times, torch.cat([first_call(sde, times)[None], times[1:]]))
+
+    def _plan(self, sde: SDE, times: Tensor, start: Tensor) -> Plan:
+        frame = data_frame(sde, start)
         points = self.points or (4 if len(times) < MANY else 5)
         predictor = weights(frame, self._warp, points)
         corrector = weights(frame, self._warp, points, ahead=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from torch import Tensor
 from torchdiffeq import odeint
@@ -10,35 +11,45 @@ from torchdiffeq import odeint
 from sdekit.errors import InputError
 from sdekit.line import Line
 from sdekit.noise import Noise
-from sdekit.renoise import renoise
-from sdekit.sampling import Sampler
+from sdekit.onestep import Coefficients, OneStep
+from sdekit.renoise import weights
 from sdekit.sde import SDE, Denoise
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDIM(Sampler):
-    """Euler's method (of torchdiffeq) on the probability flow, where it is x_s = alpha_s x_0 + sigma_s eps.
+class DDIM(OneStep):
+    """Euler's method on the probability flow, dy/dr = eps - x_0 in `sdekit.line`: x_s = alpha_s x_0 + sigma_s eps.
 
     eta: 0 is deterministic, 1 is DDPM; it scales the standard deviation of the fresh noise, between 0 and 1.
-    Source: Song, Meng & Ermon 2021, eq. 12, 13 and 16.
+    solver: "closed-form" is that formula; "torchdiffeq" has odeint take the same steps, to rounding, at several times
+    the cost of the loop, and knows no eta. Source: Song, Meng & Ermon 2021, eq. 12, 13 and 16.
     """
 
     eta: float = 0.0
+    solver: Literal["closed-form", "torchdiffeq"] = "closed-form"
 
     order = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
             raise InputError(f"ddim: eta must be between 0 (deterministic) and 1 (DDPM), got {self.eta}")
+        if self.solver not in ("closed-form", "torchdiffeq"):
+            raise InputError(f"ddim: solver must be 'closed-form' or 'torchdiffeq', got {self.solver!r}")
+        if self.solver == "torchdiffeq" and self.eta:
+            raise InputError(f"ddim: torchdiffeq solves the ODE, which draws no noise: eta must be 0, got {self.eta}")
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
-        z = noise(t, s) if self.eta else None
-        return renoise(sde, x, denoise(x, t), t, s, z, self.eta)
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        """Where eta is above 0."""
+        return self.eta > 0
+
+    def coefficients(self, sde: SDE, t: Tensor, s: Tensor) -> Coefficients:
+        return weights(sde, t, s, self.eta)
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
-        if self.eta:
+        if self.solver == "closed-form" or len(times) == 1:
             yield from super().trajectory(sde, denoise, x, times, noise)
-        elif len(times) > 1:
+        else:
             line = Line(sde)
             path = odeint(partial(line.field, denoise), x / line.scale(times[0]), line.r(times), method="euler")
             for y, t in zip(path[1:], times[1:], strict=True):

@@ -6,14 +6,13 @@ from typing import Literal
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.noise import Noise
-from sdekit.renoise import renoise
-from sdekit.sampling import Sampler
-from sdekit.sde import SDE, Denoise
+from sdekit.onestep import Coefficients, OneStep
+from sdekit.renoise import weights
+from sdekit.sde import SDE
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDPM(Sampler):
+class DDPM(OneStep):
     """Ancestral sampling: each step draws from the posterior q(x_s | x_t, x_0) at the denoised x_0.
 
     x_s = alpha_s x_0 + sigma_s (sqrt(1 - fresh^2) eps + fresh z), fresh = sqrt(1 - (rho_s / rho_t)^2). On the knots
@@ -33,6 +32,6 @@ class DDPM(Sampler):
         if self.variance not in ("beta-tilde", "beta"):
             raise InputError(f"ddpm: variance must be 'beta-tilde' or 'beta', got {self.variance!r}")
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
-        x0, z = denoise(x, t), noise(t, s)
-        return renoise(sde, x, x0, t, s, sde.sigma(t) / sde.sigma(s) * z if self.variance == "beta" else z)
+    def coefficients(self, sde: SDE, t: Tensor, s: Tensor) -> Coefficients:
+        old, new, fresh = weights(sde, t, s)
+        return old, new, sde.sigma(t) / sde.sigma(s) * fresh if self.variance == "beta" else fresh

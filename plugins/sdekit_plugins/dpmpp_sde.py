@@ -1,10 +1,12 @@
 """DPM-Solver++ of the reverse SDE, in single steps of second order."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from sdekit.adams import Power, exponential_step
+from sdekit.adams import Power, exponential_weights
 from sdekit.errors import InputError
 from sdekit.line import Line
 from sdekit.noise import Noise
@@ -34,12 +36,24 @@ class DPMppSDE(Sampler):
             raise InputError(f"dpmpp-sde: eta must be at least 0 (deterministic), 1 is the SDE, got {self.eta}")
 
     def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
-        m, forget = Line(sde).middle(t, s), Power(self.eta)
-        z = half = None
-        if self.eta:
-            half, rest = noise(t, m), noise(m, s)
-            first, second = forget.keep(sde.rho(m), sde.rho(t)), forget.keep(sde.rho(s), sde.rho(m))
-            z = second * (1 - first**2).sqrt() * half + (1 - second**2).sqrt() * rest
-            z = z / (1 - (first * second) ** 2).sqrt()
-        x_m = exponential_step(sde, x, denoise(x, t), t, m, half, forget)
-        return exponential_step(sde, x, denoise(x_m, m), t, s, z, forget)
+        (x_s,) = self.trajectory(sde, denoise, x, torch.stack([t, s]), noise)
+        return x_s
+
+    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+        t, s, forget = times[:-1], times[1:], Power(self.eta)
+        m = Line(sde).middle(t, s)
+        old, new, _ = exponential_weights(sde, t, s, forget)
+        to_m, from_m = exponential_weights(sde, t, m, forget), exponential_weights(sde, m, s, forget)
+        # what is left at s of the noise of the first half, and that of the second
+        rows = torch.stack([*to_m, old, new, from_m[0] * to_m[2], from_m[2]], 1).tolist()
+        for t_i, m_i, s_i, (a, b, c, a_s, b_s, first, second) in zip(
+            t.unbind(), m.unbind(), s.unbind(), rows, strict=True
+        ):
+            x_m = (x * a).add_(denoise(x, t_i), alpha=b)
+            x = x * a_s
+            if self.eta:
+                half = noise(t_i, m_i)
+                x_m.add_(half, alpha=c)
+                x.add_(half, alpha=first).add_(noise(m_i, s_i), alpha=second)
+            x.add_(denoise(x_m, m_i), alpha=b_s)
+            yield x

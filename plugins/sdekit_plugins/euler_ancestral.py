@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.noise import Noise
-from sdekit.renoise import renoise
-from sdekit.sampling import Sampler
-from sdekit.sde import SDE, Denoise
+from sdekit.onestep import Coefficients, OneStep
+from sdekit.renoise import weights
+from sdekit.sde import SDE
 
 
 @dataclass(frozen=True, kw_only=True)
-class EulerAncestral(Sampler):
+class EulerAncestral(OneStep):
     """Euler's method on the probability flow to rho_down, then noise of rho_up: rho_down^2 + rho_up^2 = rho_s^2.
 
     rho_up = eta rho_s sqrt(1 - (rho_s / rho_t)^2). Put together this is x_s = alpha_s x_0 + sigma_s (sqrt(1 - fresh^2)
@@ -33,6 +32,6 @@ class EulerAncestral(Sampler):
         if not (0 <= self.eta <= 1 and self.s_noise > 0):
             raise InputError(f"euler-ancestral: needs 0 <= eta <= 1 and s_noise > 0, got {self.eta} and {self.s_noise}")
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
-        z = noise(t, s) * self.s_noise if self.eta else None
-        return renoise(sde, x, denoise(x, t), t, s, z, self.eta)
+    def coefficients(self, sde: SDE, t: Tensor, s: Tensor) -> Coefficients:
+        old, new, fresh = weights(sde, t, s, self.eta)
+        return old, new, self.s_noise * fresh

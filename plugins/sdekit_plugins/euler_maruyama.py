@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from sdekit.line import LARGEST_RHO
-from sdekit.noise import Noise
-from sdekit.renoise import renoise
-from sdekit.sampling import Sampler
-from sdekit.sde import SDE, Denoise
+from sdekit.onestep import Coefficients, OneStep
+from sdekit.renoise import weights
+from sdekit.sde import SDE
 
 
 @dataclass(frozen=True, kw_only=True)
-class EulerMaruyama(Sampler):
+class EulerMaruyama(OneStep):
     """The reverse SDE, step by step: x_s = x + (f x - g^2 score) (s - t) + g sqrt(t - s) z, all at t.
 
     Weak order 1, strong order 1/2. Where alpha has vanished f and g are infinite: from there the step is the
@@ -24,10 +24,10 @@ class EulerMaruyama(Sampler):
     stochastic = True
     default_steps = 500
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
-        x0, z = denoise(x, t), noise(t, s)
-        if sde.rho(t) > LARGEST_RHO:
-            return renoise(sde, x, x0, t, s, z)
-        g = sde.g(t)
-        drift = sde.f(t) * x - g**2 * sde.score(x, x0, t)
-        return x + drift * (s - t) + g * (t - s).sqrt() * z
+    def coefficients(self, sde: SDE, t: Tensor, s: Tensor) -> Coefficients:
+        h, f, g = t - s, sde.f(t), sde.g(t)
+        pull = h * (g / sde.sigma(t)) ** 2
+        euler = 1 - h * f - pull, pull * sde.alpha(t), g * h.sqrt()
+        vanished = sde.rho(t) > LARGEST_RHO
+        old, new, fresh = (torch.where(vanished, a, b) for a, b in zip(weights(sde, t, s), euler, strict=True))
+        return old, new, fresh

@@ -27,7 +27,8 @@ class ODE(Sampler):
     """The probability-flow ODE, dy/dr = eps - x_0 in the coordinates of `sdekit.line`, by any method of torchdiffeq.
 
     method: fixed-step (euler, midpoint, heun2, heun3, rk4, explicit_adams, implicit_adams) on the grid, or adaptive
-    (dopri5, bosh3, dopri8, fehlberg2, adaptive_heun, scipy_solver) to rtol and atol, in units of x / (alpha + sigma).
+    (dopri5, bosh3, dopri8, fehlberg2, adaptive_heun, scipy_solver). rtol, atol: tolerances of the latter, > 0, in units
+    of x / (alpha + sigma).
     error_norm: of an adaptive method. "sample" bounds the error of each sample by itself, so that a sample does not
     depend on its batch: dopri5 and bosh3 run with a step size for each (`sdekit.adaptive`), the others one sample at
     a time. "batch" is torchdiffeq's own: one step size, from the mean over the batch, and one call of `odeint`.

@@ -19,7 +19,7 @@ class PC(Sampler):
 
     predictor: a registered one-step sampler. corrector: "langevin" takes h = 2 (snr |z| / |score|)^2 with the norms of
     each sample alone; "annealed-langevin" takes h = 2 (snr sigma_s)^2, which leaves p_s unchanged as snr -> 0 in
-    few dimensions too. snr: signal-to-noise ratio of a correction, > 0.
+    few dimensions too. corrections: after each step, >= 0. snr: signal-to-noise ratio of a correction, > 0.
     Source: Song et al. 2021, Algorithms 2-5; the norms there are means over the batch.
     """
 

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from sdekit.line import LARGEST_RHO
-from sdekit.noise import Noise
-from sdekit.renoise import renoise
-from sdekit.sampling import Sampler
-from sdekit.sde import SDE, Denoise
+from sdekit.onestep import Coefficients, OneStep
+from sdekit.renoise import weights
+from sdekit.sde import SDE
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReverseDiffusion(Sampler):
+class ReverseDiffusion(OneStep):
     """x_s = (2 - a) x_t + v score(x_t) + sqrt(v) z, where the forward step is x_t = a x_s + sqrt(v) z.
 
     a = alpha_t / alpha_s and v = sigma_t^2 - a^2 sigma_s^2 are exact for steps of any length. With VE these are Song et
@@ -24,10 +24,11 @@ class ReverseDiffusion(Sampler):
     stochastic = True
     default_steps = 500
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
-        x0, z = denoise(x, t), noise(t, s)
-        if sde.rho(t) > LARGEST_RHO:
-            return renoise(sde, x, x0, t, s, z)
+    def coefficients(self, sde: SDE, t: Tensor, s: Tensor) -> Coefficients:
         a = sde.alpha(t) / sde.alpha(s)
         v = sde.sigma(t) ** 2 - (a * sde.sigma(s)) ** 2
-        return (2 - a) * x + v * sde.score(x, x0, t) + v.sqrt() * z
+        pull = v / sde.sigma(t) ** 2
+        backwards = 2 - a - pull, pull * sde.alpha(t), v.sqrt()
+        vanished = sde.rho(t) > LARGEST_RHO
+        old, new, fresh = (torch.where(vanished, a, b) for a, b in zip(weights(sde, t, s), backwards, strict=True))
+        return old, new, fresh

@@ -9,22 +9,24 @@ import zlib
 import numpy as np
 
 from sdekit.data.base import Units
-from sdekit.data.labels import check_labels
+from sdekit.data.labels import check_labels, check_numbers
 from sdekit.data.memory import MemoryDataset
 from sdekit.data.scaling import CHUNK, ScaleChoice, check_float32, range_units, value_range, vector_units
 from sdekit.errors import InputError
+from sdekit.plugins import unknown
 
 ITEM_KEYS = ("x", "images", "data")
 LABEL_KEYS = ("y", "labels")
 CHANNELS = (1, 3, 4)
 
 
-def array(path: str, *, scale: ScaleChoice = "auto") -> MemoryDataset:
+def array(path: str, *, condition: str | None = None, scale: ScaleChoice = "auto") -> MemoryDataset:
     """Vectors or images from a .npy file (memory-mapped) or a .npz file (with labels, if it has any).
 
     (N, d) are vectors; (N, H, W) grey images; (N, C, H, W) and (N, H, W, C) images of C = 1, 3 or 4 channels, where
     channels come first if both readings fit. In a .npz the items are `x`, `images`, `data` or else the first array
     of numbers, and the labels `y` or `labels`, whole numbers from 0.
+    condition: numbers (N,) or (N, d) that items are conditioned on: a name in the .npz, or a .npy file of their own.
     scale, for vectors: "columns" standardises each column, "global" takes the range of all numbers to [-1, 1],
     "none" leaves them, "auto" is "global" if the columns look like one quantity, else "columns".
     scale, for images: "auto" takes 0..255 to [-1, 1] for uint8 (0..1 if nothing is above 1), and the range of all
@@ -36,10 +38,30 @@ def array(path: str, *, scale: ScaleChoice = "auto") -> MemoryDataset:
     where = os.path.basename(path)
     _check_items(items, where)
     units = vector_units(items, scale, where) if items.ndim == 2 else _image_units(items, scale, where)
+    if condition is not None:
+        told = check_numbers(_numbers(path, condition), len(items), None, f"condition '{condition}' of {where}")
+        return MemoryDataset(items, units=units, conditions=told)
     if labels is None:
         return MemoryDataset(items, units=units)
     y, classes = check_labels(labels, len(items), f"'{label_key}' in {where}")
     return MemoryDataset(items, units=units, labels=y, classes=classes)
+
+
+def _numbers(path: str, condition: str) -> np.ndarray:
+    """The numbers to condition on, from the .npz of the items or a .npy file."""
+    try:
+        if condition.endswith(".npy"):
+            return np.asarray(np.load(condition, mmap_mode="r", allow_pickle=False))
+        if path.endswith(".npy"):
+            raise InputError(f"array:{path} has no names: put its condition into a .npy file, condition=FILE.npy")
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if condition not in archive.files:
+                raise InputError(unknown(f"array in {path}", condition, archive.files, "It holds"))
+            return np.asarray(archive[condition])
+    except InputError:
+        raise
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"condition '{condition}' of array:{path} cannot be read ({error})") from error
 
 
 def _load(path: str) -> tuple[np.ndarray, np.ndarray | None, str]:

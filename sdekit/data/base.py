@@ -56,7 +56,10 @@ class Units:
 
 
 class Batch(NamedTuple):
-    """x: (B, *shape) float32 in the model's units. y: (B,) int64 labels in [0, classes), or None."""
+    """x: (B, *shape) float32 in the model's units. y: what belongs to each item, or None.
+
+    That is (B,) int64 labels in [0, classes), or (B, d) float32 numbers where the data set has `condition_units`.
+    """
 
     x: Tensor
     y: Tensor | None
@@ -67,6 +70,8 @@ class Dataset(ABC):
 
     shape: one item as the model sees it, (C, H, W) for images and (d,) for vectors.
     kind: "image" or "vector". classes: number of labels, 0 where there are none.
+    condition_names, condition_units: of numbers that belong to each item in place of a label; empty and None where
+    there are none.
     """
 
     shape: tuple[int, ...]
@@ -74,6 +79,8 @@ class Dataset(ABC):
     units: Units
     classes: int = 0
     class_names: tuple[str, ...] = ()
+    condition_names: tuple[str, ...] = ()
+    condition_units: Units | None = None
     skipped: tuple[str, ...] = ()  # items that could not be read and were passed over
 
     @abstractmethod

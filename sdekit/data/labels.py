@@ -1,9 +1,13 @@
-"""Labels that came with the data: checked once, kept as int64 in [0, classes)."""
+"""What belongs to each item: labels, checked once and kept as int64 in [0, classes), or numbers, standardised."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from sdekit.data.base import Units
+from sdekit.data.scaling import vector_units
 from sdekit.errors import InputError
 
 MAX_CLASSES = 2**20  # beyond this a column of numbers was taken for labels by mistake
@@ -33,3 +37,26 @@ def check_labels(labels: np.ndarray, n: int, where: str) -> tuple[np.ndarray, in
             f"expected 0 <= label < {MAX_CLASSES}. Renumber the classes from 0."
         )
     return labels.astype(np.int64), int(labels.max()) + 1
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers to condition on: array (N, d) in the user's units, and the map to mean 0 and deviation 1 of each."""
+
+    array: np.ndarray
+    names: tuple[str, ...]
+    units: Units
+
+
+def check_numbers(array: np.ndarray, n: int, names: tuple[str, ...] | None, where: str) -> Numbers:
+    """Numbers (N, d), or (N,) for d = 1, of n items. names: of the d numbers; None for number1, number2, …
+
+    Raises InputError for another shape, dtype or count, and for what is not finite.
+    """
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim != 2 or not array.size or array.dtype.kind not in "iufb":
+        raise InputError(f"{where}: {array.dtype} of shape {array.shape}; expected real numbers (N,) or (N, d)")
+    if len(array) != n:
+        raise InputError(f"{where}: {len(array)} rows for {n} items; expected one for each item")
+    named = tuple(f"number{i + 1}" for i in range(array.shape[1])) if names is None else names
+    return Numbers(array, named, vector_units(array, "columns", where))

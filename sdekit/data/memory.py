@@ -8,13 +8,14 @@ import numpy as np
 import torch
 
 from sdekit.data.base import Batch, Dataset, Units
+from sdekit.data.labels import Numbers
 
 
 class MemoryDataset(Dataset):
     """Rows of one array (N, *item) in the user's units, with labels (N,) or none.
 
     array: any real dtype; a memmap stays on disk. labels: (N,) int64 in [0, classes) or None.
-    `columns` names the features of a table, and is empty elsewhere.
+    `columns` names the features of a table, and is empty elsewhere. conditions: numbers that take the labels' place.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class MemoryDataset(Dataset):
         classes: int = 0,
         class_names: tuple[str, ...] = (),
         columns: tuple[str, ...] = (),
+        conditions: Numbers | None = None,
     ) -> None:
         self.array = array
         self.labels = labels
@@ -33,6 +35,9 @@ class MemoryDataset(Dataset):
         self.classes = classes
         self.class_names = class_names
         self.columns = columns
+        self.conditions = conditions
+        if conditions is not None:
+            self.condition_names, self.condition_units = conditions.names, conditions.units
         item = tuple(int(size) for size in array.shape[1:])
         self.kind = "vector" if len(item) == 1 else "image"
         self.shape = {"same": item, "hw": (1, *item), "hwc": (item[-1], *item[:-1])}[units.layout]
@@ -41,7 +46,9 @@ class MemoryDataset(Dataset):
         return len(self.array)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        """The rows at these indices: x (B, *shape) float32 in the model's units, y (B,) int64 or None."""
+        """The rows at these indices: x (B, *shape) float32 in the model's units, y (B,) int64, (B, d) or None."""
         rows = np.asarray(indices, dtype=np.int64)
         x = self.units.to_model(np.asarray(self.array[rows]))
+        if self.conditions is not None:
+            return Batch(x, self.conditions.units.to_model(np.asarray(self.conditions.array[rows])))
         return Batch(x, None if self.labels is None else torch.from_numpy(self.labels[rows]))

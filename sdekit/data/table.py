@@ -10,22 +10,29 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sdekit.data.labels import check_numbers
 from sdekit.data.memory import MemoryDataset
 from sdekit.data.scaling import ScaleChoice, vector_units
 from sdekit.errors import InputError
+from sdekit.plugins import unknown
 
 
-def table(path: str, *, label: str | None = None, scale: ScaleChoice = "columns") -> MemoryDataset:
+def table(
+    path: str, *, label: str | None = None, condition: str | None = None, scale: ScaleChoice = "columns"
+) -> MemoryDataset:
     """Rows of a CSV file as vectors (d,), one number for each column but the label's.
 
     The first line is a header if none of its cells is a number; without one the columns are column1, column2, …
     label: the column of classes, whole numbers or text; its distinct values, in order, become the labels 0, 1, ….
     scale: as in `array`; "columns" gives every column mean 0 and standard deviation 1.
+    condition: columns of numbers that a row is conditioned on, comma-separated; they are no part of it any longer.
     Raises InputError that names line and column for a cell that is not a finite number, the line for a row of another
     length, and the columns there are for a label that is not among them.
     """
     where = os.path.basename(path)
     rows = _rows(path)
+    if label is not None and condition is not None:
+        raise InputError(f"{where}: rows are conditioned on a label or on numbers: choose one of label and condition")
     line, first = next(rows, (0, []))
     if not first:
         raise InputError(f"table:{path} is empty; expected rows of numbers")
@@ -49,11 +56,31 @@ def table(path: str, *, label: str | None = None, scale: ScaleChoice = "columns"
         raise InputError(f"{where}: {len(lines)} rows of numbers; expected at least 2")
 
     items = np.frombuffer(numbers, dtype=np.float64).reshape(-1, len(columns))
+    if condition is not None:
+        return _conditioned(items, columns, condition, scale, where)
     units = vector_units(items, scale, where)
     if label is None:
         return MemoryDataset(items, units=units, columns=columns)
     values, labels = _number_classes(classes, lines, label, where)
     return MemoryDataset(items, units=units, labels=labels, classes=len(values), class_names=values, columns=columns)
+
+
+def _conditioned(
+    items: np.ndarray, columns: tuple[str, ...], condition: str, scale: ScaleChoice, where: str
+) -> MemoryDataset:
+    """The columns named in `condition` taken out of the rows, to condition on."""
+    names = tuple(name.strip() for name in condition.split(","))
+    for name in names:
+        if columns.count(name) != 1:
+            raise InputError(unknown(f"column of {where} (that is there once)", name, list(columns), "Columns"))
+    kept = tuple(name for name in columns if name not in names)
+    if not kept or len(set(names)) < len(names):
+        problem = "no column is left beside" if not kept else "a column is named twice in"
+        raise InputError(f"{where}: {problem} the condition '{condition}'")
+    numbers = items[:, [columns.index(name) for name in names]]
+    rest = np.ascontiguousarray(items[:, [columns.index(name) for name in kept]])
+    told = check_numbers(numbers, len(items), names, where)
+    return MemoryDataset(rest, units=vector_units(rest, scale, where), columns=kept, conditions=told)
 
 
 def _rows(path: str) -> Iterator[tuple[int, list[str]]]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sdekit.conditions import is_null
 from sdekit.errors import InputError
 
 Frequencies = Literal["fourier", "sinusoidal"]
@@ -39,19 +40,47 @@ class NoiseEmbedding(nn.Module):
 
 
 class Condition(nn.Module):
-    """Noise level and label to one vector for every block: (B,), (B,) or None to (B, width)."""
+    """Noise level and condition to one vector for every block: (B,), y or None to (B, width).
 
-    def __init__(self, width: int, classes: int, kind: Frequencies = "fourier") -> None:
+    classes: number of labels, for y (B,). numbers: how many, for y (B, numbers) of about unit variance. At most one of
+    them; without a condition, and for its null rows, nothing is added.
+    """
+
+    def __init__(self, width: int, classes: int, kind: Frequencies = "fourier", numbers: int = 0) -> None:
         super().__init__()
+        if classes and numbers:
+            raise InputError(f"a network takes labels or numbers as its condition, got {classes} labels and {numbers}")
         self.noise = NoiseEmbedding(width, kind)
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
         self.label = nn.Embedding(classes, width) if classes else None
+        self.numbers = Numbers(numbers, width) if numbers else None
 
     def forward(self, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """c_noise (B,), y (B,) labels or None, to (B, width); without a label nothing is added."""
+        """c_noise (B,), y (B,) labels, (B, numbers) or None, to (B, width)."""
         h = self.first(self.noise(c_noise))
         if y is not None:
-            if self.label is None:
+            said = ~is_null(y)[:, None]
+            if self.label is not None:
+                h = h + self.label(y.clamp(min=0)) * said
+            elif self.numbers is not None:
+                h = h + self.numbers(y.to(h.dtype).nan_to_num()) * said
+            else:
                 raise InputError("this network was built without labels (classes = 0), but a condition was given")
-            h = h + self.label(y)
         return F.silu(self.second(F.silu(h)))
+
+
+class Numbers(nn.Module):
+    """Numbers (B, d) of about unit variance to (B, width): themselves, and waves of random direction and length."""
+
+    directions: Tensor
+
+    def __init__(self, d: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("directions", torch.randn(d, width // 2) * 2)
+        self.plain, self.waves = nn.Linear(d, width), nn.Linear(2 * (width // 2), width)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """y (B, d) to (B, width)."""
+        angle = y @ self.directions
+        out: Tensor = self.plain(y) + self.waves(torch.cat([angle.cos(), angle.sin()], 1))
+        return out

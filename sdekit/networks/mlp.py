@@ -18,7 +18,8 @@ class MLP(nn.Module):
     """Pre-norm residual blocks, each scaled and shifted by the noise level and label (as adaLN, Peebles & Xie 2023).
 
     shape: of one sample; classes: number of labels, 0 for none. width: of the hidden layers (None: from the size of
-    the data). depth: number of blocks. dropout: probability, in [0, 1). embedding: of the noise level.
+    the data). depth: number of blocks. dropout: probability, in [0, 1). embedding: of the noise level. conditions:
+    how many numbers it is told in place of labels.
     """
 
     learning_rate_scale = 0.5  # what suits convolutions is too fast for layers this wide
@@ -32,21 +33,24 @@ class MLP(nn.Module):
         depth: int = 4,
         dropout: float = 0.0,
         embedding: Frequencies = "fourier",
+        conditions: int = 0,
     ) -> None:
         super().__init__()
         size = prod(shape)
         width = (256 if size <= 16 else 384 if size <= 256 else 512) if width is None else width
         if width < 2 or depth < 1 or not 0 <= dropout < 1:
             raise InputError(f"mlp: needs width >= 2, depth >= 1, 0 <= dropout < 1, got {width}, {depth}, {dropout}")
-        self.options: dict[str, Any] = dict(width=width, depth=depth, dropout=dropout, embedding=embedding)
-        self.condition = Condition(128, classes, embedding)
+        self.options: dict[str, Any] = dict(
+            width=width, depth=depth, dropout=dropout, embedding=embedding, conditions=conditions
+        )
+        self.condition = Condition(128, classes, embedding, conditions)
         self.first = nn.Linear(size, width)
         self.blocks = nn.ModuleList(Block(width, 128, dropout) for _ in range(depth))
         self.last = nn.Linear(width, size)
         nn.init.zeros_(self.last.weight)
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (B, *shape), c_noise (B,), y (B,) or None, to (B, *shape)."""
+        """x (B, *shape), c_noise (B,), y (B,), (B, conditions) or None, to (B, *shape)."""
         condition = self.condition(c_noise, y)
         h = self.first(x.flatten(1))
         for block in self.blocks:

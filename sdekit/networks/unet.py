@@ -25,8 +25,9 @@ class UNet(nn.Module):
     first level; multipliers: channels of each level in units of width, every level half the size of the one before;
     blocks: residual blocks a level; attention: self-attention where the longer side has at most so many pixels;
     dense: fully connected blocks over all pixels, whose output the first convolution sees beside x, as in tiny
-    pictures much is decided by where a pixel is; dropout: probability, in [0, 1); embedding: of the noise level.
-    None for width, multipliers, attention or dense: from the size.
+    pictures much is decided by where a pixel is; dropout: probability, in [0, 1); embedding: of the noise level;
+    conditions: how many numbers it is told in place of labels. None for width, multipliers, attention or
+    dense: from the size.
     """
 
     def __init__(
@@ -41,13 +42,14 @@ class UNet(nn.Module):
         dense: int | None = None,
         dropout: float = 0.0,
         embedding: Frequencies = "fourier",
+        conditions: int = 0,
     ) -> None:
         super().__init__()
         if len(shape) != 3 or min(shape[1:]) < 8:
             raise InputError(f"unet: needs images (C, H, W) with H and W at least 8, got {tuple(shape)}: use mlp")
         longer = max(shape[1:])
         width = (24 if longer <= 28 else 32) if width is None else width
-        multipliers = _multipliers(longer) if multipliers is None else tuple(multipliers)
+        multipliers = levels(longer) if multipliers is None else tuple(multipliers)
         attention = (4 if longer <= 12 else 8) if attention is None else attention
         dense = (3 if longer <= 12 else 0) if dense is None else dense
         fits = width >= 8 and width % 4 == 0 and multipliers and min(multipliers) >= 1 and blocks >= 1 and dense >= 0
@@ -64,9 +66,10 @@ class UNet(nn.Module):
             dense=dense,
             dropout=dropout,
             embedding=embedding,
+            conditions=conditions,
         )
         embed = 4 * width
-        self.condition = Condition(embed, classes, embedding)
+        self.condition = Condition(embed, classes, embedding, conditions)
         self.dense = _Dense(shape, dense, embed, dropout) if dense else None
         self.first = nn.Conv2d(shape[0] + (DENSE_CHANNELS if dense else 0), width, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -75,28 +78,28 @@ class UNet(nn.Module):
         for level, multiplier in enumerate(multipliers):
             if level:
                 side = (side + 1) // 2
-                self.down.append(_Block(channels, channels, embed, dropout, resample="down"))
+                self.down.append(ConvBlock(channels, channels, embed, dropout, resample="down"))
                 skips.append(channels)
             for _ in range(blocks):
-                self.down.append(_Block(channels, width * multiplier, embed, dropout, attend=side <= attention))
+                self.down.append(ConvBlock(channels, width * multiplier, embed, dropout, attend=side <= attention))
                 channels = width * multiplier
                 skips.append(channels)
             sides.append(side)
-        self.middle = nn.ModuleList(_Block(channels, channels, embed, dropout, attend=a) for a in (True, False))
+        self.middle = nn.ModuleList(ConvBlock(channels, channels, embed, dropout, attend=a) for a in (True, False))
         for level, multiplier in reversed(list(enumerate(multipliers))):
             for _ in range(blocks + 1):
                 attend = sides[level] <= attention
-                self.up.append(_Block(channels + skips.pop(), width * multiplier, embed, dropout, attend=attend))
+                self.up.append(ConvBlock(channels + skips.pop(), width * multiplier, embed, dropout, attend=attend))
                 channels = width * multiplier
             if level:
-                self.up.append(_Block(channels, channels, embed, dropout, resample="up"))
+                self.up.append(ConvBlock(channels, channels, embed, dropout, resample="up"))
         self.norm = _norm(channels)
         self.last = nn.Conv2d(channels, shape[0], 3, padding=1)
         nn.init.zeros_(self.last.weight)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, on the CPU too
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W), c_noise (B,), y (B,) or None, to (B, C, H, W)."""
+        """x (B, C, H, W), c_noise (B,), y (B,), (B, conditions) or None, to (B, C, H, W)."""
         condition = self.condition(c_noise, y)
         if self.dense is not None:
             x = torch.cat([x, self.dense(x, c_noise, condition)], 1)
@@ -116,8 +119,8 @@ class UNet(nn.Module):
         return out.contiguous()
 
 
-def _multipliers(longer: int) -> tuple[int, ...]:
-    """Levels down to about 4 pixels."""
+def levels(longer: int) -> tuple[int, ...]:
+    """Channel multipliers of the levels down to about 4 pixels, for the longer side of an image."""
     if longer <= 12:
         return (1, 2)
     return (1, 2, 2) if longer <= 36 else (1, 2, 2, 4) if longer <= 80 else (1, 1, 2, 2, 4)
@@ -138,7 +141,7 @@ def _zero(layer: nn.Module) -> nn.Module:
     return layer
 
 
-class _Block(nn.Module):
+class ConvBlock(nn.Module):
     """norm, silu, (resample,) conv, norm (1 + scale) + shift, silu, dropout, conv; the sum has unit variance."""
 
     def __init__(
@@ -189,7 +192,7 @@ class _Dense(nn.Module):
         for block in self.blocks:
             h = block(h, condition)
         out: Tensor = self.last(F.layer_norm(h, h.shape[1:])) * torch.sigmoid(8 * c_noise + 1.4)[:, None]
-        return out.view(len(x), DENSE_CHANNELS, *x.shape[2:])
+        return out.view(x.shape[0], DENSE_CHANNELS, *x.shape[2:])  # len(x) would fix the batch in an export
 
 
 class _Attention(nn.Module):

@@ -85,6 +85,30 @@ def moons_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def dropped_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """moons with drop-out of the label. Read only."""
+    out = tmp_path_factory.mktemp("guidance") / "run"
+    arguments = ("--condition", "label", "--drop", 0.2, "--option", "data.n=300", "--option", "train.warm_up=0")
+    assert call("train", "--data", "moons", "--out", out, "--steps", 30, *arguments, *TINY_MLP) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def numbers_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """x = w / 10 + noise, trained on the column w. Read only."""
+    folder = tmp_path_factory.mktemp("numbers")
+    rng = np.random.default_rng(0)
+    w = rng.uniform(100, 200, 300)
+    rows = np.stack([w / 10 + rng.normal(0, 0.3, 300), rng.normal(0, 1, 300), w], 1)
+    (folder / "t.csv").write_text("x,z,w\n" + "\n".join(",".join(map(str, row)) for row in rows))
+    arguments = ("--condition", "w", "--drop", 0.1, "--network", "mlp", "--option", "network.width=32")
+    assert (
+        call("train", "--data", f"table:{folder / 't.csv'}", "--out", folder / "run", "--steps", 150, *arguments) == 0
+    )
+    return folder / "run"
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Two class folders of six 8x8 RGB images each."""

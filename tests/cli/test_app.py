@@ -15,9 +15,11 @@ from sdekit_cli import root
 COMMANDS = [
     ("train",),
     ("sample",),
+    ("export",),
     ("info",),
     ("verify",),
     ("bench",),
+    ("tune",),
     *(("plugins", name) for name in ("list", "show", "new", "check")),
 ]
 

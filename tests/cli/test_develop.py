@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 
 from sdekit import plugins
-from sdekit_cli.templates import COMPONENTS
+from sdekit_cli import develop
+from sdekit_cli.skeletons import COMPONENTS
 
 CLI = Callable[..., Any]
+
+
+HOOK = "@hookimpl\ndef sdekit_samplers():\n    return {'acme-f': f}\n"
 
 
 @pytest.fixture
@@ -60,9 +64,16 @@ def test_new_as_generated(sdekit: CLI, tmp_path: Path) -> None:
     """Every kind builds, installs, passes its own tests and `plugins check`, and is verified by name."""
     for kind in COMPONENTS:
         assert sdekit("plugins", "new", f"acme-{kind}", "--kind", kind, "--out", tmp_path / kind).code == 0
-    site = tmp_path / "site"
-    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-build-isolation", "--no-deps")
-    subprocess.run([*pip, "--target", site, *(tmp_path / kind for kind in COMPONENTS)], check=True, timeout=250)
+    # their build backend's own hook, in one process: pip would start two for each of them
+    code = (
+        "import os, sys; from hatchling.build import build_wheel\n"
+        "for place in sys.argv[1:]:\n    os.chdir(place); build_wheel('..')"
+    )
+    subprocess.run([sys.executable, "-c", code, *(tmp_path / kind for kind in COMPONENTS)], check=True, timeout=250)
+    site, wheels = tmp_path / "site", sorted(tmp_path.glob("*.whl"))
+    assert len(wheels) == len(COMPONENTS)
+    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile")
+    subprocess.run([*pip, "--target", site, *wheels], check=True, timeout=250)
     environment = {**os.environ, "PYTHONPATH": str(site)}
 
     def run(*arguments: object) -> None:
@@ -107,11 +118,22 @@ def test_check(sdekit: CLI) -> None:
 def test_check_finds(sdekit: CLI, local: Callable[[str], Path], source: str, words: str) -> None:
     """Exit code 1, and one message naming the plugin and the cause; everything else goes on working."""
     unless = "" if "f(" in source or "class f" in source else "def f():\n    'A sampler.'\n"
-    hook = "@hookimpl\ndef sdekit_samplers():\n    return {'acme-f': f}\n"
-    result = sdekit("plugins", "check", "--plugin", local(f"from sdekit import hookimpl\n{source}{unless}{hook}"))
-    told = " ".join(result.out.split())
-    assert result.code == 1 and "acme_local" in told and "FAILED" in told
-    fields = json.loads(sdekit("plugins", "check", "--json").out)
+    path = local(f"from sdekit import hookimpl\n{source}{unless}{HOOK}")
+    result = sdekit("plugins", "check", "--plugin", path, "--json")
+    fields = json.loads(result.out)
     (failed,) = (c for c in fields["checks"] if c["plugin"] == "acme_local" and c["verdict"] == "FAILED")
-    assert words in failed["message"]
+    assert result.code == 1 and words in failed["message"]
     assert sdekit("plugins", "list").code == 0 and sdekit("plugins", "show", "ddim").code == 0
+
+
+def test_check_for_people(sdekit: CLI, local: Callable[[str], Path]) -> None:
+    """A table of what is wrong."""
+    result = sdekit("plugins", "check", "--plugin", local(f"from sdekit import hookimpl\ndef f():\n    pass\n{HOOK}"))
+    told = " ".join(result.out.split())
+    assert result.code == 1 and "acme_local" in told and "FAILED" in told and "it has no docstring" in told
+
+
+def test_which_plugin_imports_torch() -> None:
+    """Of several, those that do; the standard library's `torch`-less modules do not."""
+    verdicts = develop._light({"a": "json", "b": "sdekit.sde", "c": "sdekit.noise", "d": "sdekit.errors"})
+    assert [(v.plugin, v.verdict) for v in verdicts] == [("a", "ok"), ("b", "advice"), ("c", "advice"), ("d", "ok")]

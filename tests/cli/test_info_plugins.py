@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sdekit import plugins
+from sdekit_cli.options import option_name
 
 CLI = Callable[..., Any]
 ENTRIES = sorted(plugins.registry().entries)
@@ -64,9 +65,12 @@ def test_show(sdekit: CLI, kind: str, name: str) -> None:
     """Every component shows its documentation and each option with type and default, as JSON too."""
     result = sdekit("plugins", "show", name, "--kind", kind, "--json")
     (shown,) = json.loads(result.out)["components"]
-    known = plugins.parameters(plugins.entry(kind, name).load())
+    known = [option_name(option) for option in plugins.parameters(plugins.entry(kind, name).load())]
     assert result.code == 0 and shown["doc"].startswith(shown["summary"])
-    assert [option["name"] for option in shown["options"]] == list(known)
+    assert [option["name"] for option in shown["options"]] == known
+    if kind in ("sde", "sampler"):  # the others say it in their own words, here and there
+        untold = {option["name"] for option in shown["options"] if not option["meaning"]}
+        assert not untold, "write `name: what it is, its range.` into the docstring"
     out = sdekit("plugins", "show", name, "--kind", kind).out
     assert all(option in out for option in known) and shown["summary"].split()[0] in out
 

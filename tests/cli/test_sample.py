@@ -24,8 +24,9 @@ CLI = Callable[..., Any]
 SAMPLERS = plugins.names("sampler")
 LOOSE = {"ode": ("--option", "rtol=1e-3", "--option", "atol=1e-3")}
 FIELDS = {
-    "run", "run_step", "solver", "options", "grid", "grid_options", "steps", "nfe", "n", "seeds", "labels", "times",
-    "seconds", "device", "plugins", "versions", "sha256",
+    "run", "run_step", "solver", "options", "grid", "grid_options", "steps", "nfe", "n", "seeds", "labels",
+    "times", "tuned", "noise",
+    "condition", "guidance", "backend", "processes", "seconds", "device", "plugins", "versions", "sha256",
 }  # fmt: skip
 
 

@@ -133,3 +133,37 @@ def test_bad_files(tmp_path: Path) -> None:
         archive.writestr("cat.png", b"...")
     with pytest.raises(InputError, match="no array of numbers; it holds cat.png"):
         array(str(tmp_path / "other.npz"))
+
+
+def test_numbers_to_condition_on(tmp_path: Path) -> None:
+    """A name in the .npz, or a file of their own; (N,) is one number an item."""
+    x, c = np.arange(24.0).reshape(6, 4), np.array([1.0, 2, 3, 4, 5, 6])
+    np.savez(tmp_path / "d.npz", x=x, y=np.arange(6), c=np.stack([c, c**2], 1))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "c.npy", c)
+    inside = array(str(tmp_path / "d.npz"), condition="c")
+    beside = array(str(tmp_path / "x.npy"), condition=str(tmp_path / "c.npy"))
+    assert inside.condition_names == ("number1", "number2") and inside.classes == 0
+    y = beside.batch([0, 5]).y
+    assert y is not None and y.shape == (2, 1) and beside.condition_units is not None
+    np.testing.assert_allclose(beside.condition_units.to_data(y), [[1], [6]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "condition", "message"),
+    [
+        ("d.npz", "d", "no array in .* 'd'.* It holds: x, c, short"),
+        ("d.npz", "short", "condition 'short' of d.npz: 2 rows for 6 items"),
+        ("x.npy", "c", "put its condition into a .npy file"),
+        ("x.npy", "none.npy", "cannot be read"),
+    ],
+)
+def test_numbers_that_do_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, condition: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.arange(24.0).reshape(6, 4)
+    np.savez("d.npz", x=x, c=x[:, 0], short=x[:2])
+    np.save("x.npy", x)
+    with pytest.raises(InputError, match=message):
+        array(name, condition=condition)

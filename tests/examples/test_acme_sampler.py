@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import site
 import subprocess
@@ -33,10 +35,24 @@ def libraries() -> list[str]:
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an environment `venv` where wheels of sdekit and of the example are installed, and a run `run`.
 
+    Made once, whichever of pytest's workers comes first; the others wait for it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "clean"
+    with open(place.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "whole").exists():
+            make(place)
+            (place / "whole").touch()
+    return place
+
+
+def make(place: Path) -> None:
+    """Build, install, train.
+
     Third-party libraries are borrowed through a .pth file, without what this interpreter's own .pth files add: an
     editable sdekit stays unseen, and pip needs no network.
     """
-    place = tmp_path_factory.mktemp("clean")
     for source, name in ((ROOT, "sdekit"), (EXAMPLE, "acme_sampler")):
         ignored = shutil.ignore_patterns(".git", ".venv", "tests", "docs", "benchmarks", "*-out", "__pycache__")
         shutil.copytree(source, place / "sources" / name, ignore=ignored)
@@ -45,12 +61,11 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(place / "venv", with_pip=False)
     (own,) = (place / "venv" / "lib").glob("python3*/site-packages")
     wheels = sorted((place / "wheels").glob("*.whl"))
-    install = ("-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", own)
+    install = ("-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", "--target", own)
     run(sys.executable, *install, *wheels, cwd=place)
     # sys.path.append keeps the environment's own packages first, and reads no .pth file of the borrowed folders
     (own / "borrowed.pth").write_text(f"import sys; sys.path.extend({libraries()!r})\n")
     run(place / "venv" / "bin" / "python", "-m", "sdekit_cli", "train", *TINY, "--out", place / "run", cwd=place)
-    return place
 
 
 def sdekit(place: Path, *arguments: object) -> str:

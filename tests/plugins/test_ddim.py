@@ -12,10 +12,11 @@ from sdekit.mixture import GaussianMixture
 from sdekit.model import ScoreModel
 from sdekit.noise import SeedNoise
 from sdekit.processes import VP, TabulatedVP
-from sdekit.sampling import Sampler, sample
+from sdekit.sampling import sample
 from sdekit.sde import as_time
 from sdekit_plugins.ddim import DDIM
 
+SOLVERS: tuple[Any, ...] = ("torchdiffeq", "closed-form")
 PROCESSES = plugins.names("sde")
 MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.5, 0.2], [0.7, -0.4, -1.0]]), 0.3)
 
@@ -25,11 +26,12 @@ MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.5, 0.2], [0.7, -0.4, -1.0]]), 0
 @pytest.mark.parametrize("process", PROCESSES)
 def test_torchdiffeq_is_the_closed_form(process: str, steps: int, grid: str) -> None:
     """Euler by odeint in r is the loop over alpha_s x_0 + sigma_s eps at every time, to 1e-12 of the largest x."""
-    sde, sampler = plugins.make("sde", process), DDIM()
+    sde = plugins.make("sde", process)
     denoise, times = MIXTURE.denoiser(sde), plugins.make("grid", grid)(sde, steps)
     start = x = sde.prior(torch.randn(4, 3, dtype=torch.float64))
-    by_solver = sampler.trajectory(sde, denoise, start, times, SeedNoise([0] * 4, (3,)))
-    by_steps = Sampler.trajectory(sampler, sde, denoise, start, times, SeedNoise([0] * 4, (3,)))
+    by_solver, by_steps = (
+        DDIM(solver=solver).trajectory(sde, denoise, start, times, SeedNoise([0] * 4, (3,))) for solver in SOLVERS
+    )
     for t, s, solved, stepped in zip(times, times[1:], by_solver, by_steps, strict=False):
         x0 = denoise(x, t)
         x = sde.alpha(s) * x0 + sde.sigma(s) * (x - sde.alpha(t) * x0) / sde.sigma(t)
@@ -42,8 +44,8 @@ def test_float32_agrees() -> None:
     sde, x = VP(), torch.randn(4, 3)
     times = plugins.make("grid", "karras")(sde, 50)
     by_solver, by_steps = (
-        list(way(DDIM(), sde, MIXTURE.denoiser(sde), x, times, SeedNoise([0] * 4, (3,))))[-1]
-        for way in (DDIM.trajectory, Sampler.trajectory)
+        list(DDIM(solver=solver).trajectory(sde, MIXTURE.denoiser(sde), x, times, SeedNoise([0] * 4, (3,))))[-1]
+        for solver in SOLVERS
     )
     assert by_solver.dtype == torch.float32 and torch.allclose(by_solver, by_steps, rtol=0, atol=2e-5)
 
@@ -59,6 +61,10 @@ def test_eta_is_between_ddim_and_ddpm() -> None:
     for eta in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match="ddim: eta must be between 0 .* and 1"):
             DDIM(eta=eta)
+    with pytest.raises(InputError, match="torchdiffeq solves the ODE, which draws no noise"):
+        DDIM(eta=0.5, solver="torchdiffeq")
+    with pytest.raises(InputError, match="solver must be 'closed-form' or 'torchdiffeq', got 'scipy'"):
+        DDIM(solver="scipy")  # type: ignore[arg-type]
 
 
 class Net(nn.Module):

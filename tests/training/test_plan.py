@@ -114,3 +114,46 @@ def test_unet_by_name() -> None:
     recipe, _ = plan("digits", network="unet", given=STEPS | {"network": {"width": 8, "multipliers": (1, 1)}})
     network = recipe.build().network
     assert isinstance(network, UNet) and network.options["multipliers"] == (1, 1) and network.first.out_channels == 8
+
+
+def numbers_table(path: Path) -> Path:
+    """x = (a, b) around numbers (u, v) of other scales."""
+    rng = np.random.default_rng(0)
+    u, v = rng.normal(100, 20, 60), rng.normal(-3, 0.1, 60)
+    rows = np.stack([u / 20 + rng.normal(0, 0.1, 60), u, rng.normal(0, 1, 60), v], 1)
+    file = path / "t.csv"
+    file.write_text("a,u,b,v\n" + "\n".join(",".join(f"{value:.6f}" for value in row) for row in rows))
+    return file
+
+
+def test_numbers_to_condition_on(tmp_path: Path) -> None:
+    """Columns of a table become the condition: their names, units and number are in the recipe and the network."""
+    spec = f"table:{numbers_table(tmp_path)}"
+    recipe, data = plan(spec, condition="v,u", given=STEPS)
+    assert (recipe.condition, recipe.condition_names, recipe.shape) == ("numbers", ("v", "u"), (2,))
+    assert recipe.network.options["conditions"] == 2 and recipe.data.options["condition"] == "v,u"
+    assert recipe.condition_units is not None and recipe.condition_units.shift[1] == pytest.approx(100, abs=6)  # type: ignore[index]
+    y = data.batch(range(60)).y
+    assert y is not None and y.shape == (60, 2) and y.mean(0).abs().max() < 1e-6
+    assert recipe.conditioning.numbers == 2 and not recipe.conditioning.null
+    assert type(recipe).from_dict(recipe.as_dict()) == recipe
+    by_option = plan(spec, given={"data": {"condition": "v,u"}, **STEPS})[0]
+    assert by_option == recipe
+
+
+@pytest.mark.parametrize(
+    ("spec", "condition", "drop", "message"),
+    [
+        ("digits", "width", 0.0, "condition must be 'none' or 'label', got 'width'"),
+        ("digits", "none", 0.1, "there is no condition to drop: add --condition label"),
+        ("digits", "label", 1.0, "drop must be at least 0 and below 1"),
+        ("table:", "c", 0.0, "no column of t.csv .* 'c'.* Columns: a, u, b, v"),
+        ("table:", "a,a", 0.0, "a column is named twice in the condition 'a,a'"),
+        ("table:", "a,b,u,v", 0.0, "no column is left beside the condition"),
+        ("table:", "label", 0.0, "has no labels to condition on"),
+    ],
+)
+def test_conditions_that_there_are_not(tmp_path: Path, spec: str, condition: str, drop: float, message: str) -> None:
+    spec = f"table:{numbers_table(tmp_path)}" if spec == "table:" else spec
+    with pytest.raises(InputError, match=message):
+        plan(spec, condition=condition, given={"train": {"steps": 1, "drop": drop}})

@@ -1,0 +1,163 @@
+"""What guidance does to conditional digits, and what it costs.
+
+    sdekit train --condition label --drop 0.1 --option train.keep_every=500 --steps 3000 --out run
+    sdekit train-classifier run --out judge
+    python benchmarks/guidance.py run --classifier judge --weak 500 --write
+
+Every method draws the same seeds with the same solver. Labels are judged by a support vector machine of scikit-learn,
+trained on two thirds of the real digits; its score on the other third is told too. Distances are to all real digits.
+Cost: seconds of one guided denoising over those of one network call on a batch twice as large, medians of pairs taken
+in turn, so let nothing else run. --write puts the tables into benchmarks/results/guidance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from distances import energy_distance
+from torch import Tensor
+
+from sdekit.guidance import Guidance, compose, resolve
+from sdekit.plugins import make
+from sdekit.sampling import sample
+from sdekit.sde import as_time
+from sdekit.training.run import Run, load_run
+
+Method = tuple[str, Sequence[Guidance]]
+
+
+def judge() -> tuple[object, float]:
+    """A classifier of real digits (N, 64) in [-1, 1], and its score on those that it has not seen."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+    from sklearn.svm import SVC
+
+    digits = load_digits()
+    x, x_other, y, y_other = train_test_split(
+        digits.data / 8 - 1, digits.target, test_size=1 / 3, random_state=0, stratify=digits.target
+    )
+    fitted = SVC(C=10, gamma=0.02).fit(x, y)
+    return fitted, float(fitted.score(x_other, y_other))
+
+
+def methods(run: str, classifier: str | None, weak: int | None) -> list[Method]:
+    """Name, as the command line has it, and guidances."""
+    cfg = [(f"cfg:scale={w:g}", [make("guidance", "cfg", scale=w)]) for w in (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)]
+    rest: list[Method] = [
+        (
+            "cfg:scale=3 interval:from=0.2,to=3",
+            [make("guidance", "cfg", scale=3.0), make("guidance", "interval", from_=0.2, to=3.0)],
+        ),
+        ("rescale:scale=3", [make("guidance", "rescale", scale=3.0)]),
+        ("apg:scale=3", [make("guidance", "apg", scale=3.0)]),
+        ("cfg-zero-star:scale=2", [make("guidance", "cfg-zero-star", scale=2.0)]),
+        ("cfg++:strength=0.6", [make("guidance", "cfg++", strength=0.6)]),
+    ]
+    if weak is not None:
+        rest.append((f"autoguidance:step={weak}", [make("guidance", "autoguidance", run=run, step=weak, scale=2.0)]))
+    if classifier is not None:
+        rest += [
+            (f"classifier:scale={w:g}", [make("guidance", "classifier", run=classifier, scale=w)]) for w in (1.0, 3.0)
+        ]
+    return cfg + rest
+
+
+def quality(run: Run, method: Method, n: int, nfe: int) -> list[str]:
+    """Label carried, energy distance, spread within a label, network calls."""
+    from sklearn.datasets import load_digits
+
+    y = torch.arange(n) % 10
+    drawn = sample(
+        run.model.sde,
+        run.model,
+        "auto",
+        shape=run.recipe.shape,
+        n=n,
+        y=y,
+        guidance=method[1],
+        steps=nfe,
+        batch_size=100,
+    )
+    flat = drawn.x.flatten(1).double().numpy()
+    right = float((judge()[0].predict(flat) == y.numpy()).mean())  # type: ignore[attr-defined]
+    spread = np.mean([flat[y == k].std(0).mean() for k in range(10)])
+    distance = energy_distance(flat, load_digits().data / 8 - 1)
+    return [f"`{method[0]}`", f"{right:.1%}", f"{distance:.4f}", f"{spread:.3f}", str(drawn.nfe)]
+
+
+def cost(run: Run, method: Method, n: int, pairs: int) -> list[str]:
+    """Seconds of a guided denoising over those of a network call on 2 n, and over one on n."""
+    sde, t = run.model.sde, as_time(run.model.sde.time(as_time(1.0)))
+    x, y = torch.randn(n, *run.recipe.shape), torch.arange(n) % 10
+    guided = compose(sde, run.model, resolve(method[1]))
+    doubled = (torch.cat([x, x]), t, torch.cat([y, y]))
+    found = [_seconds((x, t, y), guided, doubled, run.model, (x, t, y), run.model) for _ in range(pairs)]
+    guide, double, single = (statistics.median(column) for column in zip(*found, strict=True))
+    return [f"`{method[0]}`", f"{1e3 * guide:.2f}", f"{guide / double:.3f}", f"{guide / single:.2f}"]
+
+
+@torch.no_grad()
+def _seconds(*calls: object) -> list[float]:
+    taken = []
+    for given, function in zip(calls[::2], calls[1::2], strict=True):
+        began = time.perf_counter()
+        out: Tensor = function(*given)  # type: ignore[operator,misc]
+        assert out.isfinite().all()
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--classifier")
+    parser.add_argument("--weak", type=int, help="step of the run whose kept weights are the weaker model")
+    parser.add_argument("-n", type=int, default=500)
+    parser.add_argument("--nfe", type=int, default=16)
+    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--only", default="quality,cost")
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    run, parts = load_run(given.run), []
+    chosen = methods(given.run, given.classifier, given.weak)
+    if "quality" in given.only:
+        rows = []
+        for method in chosen:
+            rows.append(quality(run, method, given.n, given.nfe))
+            print(*rows[-1], sep="  ", flush=True)
+        net, train = run.recipe.network.name, run.recipe.train
+        parts.append(
+            f"{net}, {run.step} steps of {train.batch_size}, drop {train.drop:g}; {given.n} digits, `auto`, "
+            f"{given.nfe} denoisings. The judge names {judge()[1]:.1%} of unseen real digits right.\n\n"
+            + table(["guidance", "label carried", "energy distance", "spread within a label", "network calls"], rows)
+        )
+    if "cost" in given.only:
+        rows = [cost(run, method, 64, given.pairs) for method in chosen if "scale=0" not in method[0]]
+        for row in rows:
+            print(*row, sep="  ", flush=True)
+        parts.append(
+            "One denoising at rho = 1, batch 64, one thread: against one network call on the doubled batch (128), and "
+            "on the batch itself.\n\n" + table(["guidance", "ms", "over a doubled call", "over a plain call"], rows)
+        )
+    if given.write:
+        place = Path(__file__).parent / "results" / "guidance.md"
+        head = "# Guidance of conditional digits\n\nMade by `benchmarks/guidance.py`.\n\n"
+        place.write_text(head + "\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""Microseconds a step of the sampling loops themselves, with a network that costs nothing, beside other libraries.
+
+    python benchmarks/overhead.py                   # sdekit alone
+    python benchmarks/overhead.py --peers           # diffusers, k-diffusion, azula, smalldiffusion beside it
+
+Every run is 50 steps to x_0 from the same x (a method of one call a step makes 50 calls, Heun's 99) and includes all
+that a library does for a run: its grid, its coefficients, its checks. Runs take turns, so that what else the machine
+does falls on all of them alike; the least time of each counts. The first row is the least that any loop can do: x * a +
+b * eps in torch. Prints a table and writes it to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from peers import importable
+from torch import Tensor
+
+from sdekit import EDM, plugins, sample
+
+OUT = Path(__file__).parent / "results" / "overhead.md"
+STEPS = 50
+SHAPES = [(1, 2), (64, 3, 32, 32)]
+Make = Callable[[Tensor, Tensor], Callable[[], Any]]
+"""From x and the network's only answer, both (B, *), to a function that runs all steps."""
+
+
+def floor(x: Tensor, answer: Tensor) -> Callable[[], Any]:
+    """x * a + b * eps, and nothing else."""
+
+    def run() -> Tensor:
+        y = x
+        with torch.no_grad():
+            for _ in range(STEPS):
+                y = torch.add(y * 0.99, answer, alpha=0.01)
+        return y
+
+    return run
+
+
+def ours(name: str, noise: Any = None, **options: Any) -> Make:
+    """A sampler of sdekit, looked up and built anew for every run."""
+
+    def make(x: Tensor, answer: Tensor) -> Callable[[], Any]:
+        def run() -> Any:
+            sampler = plugins.make("sampler", name, **options)
+            return sample(EDM(), lambda x, t: answer, sampler, shape=x.shape[1:], x=x, steps=STEPS, noise=noise)
+
+        return run
+
+    return make
+
+
+def methods() -> dict[str, dict[str, Make]]:
+    """sdekit's samplers, by the method that libraries share."""
+    return {
+        "floor": {"x * a + b * eps": floor},
+        "Euler, DDIM": {"sdekit ddim": ours("ddim"), "sdekit ddim, torchdiffeq": ours("ddim", solver="torchdiffeq")},
+        "two values of eps": {"sdekit gradient-estimation": ours("gradient-estimation")},
+        "DPM++ 2M": {"sdekit dpmpp-2m": ours("dpmpp-2m")},
+        "UniPC, order 2": {"sdekit unipc": ours("unipc", order=2)},
+        "LMS": {"sdekit lms": ours("lms")},
+        "Heun": {"sdekit heun": ours("heun")},
+        "auto": {"sdekit auto": ours("auto")},
+        "ancestral": {"sdekit euler-ancestral": ours("euler-ancestral"), "sdekit ddpm": ours("ddpm")},
+        "DPM++ 2M SDE": {"sdekit dpmpp-2m-sde": ours("dpmpp-2m-sde")},
+        "DPM++ 2M SDE on a Brownian path": {"sdekit dpmpp-2m-sde": ours("dpmpp-2m-sde", "brownian")},
+    }
+
+
+def diffusers() -> dict[str, dict[str, Make]]:
+    """Its schedulers, driven as their documentation does."""
+    import diffusers
+
+    def scheduler(name: str, **options: Any) -> Make:
+        def make(x: Tensor, answer: Tensor) -> Callable[[], Any]:
+            steps = getattr(diffusers, name + "Scheduler")(**options)
+
+            @torch.no_grad()
+            def run() -> Tensor:
+                steps.set_timesteps(STEPS)
+                y = x
+                for t in steps.timesteps:
+                    steps.scale_model_input(y, t)
+                    y = steps.step(answer, t, y).prev_sample
+                return y
+
+            return run
+
+        return make
+
+    return {
+        "Euler, DDIM": {"DDIM": scheduler("DDIM", clip_sample=False), "Euler": scheduler("EulerDiscrete")},
+        "DPM++ 2M": {"DPM++2M": scheduler("DPMSolverMultistep")},
+        "UniPC, order 2": {"UniPC": scheduler("UniPCMultistep")},
+        "Heun": {"Heun": scheduler("HeunDiscrete")},
+        "ancestral": {
+            "DDPM": scheduler("DDPM", clip_sample=False),
+            "Euler ancestral": scheduler("EulerAncestralDiscrete"),
+        },
+        "DPM++ 2M SDE": {"DPM++2M SDE": scheduler("DPMSolverMultistep", algorithm_type="sde-dpmsolver++")},
+    }
+
+
+def k_diffusion() -> dict[str, dict[str, Make]]:
+    """Its sampling functions."""
+    import k_diffusion.sampling as sampling
+
+    def function(name: str, **options: Any) -> Make:
+        def make(x: Tensor, answer: Tensor) -> Callable[[], Any]:
+            sigmas = sampling.get_sigmas_karras(STEPS, 0.002, 80.0)
+            given = {
+                key: (lambda *_: torch.randn_like(x)) if key == "noise_sampler" else v for key, v in options.items()
+            }
+            return lambda: getattr(sampling, name)(lambda x, sigma: answer, x, sigmas, disable=True, **given)
+
+        return make
+
+    return {
+        "Euler, DDIM": {"euler": function("sample_euler")},
+        "DPM++ 2M": {"dpmpp_2m": function("sample_dpmpp_2m")},
+        "LMS": {"lms": function("sample_lms")},
+        "Heun": {"heun": function("sample_heun")},
+        "ancestral": {"euler_ancestral": function("sample_euler_ancestral")},
+        "DPM++ 2M SDE": {"dpmpp_2m_sde, plain noise": function("sample_dpmpp_2m_sde", noise_sampler=None)},
+        "DPM++ 2M SDE on a Brownian path": {"dpmpp_2m_sde": function("sample_dpmpp_2m_sde")},
+    }
+
+
+def azula() -> dict[str, dict[str, Make]]:
+    """Its samplers."""
+    import azula.denoise
+    import azula.noise
+    import azula.sample
+
+    class Free(azula.denoise.Denoiser):  # type: ignore[misc]
+        """A network that costs nothing."""
+
+        def __init__(self, answer: Tensor) -> None:
+            super().__init__()
+            self.answer, self.schedule = answer, azula.noise.VPSchedule()
+
+        def forward(self, x: Tensor, t: Tensor, **_: Any) -> Any:
+            """Its only answer."""
+            return azula.denoise.DiracPosterior(self.answer)
+
+    def sampler(name: str) -> Make:
+        def make(x: Tensor, answer: Tensor) -> Callable[[], Any]:
+            method = getattr(azula.sample, name + "Sampler")(Free(answer), steps=STEPS, silent=True)
+            return lambda: method(x)
+
+        return make
+
+    return {
+        "Euler, DDIM": {"DDIM": sampler("DDIM"), "Euler": sampler("Euler")},
+        "two values of eps": {"zAB2": sampler("zAB")},
+        "DPM++ 2M": {"xEAB2": sampler("xEAB")},
+        "Heun": {"Heun": sampler("Heun")},
+        "ancestral": {"DDPM": sampler("DDPM")},
+    }
+
+
+def smalldiffusion() -> dict[str, dict[str, Make]]:
+    """Its sampling loop."""
+    import smalldiffusion
+
+    class Free:
+        """A network that costs nothing, and the accelerator that it is asked for."""
+
+        device = "cpu"
+
+        def __init__(self, answer: Tensor) -> None:
+            self.answer = answer
+
+        def eval(self) -> None:
+            """Nothing to switch."""
+
+        def rand_input(self, size: int) -> Tensor:
+            """As large as the answer."""
+            return torch.randn_like(self.answer)
+
+        def predict_eps_cfg(self, *_: Any) -> Tensor:
+            """Its only answer."""
+            return self.answer
+
+    def loop(gam: float, mu: float) -> Make:
+        def make(x: Tensor, answer: Tensor) -> Callable[[], Any]:
+            sigmas = smalldiffusion.ScheduleLogLinear(1000, 0.002, 80.0).sample_sigmas(STEPS)
+            network = Free(answer)
+            return lambda: list(
+                smalldiffusion.diffusion.samples(network, sigmas, gam=gam, mu=mu, xt=x, accelerator=network)
+            )
+
+        return make
+
+    return {
+        "Euler, DDIM": {"DDIM": loop(1.0, 0.0)},
+        "two values of eps": {"gam=2": loop(2.0, 0.0)},
+        "ancestral": {"DDPM": loop(1.0, 0.5)},
+    }
+
+
+def slow(milliseconds: float, names: list[str]) -> list[str]:
+    """Markdown: what each sampler adds to a network that takes that long a call, in per cent."""
+    x, lines = torch.randn(1, 2), []
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        end = time.perf_counter() + milliseconds / 1000
+        while time.perf_counter() < end:
+            pass
+        return x
+
+    for name in names:
+        looped, bare = [], []
+        for _ in range(5):
+            started = time.perf_counter()
+            calls = sample(EDM(), network, name, shape=(2,), x=x, steps=STEPS).nfe
+            middle = time.perf_counter()
+            for _ in range(calls):
+                network(x, x)
+            looped.append(middle - started)
+            bare.append(time.perf_counter() - middle)
+        lines.append(f"| {name} | {100 * (min(looped) / min(bare) - 1):.1f} |")
+    return [f"| | added to {milliseconds:g} ms a call, per cent |", "|---|---|", *lines]
+
+
+def measure(
+    makers: dict[tuple[str, str], Make], shape: tuple[int, ...], seconds: float
+) -> dict[tuple[str, str], float]:
+    """Least microseconds a step of each, over as many rounds as fit in the time; one that takes long has fewer."""
+    torch.manual_seed(0)
+    x, answer = torch.randn(shape), 0.1 * torch.randn(shape)
+    runs = {key: make(x, answer) for key, make in makers.items()}
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
+    begun = time.perf_counter()
+    while len(next(iter(times.values()))) < 3 or time.perf_counter() - begun < seconds:
+        for key, run in runs.items():
+            if sum(times[key]) > seconds / 10:
+                continue
+            started = time.perf_counter()
+            run()
+            times[key].append(time.perf_counter() - started)
+    return {key: min(each) / STEPS * 1e6 for key, each in times.items()}
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", action="store_true", help="other libraries too, where they can be imported")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of measuring, for each shape")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(given.threads)
+    makers = {(method, name): make for method, row in methods().items() for name, make in row.items()}
+    if given.peers:
+        importable()
+        for library in (diffusers, k_diffusion, azula, smalldiffusion):
+            try:
+                found = library()
+            except ImportError as error:
+                print(f"{library.__name__} cannot be imported: {error}")
+                continue
+            label = library.__name__.replace("_", "-")
+            makers |= {(m, f"{label} {name}"): make for m, row in found.items() for name, make in row.items()}
+    columns = [measure(makers, shape, given.seconds) for shape in SHAPES]
+    order = list(methods())
+    text = ["# Cost of the loop", "", "`benchmarks/overhead.py` says what is measured.", ""]
+    text += ["| method | | " + " | ".join(map(str, SHAPES)) + " |", "|---|---|" + "---|" * len(SHAPES)]
+    for method, name in sorted(makers, key=lambda key: order.index(key[0])):
+        cells = " | ".join(f"{column[method, name]:.0f}" for column in columns)
+        text.append(f"| {method} | {name} | {cells} |")
+    text += [
+        "",
+        *slow(1.0, ["ddim", "gradient-estimation", "dpmpp-2m", "dpmpp-3m", "deis", "lms", "ipndm", "unipc", "auto"]),
+    ]
+    print("\n".join(text))
+    given.out.parent.mkdir(exist_ok=True)
+    given.out.write_text("\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    main()

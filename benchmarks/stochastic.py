@@ -1,0 +1,238 @@
+"""Distance to exact samples against network calls: stochastic samplers of sdekit and of other libraries, on mixtures.
+
+    python benchmarks/stochastic.py --peers             # ring and digits of mixtures.py, each sampler on its own grid
+    python benchmarks/stochastic.py --nfe 20 --samples 2000
+
+Sliced W2 and the energy distance (as in distances.py) of 5,000 samples to other exact ones. The sampling floor is what
+exact samples have: mean and standard deviation over five sets of as many. All start from x_0 + sigma_max z at the same
+x_0 and z and get the same exact denoiser; calls are counted. Prints a table a problem and writes them to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from distances import energy_distance, sliced_w2
+from mixtures import Problem, problems
+from peers import (
+    LEAST,
+    Denoise,
+    Solve,
+    azula_denoiser,
+    azula_schedule,
+    discrete_betas,
+    importable,
+    smalldiffusion_solve,
+)
+from torch import Tensor
+
+from sdekit import plugins, sample
+from sdekit.errors import SdekitError
+
+OUT = Path(__file__).parent / "results" / "stochastic.md"
+Score = tuple[float, float]
+"""Sliced W2 and energy distance; nan where the method failed or does not fit."""
+Row = list[Score]
+FAILED = (math.nan, math.nan)
+
+
+def diffusers() -> dict[str, Solve]:
+    """Its schedulers that draw noise, as `peers._diffusers` drives the others."""
+    import diffusers
+
+    betas = discrete_betas()
+
+    def solve(name: str, options: dict[str, Any], denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
+        scheduler = getattr(diffusers, name + "Scheduler")(trained_betas=betas, **options)
+        scheduler.set_timesteps(calls)
+        exploding = "Euler" in name
+        x = x if exploding else x / math.sqrt(1 + top**2)
+        for i, t in enumerate(scheduler.timesteps):
+            rho = math.sqrt(1 / float(scheduler.alphas_cumprod[int(t)]) - 1)
+            if hasattr(scheduler, "sigmas"):
+                rho = float(scheduler.sigmas[i])
+            x_bar = (scheduler.scale_model_input(x, t) if exploding else x) * math.sqrt(1 + rho**2)
+            x = scheduler.step((x_bar - denoise(x_bar, rho)) / rho, t, x).prev_sample
+        return x
+
+    sde = {"algorithm_type": "sde-dpmsolver++"}
+    table: dict[str, tuple[str, dict[str, Any]]] = {
+        "DDPM trailing": ("DDPM", {"clip_sample": False, "timestep_spacing": "trailing"}),
+        "Euler ancestral": ("EulerAncestralDiscrete", {}),
+        "sde-DPM++2M": ("DPMSolverMultistep", sde),
+        "sde-DPM++2M karras": ("DPMSolverMultistep", sde | {"use_karras_sigmas": True}),
+        "sde-DPM++2M lu": ("DPMSolverMultistep", sde | {"use_lu_lambdas": True}),
+    }
+    return {name: partial(solve, cls, options) for name, (cls, options) in table.items()}
+
+
+def k_diffusion() -> dict[str, Solve]:
+    """Its samplers that draw noise, on its Karras grid; independent normals have the law of its Brownian tree where
+    a sampler asks for disjoint steps."""
+    import k_diffusion.sampling as sampling
+
+    def solve(name: str, each: int, denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
+        sigmas = sampling.get_sigmas_karras((calls + each - 1) // each, LEAST, top).double()
+        result: Tensor = getattr(sampling, f"sample_{name}")(
+            lambda x, sigma: denoise(x, float(sigma[0])), x, sigmas, disable=True,
+            noise_sampler=lambda *_: torch.randn_like(x),
+        )  # fmt: skip
+        return result
+
+    names = {"euler_ancestral": 1, "dpmpp_2s_ancestral": 2, "dpmpp_2m_sde": 1, "dpmpp_3m_sde": 1}
+    return {name: partial(solve, name, each) for name, each in names.items()}
+
+
+def azula() -> dict[str, Solve]:
+    """Its samplers that draw noise, on two of its schedules; they stop at the last noise level."""
+    import azula.sample
+
+    def solve(cls: str, each: int, kind: str, denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
+        schedule = azula_schedule(kind, top)
+        (last, first), _ = schedule(torch.tensor([0.0, 1.0], dtype=torch.float64))
+        method = getattr(azula.sample, cls)(
+            azula_denoiser(denoise, schedule), steps=calls // each, silent=True, dtype=torch.float64
+        )
+        result: Tensor = method(x * first) / last
+        return result
+
+    names = {"DDPM": ("DDPMSampler", 1), "Ito": ("ItoSampler", 1), "PC": ("PCSampler", 2)}
+    return {
+        f"{name} [{kind}]": partial(solve, cls, each, kind)
+        for name, (cls, each) in names.items()
+        for kind in ("VE", "decay")
+    }
+
+
+def smalldiffusion() -> dict[str, Solve]:
+    """Its sampler with noise."""
+    import smalldiffusion  # noqa: F401  # absent, it is to be told now
+
+    return {"DDPM": partial(smalldiffusion_solve, 1.0, 0.5)}
+
+
+def libraries() -> dict[str, Solve]:
+    """All of them that can be imported."""
+    importable()
+    found: dict[str, Solve] = {}
+    for load in (diffusers, k_diffusion, azula, smalldiffusion):
+        try:
+            label = load.__name__.replace("_", "-")
+            found |= {f"{label} {name}": solve for name, solve in load().items()}
+        except ImportError as error:
+            print(f"{load.__name__} cannot be imported: {error}")
+    return found
+
+
+def scored(problem: Problem, draw: Callable[[int], Tensor], calls: list[int], exact: Tensor) -> Row:
+    """The distances at each number of calls."""
+    row: Row = []
+    for n in calls:
+        torch.manual_seed(n)
+        try:
+            x = draw(n)
+        except Exception:  # a library's own way to say that it cannot take so few steps
+            row.append(FAILED)
+            continue
+        row.append(distances(x, exact) if bool(x.isfinite().all()) else FAILED)
+    return row
+
+
+def distances(x: Tensor, exact: Tensor) -> Score:
+    """Sliced W2 and energy distance to exact samples."""
+    return sliced_w2(x, exact, projections=128), energy_distance(x.float(), exact[: len(x)].float())
+
+
+def ours(problem: Problem, name: str, n: int) -> Tensor:
+    """What a sampler of sdekit draws with n calls, NaN where it cannot be held to that."""
+    drawn = sample(
+        problem.sde, problem.mixture.denoiser(problem.sde), name, shape=problem.mixture.shape, x=problem.x, nfe=n,
+        dtype=torch.float64,
+    )  # fmt: skip
+    if drawn.nfe > n:
+        raise SdekitError(f"{name} made {drawn.nfe} calls for {n}")
+    return drawn.x
+
+
+def theirs(problem: Problem, solve: Solve, n: int) -> Tensor:
+    """What a peer draws with n calls."""
+    made = 0
+
+    def denoise(x: Tensor, rho: float) -> Tensor:
+        nonlocal made
+        made += 1
+        return problem.denoise(x, rho)
+
+    x = solve(denoise, problem.x_bar.clone(), problem.top, n)
+    if made > n:
+        raise SdekitError(f"made {made} calls for {n}")
+    return x.double()
+
+
+def table(calls: list[int], mine: dict[str, Row], other: dict[str, Row], floor: Row) -> list[str]:
+    """Markdown: sliced W2, then the energy distance; the floor, and the best of each side."""
+    lines = []
+    for which, title in ((0, "sliced W2"), (1, "energy distance")):
+
+        def line(name: str, row: list[float]) -> str:
+            return f"| {name} | " + " | ".join("-" if math.isnan(v) else f"{v:.2g}" for v in row) + " |"
+
+        def best(rows: dict[str, Row], which: int = which) -> list[float]:
+            columns = range(len(calls))
+            return [min((r[i][which] for r in rows.values() if r[i] != FAILED), default=math.nan) for i in columns]
+
+        lines += ["", f"| {title} | " + " | ".join(map(str, calls)) + " |", "|---|" + "---|" * len(calls)]
+        lines += [line(name, [score[which] for score in row]) for name, row in sorted(mine.items())]
+        lines += [line(name, [score[which] for score in row]) for name, row in sorted(other.items())]
+        lines.append(line("**best of sdekit**", best(mine)))
+        if other:
+            lines.append(line("**best of the peers**", best(other)))
+        values = [score[which] for score in floor]
+        lines += ["", f"Floor of the {title}: {np.mean(values):.2g}, standard deviation {np.std(values):.2g}."]
+    return lines
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", action="store_true", help="other libraries too, where they can be imported")
+    parser.add_argument("--problems", nargs="+", default=["ring", "digits"])
+    parser.add_argument("--nfe", nargs="+", type=int, default=[10, 20, 50, 100])
+    parser.add_argument("--samplers", nargs="+", default=[], help="only these of sdekit")
+    parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    others = libraries() if given.peers else {}
+    names = given.samplers or [n for n in plugins.names("sampler") if plugins.make("sampler", n).stochastic]
+    names = [name for name in names if plugins.make("sampler", name).calls is not None]
+    text = [
+        "# Distance of stochastic samplers to exact samples",
+        "",
+        "`benchmarks/stochastic.py` says what is measured.",
+    ]
+    for name in given.problems:
+        problem = problems(given.samples)[name]
+        exact = problem.mixture.sample(4 * given.samples, 99)
+        floor = [distances(problem.mixture.sample(given.samples, 200 + i), exact) for i in range(5)]
+        mine = {key: scored(problem, partial(ours, problem, key), given.nfe, exact) for key in names}
+        other = {
+            key: scored(problem, partial(theirs, problem, solve), given.nfe, exact) for key, solve in others.items()
+        }
+        lines = table(given.nfe, mine, other, floor)
+        text += ["", f"## {name}: d = {math.prod(problem.mixture.shape)}, {given.samples} samples", *lines]
+        print("\n".join(text[-len(lines) - 1 :]), flush=True)
+    given.out.parent.mkdir(exist_ok=True)
+    given.out.write_text("\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Inpainting as a guidance: some pixels of an image are known."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdekit.errors import InputError
+from sdekit.inverse import Problem, restorer
+from sdekit.operators import Mask
+from sdekit.operators.files import read_array, read_mask
+from sdekit.sampling import Sampler
+from sdekit.sde import SDE, Denoise
+
+
+def inpaint(
+    sde: SDE, denoise: Denoise, *, mask: str = "", image: str = "", noise_std: float = 0.01, method: str = "mmps"
+) -> Denoise:
+    """The denoiser given the pixels of `image` that `mask` keeps: `sdekit restore` in the form of a guidance.
+
+    mask: an image or .npy file of the sample's size, white (1) where the image is known. image: an image file, whose
+    black and white are -1 and 1 to the model, or a .npy file in the model's units. noise_std: of the known pixels, in
+    these units. method: a registered restorer that is a guidance. Raises InputError for a file of another size.
+    """
+    if not mask or not image:
+        raise InputError("inpaint: say what is known: inpaint:mask=FILE,image=FILE")
+    numbers = read_array(image, "image")
+    known = torch.from_numpy(np.asarray(numbers if image.endswith(".npy") else numbers / 127.5 - 1))
+    made: dict[tuple[int, ...], Denoise] = {}
+
+    def guided(shape: tuple[int, ...]) -> Denoise:
+        problem = Problem(Mask(read_mask(mask, shape)), _fitted(known, shape, image), noise_std)
+        guidance = restorer(method, problem)
+        if isinstance(guidance, Sampler):
+            raise InputError(f"inpaint: {method} is a sampler and no guidance: use it by sdekit restore")
+        return guidance(sde, denoise)
+
+    def conditional(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        shape = tuple(x.shape[1:])
+        if shape not in made:
+            made[shape] = guided(shape)
+        return made[shape](x, t) if y is None else made[shape](x, t, y)
+
+    return conditional
+
+
+def _fitted(known: Tensor, shape: tuple[int, ...], image: str) -> Tensor:
+    """The image as a sample (*shape): channels first, a grey one for each channel."""
+    found = known
+    if len(shape) == 3 and tuple(known.shape) != shape:
+        found = known.movedim(-1, 0) if known.ndim == 3 else known[None]
+        found = found.expand(shape) if tuple(found.shape) == (1, *shape[1:]) else found
+    if tuple(found.shape) != shape:
+        raise InputError(f"image {image}: has shape {tuple(known.shape)}; it must be as large as a sample, {shape}")
+    return found

@@ -1,0 +1,67 @@
+"""From a noisy item to one number a class: the network of a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sdekit.errors import InputError
+
+from .embedding import Condition
+from .mlp import Block
+from .unet import ConvBlock, levels
+
+
+class Encoder(nn.Module):
+    """The way down of the U-Net for images from 8 pixels, residual layers for the rest; then a layer to the classes.
+
+    shape: of one sample. classes: at least 2. width: channels of the first level, or of the layers. depth: of the
+    layers. dropout: probability, in [0, 1). None for width: from the kind of data.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], classes: int, *, width: int | None = None, depth: int = 2, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        image = len(shape) == 3 and min(shape[1:]) >= 8
+        width = (24 if image else 128) if width is None else width
+        if classes < 2 or width < 8 or width % 4 or depth < 1 or not 0 <= dropout < 1:
+            raise InputError(
+                "classifier: needs 2 classes or more, width a multiple of 4 from 8, depth >= 1, 0 <= dropout < 1; got "
+                f"{classes}, {width}, {depth}, {dropout}"
+            )
+        self.options: dict[str, Any] = dict(width=width, depth=depth, dropout=dropout)
+        self.image, self.dropout = image, dropout
+        self.condition = Condition(128, 0)
+        self.blocks = nn.ModuleList()
+        if image:
+            channels, size = width, torch.Size(shape[1:])
+            self.first: nn.Module = nn.Conv2d(shape[0], width, 3, padding=1)
+            for level, multiplier in enumerate(levels(max(shape[1:]))):
+                if level:
+                    self.blocks.append(ConvBlock(channels, channels, 128, dropout, resample="down"))
+                    size = torch.Size((side + 1) // 2 for side in size)
+                self.blocks.append(ConvBlock(channels, width * multiplier, 128, dropout))
+                channels = width * multiplier
+            features = channels * prod(size)
+        else:
+            self.first, features = nn.Linear(prod(shape), width), width
+            self.blocks.extend(Block(width, 128, dropout) for _ in range(depth))
+        self.last = nn.Linear(features, classes)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+        """x (B, *shape), c_noise (B,), to (B, classes)."""
+        condition = self.condition(c_noise)
+        h = self.first(x if self.image else x.flatten(1))
+        for block in self.blocks:
+            h = block(h, condition)
+        h = F.layer_norm(h.flatten(1), (h[0].numel(),))
+        out: Tensor = self.last(F.dropout(h, self.dropout, self.training))
+        return out

@@ -1,0 +1,130 @@
+"""`--guidance`, `--condition`, `--drop` and `train-classifier`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+CLI = Callable[..., Any]
+QUICK = ("--steps", 4, "-n", 6)
+
+
+def record(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "sample.json").read_text())
+    return found
+
+
+def test_guidances_compose_and_are_recorded(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
+    """In the order given, all options with them, under the names that people write."""
+    out = tmp_path / "s"
+    asked = ("--guidance", "cfg:scale=3,negative=0", "--guidance", "interval:from=0.3,to=4")
+    result = sdekit("sample", dropped_run, "--out", out, "--label", 1, *QUICK, *asked, "--json")
+    assert result.code == 0, result.err
+    assert record(out)["guidance"] == [
+        {"name": "cfg", "options": {"scale": 3.0, "negative": 0}},
+        {"name": "interval", "options": {"from": 0.3, "to": 4.0}},
+    ]
+    assert record(out)["labels"] == [1] * 6 and json.loads(result.out)["nfe"] == 4
+
+
+def test_the_ends_of_cfg(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
+    """Scale 1 is no guidance, bit for bit; more of it is not."""
+    drawn = {}
+    for name, asked in (("none", ()), ("1", ("--guidance", "cfg:scale=1")), ("4", ("--guidance", "cfg:scale=4"))):
+        assert sdekit("sample", dropped_run, "--out", tmp_path / name, *QUICK, *asked).code == 0
+        drawn[name] = np.load(tmp_path / name / "samples.npy")
+    assert np.array_equal(drawn["none"], drawn["1"]) and not np.allclose(drawn["1"], drawn["4"])
+
+
+def test_numbers_are_asked_for_in_the_units_of_the_data(sdekit: CLI, numbers_run: Path, tmp_path: Path) -> None:
+    means = []
+    for w in ("120", "180"):
+        out = tmp_path / w
+        assert sdekit("sample", numbers_run, "--out", out, "--nfe", 8, "-n", 64, "--condition", w).code == 0
+        means.append(np.load(out / "samples.npy")[:, 0].mean())
+        assert record(out)["condition"] == w and record(out)["labels"] is None
+    assert abs(means[0] - 12) < 1 and abs(means[1] - 18) < 1
+    assert sdekit("sample", numbers_run, "--out", tmp_path / "all", "--nfe", 8, "-n", 64).code == 0
+    assert np.load(tmp_path / "all" / "samples.npy")[:, 0].std() > 1.5
+
+
+def test_info_tells_the_condition(sdekit: CLI, numbers_run: Path, dropped_run: Path) -> None:
+    fields = [json.loads(sdekit("info", run, "--json").out) for run in (numbers_run, dropped_run)]
+    assert [(f["condition"], f["condition_names"], f["drop"]) for f in fields] == [
+        ("numbers", ["w"], 0.1),
+        ("label", [], 0.2),
+    ]
+
+
+BAD = [
+    (("--guidance", "cgf"), "no guidance 'cgf'; did you mean 'cfg'?"),
+    (("--guidance", "cfg:scle=2"), "no option of guidance 'cfg' named 'scle'; did you mean 'scale'?"),
+    (("--guidance", "interval:form=2"), "no option of guidance 'interval' named 'form'; did you mean 'from'?"),
+    (("--guidance", "cfg:scale=big"), "option scale of guidance 'cfg'"),
+    (("--guidance", "cfg:scale=inf"), "cfg: scale must be a finite number, got inf"),
+    (("--guidance", "cfg:scale=nan"), "cfg: scale must be a finite number, got nan"),
+    (("--guidance", "cfg:"), "write NAME or NAME:option=value"),
+    (("--guidance", "cfg:negative=2"), "label 2: this model has the labels 0 to 1"),
+    (("--guidance", "autoguidance"), "say which weaker model"),
+    (("--guidance", "classifier:run=nowhere"), "nowhere is no folder of sdekit train-classifier"),
+    (("--label", "2"), "has the labels 0 to 1"),
+    (("--label", "-1"), "has the labels 0 to 1"),
+    (("--condition", "3"), "was not trained on numbers"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[m for _, m in BAD])
+def test_what_is_refused(refused: CLI, dropped_run: Path, tmp_path: Path, arguments: Any, message: str) -> None:
+    assert message in refused("sample", dropped_run, "--out", tmp_path / "s", *QUICK, *arguments)
+
+
+def test_cfg_needs_drop_out(refused: CLI, moons_run: Path, tmp_path: Path) -> None:
+    message = refused("sample", moons_run, "--out", tmp_path / "s", *QUICK, "--guidance", "cfg:scale=2")
+    assert "train it with --drop 0.1" in message
+
+
+def test_a_scale_that_explodes_says_where(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
+    result = sdekit("sample", dropped_run, "--out", tmp_path / "s", *QUICK, "--guidance", "cfg:scale=1e12")
+    assert result.code == 1 and "at noise level sigma/alpha =" in result.err and not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"), [("1,2", "takes 1 finite numbers: w"), ("x", "takes 1 finite"), ("nan", "takes 1")]
+)
+def test_numbers_that_do_not_fit(refused: CLI, numbers_run: Path, tmp_path: Path, condition: str, message: str) -> None:
+    assert message in refused("sample", numbers_run, "--out", tmp_path / "s", *QUICK, "--condition", condition)
+    assert "was trained without labels" in refused("sample", numbers_run, "--out", tmp_path / "s", "--label", 0)
+
+
+def test_train_classifier_guides_a_run_without_labels(sdekit: CLI, refused: CLI, tmp_path: Path) -> None:
+    """A run that was told no labels draws the label asked for."""
+    run, judge = tmp_path / "run", tmp_path / "judge"
+    train = ("--data", "moons", "--option", "data.n=400", "--option", "train.warm_up=0", "--network", "mlp")
+    assert sdekit("train", *train, "--option", "network.width=32", "--steps", 150, "--out", run).code == 0
+    result = sdekit("train-classifier", run, "--steps", 150, "--option", "network.width=32", "--out", judge, "--json")
+    assert result.code == 0, result.err
+    accuracy = json.loads(result.out)["accuracy"]
+    assert accuracy["0.1"] > 0.9 and accuracy["0.1"] > accuracy["5"]
+    assert {p.name for p in judge.iterdir()} == {"config.json", "model.safetensors", "metrics.jsonl"}
+    heights = []
+    for label in (0, 1):
+        out = tmp_path / f"{label}"
+        guide = ("--label", label, "--guidance", f"classifier:run={judge},scale=3")
+        assert sdekit("sample", run, "--nfe", 8, "-n", 64, *guide, "--out", out).code == 0
+        heights.append(np.load(out / "samples.npy")[:, 1].mean())
+    assert heights[0] > heights[1] + 0.4  # the upper moon is 0
+    assert "already holds something" in refused("train-classifier", run, "--out", judge)
+    assert "was trained without labels" in refused("sample", run, "--label", 0, "--out", tmp_path / "s")
+    config = (judge / "config.json").read_text()
+    (judge / "config.json").write_text(config.replace('"classes": 2', '"classes": 3'))
+    guide = ("--label", 0, "--guidance", f"classifier:run={judge}")
+    assert "was altered" in refused("sample", run, *guide, "--out", tmp_path / "s")
+
+
+def test_train_classifier_needs_labels(refused: CLI, numbers_run: Path, tmp_path: Path) -> None:
+    assert "have no labels to learn" in refused("train-classifier", numbers_run, "--out", tmp_path / "judge")

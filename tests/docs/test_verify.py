@@ -1,0 +1,32 @@
+"""The page on `sdekit verify` has every check, and that of its output every component."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sdekit import plugins, verify
+from sdekit.model import PREDICTIONS
+
+DOCS = Path(__file__).parents[2] / "docs"
+NAMED = {"sampler": ("ddim", "adaptive-sde", "dpmpp-sde"), "sde": ("vp", "cosine"), "prediction": ("eps",)}
+
+
+@pytest.mark.parametrize("kind", ["sampler", "sde", "grid", "network", "backend", "guidance", "dataset", "prediction"])
+def test_every_check_is_explained(kind: str) -> None:
+    """By name and with its law, as `python benchmarks/verify_page.py laws` writes them."""
+    text = (DOCS / "verify.md").read_text("utf-8")
+    for name in NAMED.get(kind, plugins.names(kind)[:1] if kind != "dataset" else ("moons",)):
+        for check in verify.checks_of(kind, name):
+            told = f"| {str(check).partition('[')[0]} | `{check.equation}` | "
+            assert told in text, "run: python benchmarks/verify_page.py laws"
+
+
+def test_every_component_has_its_output() -> None:
+    """What `python benchmarks/verify_page.py outputs` wrote; that all passes is for tests/verify."""
+    told = re.findall(r"<summary>(\S+) (\S+): (.*)</summary>", (DOCS / "verify-output.md").read_text("utf-8"))
+    samplers = {name for kind, name, _ in told if kind == "sampler"}
+    assert set(plugins.names("sampler")) <= samplers, "run: python benchmarks/verify_page.py outputs"
+    assert {name for kind, name, _ in told if kind == "prediction"} == set(PREDICTIONS)
+    assert {name for kind, name, _ in told if kind == "sde"} == set(plugins.names("sde"))
+    assert all(" passed " in verdict for *_, verdict in told)

@@ -1,0 +1,90 @@
+"""Conditional training: drop-out of the condition, exact resumption, numbers, and the target of dropped rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sdekit.conditions import is_null, null
+from sdekit.errors import InputError
+from sdekit.processes import VP
+from sdekit.sde import as_time
+from sdekit.training.checkpoint import load_json, save_json
+from sdekit.training.loop import Trainer
+from sdekit.training.objective import told
+from sdekit.training.options import TrainOptions
+from sdekit.training.posterior import PosteriorMean
+from sdekit.training.run import CONFIG, load_run, read_recipe
+
+ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+
+
+def test_what_a_step_drops_is_a_function_of_seed_and_step() -> None:
+    y, options = torch.arange(1000) % 5, TrainOptions(steps=1, drop=0.25)
+    one, again, next_step = told(y, options, 3), told(y, options, 3), told(y, options, 4)
+    assert torch.equal(one, again) and not torch.equal(one, next_step)
+    assert 200 < int(is_null(one).sum()) < 300
+    assert told(y, TrainOptions(steps=1), 3) is y
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.arange(40) % 3, torch.arange(80.0).view(40, 2) // 8], ids=["labels", "numbers"]
+)
+def test_dropped_rows_have_the_unconditional_target(labels: torch.Tensor) -> None:
+    """Null rows have the mean over all data, the others that over their own kind."""
+    sde, t = VP(), as_time(0.4).expand(6)
+    x0, eps, y = ROWS[:6], torch.randn(6, 3), labels[:6]
+    mixed = torch.cat([y[:3], null(y[3:])])
+    found = PosteriorMean(sde, ROWS, labels)(x0, t, eps, mixed)
+    torch.testing.assert_close(found[:3], PosteriorMean(sde, ROWS, labels)(x0, t, eps, y)[:3])
+    torch.testing.assert_close(found[3:], PosteriorMean(sde, ROWS)(x0, t, eps)[3:])
+    own = (labels == labels[0]).reshape(40, -1).all(1)
+    torch.testing.assert_close(found[:1], PosteriorMean(sde, ROWS[own])(x0[:1], t[:1], eps[:1]))
+
+
+def test_resumed_with_drop_out_is_the_same_run(
+    tmp_path: Path, moons: Callable[..., Any], go: Callable[..., Trainer], same_run: Callable[..., None]
+) -> None:
+    recipe, data = moons(condition="label", drop=0.3, checkpoint_every=10)
+    go(Trainer(recipe, data, tmp_path / "whole"))
+    go(Trainer(recipe, data, tmp_path / "parts"), 13)
+    go(Trainer(recipe, data, tmp_path / "parts", resume=True))
+    same_run(tmp_path / "whole", tmp_path / "parts")
+    without = moons(condition="label", checkpoint_every=10)[0]
+    go(Trainer(without, data, tmp_path / "without"))
+    with pytest.raises(AssertionError):
+        same_run(tmp_path / "whole", tmp_path / "without")
+
+
+def test_the_run_knows_whether_it_can_do_without(tmp_path: Path, moons: Callable[..., Any]) -> None:
+    """With drop-out the null condition is answered; without, asked for or not, it is an error that says what to do."""
+    x, t = torch.zeros(2, 2), as_time(0.5)
+    for drop in (0.2, 0.0):
+        recipe, data = moons(condition="label", drop=drop, steps=1)
+        Trainer(recipe, data, tmp_path / f"{drop}")
+        model = recipe.build()
+        assert model(x, t, torch.tensor([0, 1])).shape == (2, 2)
+        for y in (None, torch.tensor([-1, 0])):
+            if drop:
+                assert model(x, t, y).shape == (2, 2)
+            else:
+                with pytest.raises(InputError, match="train it with --drop 0.1"):
+                    model(x, t, y)
+        assert read_recipe(tmp_path / f"{drop}").train.drop == drop
+
+
+def test_runs_from_before_still_load(tmp_path: Path, moons: Callable[..., Any], go: Callable[..., Trainer]) -> None:
+    """A record without what is new here."""
+    recipe, data = moons(condition="label", steps=2)
+    go(Trainer(recipe, data, tmp_path))
+    fields = load_json(tmp_path / CONFIG)
+    for group, name in (("train", "drop"), ("train", "keep_every")):
+        del fields[group][name]
+    del fields["network"]["options"]["conditions"], fields["condition_names"], fields["condition_units"]
+    save_json(tmp_path / CONFIG, fields)
+    assert load_run(tmp_path).model(torch.zeros(2, 2), as_time(0.5), torch.tensor([0, 1])).shape == (2, 2)
+    assert Trainer(read_recipe(tmp_path), data, tmp_path, resume=True).step == 2
