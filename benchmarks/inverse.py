@@ -94,14 +94,16 @@ def cases() -> Iterator[Case]:
 
 
 def ours() -> dict[str, Draw]:
-    """pigdm, tmpd and mmps with the sampler `pc`, dps with `ddpm`, and tds, which is one; pigdm is told data_std."""
+    """Guidances with the sampler `pc`, those with a strength of their own with `ddpm`; pigdm is told data_std."""
 
     def draw(method: str, options: dict[str, float], case: Case, n: int, calls: int) -> Tensor:
         sde = VP()
         if method == "pigdm":
-            options = {"data_std": case.data_std}
+            options = options | {"data_std": case.data_std}
         made = restorer(method, case.problem, **options)
-        arguments = {"nfe": calls} | ({} if method == "tds" else {"sampler": "ddpm" if method == "dps" else "pc"})
+        arguments = {"nfe": calls} | (
+            {} if method == "tds" else {"sampler": "ddpm" if "strength" in options or method == "dps" else "pc"}
+        )
         found = restore(sde, case.mixture.denoiser(sde), case.problem, made, n=n, dtype=torch.float64, **arguments)
         assert found.nfe <= calls, (method, found.nfe)
         return found.x
@@ -111,6 +113,8 @@ def ours() -> dict[str, Draw]:
         "pigdm": ("pigdm", {}),
         "tmpd": ("tmpd", {}),
         "mmps": ("mmps", {}),
+        "pigdm, strength 3": ("pigdm", {"strength": 3}),
+        "tmpd, strength 2": ("tmpd", {"strength": 2}),
         "tds": ("tds", {}),
     }
     return {name: lambda c, n, calls, m=m, o=o: draw(m, o, c, n, calls) for name, (m, o) in table.items()}
@@ -178,9 +182,11 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=256)
     parser.add_argument("--n", type=int, default=400)
     parser.add_argument("--problems", nargs="+", default=[])
+    parser.add_argument("--methods", nargs="+", default=[], help="rows, by name")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     methods: dict[str, Draw] = ours() | (azula() if given.azula else {})
+    methods = {name: draw for name, draw in methods.items() if not given.methods or name in given.methods}
     chosen = [case for case in cases() if not given.problems or case.name in given.problems]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ("exact draws", *methods)}
     began = time.monotonic()

@@ -44,7 +44,8 @@ HEAD = """\
 # Output of verify
 
 What `sdekit verify` says of every built-in component; [what its checks measure](verify.md). Written by
-`python benchmarks/verify_page.py outputs`.
+`python benchmarks/verify_page.py outputs`, one thread, while other work kept the machine busy: an idle one is
+quicker.
 """
 
 
@@ -132,12 +133,12 @@ def block(kind: str, name: str) -> str:
 
 
 def write_outputs(only: Iterable[str]) -> None:
-    """The page of outputs, written anew after each component; with names, only theirs are run, and what is missing."""
+    """The page of outputs, written anew after each component; only: names, kinds or "missing", else all are run."""
     chosen, kept = set(only), sections(OUTPUT.read_text("utf-8")) if OUTPUT.exists() else {}
     keys = [f"{kind} {name}" for kind, name in components()]
     for key in keys:
         kind, _, name = key.partition(" ")
-        if not chosen or chosen & {name, kind} or key not in kept:
+        if not chosen or chosen & {name, kind, "" if key in kept else "missing"}:
             kept[key] = block(kind, name)
             OUTPUT.write_text(page([key for key in keys if key in kept], kept), "utf-8")
 

@@ -18,7 +18,7 @@ from .sde import SDE, Denoise, as_time, like
 Guidance = Callable[[SDE, Denoise], Denoise]
 
 LARGEST_TILT_RHO = 1e6  # where alpha is 0, `tilt` is taken at this noise level
-EXPLODED = 1e6  # in the model's units, in which data are about 1
+EXPLODED = 1e4  # in the model's units, in which data are about 1
 
 _current: ContextVar[Passage | None] = ContextVar("sdekit_passage", default=None)
 

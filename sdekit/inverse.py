@@ -53,7 +53,7 @@ class Problem:
 class Local:
     """The denoiser near x: `x0` (B, *), and the covariance of x_0 given x_t = x as its slope tells it.
 
-    Cov[x_0 | x_t] = sigma^2 / alpha dD/dx (Rozet et al. 2024, eq. 18; the second-order Tweedie formula). Where sigma /
+    Cov[x_0 | x_t] = sigma^2 / alpha dD/dx (the second-order Tweedie formula; Rozet et al. 2024). Where sigma /
     alpha exceeds 1e3 both are taken there, x along the same noise: alpha may be 0 beyond. One network call.
     """
 
@@ -198,23 +198,32 @@ def restore(
 
 
 def estimate_noise(
-    model: ScoreModel, operator: Operator, measurement: Tensor, *, rounds: int = 12, n: int = 4, steps: int = 16
+    model: ScoreModel,
+    operator: Operator,
+    measurement: Tensor,
+    *,
+    y: Tensor | None = None,
+    rounds: int = 20,
+    n: int = 4,
+    steps: int = 16,
+    device: torch.device | str = "cpu",
 ) -> float:
     """The noise's standard deviation in the measurement's units, as it makes the measurement most likely.
 
     Expectation maximisation: draw n samples of p(x_0 | y) at the present value, of which the next is the root mean
-    square of y - A(x_0); from the size of y itself downwards, until it changes by less than a tenth. Each round draws
-    with mmps (dps where the operator is not linear) in `steps` steps. Source: Dempster, Laird & Rubin 1977.
+    square of y - A(x_0); from the size of y itself downwards, until it changes by less than a twentieth. Each round
+    draws with mmps (dps where the operator is not linear) in `steps` steps. y: (k, ...) conditions, taken in turn.
+    Source: Dempster, Laird & Rubin 1977.
     """
-    y = operator.check(measurement.double())
-    device = next(model.parameters()).device
-    std = max(float(y.square().sum().div(operator.count).sqrt()), 1e-6)
+    measured = operator.check(measurement.double())
+    y = None if y is None else y[torch.arange(n) % len(y)]
+    std = max(float(measured.square().sum().div(operator.count).sqrt()), 1e-6)
     method = "mmps" if isinstance(operator, LinearOperator) else "dps"
     for _ in range(rounds):
-        problem = Problem(operator, y, std)
-        x = restore(model.sde, model, problem, method, n=n, steps=steps, device=device).x.double().cpu()
+        problem = Problem(operator, measured, std)
+        x = restore(model.sde, model, problem, method, n=n, steps=steps, device=device, y=y).x.double().cpu()
         left = problem.residual(x).square().sum() / (n * operator.count)
         std, before = max(float(left.sqrt()), 1e-6), std
-        if abs(std - before) < 0.1 * before:
+        if abs(std - before) < 0.05 * before:
             break
     return std

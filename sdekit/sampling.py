@@ -213,8 +213,10 @@ def _times(
                 f"sample: {name} has no fixed number of calls a step and cannot be held to nfe={nfe}: set steps, or "
                 "its tolerance, instead"
             )
-        if nfe < each:
-            raise InputError(f"sample: nfe must be at least {each} (the final denoising), got {nfe}")
+        least = each if sampler.calls == 1 else each * (sampler.calls + 1)
+        if nfe < least:
+            what = "the final denoising" if sampler.calls == 1 else "one step and the final denoising"
+            raise InputError(f"sample: nfe must be at least {least} for {name} ({what}), got {nfe}")
         steps = (nfe // each - 1) // sampler.calls + 1
     steps = sampler.default_steps if steps is None else steps
     if steps < 1:

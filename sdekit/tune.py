@@ -83,8 +83,8 @@ def tune(
     train: what is fitted; check: says which iteration was the best; held_out: only measured, before and after.
     weights: also the weights of earlier evaluations (`sdekit.tuned.Blend`), not the times alone. time_limit: seconds
     in which iterations begin. At first a start counts by what it gains: its squared error is divided by what that was,
-    since else the few starts between two modes, whose errors are a hundred times those of others, would decide all; from
-    there on all count alike. Where nothing is gained, the result is the sampler on its own grid, with ratio 1.
+    since else the few starts between two modes, with a hundred times the error of others, would decide all; then all
+    count alike. Where nothing is gained, the result is the sampler on its own grid, with ratio 1.
     Raises InputError for a sampler that draws noise or whose calls are not fixed, and where nfe leaves it no step.
     Source: the aim of S4S (Frankel et al. 2025) and LD3 (Tong et al. 2025), reached by Gauss-Newton steps.
     """

@@ -1,12 +1,9 @@
-"""Several processes, one result: the same samples as one process draws, one voice, one end."""
+"""Several processes: who does what, and how an error of one ends all. The result: tests/cli/test_torchrun.py."""
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sdekit import distributed
@@ -33,49 +30,6 @@ def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in zip(ENVIRONMENT, ("3", "8", "1", "localhost", "29500"), strict=True):
         monkeypatch.setenv(name, value)
     assert distributed.world() == World(3, 8, 1)
-
-
-def torchrun(*arguments: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
-    """`torchrun --nproc-per-node N -m sdekit_cli ARGUMENTS` on a free port."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [*start, "-m", "sdekit_cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLP of a few steps on moons."""
-    out = tmp_path_factory.mktemp("distributed") / "run"
-    tiny = ("network.width=16", "network.depth=1", "data.n=200", "train.warm_up=0")
-    options = [part for option in tiny for part in ("--option", option)]
-    command = [sys.executable, "-m", "sdekit_cli", "train", "--data", "moons", "--network", "mlp", "--steps", "20"]
-    subprocess.run([*command, "--out", str(out), *options], check=True, capture_output=True, timeout=240)
-    return out
-
-
-@pytest.mark.slow
-def test_two_processes_draw_what_one_draws(run: Path, tmp_path: Path) -> None:
-    """A stochastic sampler, an odd number of seeds: the same bits where the batches are the same."""
-    how = ("--solver", "ddpm", "--steps", 6, "--seeds", "3,5-8", "--batch-size", 1)
-    one = [sys.executable, "-m", "sdekit_cli", "sample", run, "--out", tmp_path / "one", *how]
-    subprocess.run(list(map(str, one)), check=True, capture_output=True, timeout=240)
-    ended = torchrun("sample", run, "--out", tmp_path / "two", *how, "--json")
-    assert ended.returncode == 0, ended.stderr
-    assert len(ended.stdout.splitlines()) == 1 and json.loads(ended.stdout)["n"] == 5
-    first, second = (np.load(tmp_path / name / "samples.npy") for name in ("one", "two"))
-    assert np.array_equal(first, second)
-    records = [json.loads((tmp_path / name / "sample.json").read_text()) for name in ("one", "two")]
-    assert [record["processes"] for record in records] == [1, 2]
-    assert all(records[0][key] == records[1][key] for key in ("seeds", "nfe", "times", "solver"))
-
-
-@pytest.mark.slow
-def test_an_error_is_told_once_and_ends_all(run: Path, tmp_path: Path) -> None:
-    """A command that cannot be shared does nothing."""
-    ended = torchrun("train", "--data", "moons", "--out", tmp_path / "new", "--steps", 5)
-    assert ended.returncode != 0 and not (tmp_path / "new").exists()
-    assert ended.stderr.count("sdekit train runs in one process, and torchrun started 2") == 1
 
 
 FAILS = """

@@ -136,7 +136,7 @@ def test_a_wrong_name_suggests(kind: str, name: str, message: str) -> None:
 
 def test_options() -> None:
     """Defaults are filled in, what is given stays, an unknown option is refused with the nearest one and all."""
-    assert plugins.options("sampler", "ddim", {}) == {"eta": 0.0}
+    assert plugins.options("sampler", "euler-ancestral", {}) == {"eta": 1.0, "s_noise": 1.0}
     assert plugins.options("sde", "vp", {"beta_min": 0.2}) == {
         "beta_min": 0.2,
         "beta_max": 20.0,

@@ -60,9 +60,13 @@ def test_calls_are_as_declared(name: str, steps: int) -> None:
 @each_counted
 @pytest.mark.parametrize("nfe", [1, 2, 3, 4, 5, 10, 11])
 def test_nfe_is_a_budget(name: str, nfe: int) -> None:
-    """nfe = N never makes more than N calls, and one step more would."""
+    """nfe = N never makes more than N calls, and one step more would; a step of several calls must fit."""
     sde, sampler = VP(), plugins.make("sampler", name)
     counting = Counting(MIXTURE.denoiser(sde))
+    if nfe <= sampler.calls > 1:
+        with pytest.raises(InputError, match=f"nfe must be at least {sampler.calls + 1} .*one step"):
+            sample(sde, counting, sampler, shape=(2,), n=2, nfe=nfe)
+        return
     result = sample(sde, counting, sampler, shape=(2,), n=2, nfe=nfe)
     assert result.nfe == counting.calls <= nfe < counting.calls + sampler.calls
 
@@ -189,9 +193,11 @@ def test_start_from_x() -> None:
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"steps": 0}, "steps must be at least 1, got 0"),
     ({"steps": -3}, "steps must be at least 1, got -3"),
-    ({"nfe": 0}, "nfe must be at least 1 (the final denoising), got 0"),
+    ({"nfe": 0}, "nfe must be at least 1 for DDIM (the final denoising), got 0"),
     ({"steps": 3, "nfe": 3}, "steps=3 and nfe=3 both given"),
     ({"sampler": "ode", "nfe": 5}, "ODE has no fixed number of calls a step and cannot be held to nfe=5"),
+    ({"nfe": 2, "sampler": "heun"}, "at least 3 for Heun (one step and the final denoising), got 2"),
+    ({"noise": "brownian"}, "DDIM draws no noise: leave out noise='brownian'"),
     ({"grid": torch.tensor([1.0, 0.5, 0.5])}, "decreasing times"),
     ({"grid": torch.tensor([0.1, 0.5])}, "decreasing times"),
     ({"grid": torch.tensor([])}, "decreasing times, got []"),

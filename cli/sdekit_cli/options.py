@@ -84,6 +84,12 @@ def component(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return typed(f"{kind} {name!r}", entry(kind, name).load(), given)
 
 
+def with_data_std(kind: str, name: str, given: Mapping[str, Any], data_std: float) -> dict[str, Any]:
+    """`given`, and the run's data_std where the component has that option and nothing is said of it."""
+    known = parameters(entry(kind, name).load())
+    return {"data_std": data_std, **given} if "data_std" in known else dict(given)
+
+
 def grouped(given: Mapping[str, Any], groups: Iterable[str]) -> dict[str, dict[str, Any]]:
     """{"sde.beta_max": 10} to {"sde": {"beta_max": 10}}."""
     result: dict[str, dict[str, Any]] = {group: {} for group in groups}

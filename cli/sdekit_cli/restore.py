@@ -105,7 +105,7 @@ def restore(
     y = conditions(loaded, label, chosen)
     measured = measure(recipe, *of_operator, measurement, degrade, known or 0.0)
     inner, told_y, unit = in_model_units(measured.operator, recipe.units, measured.y, 1.0)
-    std = estimate_noise(loaded.model, inner, told_y) if known is None else known * unit
+    std = estimate_noise(loaded.model, inner, told_y, y=y, device=where) if known is None else known * unit
     problem = Problem(inner, told_y, std)
     options = _with_data_std(of_method, recipe)
     made: Guidance | Sampler = make("restorer", of_method[0], problem, **options)

@@ -15,7 +15,7 @@ from .device import pick_device
 from .folder import check_out
 from .guides import guides
 from .local import Plugins, use
-from .options import component, parse
+from .options import component, parse, with_data_std
 from .output import version, write
 from .seeds import parse_seeds
 from .shared import draw_shared
@@ -102,8 +102,10 @@ def sample(
     from sdekit.plugins import local_files, make
     from sdekit.training.run import load_run
 
-    sampler: Sampler = make("sampler", solver, **of_solver)
     loaded = load_run(run, device=(where := pick_device(device)), trust=trust)
+    data_std = loaded.recipe.data_std
+    sampler: Sampler = make("sampler", solver, **with_data_std("sampler", solver, of_solver, data_std))
+    of_grid = of_grid if grid is None else with_data_std("grid", grid, of_grid, data_std)
     run_with(loaded, of_backend)
     y = conditions(loaded, label, chosen, numbers=condition, guided=bool(guided))
     asked = {

@@ -13,7 +13,7 @@ from sdekit.errors import InputError
 from .console import note, print_json, progress_bar, shown
 from .device import pick_device
 from .local import Plugins, use
-from .options import component, parse
+from .options import component, parse, with_data_std
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -62,8 +62,8 @@ def tune(
     from sdekit.tune import tune as fit
     from sdekit.tuned import save, weights_digest
 
-    sampler = make("sampler", solver, **of_solver)
     loaded = load_run(run, device=pick_device(device))
+    sampler = make("sampler", solver, **with_data_std("sampler", solver, of_solver, loaded.recipe.data_std))
     weights_digest(run)
     sde, model = loaded.model.sde, loaded.model
     for calls in nfe:

@@ -1,7 +1,7 @@
 """`sdekit verify`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.markup import escape
@@ -12,6 +12,7 @@ from sdekit.plugins import KINDS, registry, unknown
 
 from .console import print_json, progress_bar, shown
 from .local import Plugins, use
+from .options import component, named
 
 if TYPE_CHECKING:
     from sdekit.verify import Report
@@ -22,7 +23,8 @@ COLOURS = {"ok": "green", "skipped": "yellow", "FAILED": "red"}
 
 def verify(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Components; a data set or loader may be NAME:PATH.")
+        list[str],
+        typer.Argument(metavar="NAME...", help="Components: NAME, NAME:option=value, or NAME:PATH of data or a model."),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer processes and steps: seconds.")] = False,
     kind: Annotated[str | None, typer.Option(help="Their kind, where two kinds share a name, or `prediction`.")] = None,
@@ -40,7 +42,7 @@ def verify(
 
       sdekit verify heun --quick
 
-      sdekit verify vp sub-vp --json
+      sdekit verify vp sub-vp:beta_max=15 --json
 
       sdekit verify my-sampler --plugin my_sampler.py --plot order.png
     """
@@ -51,11 +53,11 @@ def verify(
     from sdekit.verify import checks_of, run
 
     reports = []
-    for of_kind, name, path in chosen:
-        checks = checks_of(of_kind, name, path=path, quick=quick)
+    for given, (of_kind, name, path, options) in zip(names, chosen, strict=True):
+        checks = checks_of(of_kind, name, path=path, options=options, quick=quick)
         with progress_bar(quiet=json) as bar:
-            task = bar.add_task(f"verifying {name}", total=len(checks))
-            reports.append(run(name, of_kind, checks, lambda _: bar.advance(task)))  # noqa: B023
+            task = bar.add_task(f"verifying {given}", total=len(checks))
+            reports.append(run(given, of_kind, checks, lambda _: bar.advance(task)))  # noqa: B023
         if not json:
             _show(reports[-1])
     if plot is not None:
@@ -67,22 +69,34 @@ def verify(
         raise typer.Exit(1)
 
 
-def find(given: str, kind: str | None) -> tuple[str, str, str | None]:
-    """(kind, name, path) of one argument; InputError with a suggestion where there is no such component."""
+class Found(NamedTuple):
+    """What one argument names: path of NAME:PATH, else the options of NAME:option=value."""
+
+    kind: str
+    name: str
+    path: str | None = None
+    options: dict[str, Any] = {}
+
+
+def find(given: str, kind: str | None) -> Found:
+    """What an argument names; InputError with a suggestion where there is no such component or option."""
     kind = ALIASES.get(kind or "", kind)
     if kind is not None and kind not in (*KINDS, "prediction"):
         raise InputError(unknown("kind", kind, [*KINDS, "prediction", *ALIASES], "Kinds"))
     known = registry().entries
     name, colon, path = given.partition(":")
-    if (found := [k for k, n in known if n == name and kind in (None, k)]) and len(found) == 1:
-        return found[0], name, path if colon else None
-    if found:
+    found = [k for k, n in known if n == name and kind in (None, k)]
+    if len(found) > 1:
         raise InputError(f"{name!r} is a {' and a '.join(found)}: say which with --kind")
+    if found and (not colon or found[0] in ("dataset", "loader")):
+        return Found(found[0], name, path if colon else None)
+    if found:
+        return Found(found[0], name, options=component(found[0], name, named(given)[1]))
     from sdekit.model import PREDICTIONS
 
     others = set(PREDICTIONS) if kind in (None, "prediction") else set()
-    if name in others:
-        return "prediction", name, None
+    if given in others:
+        return Found("prediction", given)
     installed = sorted({n for k, n in known if kind in (None, k)} | others)
     raise InputError(unknown(kind or "component", name, installed, "Installed"))
 
@@ -95,18 +109,20 @@ def _show(report: "Report") -> None:
     table.columns[1].no_wrap = True
     for result in report.results:
         mark = f"[{COLOURS[result.verdict]}]{result.verdict}[/]"
-        table.add_row(mark, *map(escape, (result.name, show(result.measured), result.expected)))
-    shown.print(f"[bold]{report.kind} {report.component}[/]")
+        measured = "" if result.skipped else show(result.measured)  # why stands below, once
+        table.add_row(mark, *map(escape, (result.name, measured, result.expected)))
+    shown.print(f"[bold]{report.kind} {escape(report.component)}[/]", soft_wrap=True)
     shown.print(table)
     for result in report.failures:
         because = f"[red]{escape(result.name)}[/]: {escape(result.cause or str(result.measured))}"
         shown.print(f"{because}. The law: {escape(result.equation)}", soft_wrap=True)
-    skipped = len(report.skipped)
-    verdict = "passed" if report.passed else f"failed {len(report.failures)} of"
+    for reason in dict.fromkeys(str(result.measured) for result in report.skipped):
+        shown.print(f"[yellow]skipped[/]: {escape(reason)}", soft_wrap=True)
+    skipped, made = len(report.skipped), len(report.results) - len(report.skipped)
+    verdict = f"passed {made} checks" if report.passed else f"failed {len(report.failures)} of {made} checks"
     left = f", {skipped} skipped" if skipped else ""
-    shown.print(
-        f"{report.component} {verdict} {len(report.results) - skipped} checks{left} in {report.seconds:.1f} s\n"
-    )
+    said = f"{verdict}{left}" if made else f"was not verified: its {skipped} checks are skipped"
+    shown.print(f"{escape(report.component)} {said} in {report.seconds:.1f} s\n", soft_wrap=True)
 
 
 def _plot(reports: "list[Report]", path: Path) -> None:

@@ -24,7 +24,8 @@ def apg(
     check_finite("apg", scale=scale, eta=eta, norm=norm)
     if norm < 0 or not -1 < momentum < 1:
         raise InputError(f"apg: needs norm >= 0 and momentum between -1 and 1, got {norm} and {momentum}")
-    last, last_t = None, math.inf
+    last: Tensor | None = None
+    last_t = math.inf
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         nonlocal last, last_t

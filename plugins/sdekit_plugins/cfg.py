@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sdekit.errors import InputError
 from sdekit.guidance import check_finite, needed, pair
 from sdekit.sde import SDE, Denoise
 
@@ -19,6 +20,8 @@ def cfg(sde: SDE, denoise: Denoise, *, scale: float = 2.0, negative: int | None 
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         y = needed("cfg", y)
+        if negative is not None and y.is_floating_point():
+            raise InputError(f"cfg: negative={negative} is a label, and the condition here is numbers: leave it out")
         against = None if negative is None else torch.full_like(y, negative)
         if scale == 1:
             return denoise(x, t, y)

@@ -13,7 +13,7 @@ def mmps(problem: Problem, *, iterations: int = 2, tolerance: float = 1e-4) -> G
     The full covariance, never formed: conjugate gradients, each with one pass back through the network. Exact where the
     data are normal and the iterations suffice. iterations: of them at most, >= 1; more than 2 or 3 follow the errors of
     a trained network's slope. They end when the residual has shrunk by `tolerance`.
-    Source: Rozet et al. 2024, eq. 19-21.
+    Source: Rozet et al. 2024, section 4.2.
     """
     if iterations < 1 or not tolerance >= 0:
         raise InputError(f"mmps: needs iterations >= 1 and tolerance >= 0, got {iterations} and {tolerance}")

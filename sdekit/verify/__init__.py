@@ -17,7 +17,7 @@ On the command line: `sdekit verify NAME`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -90,10 +90,12 @@ def run(name: str, kind: str, found: Sequence[Check], told: Callable[[Result], N
     return Report(name, kind, tuple(results))
 
 
-def checks_of(kind: str, name: str, *, path: str | None = None, quick: bool = False) -> list[Check]:
-    """The checks of a registered component with its default options; path: of a data set or loader NAME:PATH.
+def checks_of(
+    kind: str, name: str, *, path: str | None = None, options: Mapping[str, Any] | None = None, quick: bool = False
+) -> list[Check]:
+    """The checks of a registered component. path: of a data set or loader NAME:PATH; options: unless its defaults.
 
-    Raises InputError for a data set that needs a path and has none, or the other way round.
+    Raises InputError for a data set that needs a path and has none, and for a path or options that nothing takes.
     """
     if kind == "prediction":
         return predictions.checks(name, quick=quick)
@@ -104,7 +106,11 @@ def checks_of(kind: str, name: str, *, path: str | None = None, quick: bool = Fa
         return loaders.checks(target, path=path, quick=quick)
     if kind == "dataset":
         return checks(_opened(target, name, path), kind=kind, quick=quick)
-    return checks(target() if kind in ("sampler", "sde") else target, kind=kind, quick=quick)
+    if path is not None:
+        raise InputError(f"{kind} {name!r} takes no path: write {name}, or {name}:option=value")
+    if kind in ("sampler", "sde"):
+        return checks(target(**(options or {})), kind=kind, quick=quick)
+    return checks(partial(target, **options) if options else target, kind=kind, quick=quick)
 
 
 def _opened(target: Callable[..., Dataset], name: str, path: str | None) -> Callable[[], Dataset]:

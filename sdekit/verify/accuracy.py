@@ -14,7 +14,20 @@ from sdekit.grids import karras, log_snr, uniform
 from sdekit.sampling import Sampler
 from sdekit.sde import SDE, as_time
 
-from .exact import FLOOR, LINE, PLANE, Affine, energy_distance, path, processes, quantiles, refined, slopes, uneven
+from .exact import (
+    FLOOR,
+    LINE,
+    PLANE,
+    Affine,
+    energy_distance,
+    mean_distance,
+    path,
+    processes,
+    quantiles,
+    refined,
+    slopes,
+    uneven,
+)
 from .report import Check, Finding, at_most, skip
 
 STEPS = (20, 40, 80, 160, 320)
@@ -144,7 +157,7 @@ def _distance(x: Tensor, sde: SDE, t: Tensor) -> tuple[float, str]:
     mean_off = (x.mean(0) - alpha * m).abs() / std / (4 / n**0.5 + 0.03)
     covariance_off = (x.T.cov() - covariance).abs() / torch.outer(std, std) / (4 * (2 / n) ** 0.5 + 0.06)
     exact, own, scale = _reference(sde, float(t), n)
-    energy = 2 * float(torch.cdist(x, exact).mean()) - float(torch.cdist(x, x).mean()) - own
+    energy = 2 * mean_distance(x, exact) - mean_distance(x, x) - own
     at = f" at t = {float(t):.3g}"
     return max(
         (float(mean_off.max()), "the mean" + at),
@@ -158,7 +171,7 @@ def _reference(sde: SDE, t: float, n: int) -> tuple[Tensor, float, float]:
     """Exact samples (n, 2), their mean distance E|x - x'|, and the energy distance that would just be noticed."""
     exact, other = (PLANE.sample(n, seed, sde, t) for seed in (11, 12))
     stretched = exact.mean(0) + 1.2 * (exact - exact.mean(0))
-    return exact, float(torch.cdist(exact, exact).mean()), energy_distance(other, stretched) + 4 / n
+    return exact, mean_distance(exact, exact), energy_distance(other, stretched) + 4 / n
 
 
 def eta(sampler: Sampler, sde: SDE) -> Finding:

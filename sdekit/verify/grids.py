@@ -22,6 +22,8 @@ PROCESSES: dict[str, SDE] = {
     "ddpm-linear": TabulatedVP.linear(),
 }
 
+LOW: tuple[SDE, ...] = (EDM(sigma_min=1e-8), RectifiedFlow(t_min=1e-8))
+
 
 def checks(grid: Grid, *, quick: bool = False) -> list[Check]:
     """All checks of one grid, its options bound: `grid(sde, n)`."""
@@ -78,10 +80,9 @@ def ends(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:
 
 
 def _meant(grid: Grid, sde: SDE, n: int, level: float) -> bool:
-    """Whether it stops at this level of rho wherever the process goes lower."""
-    others = [(other, grid(other, n)[-1]) for other in PROCESSES.values() if other is not sde]
-    levels = [float(other.rho(last)) for other, last in others if last > other.t_min]
-    return level <= 1 / n and bool(levels) and all(abs(other / level - 1) < 1e-6 for other in levels)
+    """Whether it stops at this level of rho on two other processes, which go very low."""
+    levels = [float(other.rho(grid(other, n)[-1])) for other in LOW]
+    return level <= 1 / n and all(abs(other / level - 1) < 1e-6 for other in levels)
 
 
 def falling(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:

@@ -54,3 +54,12 @@ def test_a_fallback_is_told(
 def test_refused(backend: str, message: str, moons_run: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     arguments = ("sample", moons_run, "--out", tmp_path / "out", "--device", "cpu", *HOW)
     assert message in refused(*arguments, "--backend", backend)
+
+
+def test_gradients_are_refused_with_what_to_use(digits_run: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    """dps asks for them."""
+    np.save(tmp_path / "clean.npy", np.full((1, 8, 8), 8.0))
+    task = ("restore", digits_run, "--operator", "blur", "--degrade", tmp_path / "clean.npy", "--noise-std", 0.5)
+    how = ("--method", "dps", "-n", 2, "--steps", 3, "--device", "cpu", "--out", tmp_path / "out")
+    message = refused(*task, *how, "--backend", "int8:least=16")
+    assert "backend 'int8' gives no gradients with respect to x" in message and "'eager', 'compile'" in message

@@ -53,6 +53,39 @@ def test_images(sdekit: CLI, digits_run: Path, tmp_path: Path, name: str) -> Non
     assert np.array_equal(np.asarray(Image.open(out / "images" / "2.png")), pixels)
 
 
+def test_auto_is_told_how_large_the_data_are(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
+    """The run's data_std goes to the sampler and its grid, unless something else is said."""
+    std = load_run(digits_run).recipe.data_std
+    records = {}
+    for name, given in (("run", ()), ("same", ("--option", f"data_std={std}")), ("grid", ("--grid", "auto"))):
+        solver = () if name == "grid" else ("--solver", "auto")
+        out = tmp_path / name
+        assert sdekit("sample", digits_run, *solver, "--nfe", 5, *given, "-n", 1, "--out", out).code == 0
+        records[name] = json.loads((out / "sample.json").read_text())
+    assert std != 1 and all(record["options"]["data_std"] == std for record in records.values())
+    assert records["grid"]["grid_options"] == {"data_std": std}
+    assert records["run"]["times"] == records["same"]["times"] == records["grid"]["times"]
+    sdekit(
+        "sample", digits_run, "--nfe", 5, "--solver", "auto", "--option", "data_std=3", "-n", 1, "--out", tmp_path / "3"
+    )
+    other = json.loads((tmp_path / "3" / "sample.json").read_text())
+    assert other["options"]["data_std"] == 3 and other["times"] != records["run"]["times"]
+
+
+def test_noise(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
+    """--noise brownian is another path from the same start, and told; a sampler without noise refuses it."""
+    given = ("sample", digits_run, "--solver", "ddpm", "--steps", 4, "-n", 2)
+    for noise in ("seed", "brownian"):
+        assert sdekit(*given, "--noise", noise, "--out", tmp_path / noise).code == 0
+        assert json.loads((tmp_path / noise / "sample.json").read_text())["noise"] == noise
+    sdekit(*given, "--out", tmp_path / "default")
+    assert np.array_equal(drawn(tmp_path / "default"), drawn(tmp_path / "seed"))
+    assert not np.allclose(drawn(tmp_path / "brownian"), drawn(tmp_path / "seed"), atol=0.1)
+    assert "choose seed or brownian" in refused(*given, "--noise", "white", "--out", tmp_path / "none")
+    message = refused("sample", digits_run, "--solver", "heun", "--noise", "brownian", "--out", tmp_path / "none")
+    assert "Heun draws no noise" in message and not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_seed_alone_is_seed_in_a_batch(sdekit: CLI, digits_run: Path, tmp_path: Path, name: str) -> None:
     """Seed 17 alone is row 17 of 20 drawn in batches of 8, and the first of another order, to 1e-5 of the largest."""

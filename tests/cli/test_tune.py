@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sdekit.training.run import load_run
 from sdekit.tuned import Tuned, save
 
 CLI = Callable[..., Any]
@@ -70,7 +71,7 @@ def test_json(sdekit: CLI, moons: Path) -> None:
 def test_stale(sdekit: CLI, moons: Path, digits_run: Path, tmp_path: Path) -> None:
     """What was tuned for other weights is not used, and that is said."""
     found = Tuned(calls=5, levels=(4.0, 1.0, 0.3, 0.1), gains=(), starts=1, untuned=2.0, tuned=1.0)
-    save(moons, "auto", {"points": None, "data_std": 1.0}, found)
+    save(moons, "auto", {"points": None, "data_std": load_run(moons).recipe.data_std}, found)
     path = moons / "tuned" / "auto-5.json"
     assert sdekit("sample", moons, "--nfe", 5, "-n", 2, "--out", tmp_path / "a").code == 0
     assert record(tmp_path / "a")["grid"] == "tuned"

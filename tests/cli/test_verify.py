@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sdekit import plugins
@@ -169,3 +170,47 @@ def test_a_plugin_file_that_has_gone(sdekit: CLI, local: Callable[[str], Path], 
     failed = sdekit("train", "--out", run, "--resume", "--steps", 3)
     assert failed.code == 2 and f"add --plugin {path} (not found: {path}; say where it is now)" in failed.err
     assert sdekit("train", "--out", run, "--resume", "--steps", 3, "--plugin", moved).code == 0
+
+
+def test_what_cannot_be_verified(sdekit: CLI, local: Callable[[str], Path]) -> None:
+    """A guidance that needs an option is skipped, and it is said what it needs: no failure, and no proof either."""
+    path = local(
+        "from sdekit import InputError, hookimpl\n"
+        "def needy(sde, denoise, *, mask: str = ''):\n    'It needs a mask.'\n"
+        "    raise InputError('acme-needy: say which mask')\n"
+        "@hookimpl\ndef sdekit_guidances():\n    return {'acme-needy': needy}\n"
+    )
+    result = sdekit("verify", "acme-needy", "--plugin", path)
+    assert result.code == 0 and "needs options: acme-needy: say which mask" in result.out
+    assert "acme-needy was not verified: its 12 checks are skipped" in result.out
+    fields = json.loads(sdekit("verify", "acme-needy", "--json").out)
+    assert all(check["skipped"] for check in fields["components"][0]["checks"])
+
+
+def test_a_prediction(sdekit: CLI, refused: Callable[..., str]) -> None:
+    """By its name; where a process has it too, by its kind."""
+    assert "prediction eps" in sdekit("verify", "eps", "--quick").out
+    assert "prediction edm" in sdekit("verify", "edm", "--kind", "prediction", "--quick").out
+    assert "sde edm" in sdekit("verify", "edm", "--quick").out
+    assert "no prediction 'esp'; did you mean 'eps'?" in refused("verify", "esp", "--kind", "prediction")
+
+
+def test_a_loader(sdekit: CLI, tmp_path: Path) -> None:
+    """NAME:PATH opens a model; without a path the rest is skipped."""
+    plugin = Path(__file__).parents[2] / "examples" / "single_files" / "acme_loader.py"
+    np.savez(tmp_path / "model.npz", weight=0.5 * np.eye(3))
+    try:
+        whole = sdekit("verify", f"acme-matrix:{tmp_path / 'model.npz'}", "--plugin", plugin)
+        assert whole.code == 0 and " passed 8 checks in" in whole.out
+        part = sdekit("verify", "acme-matrix", "--plugin", plugin)
+        assert part.code == 0 and "acme-matrix passed 3 checks, 1 skipped" in part.out
+    finally:
+        plugins.forget_files()
+
+
+def test_with_options(sdekit: CLI, refused: Callable[..., str]) -> None:
+    """NAME:option=value, typed and checked as everywhere else."""
+    result = sdekit("verify", "sub-vp:beta_max=15", "karras:p=3", "--quick")
+    assert result.code == 0 and "sde sub-vp:beta_max=15" in result.out and "grid karras:p=3" in result.out
+    assert "no option of sde 'vp' named 'betta'" in refused("verify", "vp:betta=1")
+    assert "write NAME or NAME:option=value" in refused("verify", "vp:")

@@ -91,6 +91,11 @@ def test_numbers_are_guided_to() -> None:
     assert torch.equal(guided, 7 + 2 * (y - 7)) and len(told) == 1 and told[0][2:].isnan().all()
 
 
+def test_a_negative_label_among_numbers_is_refused() -> None:
+    with pytest.raises(InputError, match="negative=2 is a label, and the condition here is numbers"):
+        cfg(VP(), MIXTURE.denoiser(VP()), negative=2)(torch.zeros(1, 2), as_time(0.5), torch.zeros(1, 2))
+
+
 @pytest.mark.parametrize("scale", [math.nan, math.inf])
 def test_a_scale_that_is_not_finite(scale: float) -> None:
     with pytest.raises(InputError, match="cfg: scale must be a finite number"):

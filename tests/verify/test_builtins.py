@@ -12,6 +12,7 @@ from sdekit.model import PREDICTIONS
 
 FROM_FILES = ("images", "mnist", "array", "table")
 COMPILED = ("compile", "export", "onnx")  # a minute each; tests/plugins/test_backends.py runs a smaller network
+COMPILED = ("compile", "export")  # a minute of compiling; tests/plugins/test_backends.py compares them with eager
 IN_FULL = ("sampler", "grid")  # has tests of its own, of which the quick checks are a part
 COMPONENTS = [
     *((k, n) for k in verify.BY_KIND if k not in IN_FULL for n in plugins.names(k) if n not in FROM_FILES + COMPILED),

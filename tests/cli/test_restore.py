@@ -1,0 +1,151 @@
+"""`sdekit restore` and `sdekit edit`: what they write, in which units, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CLI = Callable[..., Any]
+IMAGES = ["before-after.png", "grid.png", "images", "mean.npy", "mean.png", "measurement.npy", "measurement.png"]
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    """A digit's likeness, 8x8, in its data's units 0 to 16."""
+    image = np.zeros((8, 8), np.float32)
+    image[1:7, 3:5] = 16
+    np.save(tmp_path / "clean.npy", image)
+    return tmp_path / "clean.npy"
+
+
+def test_a_trial_on_an_image(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> None:
+    """The measurement in the data's units, several samples with mean and spread, pictures, and the record."""
+    out = tmp_path / "r"
+    given = ("--operator", "super-resolution:factor=2", "--degrade", clean, "--noise-std", 0.5)
+    result = sdekit("restore", digits_run, *given, "-n", 3, "--steps", 4, "--out", out)
+    assert result.code == 0 and result.out == "" and str(out / "before-after.png") in result.err
+    assert sorted(os.listdir(out)) == sorted([*IMAGES, "restore.json", "samples.npy", "std.npy", "std.png"])
+    samples, y = np.load(out / "samples.npy"), np.load(out / "measurement.npy")
+    exact = np.load(clean).reshape(4, 2, 4, 2).mean((1, 3))
+    assert samples.shape == (3, 1, 8, 8) and y.shape == (1, 4, 4) and 0.2 < (y[0] - exact).std() < 0.9
+    np.testing.assert_allclose(np.load(out / "mean.npy"), samples.mean(0), atol=1e-4)
+    np.testing.assert_allclose(np.load(out / "std.npy"), samples.std(0), atol=1e-4)
+    record = json.loads((out / "restore.json").read_text())
+    assert record["operator"] == {"name": "super-resolution", "options": {"factor": 2}}
+    assert record["noise_std"] == pytest.approx(0.5) and record["nfe"] == 4 and record["seeds"] == [0, 1, 2]
+    left = y - samples.reshape(3, 1, 4, 2, 4, 2).mean((3, 5))
+    assert record["residual_std"] == pytest.approx(float(np.sqrt((left**2).mean())), rel=1e-3)
+    assert Image.open(out / "before-after.png").size[0] == 7 * 66 + 2
+
+
+def test_a_measurement_from_a_file(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
+    """Pixels of a PNG are mapped to the data's range; what is known stays, and a batch size changes nothing."""
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:, :4] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    known = np.full((8, 8), 128, np.uint8)
+    known[2:5] = 255
+    Image.fromarray(known).save(tmp_path / "y.png")
+    given = ("--operator", f"mask:mask={tmp_path / 'm.png'}", "--measurement", tmp_path / "y.png", "--steps", 4)
+    for name, more in {"a": (), "b": ("--batch-size", 2), "c": ("--method", "ddrm")}.items():
+        arguments = (digits_run, *given, "-n", 3, *more, "--out", tmp_path / name, "--json")
+        result = sdekit("restore", *arguments)
+        assert result.code == 0 and json.loads(result.out)["n"] == 3
+    a, b, c = (np.load(tmp_path / name / "samples.npy") for name in "abc")
+    np.testing.assert_allclose(a, b, atol=1e-3)
+    for samples in (a, c):
+        np.testing.assert_allclose(samples[:, 0, :, :4], np.broadcast_to(known[:, :4] / 255 * 16, (3, 8, 4)), atol=0.6)
+
+
+def test_points_and_estimated_noise(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
+    """A matrix on 2-D data, whose columns have scales of their own; noise that is estimated; a label asked for."""
+    np.save(tmp_path / "a.npy", np.array([[1.0, 1.0]]))
+    np.save(tmp_path / "y.npy", np.array([0.7]))
+    given = ("--operator", f"matrix:matrix={tmp_path / 'a.npy'}", "--measurement", tmp_path / "y.npy")
+    out = tmp_path / "s"
+    result = sdekit(
+        "restore", moons_run, *given, "--steps", 5, "-n", 4, "--label", 1, "--noise-std", 0.05, "--out", out
+    )
+    assert result.code == 0
+    assert sorted(os.listdir(out)) == [
+        "mean.npy", "measurement.npy", "restore.json", "samples.npy", "scatter.png", "std.npy",
+    ]  # fmt: skip
+    assert abs(np.load(out / "samples.npy").sum(1) - 0.7).max() < 0.5
+    given = (*given, "--steps", 5, "-n", 2, "--label", 1, "--noise-std", "auto", "--out", tmp_path / "t")
+    assert sdekit("restore", moons_run, *given).code == 0
+    record = json.loads((tmp_path / "t" / "restore.json").read_text())
+    assert record["noise_estimated"] and 0 < record["noise_std"] < 2
+
+
+def test_restore_refusals(refused: Callable[..., str], digits_run: Path, clean: Path, tmp_path: Path) -> None:
+    """Each is one message and nothing is written."""
+    out = ("--out", tmp_path / "r")
+    blur = ("--operator", "blur:std=1")
+    wrong = tmp_path / "wrong.npy"
+    np.save(wrong, np.zeros((5, 5)))
+    assert "give --measurement FILE, or --degrade FILE" in refused("restore", digits_run, *blur, *out)
+    message = refused("restore", digits_run, *blur, "--measurement", wrong, *out)
+    assert "the measurement has shape (5, 5)" in message and "makes (1, 8, 8) of a sample of shape (1, 8, 8)" in message
+    message = refused("restore", digits_run, *blur, "--degrade", wrong, *out)
+    assert "has shape (5, 5), and a sample of this run (1, 8, 8)" in message
+    message = refused("restore", digits_run, "--operator", f"mask:mask={wrong}", "--degrade", clean, *out)
+    assert "it must be as large as a sample, 8 x 8 pixels" in message
+    message = refused("restore", digits_run, "--operator", "phase", "--degrade", clean, "--method", "ddrm", *out)
+    assert "ddrm needs a linear operator" in message and "use dps" in message
+    trial = ("restore", digits_run, *blur, "--degrade", clean)
+    assert "did you mean 'blur'" in refused("restore", digits_run, "--operator", "blurr", "--degrade", clean, *out)
+    assert "did you mean 'mmps'" in refused(*trial, "--method", "mmp", *out)
+    assert "ddrm is a sampler of its own" in refused(*trial, "--method", "ddrm", "--solver", "heun", *out)
+    assert "--degrade adds the noise itself" in refused(*trial, "--noise-std", "auto", *out)
+    assert "write a number, 0 or more" in refused(*trial, "--noise-std=-1", *out)
+    assert "no such file" in refused("restore", digits_run, *blur, "--degrade", tmp_path / "none.npy", *out)
+
+
+def test_edit(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> None:
+    """Little noise leaves the image as it is; the record says from when."""
+    for name, strength in {"near": 0.05, "far": 0.9}.items():
+        given = ("--image", clean, "--strength", strength, "-n", 3, "--steps", 4, "--out", tmp_path / name)
+        assert sdekit("edit", digits_run, *given).code == 0
+    near, far = (np.load(tmp_path / name / "samples.npy") for name in ("near", "far"))
+    assert abs(near - np.load(clean)).mean() < 1.5 < abs(far - np.load(clean)).mean()
+    record = json.loads((tmp_path / "far" / "edit.json").read_text())
+    assert record["nfe"] == 4 and record["strength"] == 0.9 and record["t"] == record["times"][0]
+    assert {"before-after.png", "grid.png", "samples.npy"} <= set(os.listdir(tmp_path / "far"))
+    given = ("--image", clean, "--t", 0.3, "-n", 1, "--steps", 2, "--solver", "ddpm", "--out", tmp_path / "t", "--json")
+    result = sdekit("edit", digits_run, *given)
+    assert result.code == 0 and json.loads(result.out)["t"] == pytest.approx(0.3)
+
+
+def test_edit_refusals(refused: Callable[..., str], digits_run: Path, clean: Path, tmp_path: Path) -> None:
+    """Out of range, or both ways to say it."""
+    given = ("edit", digits_run, "--image", clean, "--out", tmp_path / "e")
+    assert "strength must be above 0 and at most 1" in refused(*given, "--strength", 1.5)
+    assert "t must be above" in refused(*given, "--t", 7)
+    assert "--strength or --t, not both" in refused(*given, "--t", 0.5, "--strength", 0.5)
+    assert "--steps must be at least 1" in refused(*given, "--steps", 0)
+
+
+def test_inpaint_as_a_guidance(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
+    """`sample --guidance inpaint` keeps what is known, with any solver; it says what is missing."""
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:4] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(tmp_path / "x.png")
+    both = f"inpaint:mask={tmp_path / 'm.png'},image={tmp_path / 'x.png'}"
+    given = ("sample", digits_run, "--solver", "heun", "--steps", 6, "-n", 2)
+    assert sdekit(*given, "--guidance", both, "--out", tmp_path / "s").code == 0
+    assert abs(np.load(tmp_path / "s" / "samples.npy")[:, 0, :4] - 16).max() < 1
+    out = ("--out", tmp_path / "t")
+    assert "inpaint:mask=FILE,image=FILE" in refused(*given, "--guidance", "inpaint", *out)
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "big.png")
+    wrong = f"inpaint:mask={tmp_path / 'm.png'},image={tmp_path / 'big.png'}"
+    assert "has shape (9, 9); it must be as large as a sample, (1, 8, 8)" in refused(*given, "--guidance", wrong, *out)
+    wrong = f"{both},method=ddrm"
+    assert "ddrm is a sampler and no guidance" in refused(*given, "--guidance", wrong, *out)

@@ -1,0 +1,308 @@
+"""Inverse problems: exact posteriors, methods that are exact on Gaussians, and what all methods keep."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from sdekit import EDM, VP, GaussianMixture, RectifiedFlow, plugins
+from sdekit.edit import below, edit, level
+from sdekit.errors import InputError, SdekitError
+from sdekit.inverse import Local, Problem, estimate_noise, replaced, restore, restorer, solve
+from sdekit.model import ScoreModel
+from sdekit.operators import Average, Function, Grayscale, Magnitude, Mask, Matrix
+from sdekit.operators.units import Scaled, in_model_units, measured_from
+from sdekit.posterior import FullMixture
+from sdekit.sampling import Sampler
+from sdekit.sde import SDE, Denoise, as_time
+
+METHODS = plugins.names("restorer")
+SDES = {"vp": VP(), "edm": EDM(), "rectified-flow": RectifiedFlow()}
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    """Standard normal, float64."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def correlated(d: int = 5) -> FullMixture:
+    """One Gaussian of full covariance."""
+    m = random(d, d, seed=1)
+    return FullMixture(random(1, d), (m @ m.T / d + 0.1 * torch.eye(d))[None])
+
+
+MIXTURE = GaussianMixture(random(3, 6), 0.3)
+PROBLEM = Problem(Matrix(random(2, 6, seed=2)), random(2, seed=3), 0.1)
+
+
+def test_the_posterior_of_a_gaussian() -> None:
+    """Mean and covariance as in every textbook, and a sample of them."""
+    prior, a, y, s = correlated(), random(3, 5, seed=4), random(3, seed=5), 0.4
+    mu, cov = prior.means[0], prior.covariances[0]
+    precision = cov.inverse() + a.T @ a / s**2
+    mean = precision.inverse() @ (cov.inverse() @ mu + a.T @ y / s**2)
+    found = prior.posterior(Matrix(a), y, s)
+    torch.testing.assert_close(found.means[0], mean)
+    torch.testing.assert_close(found.covariances[0], precision.inverse())
+    drawn = found.sample(20_000, seed=1)
+    assert (drawn.mean(0) - mean).abs().max() < 0.02 and (drawn.T.cov() - found.covariances[0]).abs().max() < 0.02
+
+
+def test_the_posterior_of_a_mixture() -> None:
+    """Its density is that of prior times likelihood, up to one constant; a measurement tells components apart."""
+    found = MIXTURE.posterior(PROBLEM.operator, PROBLEM.measurement, 0.1)
+    x = MIXTURE.sample(50, 1)
+
+    def log_prob(mixture: FullMixture) -> Tensor:
+        each = [
+            torch.distributions.MultivariateNormal(m, c).log_prob(x)
+            for m, c in zip(mixture.means, mixture.covariances, strict=True)
+        ]
+        return (torch.stack(each, 1) + mixture.log_weights).logsumexp(1)
+
+    likelihood = -PROBLEM.residual(x).square().sum(1) / (2 * 0.1**2)
+    difference = log_prob(found) - MIXTURE.log_prob(x) - likelihood
+    assert difference.std() < 1e-8
+    torch.testing.assert_close(
+        found.responsibilities(found.means).diagonal().sum(), torch.tensor(3.0).double(), rtol=0.2, atol=0
+    )
+    t = as_time(0.4)
+    torch.testing.assert_close(MIXTURE.full().denoiser(VP())(x, t), MIXTURE.denoiser(VP())(x, t))
+    with pytest.raises(InputError, match="noise_std > 0"):
+        MIXTURE.posterior(PROBLEM.operator, PROBLEM.measurement, 0.0)
+
+
+@pytest.mark.parametrize("sde", SDES.values(), ids=SDES)
+@pytest.mark.parametrize("method", ["mmps", "pigdm"])
+def test_exact_on_a_gaussian(sde: SDE, method: str) -> None:
+    """mmps on any Gaussian, pigdm on an isotropic one of the variance it is told: E[x_0 | x_t, y] to 1e-9."""
+    isotropic = GaussianMixture(random(1, 5), 0.7)
+    prior = correlated() if method == "mmps" else isotropic.full()
+    options = {"iterations": 20, "tolerance": 1e-13} if method == "mmps" else {"data_std": 0.7}
+    problem = Problem(Matrix(random(3, 5, seed=4)), random(3, seed=5), 0.1)
+    exact = prior.posterior(problem.operator, problem.measurement, 0.1).denoiser(sde)
+    guided = restorer(method, problem, **options)(sde, prior.denoiser(sde))
+    for rho in (0.02, 0.3, 1.0, 5.0, 70.0):
+        t = sde.time(as_time(rho))
+        x = sde.perturb(prior.sample(4, 1), t, random(4, 5, seed=6))
+        torch.testing.assert_close(guided(x, t), exact(x, t), atol=1e-9, rtol=0)
+        per_row = torch.stack([t, t * 0.9, t, t])
+        torch.testing.assert_close(guided(x, per_row)[[0, 2, 3]], exact(x, t)[[0, 2, 3]], atol=1e-9, rtol=0)
+
+
+def test_samples_of_mmps_are_the_posterior() -> None:
+    """To the sampling error of 2,000 draws."""
+    prior, problem = correlated(), Problem(Matrix(random(2, 5, seed=4)), random(2, seed=5), 0.2)
+    exact = prior.posterior(problem.operator, problem.measurement, 0.2)
+    made = restorer("mmps", problem, iterations=6)
+    x = restore(VP(), prior.denoiser(VP()), problem, made, n=2000, steps=25, sampler="heun", dtype=torch.float64).x
+    spread = exact.covariances[0].diagonal().sqrt()
+    assert ((x.mean(0) - exact.means[0]) / spread).abs().max() < 4 / math.sqrt(2000)
+    assert (x.T.cov() / exact.covariances[0] - 1).diagonal().abs().max() < 5 * math.sqrt(2 / 2000)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("sde", SDES.values(), ids=SDES)
+def test_what_every_method_keeps(method: str, sde: SDE) -> None:
+    """Finite, of the right shape and dtype, with the calls that it declares, without noise too; seeds alone matter."""
+    few = {"tds": {"particles": 3}, "repaint": {"repeats": 2}}.get(method, {})
+    for noise_std, dtype in ((0.0, torch.float32), (0.1, torch.float64)):
+        problem = Problem(PROBLEM.operator, PROBLEM.measurement, noise_std)
+        made = restorer(method, problem, **few)
+        calls = made.calls if isinstance(made, Sampler) else 1
+        for steps in (1, 2, 5) if noise_std else (4,):
+            drawn = restore(sde, MIXTURE.denoiser(sde), problem, made, n=3, steps=steps, dtype=dtype, trajectory=True)
+            assert drawn.nfe == (steps - 1) * (calls or 0) + 1
+            assert drawn.x.shape == (3, 6) and drawn.x.dtype == dtype and drawn.x.isfinite().all()
+            assert drawn.trajectory is not None and len(drawn.trajectory) == steps + 1
+        alone = restore(sde, MIXTURE.denoiser(sde), problem, made, seeds=[2], steps=steps, dtype=dtype)
+        torch.testing.assert_close(alone.x[0], drawn.x[2], atol=1e-4 if dtype == torch.float32 else 1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "dps"])
+def test_a_mask_is_kept(method: str) -> None:
+    """With a noiseless mask the known numbers come out as they went in."""
+    problem = Problem(Mask(torch.tensor([1, 0, 1, 0, 0, 0])), MIXTURE.sample(1, 3)[0], 1e-3)
+    x = restore(VP(), MIXTURE.denoiser(VP()), problem, method, n=4, steps=20, dtype=torch.float64).x
+    assert problem.residual(x)[:, [0, 2]].abs().max() < 0.15
+
+
+def test_tds_beats_its_guidance() -> None:
+    """Eight particles tell the weights of two modes that guidance alone gets wrong."""
+    mixture = GaussianMixture(torch.tensor([[-1.0, -1.0], [1.2, 1.0]]), torch.tensor([0.5, 0.2]))
+    problem = Problem(Matrix(torch.tensor([[1.0, 0.3]])), torch.tensor([0.3]), 0.3)
+    exact = mixture.posterior(problem.operator, problem.measurement, 0.3)
+
+    def error(method: str, calls: int) -> float:
+        x = restore(VP(), mixture.denoiser(VP()), problem, method, n=400, nfe=calls, dtype=torch.float64).x
+        return float((exact.responsibilities(x).mean(0) - exact.weights).abs().max())
+
+    assert error("tds", 160) < 0.06 < error("mmps", 160)
+
+
+def test_conjugate_gradients() -> None:
+    """Rows by themselves, a singular system by its shortest solution, a negative one not at all."""
+    m = random(4, 4)
+    spd = m @ m.T + torch.eye(4)
+    b = random(3, 4, seed=1)
+    torch.testing.assert_close(solve(lambda v: v @ spd, b, tolerance=1e-14), b @ spd.inverse())
+    half = torch.diag(torch.tensor([2.0, 0, 0, 1]).double())
+    assert solve(lambda v: v @ half, b @ half)[:, 1:3].abs().max() == 0
+    assert solve(lambda v: -v, b).abs().max() == 0 and solve(lambda v: v, 0 * b).abs().max() == 0
+
+
+def test_replacement_puts_the_measurement_in_place() -> None:
+    """A x_s = alpha_s y + noise, and what is orthogonal to A stays; below y's own noise nothing changes."""
+    sde, s = VP(), as_time(0.5)
+    operator = Average((1, 4, 4), 2)
+    problem = Problem(operator, random(1, 2, 2), 0.1)
+    x = random(5, 1, 4, 4, seed=1)
+    moved = replaced(problem, sde, x, s, torch.zeros_like(x))
+    torch.testing.assert_close(operator.apply(moved), (sde.alpha(s) * problem.measurement).expand(5, 1, 2, 2))
+    change = moved - x
+    torch.testing.assert_close(change, operator.adjoint(operator.apply(change)) * 4)
+    assert replaced(problem, sde, x, as_time(1e-4), x) is x
+
+
+def test_mistakes_are_told() -> None:
+    """A measurement that does not fit, a method that needs a linear operator, options out of range."""
+    with pytest.raises(InputError, match=r"measurement has shape \(3,\).* makes \(2,\) of a sample of shape \(6,\)"):
+        Problem(PROBLEM.operator, torch.zeros(3))
+    with pytest.raises(InputError, match="at least 0 and finite, got -1"):
+        Problem(PROBLEM.operator, torch.zeros(2), -1.0)
+    phase = Problem(Magnitude((6,)), torch.ones(6))
+    for method in sorted(set(METHODS) - {"dps"}):
+        with pytest.raises(InputError, match=f"{method} needs a linear operator, and Magnitude is not: use dps"):
+            restorer(method, phase)
+    for method, options in {
+        "dps": {"strength": 0.0},
+        "pigdm": {"data_std": -1.0},
+        "mmps": {"iterations": 0},
+        "ddrm": {"eta": 2.0},
+        "diffpir": {"zeta": -1.0},
+        "repaint": {"repeats": 0},
+        "replacement": {"sampler": "ode"},
+        "tds": {"particles": 0},
+        "tmpd": {"strength": 0.0},
+    }.items():
+        with pytest.raises(InputError, match=f"{method}: "):
+            restorer(method, PROBLEM, **options)
+    with pytest.raises(InputError, match="is a sampler itself"):
+        restore(VP(), MIXTURE.denoiser(VP()), PROBLEM, "ddrm", sampler="ddim", n=1)
+
+
+def test_values_that_explode() -> None:
+    """Far too strong a guidance ends with the noise level at which it went wrong."""
+    made = restorer("dps", PROBLEM, strength=1e7)
+    with pytest.raises(SdekitError, match="at noise level sigma/alpha = .* lower the scale"):
+        restore(VP(), MIXTURE.denoiser(VP()), PROBLEM, made, n=2, steps=10)
+
+
+def test_a_network_without_gradients() -> None:
+    """Says which backend and which methods to use."""
+
+    def detached(x: Tensor, t: Tensor) -> Tensor:
+        return MIXTURE.denoiser(VP())(x.detach(), t)
+
+    with pytest.raises(SdekitError, match="choose the backend 'eager', or a method that needs none"):
+        restore(VP(), detached, PROBLEM, "mmps", n=1, steps=3)
+    assert restore(VP(), detached, PROBLEM, "ddrm", n=1, steps=3).x.isfinite().all()
+
+
+def test_not_linear_by_dps() -> None:
+    """Magnitudes alone: those of most samples come near."""
+    truth = MIXTURE.sample(1, 5)
+    operator = Magnitude((6,))
+    problem = Problem(operator, operator.apply(truth)[0], 0.05)
+    guided = restore(VP(), MIXTURE.denoiser(VP()), problem, "dps", n=16, steps=60, dtype=torch.float64).x
+    plain = MIXTURE.sample(16, 9)
+    near, far = (problem.residual(x).square().mean(1).median() for x in (guided, plain))
+    assert near < 0.1 * far
+
+
+def test_the_covariance_at_infinite_noise() -> None:
+    """Where alpha is 0 the slope is taken at a large finite noise level: the prior's mean and covariance."""
+    prior, sde = correlated(), RectifiedFlow()
+    local = Local(sde, prior.denoiser(sde), random(2, 5), as_time(1.0))
+    assert (local.x0 - prior.means).abs().max() < 0.01
+    torch.testing.assert_close(local.cov(torch.eye(5)[:2].double()), prior.covariances[0, :2], rtol=0.02, atol=0.01)
+
+
+class Gaussian(torch.nn.Module):
+    """The network of the exact denoiser of N(0, I) under prediction x0 on VP."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        """alpha x, alpha = 1 / sqrt(1 + rho^2)."""
+        rho = (4 * c_noise).exp().view(-1, *[1] * (x.ndim - 1))
+        return x / (1 + rho**2).sqrt() + 0 * sum(p.sum() for p in self.parameters())
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+
+def test_the_noise_is_estimated() -> None:
+    """To the right size, from 40 numbers that are measured of a standard normal sample."""
+    model = ScoreModel(Gaussian(), VP(), "x0")
+    operator = Function((40,), lambda x: x.cumsum(1) / 3)
+    for noise_std in (0.3, 1.0):
+        y = operator.apply(random(1, 40, seed=2))[0] + noise_std * random(40, seed=3)
+        assert estimate_noise(model, operator, y) == pytest.approx(noise_std, rel=0.5)
+
+
+def test_units() -> None:
+    """In data units and in the model's: the same residual, up to the scale; columns with scales of their own."""
+    from sdekit.data.base import Units
+
+    x = random(2, 3, 4, 4)
+    for units in (Units(shift=8.0, scale=4.0), Units(shift=(1.0, 2.0, 3.0), scale=(1.0, 2.0, 5.0))):
+        many = isinstance(units.scale, tuple)
+        sample = x[:, :, 0, 0] if many else x
+        operator = Matrix(random(2, 3)) if many else Average((3, 4, 4), 2)
+        data = sample * torch.tensor(units.scale) + torch.tensor(units.shift)
+        y = operator.apply(data)[0]
+        inner, told, std = in_model_units(operator, units, y, 0.5)
+        residual = told - inner.apply(sample)
+        assert residual[0].abs().max() < 1e-12 and residual[1].abs().max() > 0.1
+        assert isinstance(inner, Scaled) is many and std == (0.5 if many else 0.125)
+    phase, y, _ = in_model_units(Magnitude((4,)), Units(shift=1.0, scale=2.0), torch.ones(4), 0.5)
+    torch.testing.assert_close(phase.apply(x[:, 0, 0]), Magnitude((4,)).apply(2 * x[:, 0, 0] + 1))
+
+
+def test_measurements_as_people_keep_them() -> None:
+    """Grey without a channel, colours last; another shape is refused with both."""
+    from sdekit.data.base import Units
+
+    grey = Grayscale((3, 4, 6))
+    assert measured_from(random(4, 6).numpy(), grey, Units(), "y").shape == (1, 4, 6)
+    assert measured_from(random(4, 6, 3).numpy(), grey, Units(), "y").shape == (1, 4, 6)
+    assert measured_from(random(2, 3, 3).numpy(), Average((3, 4, 6), 2), Units(), "y").shape == (3, 2, 3)
+    with pytest.raises(InputError, match=r"FILE: the measurement has shape \(4, 5\).* makes \(1, 4, 6\)"):
+        measured_from(random(4, 5).numpy(), grey, Units(), "FILE")
+
+
+def test_edit() -> None:
+    """Little noise leaves a sample where it is, all of it nothing; strength means the same on every process."""
+    for sde in SDES.values():
+        t = level(sde, 0.5, data_std=2.0)
+        assert float(sde.rho(t)) == pytest.approx(2.0)
+        assert level(sde, 1.0) == sde.t_max
+        times = below(sde, t, 6)
+        assert len(times) == 7 and times[0] == t and times[-1] == sde.t_min and bool((times.diff() < 0).all())
+        denoise: Denoise = MIXTURE.denoiser(sde)
+        start = MIXTURE.means[1]
+        near = edit(sde, denoise, start, level(sde, 0.1), seeds=range(4), steps=8).x
+        far = edit(sde, denoise, start, level(sde, 1.0), seeds=range(16), steps=8)
+        assert (near - start).square().mean().sqrt() < 0.5 < (far.x - start).square().mean().sqrt()
+        assert far.nfe == 8
+        alone = edit(sde, denoise, start, level(sde, 0.5), seeds=[3], steps=5).x
+        torch.testing.assert_close(alone[0], edit(sde, denoise, start, level(sde, 0.5), seeds=range(4), steps=5).x[3])
+    with pytest.raises(InputError, match="above 0 and at most 1, got 0"):
+        level(VP(), 0.0)
+    with pytest.raises(InputError, match="t must be above"):
+        edit(VP(), denoise, start, as_time(2.0))
+    with pytest.raises(InputError, match="steps must be at least 1"):
+        edit(VP(), denoise, start, as_time(0.5), steps=0)
