@@ -81,3 +81,15 @@ def test_cuda_has_the_same_bits() -> None:
     """CPU and GPU see the same noise, bit for bit."""
     on_gpu = draws([1, 2, 3], device="cuda")
     assert on_gpu.device.type == "cuda" and torch.equal(on_gpu.cpu(), draws([1, 2, 3]))
+
+
+def test_a_skipped_draw() -> None:
+    """What follows has the number that it would have had, and in between nothing is drawn."""
+    noise, plain = SeedNoise([3, 5], (2,)), SeedNoise([3, 5], (2,))
+    noise.skip()
+    first, second, third, fourth = (plain() for _ in range(4))
+    assert torch.equal(noise(), second) and torch.equal(noise(), third)
+    noise.skip()
+    noise.skip()
+    plain()
+    assert torch.equal(noise(), plain()) and not torch.equal(first, fourth)

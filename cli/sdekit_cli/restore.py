@@ -59,7 +59,7 @@ def restore(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, colourisation, ...
+    """Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, colours, ...
 
     Writes samples.npy, mean.npy, std.npy and measurement.npy (in the data's units), restore.json, and for images
     grid.png, images/, mean.png, std.png and before-after.png: the clean image where it is known, the measurement, the

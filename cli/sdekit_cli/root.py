@@ -18,8 +18,8 @@ COMMANDS = {
     "train": "Train a score network on data.",
     "train-classifier": "Train a classifier of noisy data, for guidance of a run that was trained without labels.",
     "sample": "Draw samples from a trained run with any solver.",
-    "restore": "Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, ...",
-    "edit": "Noise an image to some level and denoise it again.",
+    "restore": "Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, colours, ...",
+    "edit": "Noise an image to some level and denoise it again (SDEdit): variations of it, or a sketch made real.",
     "export": "Write a run's network as a file that needs no Python network, and all else that sampling it takes.",
     "info": "Say what a run folder holds, and check that its files are whole.",
     "verify": (

@@ -15,7 +15,8 @@ def dps(problem: Problem, *, strength: float = 4.0) -> Guidance:
 
     v = max(|y - A(D)|^2 / m, noise_std^2), m numbers measured: the residual tells its own variance. Then grad log p
     is that of -m log |y - A(D)|, Chung et al.'s step along grad |y - A(D)|, but with a length that depends neither on
-    the number of steps nor on the units. strength: a factor on it, > 0.
+    the number of steps nor on the units. strength: a factor on it, > 0; about 1 where much is
+    measured, more where little is.
     Source: Chung et al. 2023, Algorithm 1.
     """
     if not 0 < strength < math.inf:

@@ -20,6 +20,8 @@ COMMANDS = [
     ("verify",),
     ("bench",),
     ("tune",),
+    ("restore",),
+    ("edit",),
     *(("plugins", name) for name in ("list", "show", "new", "check")),
 ]
 

@@ -63,13 +63,15 @@ def test_new_refuses(refused: Callable[..., str], tmp_path: Path) -> None:
 def test_new_as_generated(sdekit: CLI, tmp_path: Path) -> None:
     """Every kind builds, installs, passes its own tests and `plugins check`, and is verified by name."""
     for kind in COMPONENTS:
-        assert sdekit("plugins", "new", f"acme-{kind}", "--kind", kind, "--out", tmp_path / kind).code == 0
+        assert sdekit("plugins", "new", f"acme-{kind}", "--kind", kind, "--out", tmp_path / f"acme-{kind}").code == 0
     # their build backend's own hook, in one process: pip would start two for each of them
     code = (
         "import os, sys; from hatchling.build import build_wheel\n"
         "for place in sys.argv[1:]:\n    os.chdir(place); build_wheel('..')"
     )
-    subprocess.run([sys.executable, "-c", code, *(tmp_path / kind for kind in COMPONENTS)], check=True, timeout=250)
+    subprocess.run(
+        [sys.executable, "-c", code, *(tmp_path / f"acme-{kind}" for kind in COMPONENTS)], check=True, timeout=250
+    )
     site, wheels = tmp_path / "site", sorted(tmp_path.glob("*.whl"))
     assert len(wheels) == len(COMPONENTS)
     pip = (sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile")
@@ -85,7 +87,7 @@ def test_new_as_generated(sdekit: CLI, tmp_path: Path) -> None:
     run("sdekit_cli", "verify", *(f"acme-{kind}" for kind in COMPONENTS), "--quick")
     # their test files share a name, which only this import mode allows
     options = ("-q", "-p", "no:cacheprovider", "--import-mode=importlib", "--rootdir", tmp_path)
-    run("pytest", *options, *(tmp_path / kind / "tests" for kind in COMPONENTS))
+    run("pytest", *options, *(tmp_path / f"acme-{kind}" / "tests" for kind in COMPONENTS))
 
 
 def test_check(sdekit: CLI) -> None:
