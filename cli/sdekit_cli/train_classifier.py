@@ -62,8 +62,8 @@ def train_classifier(
         return
     told = ", ".join(f"{value:.0%} at {rho}" for rho, value in accuracy.items()) or "nothing was held out"
     note(
-        f"trained {trainer.options.steps} steps in {seconds:.0f} s; held-out accuracy by noise level: {told}. Guide with "
-        f" [bold]sdekit sample {run} --label 0 --guidance classifier:run={out} --out samples[/]"
+        f"trained {trainer.options.steps} steps in {seconds:.0f} s; held-out accuracy by noise level: {told}. Guide "
+        f"with  [bold]sdekit sample {run} --label 0 --guidance classifier:run={out} --out samples[/]"
     )
 
 
