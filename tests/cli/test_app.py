@@ -14,6 +14,7 @@ from sdekit_cli import root
 
 COMMANDS = [
     ("train",),
+    ("train-classifier",),
     ("sample",),
     ("export",),
     ("info",),
