@@ -61,7 +61,7 @@ def methods() -> dict[str, dict[str, Make]]:
     """sdekit's samplers, by the method that libraries share."""
     return {
         "floor": {"x * a + b * eps": floor},
-        "Euler, DDIM": {"sdekit ddim": ours("ddim"), "sdekit ddim, torchdiffeq": ours("ddim", solver="torchdiffeq")},
+        "Euler, DDIM": {"sdekit ddim, closed form": ours("ddim", solver="closed-form"), "sdekit ddim": ours("ddim")},
         "two values of eps": {"sdekit gradient-estimation": ours("gradient-estimation")},
         "DPM++ 2M": {"sdekit dpmpp-2m": ours("dpmpp-2m")},
         "UniPC, order 2": {"sdekit unipc": ours("unipc", order=2)},

@@ -21,22 +21,21 @@ class DDIM(OneStep):
     """Euler's method on the probability flow, dy/dr = eps - x_0 in `sdekit.line`: x_s = alpha_s x_0 + sigma_s eps.
 
     eta: 0 is deterministic, 1 is DDPM; it scales the standard deviation of the fresh noise, between 0 and 1.
-    solver: "closed-form" is that formula; "torchdiffeq" has odeint take the same steps, to rounding, at several times
-    the cost of the loop, and knows no eta. Source: Song, Meng & Ermon 2021, eq. 12, 13 and 16.
+    solver: of the ODE, which eta = 0 is. "torchdiffeq" hands it to odeint; "closed-form" takes the same steps, to
+    rounding, by that formula, as eta > 0 always does: some 0.15 ms a step less, for networks that are as fast.
+    Source: Song, Meng & Ermon 2021, eq. 12, 13 and 16.
     """
 
     eta: float = 0.0
-    solver: Literal["closed-form", "torchdiffeq"] = "closed-form"
+    solver: Literal["torchdiffeq", "closed-form"] = "torchdiffeq"
 
     order = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
             raise InputError(f"ddim: eta must be between 0 (deterministic) and 1 (DDPM), got {self.eta}")
-        if self.solver not in ("closed-form", "torchdiffeq"):
-            raise InputError(f"ddim: solver must be 'closed-form' or 'torchdiffeq', got {self.solver!r}")
-        if self.solver == "torchdiffeq" and self.eta:
-            raise InputError(f"ddim: torchdiffeq solves the ODE, which draws no noise: eta must be 0, got {self.eta}")
+        if self.solver not in ("torchdiffeq", "closed-form"):
+            raise InputError(f"ddim: solver must be 'torchdiffeq' or 'closed-form', got {self.solver!r}")
 
     @property
     def stochastic(self) -> bool:  # type: ignore[override]
@@ -47,7 +46,7 @@ class DDIM(OneStep):
         return weights(sde, t, s, self.eta)
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
-        if self.solver == "closed-form" or len(times) == 1:
+        if self.solver == "closed-form" or self.eta or len(times) == 1:
             yield from super().trajectory(sde, denoise, x, times, noise)
         else:
             line = Line(sde)
