@@ -130,10 +130,12 @@ def report(found: Sequence[Measurement]) -> dict[str, Any]:
 
 def plot(found: Sequence[Measurement], highlight: Callable[[str, str], bool]) -> bytes:
     """Error against network calls, both logarithmic, as a PNG; methods that `highlight` picks are drawn bold."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes: Any = figure.subplots()
+    axes.set_prop_cycle(color=colormaps["tab20"].resampled(20)(range(20)))
     for sampler, grid in dict.fromkeys((one.sampler, one.grid) for one in found):
         points = [(one.nfe, one.error) for one in found if (one.sampler, one.grid) == (sampler, grid) and one.error]
         bold = highlight(sampler, grid)
