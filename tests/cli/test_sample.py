@@ -132,7 +132,8 @@ def test_same_as_the_library(sdekit: CLI, digits_run: Path, tmp_path: Path) -> N
     )
     np.testing.assert_allclose(drawn(tmp_path / "s"), found.x.numpy() * 8 + 8, atol=1e-4)
     record = json.loads((tmp_path / "s" / "sample.json").read_text())
-    assert record["grid_options"] == {"p": 3.0} and record["options"] == {"eta": 0.5} and record["nfe"] == 5
+    assert record["grid_options"] == {"p": 3.0} and record["nfe"] == 5
+    assert record["options"] == {"eta": 0.5, "solver": "torchdiffeq"}
 
 
 def test_points(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
