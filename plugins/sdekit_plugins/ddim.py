@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 from torch import Tensor
@@ -22,7 +21,7 @@ class DDIM(OneStep):
 
     eta: 0 is deterministic, 1 is DDPM; it scales the standard deviation of the fresh noise, between 0 and 1.
     solver: of the ODE, which eta = 0 is. "torchdiffeq" hands it to odeint; "closed-form" takes the same steps, to
-    rounding, by that formula, as eta > 0 always does: some 0.15 ms a step less, for networks that are as fast.
+    rounding, by that formula, as eta > 0 always does: some 0.1 ms a step less, for networks that are as fast.
     Source: Song, Meng & Ermon 2021, eq. 12, 13 and 16.
     """
 
@@ -50,6 +49,14 @@ class DDIM(OneStep):
             yield from super().trajectory(sde, denoise, x, times, noise)
         else:
             line = Line(sde)
-            path = odeint(partial(line.field, denoise), x / line.scale(times[0]), line.r(times), method="euler")
-            for y, t in zip(path[1:], times[1:], strict=True):
-                yield line.scale(t) * y
+            scales, levels = line.scale(times).tolist(), line.r(times)
+            known = iter(zip(times.unbind(), scales, levels.tolist(), strict=True))
+
+            def field(_: Tensor, y: Tensor) -> Tensor:  # Euler asks at each time in turn: no need to invert r
+                t, scale, r = next(known)
+                slope: Tensor = (y - denoise(y * scale, t)) / r  # eps - x_0
+                return slope
+
+            path = odeint(field, x / scales[0], levels, method="euler")
+            for y, scale in zip(path[1:], scales[1:], strict=True):
+                yield y * scale
