@@ -65,7 +65,10 @@ class Condition(nn.Module):
             elif self.numbers is not None:
                 h = h + self.numbers(y.to(h.dtype).nan_to_num()) * said
             else:
-                raise InputError("this network was built without labels (classes = 0), but a condition was given")
+                raise InputError(
+                    "a condition was given, but this network was built without labels (classes = 0): leave it out, or train "
+                    "with --condition label (and --drop 0.1 for cfg)"
+                )
         return F.silu(self.second(F.silu(h)))
 
 
