@@ -66,8 +66,8 @@ class Condition(nn.Module):
                 h = h + self.numbers(y.to(h.dtype).nan_to_num()) * said
             else:
                 raise InputError(
-                    "a condition was given, but this network was built without labels (classes = 0): leave it out, or train "
-                    "with --condition label (and --drop 0.1 for cfg)"
+                    "a condition was given, but this network was built without labels (classes = 0): leave it out, or "
+                    "train with --condition label (and --drop 0.1 for cfg)"
                 )
         return F.silu(self.second(F.silu(h)))
 
