@@ -11,7 +11,6 @@ from sdekit.errors import InputError
 from sdekit.model import PREDICTIONS
 
 FROM_FILES = ("images", "mnist", "array", "table")
-COMPILED = ("compile", "export", "onnx")  # a minute each; tests/plugins/test_backends.py runs a smaller network
 COMPILED = ("compile", "export")  # a minute of compiling; tests/plugins/test_backends.py compares them with eager
 IN_FULL = ("sampler", "grid")  # has tests of its own, of which the quick checks are a part
 COMPONENTS = [
