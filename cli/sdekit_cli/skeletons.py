@@ -127,9 +127,10 @@ class CLASS(nn.Module):
         self.last = nn.Linear(width, prod(shape))
 
     def forward(self, x, c_noise, y=None):
-        """x (B, *shape), c_noise (B,), y (B,) or None, to (B, *shape)."""
+        """x (B, *shape), c_noise (B,), y (B,), -1 for no label, or None, to (B, *shape)."""
         h = self.first(torch.cat([x.flatten(1), c_noise[:, None]], 1))
-        h = h if y is None else h + self.label(y)
+        if y is not None:  # a row of -1 is told nothing
+            h = h + self.label(y.clamp(min=0)) * (y >= 0)[:, None]
         return self.last(nn.functional.silu(h)).view_as(x)
 '''
 

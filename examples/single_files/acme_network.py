@@ -20,7 +20,8 @@ class Linear(nn.Module):
 
     def forward(self, x, c_noise, y=None):
         h = self.first(torch.cat([x.flatten(1), c_noise[:, None]], 1))
-        h = h if y is None else h + self.label(y)
+        if y is not None:  # a row of -1 is told nothing
+            h = h + self.label(y.clamp(min=0)) * (y >= 0)[:, None]
         return self.last(nn.functional.silu(h)).view_as(x)
 
 

@@ -194,5 +194,6 @@ def eta(sampler: Sampler, sde: SDE) -> Finding:
     expected = f"{share:g} (2 %), the share of the std at eta = {share * top:g}"
     powers = {"sqrt(eta)": share**0.5, "eta^2": share**2}
     nearest = min(powers, key=lambda name: abs(powers[name] - shares[share]))
-    cause = f"the noise scales as {nearest}" if share else "at eta = 0 noise is left"
+    told = f"scales as {nearest}" if abs(powers[nearest] - shares[share]) < 0.03 else "is not proportional to eta"
+    cause = f"the noise {told}" if share else "at eta = 0 noise is left"
     return Finding(abs(shares[share] - share) < 0.02, shares[share], expected, cause)

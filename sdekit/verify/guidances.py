@@ -59,6 +59,8 @@ def checks(guidance: Guidance, *, quick: bool = False) -> list[Check]:
             found.append(Check(f"scale 1[{name}]", law, partial(at.measure, partial(limit, scale=1.0))))
             law = "score at scale 0 = grad log p_t(x)"
             found.append(Check(f"scale 0[{name}]", law, partial(at.measure, partial(limit, scale=0.0))))
+            law = "score at scale 2 is another than at scale 1"
+            found.append(Check(f"scale 2[{name}]", law, partial(at.measure, beyond)))
     return found
 
 
@@ -170,6 +172,16 @@ def limit(at: _At, *, scale: float) -> Finding:
     law = "conditional" if scale else "unconditional"
     cause = f"it is not the {law} model: eps = -sigma score, scale the score"
     return _nearest(at, at.guided(scale=scale), plain, 1e-6, cause)
+
+
+def beyond(at: _At) -> Finding:
+    """At several noise levels: a scale above 1 is what guidance is for. How much it does is a method's own."""
+    changed = 0.0
+    for rho in (0.3, 1.0, 3.0):
+        x, y, t = trial(at.sde, rho)
+        one, two = (at.guided(scale=scale)(x, t, y) for scale in (1.0, 2.0))
+        changed = max(changed, float((one - two).abs().max()))
+    return Finding(changed > 1e-6, changed, "above 1e-06", "the scale is held at 1, or ignored")
 
 
 def _nearest(at: _At, guided: Denoise, expected: Denoise, tolerance: float, cause: str) -> Finding:

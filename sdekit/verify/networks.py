@@ -32,6 +32,12 @@ def checks(build: Build, *, quick: bool = False) -> list[Check]:
             Check(f"batch[{name}]", "F(x)^i = F(x^i)", partial(batch, build, shape)),
             Check(f"gradient[{name}]", "every parameter reaches the output", partial(gradient, build, shape)),
             Check(f"condition[{name}]", "F depends on c_noise, and on y", partial(condition, build, shape)),
+            Check(f"null[{name}]", "F(x, c_noise, -1) = F(x, c_noise, None)", partial(null, build, shape)),
+            Check(
+                f"range[{name}]", "finite for 1e-4 <= rho <= 1e4, c_noise = log(rho) / 4", partial(ends, build, shape)
+            ),
+            Check(f"inputs[{name}]", "x, c_noise and y stay as they were", partial(unchanged, build, shape)),
+            Check(f"saved[{name}]", "F depends on what state_dict holds alone", partial(saved, build, shape)),
             Check(f"seed[{name}]", "weights are drawn from torch's generator alone", partial(seed, build, shape)),
             Check(
                 f"options[{name}]",
@@ -42,10 +48,10 @@ def checks(build: Build, *, quick: bool = False) -> list[Check]:
     return found
 
 
-def make(build: Build, shape: tuple[int, ...], classes: int = 3, **options: Any) -> nn.Module:
-    """The network in evaluation mode, with weights of a fixed seed, none of them zero."""
+def make(build: Build, shape: tuple[int, ...], classes: int = 3, *, at: int = 0, **options: Any) -> nn.Module:
+    """The network in evaluation mode, with weights of the seed `at`, none of them zero."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(at)
         network = build(shape, classes, **options).eval()
         for parameter in network.parameters():  # a last layer that starts at 0 would hide everything
             parameter.data += 0.02 * torch.randn_like(parameter)
@@ -137,6 +143,43 @@ def condition(build: Build, shape: tuple[int, ...]) -> Finding:
     return Finding(
         not deaf, ", ".join(deaf) or "both", "c_noise and y are heard", f"{' and '.join(deaf)} change nothing"
     )
+
+
+def null(build: Build, shape: tuple[int, ...]) -> Finding:
+    """A row without a label, as training drops them and classifier-free guidance asks for them in one batch."""
+    network, (x, c_noise, y) = make(build, shape).double(), inputs(shape)
+    x, c_noise = x.double(), c_noise.double()
+    with torch.no_grad():
+        off = float((network(x, c_noise, torch.full_like(y, -1)) - network(x, c_noise, None)).abs().max())
+    return at_most(off, 1e-9, "the label -1 is not taken for no label", "difference ")
+
+
+def ends(build: Build, shape: tuple[int, ...]) -> Finding:
+    """What a ScoreModel tells it at the ends of a process."""
+    x, _, y = inputs(shape, 2)
+    with torch.no_grad():
+        out = make(build, shape)(x, torch.tensor([1e-4, 1e4]).log() / 4, y)
+    told = "finite" if out.isfinite().all() else "not finite"
+    return same(told, "finite", "an embedding of the noise level overflows")
+
+
+def unchanged(build: Build, shape: tuple[int, ...]) -> Finding:
+    """Nothing that it was given is altered in place."""
+    given, kept = inputs(shape), inputs(shape)
+    with torch.no_grad():
+        make(build, shape)(*given)
+    pairs = zip(("x", "c_noise", "y"), given, kept, strict=True)
+    changed = [name for name, now, before in pairs if not torch.equal(now, before)]
+    return same(", ".join(changed) or "unchanged", "unchanged", "an in-place change of an input")
+
+
+def saved(build: Build, shape: tuple[int, ...]) -> Finding:
+    """Weights read into a network that was drawn from another seed: what a run folder keeps is all of it."""
+    one, two = make(build, shape), make(build, shape, at=1)
+    two.load_state_dict(one.state_dict())
+    with torch.no_grad():
+        off = float((one(*inputs(shape)) - two(*inputs(shape))).abs().max())
+    return same(off, 0.0, "a weight is in no parameter and no persistent buffer, and a run folder would lose it")
 
 
 def seed(build: Build, shape: tuple[int, ...]) -> Finding:

@@ -20,7 +20,7 @@ def checks(sde: SDE, *, quick: bool = False) -> list[Check]:
     """All checks of one process; all are quick."""
     known = published(sde, as_time((sde.t_min + sde.t_max) / 2))
     return [
-        Check("scales", "0 <= alpha <= 1, sigma >= 0, finite, float64, shape of t", partial(scales, sde)),
+        Check("scales", "0 <= alpha <= 1, sigma >= 0, finite; f and g too: float64, shape of t", partial(scales, sde)),
         Check("f", "f = d/dt log alpha", partial(drift, sde)),
         Check("g", "g^2 = d sigma^2 / dt - 2 f sigma^2", partial(diffusion, sde)),
         Check("variance", "sigma^2 = alpha^2 (rho(t_min)^2 + int g^2 / alpha^2 dt)", partial(variance, sde)),
@@ -28,6 +28,7 @@ def checks(sde: SDE, *, quick: bool = False) -> list[Check]:
         Check("time", "time(rho(t)) = t", partial(inverse, sde)),
         Check("monotone", "rho increases with t: the SNR falls", partial(monotone, sde)),
         Check("prior", "x at t_max is N(0, sigma(t_max)^2), with log-SNR(t_max) < -4", partial(prior, sde)),
+        Check("conversions", "x_t = alpha x_0 + sigma eps, score = -eps / sigma", partial(conversions, sde)),
         Check("broadcast", "t (B,) does to each row of x (B, *) what t () does", partial(broadcast, sde)),
     ]
 
@@ -55,14 +56,16 @@ def _ratio(measured: Tensor, expected: Tensor) -> str:
 
 
 def scales(sde: SDE) -> Finding:
-    """alpha and sigma on the range, ends included, for t () and (B,)."""
+    """alpha and sigma on the range, ends included, for t () and (B,); dtype and shape of f and g."""
     t = torch.linspace(sde.t_min, sde.t_max, 101, dtype=torch.float64)
-    for name, scale in (("alpha", sde.alpha), ("sigma", sde.sigma)):
+    for name, scale in (("alpha", sde.alpha), ("sigma", sde.sigma), ("f", sde.f), ("g", sde.g)):
         for u in (t, t[50], as_time(sde.t_min)):
             value = scale(u)
             if value.dtype != torch.float64 or value.shape != u.shape:
                 got = f"{name}: {tuple(value.shape)} {value.dtype}"
                 return Finding(False, got, f"{tuple(u.shape)} torch.float64", f"{name} casts or reshapes its time")
+            if name in "fg":
+                continue  # they have checks of their own, and may be infinite where alpha is 0
             if not value.isfinite().all() or value.min() < -1e-12 or (name == "alpha" and value.max() > 1 + 1e-9):
                 span = f"{name}: {float(value.min()):.3g} to {float(value.max()):.3g}"
                 return Finding(False, span, "alpha in [0, 1], sigma >= 0", f"{name} leaves its range")
@@ -147,6 +150,21 @@ def prior(sde: SDE) -> Finding:
     return at_most(
         left, 0.135, "at t_max much of the data is left, so that no prior fits it", "alpha / sigma at t_max "
     )
+
+
+def conversions(sde: SDE) -> Finding:
+    """perturb, eps and score against their definitions, in float64: a process may have its own."""
+    generator, t = torch.Generator().manual_seed(0), inside(sde)
+    x0, eps = torch.randn(2, len(t), 3, generator=generator, dtype=torch.float64)
+    x, sigma = sde.alpha(t)[:, None] * x0 + sde.sigma(t)[:, None] * eps, sde.sigma(t)[:, None]
+    pairs = {
+        "perturb": (sde.perturb(x0, t, eps), x),
+        "eps": (sde.eps(x, x0, t), eps),
+        "score": (sigma * sde.score(x, x0, t), -eps),
+    }
+    off = {name: float((got - wanted).abs().max() / wanted.abs().max()) for name, (got, wanted) in pairs.items()}
+    name = max(off, key=lambda name: off[name])
+    return at_most(off[name], 1e-9, f"{name} is not what alpha and sigma imply", "relative error ")
 
 
 def broadcast(sde: SDE) -> Finding:

@@ -52,6 +52,14 @@ class EqualStepsOnly(Multistep):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RatioUpsideDown(Multistep):
+    """The errors of two neighbouring steps cancel, but for the last."""
+
+    def ratio(self, h: Tensor, h_last: Tensor) -> Tensor:
+        return h_last / h
+
+
+@dataclass(frozen=True, kw_only=True)
 class SigmaOfT(Multistep):
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         before: tuple[Tensor, Tensor] | None = None

@@ -50,6 +50,7 @@ SAMPLERS: dict[str, tuple[str, str]] = {
     "Undecorated": ("declaration", "decorate it with @dataclass(frozen=True, kw_only=True)"),
     "Positional": ("declaration", "add kw_only=True"),
     "EqualStepsOnly": ("order[vp, uneven steps]", "at a lower order than the 2 it declares"),
+    "RatioUpsideDown": ("last step[vp, uneven steps]", "the step that ends at t_min is of order 1"),
     "RemembersOutside": ("state", "remembers a trajectory outside of it"),
     "YieldsTheStart": ("dtype[float64]", "a trajectory yields x at each of times[1:]"),
     "Drifts": ("flow[vp]", "does not follow the probability flow"),
@@ -144,6 +145,17 @@ PROCESSES: dict[str, tuple[Callable[[], SDE], str, str]] = {
         "alpha is another",
     ),
     "sigma in float32": (lambda: altered(VP, sigma=lambda self, t: VP.sigma(self, t).float()), "scales", "sigma casts"),
+    "g in float32": (lambda: altered(VP, g=lambda self, t: VP.g(self, t).float()), "scales", "g casts"),
+    "eps is turned": (
+        lambda: altered(VP, eps=lambda self, x, x0, t: -VP.eps(self, x, x0, t)),
+        "conversions",
+        "eps is not what alpha and sigma imply",
+    ),
+    "twice the score": (
+        lambda: altered(VP, score=lambda self, x, x0, t: 2 * VP.score(self, x, x0, t)),
+        "conversions",
+        "score is not what alpha and sigma imply",
+    ),
     "alpha above 1": (lambda: altered(VP, alpha=lambda self, t: 1.5 * VP.alpha(self, t)), "scales", "alpha leaves"),
     "the SNR rises": (
         lambda: altered(VP, sigma=lambda self, t: VP.sigma(self, t) * (1 + 0.9 * (30 * as_time(t)).sin())),

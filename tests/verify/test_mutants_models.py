@@ -39,6 +39,11 @@ def by_classifier(scales_eps: bool = False, more: float = 0.0, mean: bool = Fals
     return guidance
 
 
+def held(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
+    """The scale goes no further than 1."""
+    return by_classifier()(sde, denoise, scale=min(scale, 1.0))
+
+
 def altered(change: Callable[..., Tensor]) -> Callable[..., Denoise]:
     """Classifier guidance; change(sde, guided, x, t, y) in place of guided(x, t, y)."""
 
@@ -69,6 +74,7 @@ def asks_data(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
 GUIDANCES: dict[str, tuple[Callable[..., Denoise], str, str]] = {
     "scales eps": (by_classifier(scales_eps=True), "scale 1[vp]", "scale the score"),
     "scale counts from 1": (by_classifier(more=1.0), "scale 0[vp]", "not the unconditional model"),
+    "scale held at 1": (held, "scale 2[vp]", "the scale is held at 1, or ignored"),
     "one label for all": (altered(lambda sde, d, x, t, y: d(x, t, y[:1].expand_as(y))), "batch[vp]", "depends on the"),
     "one time for all": (
         altered(lambda sde, d, x, t, y: d(x, t if t.ndim == 0 else t[:1].expand_as(t), y)),
@@ -211,6 +217,38 @@ class Forgetful(MLP):
         self.options = {"width": 7}
 
 
+class Unregistered(MLP):
+    """A weight that no run folder keeps."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register_buffer("scale", torch.rand(()) + 1, persistent=False)
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, c_noise, y) * self.scale
+
+
+class TakesTheLastLabel(MLP):
+    """The label -1 is an index from the end."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, c_noise, None if y is None else y % 3)
+
+
+class Overflows(MLP):
+    """Sees rho itself, far too large."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, (40 * c_noise).exp(), y)
+
+
+class Scales(MLP):
+    """Divides what it was given."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x.div_(2), c_noise, y)
+
+
 NETWORKS: dict[str, tuple[type[MLP], str, str]] = {
     "Normed": (Normed, "batch[2]", "depends on its batch"),
     "Dropping": (Dropping, "deterministic[2]", "in evaluation mode"),
@@ -220,6 +258,10 @@ NETWORKS: dict[str, tuple[type[MLP], str, str]] = {
     "DeafToNoise": (DeafToNoise, "condition[2]", "c_noise change nothing"),
     "DeafToLabels": (DeafToLabels, "condition[2]", "y change nothing"),
     "NumpysWeights": (NumpysWeights, "seed[2]", "could not be repeated"),
+    "Unregistered": (Unregistered, "saved[2]", "a run folder would lose it"),
+    "TakesTheLastLabel": (TakesTheLastLabel, "null[2]", "not taken for no label"),
+    "Overflows": (Overflows, "range[2]", "the noise level overflows"),
+    "Scales": (Scales, "inputs[2]", "in-place change"),
     "Forgetful": (Forgetful, "options[2]", "builds another network"),
 }
 
