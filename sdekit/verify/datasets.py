@@ -106,14 +106,14 @@ def units(data: Open) -> Finding:
 
 
 def order(data: Open) -> Finding:
-    """Items by index, in the order asked for, one asked for twice included."""
+    """Items and labels by index, in the order asked for, one asked for twice included."""
     opened = data()
     indices = some(opened, 5)[::-1].tolist()
     indices.append(indices[0])
-    alone = torch.cat([opened.batch([i]).x for i in indices])
-    return same(
-        float((opened.batch(indices).x - alone).abs().max()), 0.0, "a batch is not the items asked for, in order"
-    )
+    rows = [opened.batch([i]) for i in indices]
+    labels = None if rows[0].y is None else torch.cat([row.y for row in rows if row.y is not None])
+    alone = Batch(torch.cat([row.x for row in rows]), labels)
+    return _compared(alone, opened.batch(indices), "a batch is not the items asked for, in order, with their labels")
 
 
 def _compared(one: Batch, two: Batch, cause: str) -> Finding:

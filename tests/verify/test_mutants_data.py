@@ -33,6 +33,13 @@ class Sorted(MemoryDataset):
         return super().batch(sorted(indices))
 
 
+class SortsLabels(MemoryDataset):
+    """The images stay in order; their labels do not."""
+
+    def batch(self, indices: Any) -> Batch:
+        return Batch(super().batch(indices).x, super().batch(sorted(indices)).y)
+
+
 class Relabelled(MemoryDataset):
     """Counts labels from 1."""
 
@@ -102,6 +109,7 @@ class Shares(MemoryDataset):
 DATASETS: dict[str, tuple[Callable[[], MemoryDataset], str, str]] = {
     "Shaken": (lambda: as_class(Shaken), "repeatable", "nothing may be random here"),
     "Sorted": (lambda: as_class(Sorted), "order", "not the items asked for, in order"),
+    "SortsLabels": (lambda: as_class(SortsLabels), "order", "in order, with their labels"),
     "Relabelled": (lambda: as_class(Relabelled), "labels", "labels leave [0, classes)"),
     "Double": (lambda: as_class(Double), "shape", "not float32"),
     "another": (another, "restart", "fix a seed"),
