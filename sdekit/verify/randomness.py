@@ -23,6 +23,9 @@ def checks(sampler: Sampler, sde: SDE) -> Iterator[Check]:
     """Every check of the sampler's noise, on one process."""
     if not sampler.alone:
         yield Check("own noise", "x^i depends on the draws of sample i alone", partial(own_noise, sampler, sde))
+    if sampler.stochastic and sampler.calls is not None:  # an adaptive method asks again for what it rejected
+        law = "draws noise(t, s) for steps t > s that do not overlap, else they are not independent"
+        yield Check("intervals", law, partial(intervals, sampler, sde))
     yield Check("noise", "stochastic says whether the draws matter", partial(stochastic, sampler, sde))
     yield Check("batch", "x^i does not depend on batch size and order", partial(batches, sampler, sde))
     yield Check("same seed", "x is a function of the seeds", partial(same_seed, sampler, sde))
@@ -45,6 +48,33 @@ def own_noise(sampler: Sampler, sde: SDE) -> Finding:
     own = float(change[1])
     cause = "a sample does not follow its own draws: noise is shared across the batch"
     return Finding(own > 0 or not sampler.stochastic, own, "above 0" if sampler.stochastic else "any change", cause)
+
+
+def intervals(sampler: Sampler, sde: SDE) -> Finding:
+    """What a Brownian path would be asked for: its increments are independent over disjoint steps alone.
+
+    noise() and noise(t, t), for draws that belong to no step, are not looked at.
+    """
+    x, asked = start(sde, 1), list[tuple[float, float]]()
+    drawn = SeedNoise([0], (2,), dtype=x.dtype)
+
+    def noise(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
+        if t is not None and s is not None and float(t) != float(s):
+            asked.append((float(t), float(s)))
+        return drawn()
+
+    path(sampler, sde, PLANE.denoiser(sde), x, karras(sde, 6), noise)
+    for i, (t, s) in enumerate(asked):
+        told = f"noise({t:.4g}, {s:.4g})"
+        if not sde.t_min <= s < t <= sde.t_max:
+            return Finding(False, told, "t_min <= s < t <= t_max", "a step runs from t down to s, within the process")
+        for before, after in asked[:i]:
+            if max(s, after) < min(t, before) * (1 - 1e-12):
+                told = f"noise({before:.4g}, {after:.4g}), then {told}"
+                return Finding(
+                    False, told, "disjoint", "two draws overlap: on a Brownian path they are not independent"
+                )
+    return Finding(True, f"{len(asked)} draws", "disjoint steps t > s")
 
 
 def stochastic(sampler: Sampler, sde: SDE) -> Finding:

@@ -94,6 +94,22 @@ class LoudNoise(Ancestral):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpwardNoise(Ancestral):
+    """The step's ends the wrong way round."""
+
+    def draw(self, noise: Noise, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        return noise(s, t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawsTwice(Ancestral):
+    """Two draws that are not independent where noise follows a path."""
+
+    def draw(self, noise: Noise, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        return (noise(t, s) + noise(t, s)) / 2**0.5
+
+
+@dataclass(frozen=True, kw_only=True)
 class SilentDeclaration(Ancestral):
     stochastic = False
     order = None

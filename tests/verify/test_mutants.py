@@ -37,6 +37,8 @@ SAMPLERS: dict[str, tuple[str, str]] = {
     "NumpysNoise": ("global generators", "global generator of numpy"),
     "PythonsJitter": ("global generators", "global generator of random"),
     "LoudNoise": ("weak order[vp]", "does not converge to the exact solution"),
+    "UpwardNoise": ("intervals", "from t down to s"),
+    "DrawsTwice": ("intervals", "two draws overlap"),
     "SilentDeclaration": ("noise", "it draws noise and declares none"),
     "Unused": ("noise", "it declares noise and uses none"),
     "CallsAtZero": ("times[vp]", "a network call at t = 0,"),
