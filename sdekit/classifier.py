@@ -37,8 +37,8 @@ class Classifier(nn.Module):
 
 
 def same_process(one: SDE, other: SDE) -> bool:
-    """Whether two processes have the same range, alpha and sigma."""
-    if (one.t_min, one.t_max) != (other.t_min, other.t_max):
+    """Whether `one` has alpha and sigma of `other` at all times of that: what was trained for one then serves both."""
+    if one.t_min > other.t_min or one.t_max < other.t_max:
         return False
-    t = torch.linspace(one.t_min, one.t_max, 5, dtype=torch.float64)
+    t = torch.linspace(other.t_min, other.t_max, 5, dtype=torch.float64)
     return torch.allclose(one.alpha(t), other.alpha(t)) and torch.allclose(one.sigma(t), other.sigma(t))

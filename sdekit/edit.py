@@ -27,14 +27,38 @@ def level(sde: SDE, strength: float, data_std: float = 1.0) -> Tensor:
     return sde.time(rho).clamp(sde.t_min, sde.t_max)
 
 
-def below(sde: SDE, t: Tensor, n: int, p: float = 7.0) -> Tensor:
-    """n + 1 decreasing times from t to t_min, in equal steps of rho^(1/p) as in `grids.karras`; (1,) for n = 0."""
-    if n == 0:
-        return t[None]
-    high, low = sde.rho(t).clamp(max=1e3), sde.rho(as_time(sde.t_min)).clamp(min=1e-6)
-    times = sde.time(torch.linspace(float(high) ** (1 / p), float(low) ** (1 / p), n + 1, dtype=torch.float64) ** p)
-    times[0], times[-1] = t, sde.t_min
-    return times
+class Until(SDE):
+    """Another process, up to an earlier t_max: any grid and any sampler start there. InputError for t_max outside."""
+
+    def __init__(self, sde: SDE, t_max: float) -> None:
+        if not sde.t_min < t_max <= sde.t_max:
+            raise InputError(f"edit: t must be above {sde.t_min:g} and at most {sde.t_max:g}, got {t_max:g}")
+        self.whole, self.t_min, self.t_max = sde, sde.t_min, t_max
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self.whole.alpha(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.whole.sigma(t)
+
+    def time(self, rho: Tensor) -> Tensor:
+        return self.whole.time(rho)
+
+    def f(self, t: Tensor) -> Tensor:
+        return self.whole.f(t)
+
+    def g(self, t: Tensor) -> Tensor:
+        return self.whole.g(t)
+
+
+def noised(
+    sde: SDE, image: Tensor, t: Tensor | float, seeds: Sequence[int], *, device: torch.device | str = "cpu"
+) -> tuple[Until, Tensor]:
+    """The process up to t, and alpha_t image + sigma_t z for each seed, (n, *shape), to start from there."""
+    start = Until(sde, float(t))
+    noise = SeedNoise(seeds, image.shape, device=device)
+    x = image.to(device, torch.float32).expand(len(seeds), *image.shape)
+    return start, sde.perturb(x, as_time(start.t_max), noise())
 
 
 def edit(
@@ -44,31 +68,14 @@ def edit(
     t: Tensor,
     *,
     sampler: Sampler | str = "ddim",
-    steps: int = 30,
     seeds: Sequence[int] = (0,),
     device: torch.device | str = "cpu",
     **arguments: Any,
 ) -> Samples:
-    """Samples near an image (*shape), one for each seed: alpha_t x + sigma_t z, and down from there in `steps` steps.
+    """Samples near an image (*shape), one for each seed: alpha_t x + sigma_t z, and down from there.
 
     The larger t, the less is left of the image. arguments: as for `sdekit.sample`. Raises InputError where t is not
-    above t_min. Source: Meng et al. 2022, section 3.2.
+    above t_min. Source: Meng et al. 2022 (SDEdit).
     """
-    t = as_time(t)
-    if not sde.t_min < t <= sde.t_max:
-        raise InputError(f"edit: t must be above {sde.t_min:g} and at most {sde.t_max:g}, got {float(t):g}")
-    if steps < 1:
-        raise InputError(f"edit: steps must be at least 1, got {steps}")
-    noise = SeedNoise(seeds, image.shape, device=device)
-    x = sde.perturb(image.to(device, torch.float32).expand(len(seeds), *image.shape), t, noise())
-    return sample(
-        sde,
-        denoise,
-        sampler,
-        shape=tuple(image.shape),
-        seeds=seeds,
-        x=x,
-        grid=below(sde, t, steps - 1),
-        device=device,
-        **arguments,
-    )
+    start, x = noised(sde, image, t, seeds, device=device)
+    return sample(start, denoise, sampler, shape=image.shape, seeds=seeds, x=x, device=device, **arguments)

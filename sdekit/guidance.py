@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from .sde import SDE, Denoise, as_time, like
 Guidance = Callable[[SDE, Denoise], Denoise]
 
 LARGEST_TILT_RHO = 1e6  # where alpha is 0, `tilt` is taken at this noise level
-EXPLODED = 1e4  # in the model's units, in which data are about 1
 
 _current: ContextVar[Passage | None] = ContextVar("sdekit_passage", default=None)
 
@@ -28,41 +27,20 @@ class Passage:
     """One batch on its way from t_max to x_0: what a guidance may want to know of the sampler at work.
 
     times: the sampler's grid. dry: nothing is computed, network calls are only counted. calls: of networks, so far.
-    peaks: of each guided x_0 (B, *), its time and the largest absolute values, (B,).
     """
 
     times: Tensor
     dry: bool = False
     calls: int = 0
-    peaks: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     @contextmanager
-    def entered(self, sde: SDE) -> Iterator[Passage]:
-        """Within it, this is the passage that calls are counted on.
-
-        Raises SdekitError, with the noise level, where guided values are not finite or beyond all bounds.
-        """
+    def entered(self) -> Iterator[Passage]:
+        """Within it, this is the passage that calls are counted on."""
         token = _current.set(self)
         try:
             yield self
-        except SdekitError:  # a solver that gave up on such values
-            self._check(sde)
-            raise
         finally:
             _current.reset(token)
-        self._check(sde)
-
-    def _check(self, sde: SDE) -> None:
-        fine = torch.stack([(peak <= EXPLODED).all() for _, peak in self.peaks]).tolist() if self.peaks else [True]
-        if not all(fine):
-            times, rows = self.peaks[fine.index(False)]
-            worst = int((~(rows <= EXPLODED)).nonzero()[0])
-            peak, t = rows[worst], times.expand(len(rows))[worst]
-            how = f"reach {float(peak):.2g}" if peak.isfinite() else "are not finite"
-            raise SdekitError(
-                f"the guided values {how} at noise level sigma/alpha = {float(sde.rho(t)):.3g}: lower the scale of the "
-                "guidance, or take more steps"
-            )
 
 
 def current() -> Passage | None:
@@ -168,7 +146,7 @@ def cost(sde: SDE, guidance: Sequence[Guidance], x: Tensor, y: Tensor | None, le
     most = 1
     times = sde.time(torch.logspace(3, -3, levels, dtype=torch.float64)).clamp(sde.t_min, sde.t_max)
     for t in times.unbind():
-        with Passage(times, dry=True).entered(sde) as passage:
+        with Passage(times, dry=True).entered() as passage:
             guided = compose(sde, counted(_nothing), guidance)
             guided(x, t) if y is None else guided(x, t, y[:1])
         most = max(most, passage.calls)
@@ -179,8 +157,8 @@ def _nothing(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
     return x
 
 
-def watched(denoise: Denoise, passage: Passage) -> Denoise:
-    """A guided denoiser whose values are watched: their peaks go to the passage, without waiting for the device."""
+def shaped(denoise: Denoise) -> Denoise:
+    """A guided denoiser that raises SdekitError where a guidance has changed the shape or the dtype."""
 
     def call(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         x0 = denoise(x, t) if y is None else denoise(x, t, y)
@@ -188,10 +166,28 @@ def watched(denoise: Denoise, passage: Passage) -> Denoise:
             raise SdekitError(
                 f"a guidance returned {tuple(x0.shape)} {x0.dtype}, expected {tuple(x.shape)} {x.dtype}, as its input"
             )
-        passage.peaks.append((t, x0.detach().abs().flatten(1).amax(1)))
         return x0
 
     return call
+
+
+def written(name: str, options: Mapping[str, object]) -> str:
+    """A component as people write it: "cfg:scale=1000"; what is off or not said is left out."""
+    said = {k.removesuffix("_"): v for k, v in options.items() if not (v is None or v is False or v == "")}
+    given = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in said.items()]
+    return ":".join(filter(None, (name, ",".join(given))))
+
+
+@dataclass(frozen=True)
+class Named:
+    """A guidance with a name for messages."""
+
+    guidance: Guidance
+    name: str
+
+    def __call__(self, sde: SDE, denoise: Denoise) -> Denoise:
+        """As the guidance does."""
+        return self.guidance(sde, denoise)
 
 
 def needed(guidance: str, y: Tensor | None) -> Tensor:

@@ -11,12 +11,16 @@ import torch
 from torch import Tensor
 
 from .errors import InputError, SdekitError
-from .guidance import Guidance
+from .guidance import Guidance, Named, written
 from .line import LARGEST_RHO
 from .model import ScoreModel
 from .operators import LinearOperator, Operator
+from .operators.base import check_linear
 from .sampling import Sampler, Samples, sample
 from .sde import SDE, Denoise, as_time, like
+
+WITHIN = 0.1
+"""Share of the data's variance within one mode, where nothing is told: for data of several modes, as most are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +28,8 @@ class Problem:
     """y = A(x_0) + noise_std z: what was measured, how, and how well; all in the model's units.
 
     measurement: (*operator.measured), one for all samples. noise_std: standard deviation of the noise in each of its
-    numbers, >= 0. Raises InputError for a measurement that the operator cannot have made.
+    numbers, >= 0. Raises InputError for a measurement that the operator cannot have made, and for an operator that is
+    not linear where it says so, or whose adjoint is another's (the dot-product test).
     """
 
     operator: Operator
@@ -35,6 +40,8 @@ class Problem:
         if not 0 <= self.noise_std < math.inf:
             raise InputError(f"the noise's standard deviation must be at least 0 and finite, got {self.noise_std}")
         object.__setattr__(self, "measurement", self.operator.check(self.measurement))
+        if isinstance(self.operator, LinearOperator):
+            check_linear(self.operator)
 
     def residual(self, x0: Tensor) -> Tensor:
         """y - A(x_0), (B, *measured)."""
@@ -74,8 +81,16 @@ class Local:
         self._rho2 = sde.rho(u) ** 2
 
     def isotropic(self, data_std: float) -> Tensor:
-        """Variance of x_0 given x_t where the data are N(0, data_std^2 I), () or (B, 1, ...)."""
-        return like(self._rho2 * data_std**2 / (self._rho2 + data_std**2), self.x0)
+        """Variance of x_0 given x_t where the data are N(0, data_std^2 I), () or (B,)."""
+        return self._rho2 * data_std**2 / (self._rho2 + data_std**2)
+
+    def narrowed(self, within: float) -> Tensor:
+        """What is left of the variance of x_0 given x_t once its mode is told too, () or (B,), between within and 1.
+
+        within: the share of the data's variance that lies within a mode; the rest lies between them. In one direction,
+        with data of variance 1: within rho^2 / (within + rho^2), divided by rho^2 / (1 + rho^2).
+        """
+        return within * (1 + self._rho2) / (within + self._rho2)
 
     def cov(self, v: Tensor) -> Tensor:
         """Cov[x_0 | x_t] v, (B, *): one pass back through the network."""
@@ -87,35 +102,40 @@ Weigh = Callable[[Local, Tensor], Tensor]
 """`weigh(local, residual) -> (B, *measured)`: the residual y - A(x_0), divided by its covariance in some manner."""
 
 
-def moved(problem: Problem, weigh: Weigh, *, bounded: bool = True) -> Guidance:
+def moved(problem: Problem, weigh: Weigh, *, within: float = 1.0) -> Guidance:
     """The guidance D(x) + Cov[x_0 | x] A* weigh(y - A D(x)): how dps, pigdm, tmpd and mmps move the denoiser's answer.
 
-    With weigh dividing by Cov[y | x_t] it is the conditional mean of two jointly normal x_0 and y. bounded: shorten a
-    move that would change A D by more than the whole residual. No such conditional mean does; the slope of a trained
-    network, which is no covariance, would.
+    With weigh dividing by Cov[y | x_t] it is the conditional mean of two jointly normal x_0 and y. No such mean moves
+    A D by more than the whole residual, or by that over `Local.narrowed(within)` where the covariance of x_0 is
+    narrowed so: a longer move, as the slope of a trained network makes it, which is no covariance, is shortened.
     """
 
     def guidance(sde: SDE, denoise: Denoise) -> Denoise:
         def conditional(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
             local = Local(sde, denoise, x, t, y)
             operator, x0 = problem.operator, local.x0
-            if isinstance(operator, LinearOperator):
-                r = problem.residual(x0)
-                move = local.cov(operator.adjoint(weigh(local, r)))
-                return x0 + (within(operator.apply(move), r, x0) * move if bounded else move)
-            with torch.enable_grad():
-                point = x0.clone().requires_grad_()
-                made = operator.apply(point)
-                weight = weigh(local, problem.measurement.to(x0) - made.detach())
-                (pull,) = torch.autograd.grad(made, point, weight)
-            return x0 + local.cov(pull)
+            made, back = _pulled(operator, x0)
+            r = problem.measurement.to(x0) - made
+            move = local.cov(back(weigh(local, r)))
+            change = operator.apply(x0 + move) - made
+            return x0 + bound(change * like(local.narrowed(within), r), r, x0) * move
 
         return conditional
 
     return guidance
 
 
-def within(change: Tensor, r: Tensor, x0: Tensor) -> Tensor:
+def _pulled(operator: Operator, x0: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """A(x0), and v -> A'(x0)* v."""
+    if isinstance(operator, LinearOperator):
+        return operator.apply(x0), operator.adjoint
+    with torch.enable_grad():
+        point = x0.clone().requires_grad_()
+        made = operator.apply(point)
+    return made.detach(), lambda v: torch.autograd.grad(made, point, v)[0]
+
+
+def bound(change: Tensor, r: Tensor, x0: Tensor) -> Tensor:
     """The factor, at most 1, that makes |change| at most |r| row by row: (B, 1, ...) as x0 has axes."""
     size, most = (v.flatten(1).square().sum(1).sqrt() for v in (change, r))
     return like(torch.where(size > most, most / torch.where(size > 0, size, 1), 1), x0)
@@ -151,7 +171,11 @@ def solve(apply: Callable[[Tensor], Tensor], b: Tensor, *, iterations: int = 100
 
 
 def divide(operator: LinearOperator, r: Tensor, signal: Tensor | float, noise: float) -> Tensor:
-    """(signal A A* + noise I)^-1 r for r (B, *measured), two variances; the shortest solution where it is singular."""
+    """(signal A A* + noise I)^-1 r for r (B, *measured), two variances; the shortest solution where it is singular.
+
+    signal: a number, () or (B,).
+    """
+    signal = like(torch.as_tensor(signal), r)
     return solve(lambda v: signal * operator.apply(operator.adjoint(v)) + noise * v, r)
 
 
@@ -174,7 +198,7 @@ def restorer(method: str, problem: Problem, **options: Any) -> Guidance | Sample
     from .plugins import make
 
     made: Guidance | Sampler = make("restorer", method, problem, **options)
-    return made
+    return made if isinstance(made, Sampler) else Named(made, written(method, options))
 
 
 def restore(

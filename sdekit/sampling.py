@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from .brownian import Brownian
-from .errors import InputError, SdekitError
-from .guidance import Guidance, Passage, compose, cost, counted, resolve, watched
+from .errors import InputError
+from .explain import explained
+from .guidance import Guidance, Passage, compose, cost, counted, resolve, shaped
 from .noise import Noise, SeedNoise, check_seeds
 from .sde import SDE, Denoise
 
@@ -128,7 +129,7 @@ def sample(
     for start in range(0, len(seeds), batch_size):
         part = slice(start, start + batch_size)
 
-        def run(denoise: Denoise, part: slice = part) -> tuple[list[Tensor], int]:
+        def run(denoise: Denoise, guides: list[Guidance], part: slice = part) -> tuple[list[Tensor], int]:
             draws = _noise(noise or method.default_noise, sde, seeds[part], shape, dtype, device)
             if x is None:
                 x_t = sde.prior(draws())
@@ -136,23 +137,17 @@ def sample(
                 draws.skip()
                 x_t = x[part].to(device, dtype)
             passage, path = Passage(times), [x_t]
-            bound = _bound(sde, denoise, guides, None if y is None else y[part], passage)
-            with passage.entered(sde):
+            bound = _bound(sde, denoise, guides, None if y is None else y[part])
+            with passage.entered():
                 for x_s in method.trajectory(sde, bound, x_t, times, draws):
                     path = [*path, x_s] if trajectory else [x_s]
                 path.append(bound(path[-1], times[-1]))
             return path, passage.calls
 
-        path, made = run(denoise)
-        if not path[-1].isfinite().all():
-            run(_watched(denoise, seeds[part]))  # once more, to say where it began
-            raise SdekitError(
-                "sample: the samples were not finite, and the answers of a second run were: the denoiser depends on "
-                "more than x, t and y"
-            )
+        path, made = explained(run, denoise, guides, seeds[part])
         paths.append(torch.stack(path if trajectory else path[-1:]))
         calls = max(calls, made)
-    whole = torch.cat(paths, 1)
+    whole = torch.cat(paths, 1) if len(paths) > 1 else paths[0]
     return Samples(whole[-1], calls, seeds, times, whole if trajectory else None)
 
 
@@ -166,11 +161,11 @@ def _noise(
     return SeedNoise(seeds, shape, dtype=dtype, device=device)
 
 
-def _bound(sde: SDE, denoise: Denoise, guides: list[Guidance], y: Tensor | None, passage: Passage) -> Denoise:
+def _bound(sde: SDE, denoise: Denoise, guides: list[Guidance], y: Tensor | None) -> Denoise:
     """The denoiser as a sampler calls it: guided, and with its condition."""
     whole = counted(denoise)
     if guides:
-        whole = watched(compose(sde, whole, guides), passage)
+        whole = shaped(compose(sde, whole, guides))
     return whole if y is None else lambda x, t: whole(x, t, y)
 
 
@@ -243,25 +238,3 @@ def _check_times(sde: SDE, times: Tensor) -> Tensor:
             f"[{sde.t_min:g}, {sde.t_max:g}]"
         )
     return times
-
-
-def _watched(denoise: Denoise, seeds: Sequence[int]) -> Denoise:
-    """A denoiser that raises SdekitError at its first answer that is not finite."""
-    calls = 0
-
-    def call(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        nonlocal calls
-        calls += 1
-        x0 = denoise(x, t) if y is None else denoise(x, t, y)
-        bad = ~x0[: len(seeds)].flatten(1).isfinite().all(1)
-        if bad.any():
-            i = int(bad.nonzero()[0])
-            fine = bool(x[i].isfinite().all())
-            raise SdekitError(
-                f"call {calls} of the denoiser, at t = {t.expand(len(x))[i]:g}: {'its answer' if fine else 'x'} is not "
-                f"finite for {int(bad.sum())} of {len(bad)} samples (the first has seed {seeds[i]}): "
-                + ("look at the model's training" if fine else "the solver diverged: take more steps")
-            )
-        return x0
-
-    return call

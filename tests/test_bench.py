@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sdekit import VP, plugins
+from sdekit import VP, plugins, sample
 from sdekit.bench import Measurement, best, exact, measure, methods, plot, recommended, report, ring
 from sdekit.errors import InputError, SdekitError
 from sdekit.mixture import GaussianMixture
@@ -32,6 +32,23 @@ def test_exact_and_measured_on_a_gaussian() -> None:
     alone = s**2 * sde.alpha(t) * x / ((sde.alpha(t) * s) ** 2 + sde.sigma(t) ** 2)
     assert found[0].error == pytest.approx(float((alone - truth).square().mean().sqrt()))
     assert found[1].error is not None and 0 < found[1].error < 0.3
+
+
+def test_the_standard_deviation_is_passed_on() -> None:
+    """`auto` and its grid measure rho in units of data_std, so that data ten times smaller cost no accuracy."""
+    sde, errors = VP(), {}
+    small = GaussianMixture(ring().means / 10, 0.014)
+    x = small.sample(50, 0, sde, sde.t_max)
+    truth = exact(sde, small.denoiser(sde), x)
+    for data_std in (0.1, 1.0):
+        (found,) = measure(sde, small.denoiser(sde), x, truth, [("auto", "auto")], [15], data_std=data_std)
+        errors[data_std] = found.error or math.inf
+    told = sample(
+        sde, small.denoiser(sde), plugins.make("sampler", "auto", data_std=0.1), shape=(2,), x=x, nfe=15,
+        dtype=torch.float64,
+    )  # fmt: skip
+    assert errors[0.1] == pytest.approx(float((told.x - truth).square().mean().sqrt()))
+    assert errors[0.1] < 0.3 * errors[1.0]
 
 
 def test_best_and_recommended() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from sdekit import EDM, SDE, VP, GaussianMixture, InputError, RectifiedFlow, plugins, sample
 from sdekit.sampling import Sampler
-from sdekit.tune import Starts, check_tunable, solved, tune
+from sdekit.tune import Starts, _less, check_tunable, solved, tune
 from sdekit_plugins.ddim import DDIM
 from sdekit_plugins.pc import PC
 
@@ -72,6 +73,32 @@ def test_no_time_leaves_it_untuned() -> None:
     """A limit that is over before it began."""
     found = tune(VP(), PAIR.denoiser(VP()), "auto", nfe=5, time_limit=-1, **sets(VP()))
     assert found.ratio == 1
+
+
+def test_a_gain_of_few_starts_is_chance() -> None:
+    """One start that gains much is no reason to believe that others will; many that gain a little are."""
+    before = 1 + torch.rand(200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    one = before.clone()
+    before[0] += 300
+    assert not _less(before, one) and not _less(before, before) and not _less(before, before * 1.1)
+    assert _less(before, before * 0.9 - 0.05 * torch.arange(200) / 200)
+
+
+def test_fine_solutions_keep_to_a_time_limit() -> None:
+    """A few starts say how many fit; those solved are the first of what came, with their conditions."""
+    sde, exact, told = VP(), PAIR.denoiser(VP()), list[tuple[int, int]]()
+
+    def slow(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        time.sleep(1e-4 * len(x))
+        return exact(x, t, y)
+
+    x, y = PAIR.sample(500, 0, sde, sde.t_max), torch.arange(500) % 3
+    began = time.monotonic()
+    found = solved(sde, slow, x, y, time_limit=2.0, tick=lambda *pair: told.append(pair))
+    n = len(found.x)
+    assert time.monotonic() - began < 6 and 8 <= n < 500 and told[0] == (8, 500) and told[-1] == (n, 500)
+    assert found.y is not None and len(found.truth) == n and torch.equal(found.x, x[:n]) and torch.equal(found.y, y[:n])
+    assert len(solved(sde, exact, x[:20], batch_size=8).truth) == 20
 
 
 def test_conditions_reach_the_model_and_known_calls_are_not_repeated() -> None:

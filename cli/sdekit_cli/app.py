@@ -14,7 +14,7 @@ from sdekit.errors import InputError, SdekitError
 from .console import error, note
 from .root import Root
 
-SHARED = ("sample",)
+SHARED = ("sample", "restore", "edit")
 """Commands that several processes may do together."""
 
 app = typer.Typer(

@@ -61,12 +61,12 @@ def bench(
     from sdekit.bench import plot as draw
 
     pairs = methods(solver or (), grid or ())
-    process, denoise, x = _model(run, sde, n, pick_device(device))
+    process, denoise, x, data_std = _model(run, sde, n, pick_device(device))
     with torch.no_grad(), progress_bar(quiet=json) as bar:
         task = bar.add_task("solving the flow finely", total=len(pairs) * len(budgets))
         truth = exact(process, denoise, x)
         found: list[Measurement] = []
-        for one in measure(process, denoise, x, truth, pairs, budgets):
+        for one in measure(process, denoise, x, truth, pairs, budgets, data_std=data_std):
             bar.update(task, advance=1, description=f"{one.sampler} ({one.grid})")
             found.append(one)
     choice = recommended(found)
@@ -82,9 +82,8 @@ def bench(
     note(f"nearest to the best over all of these: [bold]--solver {choice[0]} --grid {choice[1]}[/]")
 
 
-def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoise, Tensor]":
-    """Process, denoiser and n starts at t_max: of seeds 0 to n - 1."""
-
+def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoise, Tensor, float]":
+    """Process, denoiser, n starts at t_max (of seeds 0 to n - 1) and the data's standard deviation."""
     from sdekit.bench import ring
     from sdekit.noise import SeedNoise
 
@@ -93,7 +92,7 @@ def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoise, Tens
 
         process, mixture = make("sde", sde), ring()
         x = mixture.sample(n, 0, process, process.t_max)
-        return process, mixture.denoiser(process), x
+        return process, mixture.denoiser(process), x, 1.0
     from sdekit.training.run import load_run
 
     loaded = load_run(run, device=device)
@@ -104,7 +103,8 @@ def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoise, Tens
         result: Tensor = loaded.model(x, t) if labels is None else loaded.model(x, t, labels.to(x.device))
         return result
 
-    return process, denoise, process.prior(SeedNoise(range(n), loaded.recipe.shape, device=device)())
+    x = process.prior(SeedNoise(range(n), loaded.recipe.shape, device=device)())
+    return process, denoise, x, loaded.recipe.data_std
 
 
 def _show(found: "list[Measurement]", budgets: list[int]) -> None:

@@ -85,9 +85,12 @@ def component(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_data_std(kind: str, name: str, given: Mapping[str, Any], data_std: float) -> dict[str, Any]:
-    """`given`, and the run's data_std where the component has that option and nothing is said of it."""
-    known = parameters(entry(kind, name).load())
-    return {"data_std": data_std, **given} if "data_std" in known else dict(given)
+    """`given`, and the run's data_std where the component has that option and nothing is said of it.
+
+    Not where its default is None: there to be told means something else.
+    """
+    known = parameters(entry(kind, name).load()).get("data_std")
+    return dict(given) if known is None or known.default is None else {"data_std": data_std, **given}
 
 
 def grouped(given: Mapping[str, Any], groups: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -27,7 +27,7 @@ def write(
 ) -> Path | None:
     """samples.npy, the pictures that suit the data, and last the record; returns the picture to look at.
 
-    name: of the record. also: other files to write, by name.
+    name: of the record. also: other files to write, by name; of those before-after.png is the one to look at.
     """
     import numpy as np
 
@@ -56,7 +56,7 @@ def write(
 
         raise SdekitError(f"could not write to {out}: {error.strerror or error}") from error
     save_json(out / name, record)
-    return look
+    return out / "before-after.png" if "before-after.png" in (also or {}) else look
 
 
 def npy(array: np.ndarray) -> bytes:

@@ -3,10 +3,10 @@
 from sdekit.errors import InputError
 
 
-def parse_seeds(n: int | None, text: str | None) -> tuple[int, ...]:
-    """`-n 3` or "0-2" or "0,1,2" to (0, 1, 2); 64 seeds where nothing is said."""
+def parse_seeds(n: int | None, text: str | None, default: int = 64) -> tuple[int, ...]:
+    """`-n 3` or "0-2" or "0,1,2" to (0, 1, 2); `default` seeds where nothing is said."""
     if text is None:
-        n = 64 if n is None else n
+        n = default if n is None else n
         if n < 1:
             raise InputError(f"-n must be at least 1, got {n}")
         return tuple(range(n))

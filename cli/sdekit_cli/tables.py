@@ -31,7 +31,7 @@ def stored(run: Run, solver: str, sampler: Sampler, steps: int | None, nfe: int 
 
 def used(run: Run, tuned: Tuned) -> dict[str, Any]:
     """What `sdekit.sample` is given of it."""
-    return {"grid": tuned.times(run.model.sde), "guidance": tuned.guidance}
+    return {"steps": None, "nfe": None, "grid": tuned.times(run.model.sde), "guidance": tuned.guidance}
 
 
 def told_of(tuned: Tuned | None) -> dict[str, Any] | None:

@@ -34,7 +34,9 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML run file; flags win over it.")] = None,
     sde: Annotated[str | None, typer.Option(help="Process: vp (default), ve, sub-vp, cosine, edm, ...")] = None,
-    network: Annotated[str | None, typer.Option(help="unet for images, mlp for the rest, unless said.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Unless said, unet for images, mixer for tiny ones, mlp for the rest.")
+    ] = None,
     prediction: Annotated[str | None, typer.Option(help="edm (default), eps, v, flow or x0.")] = None,
     condition: Annotated[
         str | None, typer.Option(help="none (default), label, or numbers of the data: COLUMN,COLUMN of a table.")
@@ -93,11 +95,11 @@ def train(
     length = {name: value for name, value in length.items() if value is not None}
     chosen = {name: value for name, value in names.items() if value is not None}
     if resume:
-        if given or chosen or config or option or overwrite:
+        if given.keys() - {"data.skip_bad"} or chosen or config or option or overwrite:
             raise InputError(
-                "--resume takes everything from the run: beside it only --steps, --time-limit and --device"
+                "--resume takes everything from the run: beside it only --steps, --time-limit, --skip-bad and --device"
             )
-        trainer = _resumed(out, length, device)
+        trainer = _resumed(out, length, device, skip_bad)
     else:
         read, options = read_config(config, KEYS, GROUPS) if config else ({}, {})
         options = options | parse(option or ()) | given | length
@@ -141,7 +143,7 @@ def _planned(names: dict[str, str], options: dict[str, Any], out: Path, device: 
     return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite)
 
 
-def _resumed(out: Path, length: dict[str, Any], device: str) -> "Trainer":
+def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> "Trainer":
     from dataclasses import replace
 
     from sdekit.training.loop import Trainer
@@ -152,6 +154,10 @@ def _resumed(out: Path, length: dict[str, Any], device: str) -> "Trainer":
     recipe = read_recipe(out, with_data=True)
     changes = typed("train", TrainOptions, {name.partition(".")[2]: value for name, value in length.items()})
     recipe = replace(recipe, train=replace(recipe.train, **changes))
+    if skip_bad and "skip_bad" not in recipe.data.options:
+        raise InputError(f"--skip-bad is for images:, and the run was trained on {recipe.data.name}")
+    if skip_bad:
+        recipe = replace(recipe, data=replace(recipe.data, options=recipe.data.options | {"skip_bad": True}))
     with console.status("reading the data ..."):
         data, _ = load_data(recipe.data.name, **recipe.data.options)
     return Trainer(recipe, data, out, device=pick_device(device), resume=True)

@@ -12,9 +12,11 @@ from .console import console, note, print_json, progress_bar
 from .device import pick_device
 from .local import Plugins, use
 from .options import component, grouped, parse, typed
+from .stopping import stopping
 
 if TYPE_CHECKING:
-    from sdekit.training.classifier import ClassifierTrainer
+    from sdekit.training.classifier import ClassifierOptions, ClassifierTrainer
+    from sdekit.training.run import Recipe
 
 GROUPS = ("data", "network", "train")
 
@@ -32,61 +34,86 @@ def train_classifier(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     plugin: Plugins = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a classifier of noisy data, for guidance of a run that was trained without labels.
 
-    Process, data and units are the run's. Use it with: sdekit sample RUN --label 3 --guidance classifier:run=FOLDER
+    Process, data and units are the run's. Ctrl-C saves; --resume goes on as if nothing had happened. Use it with:
+    sdekit sample RUN --label 3 --guidance classifier:run=FOLDER
 
-    Example:
+    Examples:
 
       sdekit train-classifier run --out judge
+
+      sdekit train-classifier run --out judge --resume
     """
     use(plugin, quiet=json)
     flags = {"train.steps": steps, "train.batch_size": batch_size, "train.seed": seed}
     given = parse(option or ()) | {name: value for name, value in flags.items() if value is not None}
-    trainer = _planned(run, out, data, grouped(given, GROUPS), device)
+    if resume and (given or data):
+        raise InputError("--resume takes everything from --out: beside it only RUN and --device")
+    trainer = _resumed(run, out, device) if resume else _planned(run, out, data, grouped(given, GROUPS), device)
     began = time.monotonic()
-    with progress_bar("loss", quiet=json) as bar:
+    with progress_bar("loss", quiet=json) as bar, stopping(trainer.stop):
         task = bar.add_task("training", total=trainer.options.steps, loss="")
         average = 0.0
-        for now in trainer.run():
-            average += (now.loss - average) / min(now.step, 50)
+        for count, now in enumerate(trainer.run(), 1):
+            average += (now.loss - average) / min(count, 50)
             bar.update(task, completed=now.step, loss=f"step {now.step}  loss {average:.3f}")
     trainer.save(out)
     accuracy, seconds = trainer.accuracy(), time.monotonic() - began
     if json:
-        print_json(
-            {"run": str(out), "steps": trainer.options.steps, "seconds": round(seconds, 2), "accuracy": accuracy}
+        print_json({"run": str(out), "steps": trainer.step, "seconds": round(seconds, 2), "accuracy": accuracy})
+    if not trainer.finished:
+        again = f"sdekit train-classifier {run} --out {out} --resume"
+        note(f"stopped at step {trainer.step} and saved: go on with  [bold]{again}[/]")
+        raise typer.Exit(130)
+    if not json:
+        told = ", ".join(f"{value:.0%} at {rho}" for rho, value in accuracy.items()) or "nothing was held out"
+        note(
+            f"trained {trainer.step} steps in {seconds:.0f} s; held-out accuracy by noise level: {told}. Guide "
+            f"with  [bold]sdekit sample {run} --label 0 --guidance classifier:run={out} --out samples[/]"
         )
-        return
-    told = ", ".join(f"{value:.0%} at {rho}" for rho, value in accuracy.items()) or "nothing was held out"
-    note(
-        f"trained {trainer.options.steps} steps in {seconds:.0f} s; held-out accuracy by noise level: {told}. Guide "
-        f"with  [bold]sdekit sample {run} --label 0 --guidance classifier:run={out} --out samples[/]"
-    )
 
 
 def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], device: str) -> "ClassifierTrainer":
     from sdekit.data.spec import parse as parse_spec
     from sdekit.networks.encoder import Encoder
     from sdekit.plugins import names
-    from sdekit.training.classifier import ClassifierOptions, ClassifierTrainer
-    from sdekit.training.plan import load_data
+    from sdekit.training.classifier import ClassifierOptions
     from sdekit.training.run import read_recipe
 
     recipe = read_recipe(run, with_data=data is None)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} already holds something: choose another --out")
+        raise InputError(f"{out} already holds something: choose another --out, or go on with --resume")
     spec = recipe.data.name if data is None else data
     of_data = component("dataset", parse_spec(spec, names("dataset"))[0], groups["data"])
     of_data = recipe.data.options | of_data if data is None else of_data
+    options = ClassifierOptions(**typed("train", ClassifierOptions, groups["train"]))
+    return _trainer(recipe, spec, of_data, options, typed("network", Encoder, groups["network"]), device)
+
+
+def _resumed(run: Path, out: Path, device: str) -> "ClassifierTrainer":
+    from sdekit.training.classifier import ClassifierOptions, read_classifier
+    from sdekit.training.run import Component, read_recipe
+
+    found, recipe = read_classifier(out), read_recipe(run)
+    data, options = Component.from_dict(found["data"]), ClassifierOptions(**found["train"])
+    if Component.from_dict(found["sde"]) != recipe.sde or tuple(found["shape"]) != recipe.shape:
+        raise InputError(f"{out} was trained for another run than {run}: its process or shape is another")
+    trainer = _trainer(recipe, data.name, data.options, options, found["network"], device)
+    trainer.resume(out)
+    return trainer
+
+
+def _trainer(
+    recipe: "Recipe", spec: str, of_data: dict[str, Any], options: "ClassifierOptions", network: dict[str, Any],
+    device: str,
+) -> "ClassifierTrainer":  # fmt: skip
+    from sdekit.training.classifier import ClassifierTrainer
+    from sdekit.training.plan import load_data
+
     with console.status("reading the data ..."):
-        loaded, _ = load_data(spec, **of_data)
-    return ClassifierTrainer(
-        recipe,
-        loaded,
-        ClassifierOptions(**typed("train", ClassifierOptions, groups["train"])),
-        network=typed("network", Encoder, groups["network"]),
-        device=pick_device(device),
-    )
+        data, source = load_data(spec, **of_data)
+    return ClassifierTrainer(recipe, data, options, source=source, network=network, device=pick_device(device))

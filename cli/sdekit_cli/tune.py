@@ -1,5 +1,6 @@
 """`sdekit tune`."""
 
+import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,9 @@ def tune(
     n: Annotated[int, typer.Option("-n", help="Starts to tune on.")] = 256,
     held_out: Annotated[int, typer.Option(help="Starts to measure on, unseen: seeds 0 to N - 1.")] = 256,
     times_only: Annotated[bool, typer.Option("--times-only", help="Leave the solver's coefficients alone.")] = False,
-    time_limit: Annotated[float, typer.Option(help="Seconds for each number of calls.")] = 300.0,
+    time_limit: Annotated[
+        float, typer.Option(help="Seconds in all, of which at most a quarter goes into fine solutions.")
+    ] = 600.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     plugin: Plugins = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -69,20 +72,23 @@ def tune(
     for calls in nfe:
         check_tunable(sde, sampler, calls)
     done: list[tuple[Tuned, Path | None]] = []
+    deadline, left = time.monotonic() + time_limit, sorted(set(nfe))
     with progress_bar(quiet=json) as bar:
-        task = bar.add_task("solving finely", total=3)
-        sets: list[Starts] = []
-        for first, count in ((UNSEEN, n), (UNSEEN + n, n), (0, held_out)):
-            sets.append(_starts(loaded, range(first, first + count), device))
-            bar.advance(task)
-        for calls in sorted(set(nfe)):
-            task = bar.add_task(f"tuning {solver} for {calls} calls", total=None)
+        sets = _sets(loaded, n, held_out, device, time_limit / 4, bar)
+        if len(sets[0].x) < n and not json:
+            note(
+                f"finely solved in a quarter of --time-limit {time_limit:g}: {len(sets[0].x)} of {n} starts to tune on"
+            )
+        while left:
+            task = bar.add_task(f"tuning {solver} for {left[0]} calls", total=None)
             found = fit(
-                sde, model, sampler, nfe=calls, train=sets[0], check=sets[1], held_out=sets[2], weights=not times_only,
-                time_limit=time_limit, tick=partial(_advance, bar, task),
+                sde, model, sampler, nfe=left[0], train=sets[0], check=sets[1], held_out=sets[2],
+                weights=not times_only, time_limit=(deadline - time.monotonic()) / len(left),
+                tick=partial(_advance, bar, task),
             )  # fmt: skip
             done.append((found, save(run, solver, asdict(sampler), found) if found.helps else None))
             bar.update(task, total=1, completed=1)
+            del left[0]
     if json:
         print_json({"run": str(run), "solver": solver, "tuned": [_told(*one) for one in done]})
     else:
@@ -93,14 +99,24 @@ def _advance(bar: "Progress", task: "TaskID", done: int, total: int) -> None:
     bar.update(task, completed=done, total=total)
 
 
-def _starts(run: Any, seeds: range, device: str) -> "Starts":
-    """The starts that `sample` gives these seeds, with conditions of all kinds, solved finely."""
+def _sets(run: Any, n: int, held_out: int, device: str, time_limit: float, bar: "Progress") -> "list[Starts]":
+    """To tune on, to choose by and to measure on, solved finely: of each as many as its share of the time allows.
+
+    The starts that `sample` gives the seeds, with conditions of all kinds.
+    """
     from sdekit.noise import SeedNoise
     from sdekit.tune import solved
 
-    x = run.model.sde.prior(SeedNoise(seeds, run.recipe.shape, device=pick_device(device))())
-    y = run.recipe.examples(len(seeds))
-    return solved(run.model.sde, run.model, x, None if y is None else y.to(x.device))
+    sets: list[Starts] = []
+    for name, first, count in (("tune on", UNSEEN, n), ("choose by", UNSEEN + n, n), ("measure on", 0, held_out)):
+        task = bar.add_task(f"solving finely, starts to {name}", total=count)
+        seeds = range(first, first + count)
+        x = run.model.sde.prior(SeedNoise(seeds, run.recipe.shape, device=pick_device(device))())
+        y = run.recipe.examples(count)
+        share = time_limit * count / (2 * n + held_out)
+        told, tick = None if y is None else y.to(x.device), partial(_advance, bar, task)
+        sets.append(solved(run.model.sde, run.model, x, told, time_limit=share, tick=tick))
+    return sets
 
 
 def _told(found: "Tuned", path: Path | None) -> dict[str, Any]:
@@ -119,7 +135,7 @@ def _show(run: Path, solver: str, done: "list[tuple[Tuned, Path | None]]") -> No
     note(f"error of x_0 against the fine solution, root mean square over {starts} starts that tuning has not seen")
     kept = [found.calls for found, path in done if path]
     if len(kept) < len(done):
-        note("where tuning did not help, nothing was stored: the solver stays as it was")
+        note("where tuning did not help, or had no time to, nothing was stored: the solver stays as it was")
     if kept:
         named = "" if solver == "auto" else f"--solver {solver} "
         note(f"in use from now on: [bold]sdekit sample {run} {named}--nfe {kept[0]} --out samples[/]")

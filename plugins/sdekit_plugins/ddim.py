@@ -1,4 +1,4 @@
-"""DDIM: the probability-flow ODE by Euler's method, in the coordinates where that is exact for a fixed x_0."""
+"""DDIM: the probability-flow ODE by Euler's method, in coordinates where the denoised x_0 is the slope."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,20 +8,23 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from sdekit.errors import InputError
-from sdekit.line import Line
+from sdekit.multistep import data_frame
 from sdekit.noise import Noise
 from sdekit.onestep import Coefficients, OneStep
 from sdekit.renoise import weights
 from sdekit.sde import SDE, Denoise
 
+KEPT = 2**22
+"""Numbers in the x's of one call of torchdiffeq's, which gives them away when it is done."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DDIM(OneStep):
-    """Euler's method on the probability flow, dy/dr = eps - x_0 in `sdekit.line`: x_s = alpha_s x_0 + sigma_s eps.
+    """Euler's method on the flow, dy/dc = x_0, y = x / sigma and c = alpha / sigma: x_s = alpha_s x_0 + sigma_s eps.
 
     eta: 0 is deterministic, 1 is DDPM; it scales the standard deviation of the fresh noise, between 0 and 1.
     solver: of the ODE, which eta = 0 is. "torchdiffeq" hands it to odeint; "closed-form" takes the same steps, to
-    rounding, by that formula, as eta > 0 always does: some 0.1 ms a step less, for networks that are as fast.
+    rounding, by that formula, as eta > 0 always does, in less than half of the time.
     Source: Song, Meng & Ermon 2021, eq. 12, 13 and 16.
     """
 
@@ -48,15 +51,21 @@ class DDIM(OneStep):
         if self.solver == "closed-form" or self.eta or len(times) == 1:
             yield from super().trajectory(sde, denoise, x, times, noise)
         else:
-            line = Line(sde)
-            scales, levels = line.scale(times).tolist(), line.r(times)
-            known = iter(zip(times.unbind(), scales, levels.tolist(), strict=True))
+            frame = data_frame(sde, times)
+            scales, path = frame.scale.tolist(), list[Tensor]()
+            known = iter(zip(times.unbind(), scales, strict=False))
 
-            def field(_: Tensor, y: Tensor) -> Tensor:  # Euler asks at each time in turn: no need to invert r
-                t, scale, r = next(known)
-                slope: Tensor = (y - denoise(y * scale, t)) / r  # eps - x_0
+            def field(_: Tensor, y: Tensor) -> Tensor:  # Euler asks at each time in turn: no need to invert the clock
+                t, scale = next(known)
+                path.append(y * scale)
+                slope: Tensor = denoise(path[-1], t)
                 return slope
 
-            path = odeint(field, x / scales[0], levels, method="euler")
-            for y, scale in zip(path[1:], scales[1:], strict=True):
-                yield y * scale
+            y, size = x / scales[0], max(1, KEPT // x.numel())
+            for start in range(0, len(times) - 1, size):
+                clock = frame.clock[start : start + size + 1]
+                path.clear()
+                grid = {"grid_constructor": lambda *_, clock=clock: clock}  # with its own times it would copy every x
+                y = odeint(field, y, clock[[0, -1]].to(x.device), method="euler", options=grid)[-1]
+                yield from path[1:]
+                yield y * scales[start + len(clock) - 1]

@@ -23,7 +23,7 @@ class DDRM(Sampler):
     rho_s < n:    c_s = d + rho_s (sqrt(1 - eta^2) (y' - d) / n + eta z)
     rho_s >= n:   c_s = (1 - eta_b) d + eta_b y' + sqrt(rho_s^2 - eta_b^2 n^2) z
     with d that of the denoised x_0. No derivative of the network. eta, eta_b: between 0 and 1.
-    Source: Kawar et al. 2022, section 3.
+    Source: Kawar et al. 2022.
     """
 
     problem: Problem

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.inverse import Local, Problem, within
+from sdekit.inverse import Local, Problem, bound
 from sdekit.noise import Noise
 from sdekit.renoise import renoise
 from sdekit.sampling import Sampler
@@ -81,7 +81,7 @@ class TDS(Sampler):
             v = noise + (r * operator.apply(move)).flatten(1).sum(1).abs() / rr.clamp(min=1e-30)
             twist = -0.5 * (rr / v + operator.count * v.log())
             move = move / like(v, x)
-            found.append((local.x0, local.x0 + within(operator.apply(move), r, x) * move, twist))
+            found.append((local.x0, local.x0 + bound(operator.apply(move), r, x) * move, twist))
         x0, guided, twist = (torch.stack(part) for part in zip(*found, strict=True))
         return x0, guided, twist
 

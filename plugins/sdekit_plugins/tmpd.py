@@ -1,27 +1,28 @@
 """Tweedie moment projected diffusion: the variance of each measured number from one pass back."""
 
-import math
-
 from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.guidance import Guidance
-from sdekit.inverse import Local, Problem, moved
+from sdekit.inverse import WITHIN, Local, Problem, moved
+from sdekit.sde import like
 
 
-def tmpd(problem: Problem, *, strength: float = 1.0) -> Guidance:
-    """p(y | x_t) ~ N(y; A D, noise_std^2 I + diag(A C A* 1)), C = sigma^2 / alpha dD/dx: row sums for the variances.
+def tmpd(problem: Problem, *, within: float = WITHIN) -> Guidance:
+    """p(y | x_t) ~ N(y; A D, noise_std^2 I + w diag(A C A* 1)), C = sigma^2 / alpha dD/dx: row sums for the variances.
 
     Two passes back through the network in all, whatever is measured. A row sum may be negative where a variance is not:
-    it counts as 0. strength: a factor on the move, > 0, as for pigdm. Source: Boys et al. 2023.
+    it counts as 0. within: the share of the data's variance that lies within one mode, above 0, at most 1, and w what
+    that leaves of C (`Local.narrowed`); 1 is the published method.
+    Source: Boys et al. 2023; `within` is not of theirs.
     """
-    if not 0 < strength < math.inf:
-        raise InputError(f"tmpd: strength must be positive, got {strength}")
+    if not 0 < within <= 1:
+        raise InputError(f"tmpd: needs 0 < within <= 1, got {within}")
     operator = problem.linear("tmpd")
     noise = max(problem.noise_std**2, 1e-12)
 
     def weigh(local: Local, r: Tensor) -> Tensor:
-        rows = operator.apply(local.cov(operator.adjoint(r.new_ones(r.shape))))
-        return strength * r / (noise + rows.clamp(min=0))
+        rows = operator.apply(local.cov(operator.adjoint(r.new_ones(r.shape)))).clamp(min=0)
+        return r / (noise + like(local.narrowed(within), r) * rows)
 
-    return moved(problem, weigh, bounded=strength <= 1)
+    return moved(problem, weigh, within=within)

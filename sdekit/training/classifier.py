@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,7 +26,7 @@ from sdekit.sde import as_time
 from .checkpoint import load_json, load_tensors, save_json, save_tensors, write_atomically
 from .objective import draw, key
 from .options import TrainOptions
-from .run import CONFIG, FORMAT, METRICS, MODEL, Component, Recipe
+from .run import CHECKPOINT, CONFIG, FORMAT, METRICS, MODEL, Component, Recipe, read_metrics
 
 KIND = "classifier"
 LEVELS = (0.1, 0.5, 1.0, 2.0, 5.0)  # noise levels rho at which the accuracy is told
@@ -74,8 +75,9 @@ class Progress:
 class ClassifierTrainer:
     """Trains a classifier for the process, data and units of a run; iterate over `run()`, then `save()`.
 
-    recipe: of the run that it is to guide. data: labelled items in the units of the run. options: of the training;
-    network: of the `Encoder`. Raises InputError for data without labels or in another shape or units.
+    recipe: of the run that it is to guide. data: labelled items in the units of the run; source: where they come from,
+    if not from the run's data. options: of the training; network: of the `Encoder`. Raises InputError for data without
+    labels or in another shape or units.
     """
 
     def __init__(
@@ -84,11 +86,13 @@ class ClassifierTrainer:
         data: Dataset,
         options: ClassifierOptions | None = None,
         *,
+        source: Component | None = None,
         network: Mapping[str, Any] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        self.source = source or recipe.data
         if data.classes < 2:
-            raise InputError(f"data {recipe.data.name!r} have no labels to learn: name labelled data with --data")
+            raise InputError(f"data {self.source.name!r} have no labels to learn: name labelled data with --data")
         if tuple(data.shape) != recipe.shape or data.units != recipe.units:
             raise InputError(
                 f"the data are not in the run's units: shape {tuple(data.shape)} and the run's {recipe.shape}, or "
@@ -103,21 +107,34 @@ class ClassifierTrainer:
             torch.manual_seed(self.options.seed)
             encoder = Encoder(recipe.shape, data.classes, **(network or {}))
         self.model = Classifier(encoder, recipe.sde.make("sde"), frequencies, data_std=recipe.data_std).to(self.device)
-        self.rows: list[dict[str, Any]] = []
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=self.options.learning_rate,
+            weight_decay=self.options.weight_decay,
+            betas=(0.9, 0.99),
+        )
+        self.step, self.rows = 0, list[dict[str, Any]]()
+        self._stopped, self._losses = False, list[float]()  # since the last row
 
     def indices_by(self, size: int) -> Iterator[Any]:
         """The indices trained on, in parts of at most so many."""
         for start in range(0, len(self.indices), size):
             yield self.indices[start : start + size]
 
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self.options.steps
+
+    def stop(self) -> None:
+        """End `run()` after the step under way."""
+        self._stopped = True
+
     def run(self) -> Iterator[Progress]:
-        """All steps; a pure function of the options and the data."""
+        """All steps that are left, unless `stop()` ends it; a pure function of the options and the data."""
         options, model = self.options, self.model.train()
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, betas=(0.9, 0.99)
-        )
-        total = 0.0
-        for step in range(options.steps):
+        while not (self._stopped or self.finished):
+            step = self.step
             rows = batch_indices(len(self.indices), options.batch_size, step, options.seed)
             batch = self.data.batch(self.indices[rows])
             t, eps = draw(model.sde, options.noise, self.recipe.shape, step)
@@ -125,16 +142,17 @@ class ClassifierTrainer:
             loss = F.cross_entropy(self._logits(batch.x, t, eps), _long(batch.y).to(self.device))
             if not loss.isfinite():
                 raise SdekitError(f"the loss is {loss.item()} at step {step + 1}: try a lower learning_rate")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            for group in optimizer.param_groups:
+            for group in self.optimizer.param_groups:
                 group["lr"] = options.learning_rate * math.cos(math.pi / 2 * step / options.steps) ** 2
-            optimizer.step()
-            total += loss.item()
-            if (step + 1) % 50 == 0:
-                self.rows.append({"step": step + 1, "loss": total / 50})
-                total = 0.0
-            yield Progress(step + 1, loss.item())
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.step += 1
+            self._losses.append(loss.item())
+            if self.step % 50 == 0:
+                self.rows.append({"step": self.step, "loss": sum(self._losses) / 50})
+                self._losses = []
+            yield Progress(self.step, loss.item())
 
     @torch.no_grad()
     def accuracy(self) -> dict[str, float]:
@@ -152,14 +170,14 @@ class ClassifierTrainer:
         return found
 
     def save(self, out: Path) -> None:
-        """The folder, which must be empty or absent."""
+        """The folder, which must be empty or an earlier state's; before the last step also what resuming it takes."""
         network = self.model.network
         told = {"accuracy": self.accuracy()}
         config = {
             "kind": KIND,
             "format": FORMAT,
             "versions": {"sdekit": __version__, "torch": torch.__version__},
-            "data": vars(self.recipe.data),
+            "data": vars(self.source),
             "sde": vars(self.recipe.sde),
             "network": network.options,
             "shape": list(self.recipe.shape),
@@ -170,9 +188,34 @@ class ClassifierTrainer:
             **told,
         }
         save_json(out / CONFIG, config)
-        rows = [*self.rows, {"step": self.options.steps, **told}]
+        rows = [*self.rows, {"step": self.step, **told}]
         write_atomically(out / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
-        save_tensors(out / MODEL, self.model.state_dict(), {"step": self.options.steps})
+        if self.finished:
+            shutil.rmtree((out / CHECKPOINT).parent, ignore_errors=True)
+        else:
+            state = {f"{i}.{k}": v for i, one in self.optimizer.state_dict()["state"].items() for k, v in one.items()}
+            save_tensors(out / CHECKPOINT, state, {"step": self.step, "losses": self._losses})
+        save_tensors(out / MODEL, self.model.state_dict(), {"step": self.step})
+
+    def resume(self, out: Path) -> None:
+        """Go on from a state that `save` left before the last step, with the same data and options, bit for bit."""
+        if not (out / CHECKPOINT).exists():
+            raise InputError(f"{out} is trained to its last step: there is nothing to resume")
+        weights, fields = load_tensors(out / MODEL)
+        tensors, kept = load_tensors(out / CHECKPOINT)
+        try:
+            self.model.load_state_dict(weights)
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in tensors.items():
+                number, _, moment = name.partition(".")
+                state.setdefault(int(number), {})[moment] = tensor
+            self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"{out / CHECKPOINT} does not fit {CONFIG}: {error}") from error
+        if fields["step"] != kept["step"]:
+            raise InputError(f"{out}: the checkpoint is of step {kept['step']}, the weights of {fields['step']}")
+        self.step, self._losses = int(fields["step"]), kept["losses"]
+        self.rows = [row for row in read_metrics(out) if "loss" in row]
 
     def _logits(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         x = self.model.sde.perturb(x0, t, eps).to(self.device)
@@ -183,19 +226,30 @@ class ClassifierTrainer:
         return _long(self.data.batch(indices).y)
 
 
+def is_classifier(path: Path) -> bool:
+    """Whether a folder says that it holds a classifier."""
+    return (path / CONFIG).is_file() and load_json(path / CONFIG).get("kind") == KIND
+
+
+def read_classifier(path: Path) -> dict[str, Any]:
+    """What `save` wrote of a classifier; InputError for a folder that is missing, altered, newer or something else."""
+    if not (path / CONFIG).is_file():
+        raise InputError(f"{path} is no folder of sdekit train-classifier: {CONFIG} is missing")
+    if not is_classifier(path):
+        raise InputError(f"{path} holds no classifier: train one with  sdekit train-classifier RUN --out FOLDER")
+    config = load_json(path / CONFIG)
+    if config["format"] > FORMAT:
+        raise InputError(f"{path} was written by a newer sdekit (format {config['format']}): upgrade sdekit to read it")
+    return config
+
+
 def load_classifier(path: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
     """A classifier of `ClassifierTrainer.save`, in evaluation mode; nothing of the folder is executed.
 
     Raises InputError for a folder that is missing, damaged, altered, or holds no classifier.
     """
     path = Path(path)
-    if not (path / CONFIG).is_file():
-        raise InputError(f"{path} is no folder of sdekit train-classifier: {CONFIG} is missing")
-    config = load_json(path / CONFIG)
-    if config.get("kind") != KIND:
-        raise InputError(f"{path} holds no classifier: train one with  sdekit train-classifier RUN --out FOLDER")
-    if config["format"] > FORMAT:
-        raise InputError(f"{path} was written by a newer sdekit (format {config['format']}): upgrade sdekit to read it")
+    config = read_classifier(path)
     weights, _ = load_tensors(path / MODEL)
     sde = Component.from_dict(config["sde"]).make("sde")
     network = Encoder(tuple(config["shape"]), config["classes"], **config["network"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,21 @@ class Recipe:
             return torch.linspace(-1.5, 1.5, n)[:, None].repeat(1, len(self.condition_names))
         return None
 
+    def check_same(self, asked: Recipe) -> None:
+        """Refuse to resume this run as another: only its length, and whether bad files are skipped, may change."""
+        skip = {k: v for k, v in self.data.options.items() if k == "skip_bad"}
+        same = replace(
+            asked,
+            train=replace(asked.train, steps=self.train.steps, time_limit=self.train.time_limit),
+            data=replace(asked.data, options=asked.data.options | skip),
+        )
+        if same != self:
+            names = [n for n in vars(self) if getattr(self, n) != getattr(same, n)]
+            raise InputError(
+                f"cannot resume with another {', '.join(names)} than the run's: leave it out, or train into another "
+                "--out"
+            )
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: the recipe, its format and the versions that wrote it."""
         packages = ("torch", "torchdiffeq", "numpy", "scipy", "safetensors")
@@ -162,6 +177,8 @@ def read_recipe(path: Path, *, with_data: bool = False) -> Recipe:
             f"{path} was written by sdekit {wrote} (run format {fields['format']}); this is {__version__} (format "
             f"{FORMAT}): upgrade sdekit to read it"
         )
+    if fields.get("kind") == "classifier":
+        raise InputError(f"{path} is a classifier and no run: use it as  --guidance classifier:run={path}")
     try:
         recipe = Recipe.from_dict(fields)
     except (KeyError, TypeError) as error:

@@ -118,3 +118,12 @@ def pictures(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)).save(path)
     return tmp_path / "pictures"
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    """A digit's likeness, 8x8, in its data's units 0 to 16."""
+    image = np.zeros((8, 8), np.float32)
+    image[1:7, 3:5] = 16
+    np.save(tmp_path / "clean.npy", image)
+    return tmp_path / "clean.npy"

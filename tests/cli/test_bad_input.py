@@ -184,9 +184,9 @@ def test_train_out(refused: Refused, files: Path, out: str, message: str, more: 
     ids=str,
 )
 def test_resume_with_other_flags(refused: Refused, digits_run: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
-    """A run is resumed as it is; only its length and device may change."""
+    """A run is resumed as it is; only its length and device, and whether bad files are passed over, may change."""
     run = shutil.copytree(digits_run, tmp_path / "run")
-    assert "only --steps, --time-limit and --device" in refused("train", "--out", run, "--resume", *more)
+    assert "only --steps, --time-limit, --skip-bad and --device" in refused("train", "--out", run, "--resume", *more)
 
 
 def test_resume_shorter(refused: Refused, digits_run: Path, tmp_path: Path) -> None:

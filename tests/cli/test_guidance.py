@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,9 +90,12 @@ def test_cfg_needs_drop_out(refused: CLI, moons_run: Path, tmp_path: Path) -> No
     assert "train it with --drop 0.1" in message
 
 
-def test_a_scale_that_explodes_says_where(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
-    result = sdekit("sample", dropped_run, "--out", tmp_path / "s", *QUICK, "--guidance", "cfg:scale=1e12")
-    assert result.code == 1 and "at noise level sigma/alpha =" in result.err and not (tmp_path / "s").exists()
+@pytest.mark.parametrize("scale", ["1e12", "1000"])
+def test_a_scale_that_explodes_says_where(refused: CLI, dropped_run: Path, tmp_path: Path, scale: str) -> None:
+    asked = ("--solver", "ddim", "--guidance", f"cfg:scale={scale}")
+    message = refused("sample", dropped_run, "--out", tmp_path / "s", *QUICK, *asked)
+    assert message.startswith(f"guidance cfg:scale={float(scale):g}: the guided values reach ")
+    assert "at noise level sigma/alpha = " in message
 
 
 @pytest.mark.parametrize(
@@ -124,6 +129,35 @@ def test_train_classifier_guides_a_run_without_labels(sdekit: CLI, refused: CLI,
     (judge / "config.json").write_text(config.replace('"classes": 2', '"classes": 3'))
     guide = ("--label", 0, "--guidance", f"classifier:run={judge}")
     assert "was altered" in refused("sample", run, *guide, "--out", tmp_path / "s")
+
+
+def test_train_classifier_is_stopped_and_resumed(
+    sdekit: CLI, refused: CLI, moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C saves and says how to go on; `info` tells what it is at any time."""
+    from sdekit.training import classifier
+
+    def interrupting(n: int, size: int, step: int, seed: int) -> Any:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return indices(n, size, step, seed)
+
+    indices, out = classifier.batch_indices, tmp_path / "judge"
+    with monkeypatch.context() as patch:
+        patch.setattr(classifier, "batch_indices", interrupting)
+        result = sdekit("train-classifier", moons_run, "--steps", 8, "--option", "network.width=8", "--out", out)
+    assert result.code == 130 and f"sdekit train-classifier {moons_run} --out {out} --resume" in result.err
+    told = json.loads(sdekit("info", out, "--json").out)
+    assert (told["steps"], told["of"], told["resumable"], told["classes"], told["shape"]) == (5, 8, True, 2, [2])
+    again = ("train-classifier", moons_run, "--out", out, "--resume")
+    assert "beside it only RUN and --device" in refused(*again, "--steps", 9)
+    assert sdekit(*again).code == 0
+    table = sdekit("info", out).out
+    assert all(text in table for text in ("accuracy", "0.1=", "encoder", "vp", "moons"))
+    told = json.loads(sdekit("info", out, "--json").out)
+    assert told["steps"] == 8 and not told["resumable"] and set(told["accuracy"]) == {"0.1", "0.5", "1", "2", "5"}
+    assert "nothing to resume" in refused(*again)
+    assert "holds no classifier" in refused("train-classifier", moons_run, "--out", moons_run, "--resume")
 
 
 def test_train_classifier_needs_labels(refused: CLI, numbers_run: Path, tmp_path: Path) -> None:

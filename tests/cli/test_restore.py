@@ -1,4 +1,4 @@
-"""`sdekit restore` and `sdekit edit`: what they write, in which units, and what they refuse."""
+"""`sdekit restore`: what it writes, in which units, and what it refuses."""
 
 from __future__ import annotations
 
@@ -14,15 +14,6 @@ from PIL import Image
 
 CLI = Callable[..., Any]
 IMAGES = ["before-after.png", "grid.png", "images", "mean.npy", "mean.png", "measurement.npy", "measurement.png"]
-
-
-@pytest.fixture
-def clean(tmp_path: Path) -> Path:
-    """A digit's likeness, 8x8, in its data's units 0 to 16."""
-    image = np.zeros((8, 8), np.float32)
-    image[1:7, 3:5] = 16
-    np.save(tmp_path / "clean.npy", image)
-    return tmp_path / "clean.npy"
 
 
 def test_a_trial_on_an_image(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> None:
@@ -84,6 +75,27 @@ def test_points_and_estimated_noise(sdekit: CLI, moons_run: Path, tmp_path: Path
     assert record["noise_estimated"] and 0 < record["noise_std"] < 2
 
 
+def test_any_solver_grid_and_guidance(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
+    """As for `sample`: the solver's options, a grid, a condition, and guidances of it inside of the method's."""
+    np.save(tmp_path / "a.npy", np.array([[1.0, 1.0]]))
+    np.save(tmp_path / "y.npy", np.array([0.7]))
+    given = ("--operator", f"matrix:matrix={tmp_path / 'a.npy'}", "--measurement", tmp_path / "y.npy", "-n", 6)
+    given = (*given, "--noise-std", 0.05, "--label", 1, "--steps", 6, "--solver", "ddim", "--option", "eta=0.5")
+    grid = ("--grid", "karras", "--option", "grid.p=3", "--noise", "brownian")
+    guided = ("--guidance", "cfg:scale=6", "--guidance", "interval:from=0.3,to=9")
+    drawn = {}
+    for name, more in {"plain": (), "guided": guided}.items():
+        out = tmp_path / name
+        assert sdekit("restore", dropped_run, *given, *grid, *more, "--out", out).code == 0
+        record = json.loads((out / "restore.json").read_text())
+        assert (record["solver"], record["grid"], record["grid_options"]) == ("ddim", "karras", {"p": 3.0})
+        assert record["noise"] == "brownian" and record["nfe"] == 6 and record["labels"] == [1] * 6
+        assert [one["name"] for one in record["guidance"]] == [word.partition(":")[0] for word in more[1::2]]
+        drawn[name] = np.load(out / "samples.npy")
+        assert abs(drawn[name].sum(1) - 0.7).max() < 0.5
+    assert not np.allclose(drawn["plain"], drawn["guided"])
+
+
 def test_restore_refusals(refused: Callable[..., str], digits_run: Path, clean: Path, tmp_path: Path) -> None:
     """Each is one message and nothing is written."""
     out = ("--out", tmp_path / "r")
@@ -102,34 +114,11 @@ def test_restore_refusals(refused: Callable[..., str], digits_run: Path, clean: 
     trial = ("restore", digits_run, *blur, "--degrade", clean)
     assert "did you mean 'blur'" in refused("restore", digits_run, "--operator", "blurr", "--degrade", clean, *out)
     assert "did you mean 'mmps'" in refused(*trial, "--method", "mmp", *out)
-    assert "ddrm is a sampler of its own" in refused(*trial, "--method", "ddrm", "--solver", "heun", *out)
+    for more in (("--solver", "heun"), ("--option", "eta=0.5")):
+        assert "ddrm is a solver itself" in refused(*trial, "--method", "ddrm", *more, *out)
     assert "--degrade adds the noise itself" in refused(*trial, "--noise-std", "auto", *out)
     assert "write a number, 0 or more" in refused(*trial, "--noise-std=-1", *out)
     assert "no such file" in refused("restore", digits_run, *blur, "--degrade", tmp_path / "none.npy", *out)
-
-
-def test_edit(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> None:
-    """Little noise leaves the image as it is; the record says from when."""
-    for name, strength in {"near": 0.05, "far": 0.9}.items():
-        given = ("--image", clean, "--strength", strength, "-n", 3, "--steps", 4, "--out", tmp_path / name)
-        assert sdekit("edit", digits_run, *given).code == 0
-    near, far = (np.load(tmp_path / name / "samples.npy") for name in ("near", "far"))
-    assert abs(near - np.load(clean)).mean() < 1.5 < abs(far - np.load(clean)).mean()
-    record = json.loads((tmp_path / "far" / "edit.json").read_text())
-    assert record["nfe"] == 4 and record["strength"] == 0.9 and record["t"] == record["times"][0]
-    assert {"before-after.png", "grid.png", "samples.npy"} <= set(os.listdir(tmp_path / "far"))
-    given = ("--image", clean, "--t", 0.3, "-n", 1, "--steps", 2, "--solver", "ddpm", "--out", tmp_path / "t", "--json")
-    result = sdekit("edit", digits_run, *given)
-    assert result.code == 0 and json.loads(result.out)["t"] == pytest.approx(0.3)
-
-
-def test_edit_refusals(refused: Callable[..., str], digits_run: Path, clean: Path, tmp_path: Path) -> None:
-    """Out of range, or both ways to say it."""
-    given = ("edit", digits_run, "--image", clean, "--out", tmp_path / "e")
-    assert "strength must be above 0 and at most 1" in refused(*given, "--strength", 1.5)
-    assert "t must be above" in refused(*given, "--t", 7)
-    assert "--strength or --t, not both" in refused(*given, "--t", 0.5, "--strength", 0.5)
-    assert "--steps must be at least 1" in refused(*given, "--steps", 0)
 
 
 def test_inpaint_as_a_guidance(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:

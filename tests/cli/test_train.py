@@ -131,7 +131,16 @@ def test_image_that_is_found_corrupt_late(sdekit: CLI, pictures: Path, tmp_path:
     given = ("--out", tmp_path / "run", "--steps", 2, *TINY_UNET, "--option", "train.held_out=0.3")
     result = sdekit("train", "--data", f"images:{pictures}", *given)
     assert result.code == 1 and result.err.count("error:") == 1 and bad in result.err and "--skip-bad" in result.err
+    assert "stopped after step 2 and the last good checkpoint, of step 2, is kept" in " ".join(result.err.split())
     assert load_run(tmp_path / "run").step == 2
+    result = sdekit("train", "--out", tmp_path / "run", "--resume", "--steps", 4, "--skip-bad", "--json")
+    assert result.code == 0 and json.loads(result.out)["skipped"] == 1
+    assert load_run(tmp_path / "run").step == 4 and load_run(tmp_path / "run").recipe.data.options["skip_bad"] is True
+
+
+def test_skip_bad_when_resuming_is_for_images(refused: Callable[..., str], digits_run: Path) -> None:
+    """Data that are not files have none to skip."""
+    assert "--skip-bad is for images:" in refused("train", "--out", digits_run, "--resume", "--skip-bad")
 
 
 def test_config_file(sdekit: CLI, tmp_path: Path) -> None:

@@ -7,19 +7,23 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sdekit import plugins
 from sdekit.errors import InputError
 from sdekit.networks.embedding import Condition, NoiseEmbedding
+from sdekit.networks.mixer import CHANNELS, Mixer, _Pixels
 from sdekit.networks.mlp import MLP
 from sdekit.networks.unet import UNet
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"width": 16, "depth": 2},
+    "mixer": {"width": 8, "depth": 2, "blocks": 1},
     "unet": {"width": 8},
 }
 SHAPES: dict[str, list[tuple[int, ...]]] = {
     "mlp": [(2,), (1, 8, 8)],
+    "mixer": [(1, 8, 8), (3, 5, 12)],
     "unet": [(1, 8, 8), (3, 9, 11), (3, 32, 32), (4, 13, 64)],  # the first two with fully connected blocks
 }
 CASES = [(name, shape) for name in plugins.names("network") for shape in SHAPES.get(name, [(1, 8, 8)])]
@@ -170,6 +174,37 @@ def test_mlp_options_out_of_range(options: dict[str, Any]) -> None:
     """A width or depth that cannot be built is refused."""
     with pytest.raises(InputError, match="mlp: needs width >= 2"):
         MLP((2,), **options)
+
+
+@pytest.mark.parametrize("shape", [(1, 17, 16), (3, 32, 32), (2,)])
+def test_mixer_needs_tiny_images(shape: tuple[int, ...]) -> None:
+    """Larger images and vectors are refused, with what to use."""
+    with pytest.raises(InputError, match="at most 256 pixels.*use unet"):
+        Mixer(shape)
+
+
+@pytest.mark.parametrize("options", [{"width": 4}, {"width": 10}, {"depth": 0}, {"blocks": 0}], ids=str)
+def test_mixer_options_out_of_range(options: dict[str, Any]) -> None:
+    """A width, depth or block count that cannot be built is refused."""
+    with pytest.raises(InputError, match="mixer: needs width a multiple of 4"):
+        Mixer((1, 8, 8), **options)
+
+
+def test_mixer_kernel_is_a_convolution() -> None:
+    """The shared part of a layer's matrices is a 5x5 convolution with zeros outside; the other part adds to it."""
+    torch.manual_seed(0)
+    layer = _Pixels(6, 7).double()
+    h = torch.randn(CHANNELS, 3, 42, dtype=torch.float64)
+    weight = torch.randn_like(layer.kernel)
+    with torch.no_grad():
+        assert (layer.kernel.view(-1, 5, 5).abs() > 0).sum() == CHANNELS * 9  # 3x3 to begin with
+        layer.kernel.copy_(weight)
+        images = h.transpose(0, 1).view(3, CHANNELS, 6, 7)
+        expected = F.conv2d(images, weight.view(CHANNELS, 1, 5, 5), padding=2, groups=CHANNELS)
+        found = layer(h)
+        assert torch.allclose(found.transpose(0, 1).view_as(expected), expected, rtol=1e-12, atol=1e-12)
+        layer.matrix.normal_()
+        assert torch.allclose(layer(h) - found, torch.einsum("cbp,cpq->cbq", h, layer.matrix), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(("side", "levels"), [(8, 2), (16, 3), (64, 4), (128, 5)])

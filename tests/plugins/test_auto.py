@@ -46,16 +46,16 @@ def rmse(mixture: GaussianMixture, sde: SDE, solver: str, nfe: int, x: Tensor, e
 @pytest.mark.parametrize("sde", [VP(), EDM(), RectifiedFlow()], ids=lambda sde: type(sde).__name__)
 @pytest.mark.parametrize("name", MIXTURES)
 def test_beats_the_others(name: str, sde: SDE) -> None:
-    """At 6, 10 and 20 calls its error is at most 0.7 of the best of four others, and half of it in the mean."""
+    """At 6 to 100 calls its error is at most 0.7 of the best of four others, and half of it in the mean."""
     mixture = MIXTURES[name]
     x = mixture.sample(200, seed=1, sde=sde, t=sde.t_max)
     tight = plugins.make("sampler", "ode", rtol=1e-8, atol=1e-8, error_norm="batch")
     exact = sample(sde, mixture.denoiser(sde), tight, shape=mixture.shape, x=x, dtype=torch.float64).x
     ratios = []
-    for nfe in (6, 10, 20):
+    for nfe in (6, 10, 20, 100):
         others = [rmse(mixture, sde, s, nfe, x, exact) for s in ("ddim", "heun", "dpmpp-2m", "unipc")]
         ratios.append(rmse(mixture, sde, "auto", nfe, x, exact) / min(others))
-    assert max(ratios) < 0.7 and math.prod(ratios) < 0.5**3, ratios
+    assert max(ratios) < 0.7 and math.prod(ratios) < 0.5**4, ratios
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -98,8 +98,9 @@ def test_the_first_call_is_at_the_start_where_that_is_near() -> None:
 
 
 def test_grid_ends() -> None:
-    """From N + 4 to 0.35 / N in units of data_std, within what the process has."""
+    """From N + 4 to 0.35 / N in units of data_std, from N = 30 on to 10.5 / N^2, within what the process has."""
     sde = EDM()
+    assert sde.rho(auto_grid(sde, 49))[-1] == pytest.approx(10.5 / 2500)
     rho = sde.rho(auto_grid(sde, 9, data_std=2.0))
     assert rho[0] == 80 and rho[1] < 28 and rho[-1] == pytest.approx(0.07)
     narrow = EDM(sigma_min=5.0, sigma_max=6.0)

@@ -156,6 +156,35 @@ def test_a_tolerance_out_of_reach(method: str) -> None:
         sample(RectifiedFlow(), breaks, ODE(method=method), shape=(2,), n=2)
 
 
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "dopri8", "scipy_solver"])
+@pytest.mark.parametrize("error_norm", ["sample", "batch"])
+def test_a_rough_field_is_given_up(method: str, error_norm: Any) -> None:
+    """After max_calls the error says so, and where it is, how small its steps are and what to change."""
+    calls = 0
+
+    def rough(x: Tensor, t: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return torch.sin(1e4 * x).sign()
+
+    ode = ODE(method=method, rtol=1e-10, atol=1e-10, error_norm=error_norm, max_calls=400)
+    told = rf"{method} cannot meet rtol=1e-10, .* in max_calls=400: at t = (0\.\d+|1) its step .* is down to \d.*e-"
+    with pytest.raises(SdekitError, match=told + ".*Raise the tolerances or max_calls"):
+        sample(RectifiedFlow(), rough, ode, shape=(2,), n=2, dtype=torch.float64)
+    assert calls == 400
+
+
+def test_an_assertion_of_the_network_is_its_own() -> None:
+    """Only torchdiffeq's is a matter of tolerances."""
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        raise AssertionError("mine")
+
+    for method in ("dopri5", "dopri8", "rk4"):
+        with pytest.raises(AssertionError, match="mine"):
+            sample(VP(), denoise, ODE(method=method), shape=(2,), n=1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -163,6 +192,7 @@ def test_a_tolerance_out_of_reach(method: str) -> None:
         ({"rtol": 0.0}, "ode: tolerances must be positive, got rtol=0.0"),
         ({"atol": -1.0}, "atol=-1.0"),
         ({"rtol": math.nan}, "rtol=nan"),
+        ({"max_calls": 0}, "ode: max_calls must be at least 1, got 0"),
         ({"error_norm": "max"}, "ode: error_norm must be 'sample' or 'batch', got 'max'"),
     ],
 )

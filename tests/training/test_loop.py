@@ -44,13 +44,14 @@ def test_resumed_run_is_the_same_run(
     same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_resumed_unet_is_the_same_run(tmp_path: Path, go: Go, same_run: Same) -> None:
-    """The same for the U-Net on digits, labels and dropout included: channels-last changes no bit."""
+@pytest.mark.parametrize("network", ["unet", "mixer"])
+def test_resumed_network_is_the_same_run(tmp_path: Path, go: Go, same_run: Same, network: str) -> None:
+    """The same for networks of images, labels and dropout included: channels-last changes no bit."""
     given = {
         "network": {"width": 8, "dropout": 0.2},
         "train": {"steps": 6, "batch_size": 4, "log_every": 2, "held_out": 0.01, "preview_every": 0.0},
     }
-    recipe, data = plan("digits", network="unet", condition="label", given=given)
+    recipe, data = plan("digits", network=network, condition="label", given=given)
     train(recipe, data, tmp_path / "whole")
     go(Trainer(recipe, data, tmp_path / "parts"), 3)
     train(recipe, data, tmp_path / "parts", resume=True)

@@ -19,7 +19,7 @@ def test_everything_is_recorded() -> None:
     recipe, data = plan("digits", given=STEPS)
     assert (recipe.shape, recipe.kind, recipe.items, recipe.classes) == ((1, 8, 8), "image", 1797, 10)
     assert recipe.units == data.units and recipe.class_names == tuple("0123456789")
-    assert recipe.network.name == "unet" and recipe.network.options["multipliers"] == (1, 2)
+    assert recipe.network.name == "mixer" and recipe.network.options["width"] == 24
     assert recipe.sde.name == "vp" and recipe.sde.options["beta_max"] == 20
     assert recipe.data.name == "digits" and recipe.prediction == "edm" and recipe.condition == "none"
 
@@ -32,13 +32,13 @@ def test_data_std() -> None:
 
 
 def test_network_suits_the_data(tmp_path: Path) -> None:
-    """A U-Net for images from 8 pixels, an MLP for smaller ones and for vectors."""
+    """A mixer for images from 8 pixels a side, a U-Net from 13, an MLP for smaller ones and for vectors."""
     rng = np.random.default_rng(0)
     found = {}
-    for shape in [(20, 8, 8), (20, 7, 8), (20, 5)]:
+    for shape in [(20, 8, 12), (20, 8, 13), (20, 7, 8), (20, 5)]:
         np.save(tmp_path / "x.npy", rng.random(shape))
         found[shape[1:]] = plan(f"array:{tmp_path / 'x.npy'}", given=STEPS)[0].network.name
-    assert found == {(8, 8): "unet", (7, 8): "mlp", (5,): "mlp"}
+    assert found == {(8, 12): "mixer", (8, 13): "unet", (7, 8): "mlp", (5,): "mlp"}
 
 
 def test_build_is_the_seeds() -> None:

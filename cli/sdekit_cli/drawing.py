@@ -1,0 +1,147 @@
+"""How every command draws: what it was asked is checked, the run opened, samples drawn, recorded and told of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sdekit.distributed import world
+from sdekit.errors import InputError
+
+from .backends import parse_backend, run_with, told
+from .conditions import conditions
+from .console import note, print_json
+from .device import pick_device
+from .draw import draw
+from .folder import check_out
+from .guides import guides
+from .local import use
+from .options import component, parse, with_data_std
+from .output import version, write
+from .seeds import parse_seeds
+
+if TYPE_CHECKING:
+    from sdekit.guidance import Guidance
+    from sdekit.sampling import Sampler, Samples
+
+    from .asked import Asked
+
+
+class Drawing:
+    """A drawing command at work. Made, it has checked all that needs no run; then `open`, `draw`, `finish`.
+
+    n, solver: where none is asked for; solver None: auto for a number of steps or calls, else ode. Raises InputError
+    for names, options and values that there are not, and where --out holds something.
+    """
+
+    def __init__(self, asked: Asked, *, n: int = 8, solver: str | None = "ddim") -> None:
+        use(asked.plugin, quiet=asked.json)
+        self.asked, self.seeds = asked, parse_seeds(asked.n, asked.seeds, n)
+        check_out(asked.out, overwrite=asked.overwrite)
+        given = parse(asked.option or ())
+        of_grid = {k.removeprefix("grid."): v for k, v in given.items() if k.startswith("grid.")}
+        of_solver = {k: v for k, v in given.items() if not k.startswith("grid.")}
+        if of_grid and asked.grid is None:
+            raise InputError("options of the grid need its name: add --grid karras, for example")
+        default = solver or ("auto" if (asked.steps or asked.nfe) and not of_solver else "ode")
+        self.solver = asked.solver or default
+        self.of_solver = component("sampler", self.solver, of_solver)
+        self.of_grid = {} if asked.grid is None else component("grid", asked.grid, of_grid)
+        self.guidance, self.of_guidance = guides(asked.guidance or ())
+        self.backend = parse_backend(asked.backend)
+
+    def open(self) -> None:
+        """Load the run, and make what depends on it: the condition y, the solver and the grid."""
+        from sdekit.plugins import make
+        from sdekit.training.run import load_run
+
+        asked, self.device = self.asked, pick_device(self.asked.device)
+        self.run = load_run(asked.run, device=self.device, trust=asked.trust)
+        data_std = self.run.recipe.data_std
+        options = with_data_std("sampler", self.solver, self.of_solver, data_std)
+        self.sampler: Sampler = make("sampler", self.solver, **options)
+        self.grid = None
+        if asked.grid is not None:
+            self.of_grid = with_data_std("grid", asked.grid, self.of_grid, data_std)
+            self.grid = make("grid", asked.grid, **self.of_grid)
+        run_with(self.run, self.backend)
+        guided = bool(self.guidance)
+        self.y = conditions(self.run, asked.label, self.seeds, numbers=asked.condition, guided=guided)
+
+    def draw(self, sampler: Sampler, *, name: str, guidance: Sequence[Guidance] = (), **other: Any) -> Samples | None:
+        """The samples; None on all but the first of several processes. name: of the sampler, or what stands for it.
+
+        guidance: around those asked for. other: arguments of `draw.draw`, instead of what was asked.
+        """
+        asked = self.asked
+        arguments: dict[str, Any] = {
+            "steps": asked.steps,
+            "nfe": asked.nfe,
+            "grid": self.grid,
+            "noise": asked.noise,
+        } | other
+        drawn, self.seconds = draw(
+            self.run,
+            sampler,
+            name=name,
+            seeds=self.seeds,
+            y=self.y,
+            guidance=[*self.guidance, *guidance],
+            batch_size=asked.batch_size,
+            device=self.device,
+            quiet=asked.json,
+            **arguments,
+        )
+        self.drawn_noise = (asked.noise or sampler.default_noise) if sampler.stochastic else None
+        self.drawn_grid = asked.grid or sampler.default_grid
+        return drawn
+
+    def finish(
+        self,
+        drawn: Samples,
+        record: Mapping[str, Any],
+        say: str,
+        *,
+        keys: Sequence[str],
+        name: str = "sample.json",
+        also: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Write samples, pictures and the record, `record` and what is common to all commands; then tell of it.
+
+        say: what was drawn, for people. keys: of the record, in the summary. name, also: as for `output.write`.
+        """
+        import torch
+
+        from sdekit.plugins import local_files
+
+        asked, y = self.asked, self.y
+        whole = {
+            "run": str(asked.run),
+            "run_step": self.run.step,
+            "grid": self.drawn_grid,
+            "grid_options": self.of_grid,
+            "steps": len(drawn.times),
+            "nfe": drawn.nfe,
+            "n": len(self.seeds),
+            "seeds": list(self.seeds),
+            "labels": None if y is None or y.is_floating_point() else y.tolist(),
+            "condition": asked.condition,
+            "guidance": self.of_guidance,
+            "noise": self.drawn_noise,
+            "times": drawn.times.tolist(),
+            "seconds": round(self.seconds, 3),
+            "device": self.device,
+            "processes": world().size,
+            "backend": told(self.run, self.backend, quiet=asked.json),
+            "plugins": local_files(),
+            "versions": {"sdekit": version("sdekit"), "torch": torch.__version__},
+            **record,
+        }
+        look, samples = write(asked.out, self.run, drawn, whole, name=name, also=also), asked.out / "samples.npy"
+        if asked.json:
+            files = {"samples": str(samples), "picture": None if look is None else str(look)}
+            found = {key: whole[key] for key in keys}
+            print_json({k: v["name"] if isinstance(v, dict) else v for k, v in found.items()} | files)
+            return
+        shown = f"look at [bold]{look}[/]" if look else f"they are in {samples}"
+        note(f"drew {len(self.seeds)} {say}: {drawn.nfe} network calls each, {self.seconds:.1f} s; {shown}")
