@@ -51,7 +51,11 @@ def sdekit_operators() -> dict[str, str]:
 @hookimpl
 def sdekit_networks() -> dict[str, str]:
     """The networks of `sdekit.networks`."""
-    return {"mlp": "sdekit.networks.mlp:MLP", "unet": "sdekit.networks.unet:UNet"}
+    return {
+        "mlp": "sdekit.networks.mlp:MLP",
+        "mixer": "sdekit.networks.mixer:Mixer",
+        "unet": "sdekit.networks.unet:UNet",
+    }
 
 
 @hookimpl

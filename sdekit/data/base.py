@@ -82,6 +82,7 @@ class Dataset(ABC):
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
     skipped: tuple[str, ...] = ()  # items that could not be read and were passed over
+    concurrent: bool = False  # whether `batch` may run in several threads at once: training then reads ahead
 
     @abstractmethod
     def __len__(self) -> int:

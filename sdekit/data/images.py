@@ -80,6 +80,7 @@ class ImageDataset(Dataset):
     """
 
     kind = "image"
+    concurrent = True
     filter = FILTER
     labels: np.ndarray | None = None
 

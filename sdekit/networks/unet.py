@@ -93,7 +93,7 @@ class UNet(nn.Module):
                 channels = width * multiplier
             if level:
                 self.up.append(ConvBlock(channels, channels, embed, dropout, resample="up"))
-        self.norm = _norm(channels)
+        self.norm = norm(channels)
         self.last = nn.Conv2d(channels, shape[0], 3, padding=1)
         nn.init.zeros_(self.last.weight)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, on the CPU too
@@ -126,7 +126,7 @@ def levels(longer: int) -> tuple[int, ...]:
     return (1, 2, 2) if longer <= 36 else (1, 2, 2, 4) if longer <= 80 else (1, 1, 2, 2, 4)
 
 
-def _norm(channels: int) -> nn.GroupNorm:
+def norm(channels: int) -> nn.GroupNorm:
     """Groups of at least four channels, at most 32 of them."""
     groups = min(32, channels // 4)
     while channels % groups:
@@ -149,9 +149,9 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.resample, self.dropout = resample, dropout
-        self.norm0, self.conv0 = _norm(channels), nn.Conv2d(channels, out, 3, padding=1)
+        self.norm0, self.conv0 = norm(channels), nn.Conv2d(channels, out, 3, padding=1)
         self.modulate = _zero(nn.Linear(condition, 2 * out))
-        self.norm1, self.conv1 = _norm(out), _zero(nn.Conv2d(out, out, 3, padding=1))
+        self.norm1, self.conv1 = norm(out), _zero(nn.Conv2d(out, out, 3, padding=1))
         self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
         self.attention = _Attention(out) if attend else None
 
@@ -201,7 +201,7 @@ class _Attention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.heads = next(n for n in range(max(1, channels // 64), 0, -1) if channels % n == 0)
-        self.norm, self.qkv = _norm(channels), nn.Conv2d(channels, 3 * channels, 1)
+        self.norm, self.qkv = norm(channels), nn.Conv2d(channels, 3 * channels, 1)
         self.out = _zero(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:

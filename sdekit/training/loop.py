@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from sdekit.data.base import Dataset
-from sdekit.data.order import batch_indices
 from sdekit.data.split import split
 from sdekit.errors import InputError, SdekitError
 
+from .batches import Batches
 from .checkpoint import save_json, save_tensors, write_atomically
 from .ema import EMA
 from .folder import prepare_folder
@@ -78,6 +78,8 @@ class Trainer:
         self.optimizer = adamw(self.model.network, self.options)
         self.ema = EMA(self.weights.values(), self.options.ema)
         self.posterior = PosteriorMean.of(data, self.indices, recipe)
+        order = (self.indices, self.options.batch_size, self.options.seed)
+        self.batches = Batches(data, *order, ahead=self.device.type != "cpu")
         self.step, self.seconds, self._stopped = 0, 0.0, False
         self._losses_since: list[float] = []  # of the steps since the last row of metrics
         if resume:
@@ -137,7 +139,8 @@ class Trainer:
     def _step(self) -> float:
         """One optimizer step; the loss of the batch. The weights are untouched where it is not finite."""
         options, step = self.options, self.step
-        batch = self.data.batch(self.indices[batch_indices(len(self.indices), options.batch_size, step, options.seed)])
+        with self._reading():
+            batch = self.batches(step)
         t, eps = draw(self.model.sde, options, self.recipe.shape, step)
         torch.manual_seed(key(options.seed, 2, step))  # dropout
         y = None if self.recipe.condition == "none" or batch.y is None else told(batch.y, options, step)
@@ -183,7 +186,8 @@ class Trainer:
         with self._averaged():
             for start in range(0, len(chosen), size):
                 part = slice(start, start + size)
-                batch = self.data.batch(chosen[part])
+                with self._reading():
+                    batch = self.data.batch(chosen[part])
                 eps = torch.randn(batch.x.shape, generator=generator)
                 total += float(self._losses(batch.x, t[part], eps, batch.y).sum())
         return total / len(chosen)
@@ -208,7 +212,7 @@ class Trainer:
 
     def _resume(self) -> None:
         found = read_recipe(self.out)
-        _same_recipe(found, self.recipe)
+        found.check_same(self.recipe)
         now = (tuple(self.data.shape), len(self.data), self.data.classes, self.data.units)
         if now != (found.shape, found.items, found.classes, found.units):
             raise InputError(
@@ -244,8 +248,8 @@ class Trainer:
 
     def _log(self, **values: Any) -> None:
         row = {"step": self.step, "seconds": round(self.seconds, 3), **values}
-        if self.data.skipped:
-            row["skipped"] = len(self.data.skipped)
+        if self.batches.skipped:
+            row["skipped"] = self.batches.skipped
         self._write(self.out / METRICS, (json.dumps(row) + "\n").encode(), append=True)
 
     def _preview(self) -> None:
@@ -269,6 +273,14 @@ class Trainer:
         return f"the last good checkpoint, of step {step}, is kept (--resume goes on from it)"
 
     @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Within it a damaged file is an error that says what of the training is kept."""
+        try:
+            yield
+        except SdekitError as error:
+            raise SdekitError(f"{error}. Training stopped after step {self.step} and {self._kept()}") from error
+
+    @contextmanager
     def _averaged(self) -> Iterator[None]:
         """Within it the model has the averaged weights, in evaluation mode."""
         self.model.eval()
@@ -285,13 +297,3 @@ def train(recipe: Recipe, data: Dataset, out: str | Path, **kwargs: Any) -> Trai
     for _ in trainer.run():
         pass
     return trainer
-
-
-def _same_recipe(found: Recipe, asked: Recipe) -> None:
-    """Refuse to resume another run; how long it lasts may change."""
-    same = replace(asked, train=replace(asked.train, steps=found.train.steps, time_limit=found.train.time_limit))
-    if same != found:
-        names = [n for n in vars(found) if getattr(found, n) != getattr(same, n)]
-        raise InputError(
-            f"cannot resume with another {', '.join(names)} than the run's: leave it out, or train into another --out"
-        )

@@ -51,9 +51,10 @@ def plan(
 ) -> tuple[Recipe, Dataset]:
     """A recipe and its data set.
 
-    spec: the data. sde, network: registered names; network None is a U-Net for images from 8 pixels and an MLP for
-    the rest. prediction: what the network is trained to be. condition: "none", "label" to tell it the
-    labels, or else the data set's own option `condition`: columns of a table, an array of numbers.
+    spec: the data. sde, network: registered names; network None is a mixer for images of 8 to 12 pixels a side, a
+    U-Net for larger ones and an MLP for the rest. prediction: what the network is trained to be. condition: "none",
+    "label" to tell it the labels, or else the data set's own option `condition`: columns of a table, an array of
+    numbers.
     given: options by group: data, sde, network, train (`TrainOptions`; where items have at
     most 256 numbers, its defaults are a batch of 64 at a rate of 4e-3). Raises InputError for what does not fit.
     """
@@ -71,7 +72,7 @@ def plan(
         raise InputError(f"data {spec!r} has no labels to condition on: leave out --condition label")
     condition = "numbers" if data.condition_units is not None else condition
     if network is None:
-        network = "unet" if data.kind == "image" and min(data.shape[1:]) >= 8 else "mlp"
+        network = _suits(data)
     small: dict[str, Any] = SMALL_DEFAULTS if prod(data.shape) <= SMALL_ITEM else {}
     train = TrainOptions(**small | dict(given.get("train", {})))
     if train.drop and condition == "none":
@@ -97,6 +98,12 @@ def plan(
         data_std=_std(data, split(len(data), train.held_out)[0]),
     )
     return _resolved(recipe), data
+
+
+def _suits(data: Dataset) -> str:
+    if data.kind != "image" or min(data.shape[1:]) < 8:
+        return "mlp"
+    return "mixer" if max(data.shape[1:]) <= 12 else "unet"
 
 
 def _check_condition(spec: str, condition: str) -> str:
