@@ -6,7 +6,9 @@
 Every run is 50 steps to x_0 from the same x (a method of one call a step makes 50 calls, Heun's 99) and includes all
 that a library does for a run: its grid, its coefficients, its checks. Runs take turns, so that what else the machine
 does falls on all of them alike; the least time of each counts. The first row is the least that any loop can do: x * a +
-b * eps in torch. Prints a table and writes it to --out.
+b * eps in torch. A second table says how many microseconds a call pass outside of the network where that takes a
+millisecond, of one that only waits and of one that computes on x; 50 of them are 5%. Prints the tables and writes
+them to --out.
 """
 
 from __future__ import annotations
@@ -27,8 +29,14 @@ from sdekit import EDM, plugins, sample
 OUT = Path(__file__).parent / "results" / "overhead.md"
 STEPS = 50
 SHAPES = [(1, 2), (64, 3, 32, 32)]
+MILLISECOND, ROUNDS = 1e-3, 8
+FREED = 2**24
+"""Bytes of a tensor that is freed beforehand, as any network frees one: until then the C library gives the memory of
+every step back to the system, and takes it anew page by page."""
 Make = Callable[[Tensor, Tensor], Callable[[], Any]]
 """From x and the network's only answer, both (B, *), to a function that runs all steps."""
+Network = Callable[[Tensor, Tensor], Tensor]
+"""From x (B, *) and a time to x's shape."""
 
 
 def floor(x: Tensor, answer: Tensor) -> Callable[[], Any]:
@@ -206,28 +214,92 @@ def smalldiffusion() -> dict[str, dict[str, Make]]:
     }
 
 
-def slow(milliseconds: float, names: list[str]) -> list[str]:
-    """Markdown: what each sampler adds to a network that takes that long a call, in per cent."""
-    x, lines = torch.randn(1, 2), []
+def waiting(x: Tensor) -> Network:
+    """A network that does nothing for a millisecond."""
 
     def network(x: Tensor, t: Tensor) -> Tensor:
-        end = time.perf_counter() + milliseconds / 1000
+        end = time.perf_counter() + MILLISECOND
         while time.perf_counter() < end:
             pass
         return x
 
-    for name in names:
-        looped, bare = [], []
-        for _ in range(5):
-            started = time.perf_counter()
-            calls = sample(EDM(), network, name, shape=(2,), x=x, steps=STEPS).nfe
-            middle = time.perf_counter()
-            for _ in range(calls):
-                network(x, x)
-            looped.append(middle - started)
-            bare.append(time.perf_counter() - middle)
-        lines.append(f"| {name} | {100 * (min(looped) / min(bare) - 1):.1f} |")
-    return [f"| | added to {milliseconds:g} ms a call, per cent |", "|---|---|", *lines]
+    return network
+
+
+def computing(x: Tensor) -> Network:
+    """A network of as many layers as a millisecond takes, on all of x (B, *)."""
+    width = 64
+    first, layer, last = (
+        torch.randn(size) / size[0] ** 0.5 for size in ((x[0].numel(), width), (width, width), (width, x[0].numel()))
+    )
+    layers = 0
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        h = x.flatten(1) @ first
+        for _ in range(layers):
+            h = torch.tanh(h @ layer)
+        return (h @ last).view_as(x)
+
+    while least(lambda: network(x, x), 20) < MILLISECOND:
+        layers += 4
+    return network
+
+
+def least(run: Callable[[], Any], times: int) -> float:
+    """The shortest of so many runs, in seconds."""
+    took = []
+    for _ in range(times):
+        started = time.perf_counter()
+        run()
+        took.append(time.perf_counter() - started)
+    return min(took)
+
+
+def bare(network: Network, x: Tensor) -> None:
+    """The least that any loop can do around a network."""
+    for _ in range(STEPS):
+        x = torch.add(x * 0.99, network(x, x), alpha=0.01)
+
+
+def of(name: str) -> Callable[[Network, Tensor], Any]:
+    """A run of a sampler, looked up and built anew."""
+    return lambda network, x: sample(EDM(), network, plugins.make("sampler", name), shape=x.shape[1:], x=x, steps=STEPS)
+
+
+def added(network: Network, run: Callable[[Network, Tensor], Any], x: Tensor) -> float:
+    """Seconds a call that pass outside of the network, in the shortest of some runs."""
+    inside = calls = 0.0
+
+    def timed(x: Tensor, t: Tensor) -> Tensor:
+        nonlocal inside, calls
+        started = time.perf_counter()
+        answer = network(x, t)
+        inside, calls = inside + time.perf_counter() - started, calls + 1
+        return answer
+
+    found = []
+    for _ in range(ROUNDS):
+        inside = calls = 0.0
+        started = time.perf_counter()
+        run(timed, x)
+        found.append((time.perf_counter() - started - inside) / calls)
+    return min(found)
+
+
+@torch.no_grad()
+def slow(names: list[str]) -> list[str]:
+    """Markdown: the microseconds that each sampler adds to a call of either network."""
+    runs: dict[str, Callable[[Network, Tensor], Any]] = {"x * a + b * eps": bare} | {name: of(name) for name in names}
+    heads, rows = list[str](), {name: list[str]() for name in runs}
+    for shape in SHAPES:
+        x = torch.randn(shape)
+        for kind in (waiting, computing):
+            heads.append(f"{shape}, {kind.__name__}")
+            network = kind(x)
+            for name, run in runs.items():
+                rows[name].append(f"{added(network, run, x) * 1e6:.0f}")
+    lines = [f"| {name} | " + " | ".join(row) + " |" for name, row in rows.items()]
+    return ["| added to 1 ms a call | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads), *lines]
 
 
 def measure(
@@ -239,9 +311,9 @@ def measure(
     runs = {key: make(x, answer) for key, make in makers.items()}
     times: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
     begun = time.perf_counter()
-    while len(next(iter(times.values()))) < 3 or time.perf_counter() - begun < seconds:
+    while time.perf_counter() - begun < seconds:
         for key, run in runs.items():
-            if sum(times[key]) > seconds / 10:
+            if len(times[key]) > 2 and sum(times[key]) > seconds / 10:
                 continue
             started = time.perf_counter()
             run()
@@ -259,6 +331,7 @@ def main() -> None:
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(given.threads)
+    torch.ones(FREED // 8, dtype=torch.float64)
     makers = {(method, name): make for method, row in methods().items() for name, make in row.items()}
     if given.peers:
         importable()
@@ -277,10 +350,8 @@ def main() -> None:
     for method, name in sorted(makers, key=lambda key: order.index(key[0])):
         cells = " | ".join(f"{column[method, name]:.0f}" for column in columns)
         text.append(f"| {method} | {name} | {cells} |")
-    text += [
-        "",
-        *slow(1.0, ["ddim", "gradient-estimation", "dpmpp-2m", "dpmpp-3m", "deis", "lms", "ipndm", "unipc", "auto"]),
-    ]
+    names = ["ddim", "gradient-estimation", "dpmpp-2m", "dpmpp-3m", "deis", "lms", "ipndm", "unipc", "auto", "heun"]
+    text += ["", *slow(names)]
     print("\n".join(text))
     given.out.parent.mkdir(exist_ok=True)
     given.out.write_text("\n".join(text) + "\n")

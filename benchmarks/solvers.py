@@ -5,8 +5,8 @@
     python benchmarks/solvers.py --problems ring digits --nfe 5 10 20 --starts 500
 
 All start from the same x and are given the same exact denoiser and at most the same number of calls, which is checked.
-The error is the root mean square over starts and coordinates, against the flow solved to 1e-10. Peers run on VP, where
-all of them can. Prints a table a problem, and writes them to --out.
+The error is the root mean square over starts and coordinates, against the flow solved to 1e-10. Peers run on VP, and
+all but diffusers on EDM. Prints a table a problem, and writes them to --out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from mixtures import Problem, problems
+from mixtures import FAR, Problem, problems
 from peers import Solve, peers
 from torch import Tensor
 
@@ -47,6 +47,13 @@ def ours(problem: Problem, calls: list[int], only: list[str]) -> dict[str, Row]:
             assert drawn.nfe <= n, (name, n, drawn.nfe)
             rows[name].append(problem.error(drawn.x))
     return rows
+
+
+def suited(solvers: dict[str, Solve], problem: Problem) -> dict[str, Solve]:
+    """The peers that can start at the problem's noise level: diffusers' schedulers at VP's alone, none at infinity."""
+    if problem.top == FAR:
+        return {}
+    return {name: solve for name, solve in solvers.items() if isinstance(problem.sde, VP) or "diffusers" not in name}
 
 
 def theirs(problem: Problem, calls: list[int], solvers: dict[str, Solve]) -> dict[str, Row]:
@@ -108,7 +115,7 @@ def main() -> None:
     text += [f"Not importable: {name} ({why})." for name, why in absent.items()]
     for name in given.problems:
         problem = problems(given.starts)[name]
-        other = theirs(problem, given.nfe, solvers) if isinstance(problem.sde, VP) else {}
+        other = theirs(problem, given.nfe, suited(solvers, problem))
         lines = table(given.nfe, ours(problem, given.nfe, given.samplers), other)
         shape = "d = " + str(math.prod(problem.mixture.shape))
         text += ["", f"## {name}: {shape}, {type(problem.sde).__name__}, {given.starts} starts", "", *lines]

@@ -20,13 +20,17 @@ MAX_STEPS = 10_000
 Field = Callable[[Tensor, Tensor], Tensor]
 
 
+class ToleranceError(SdekitError):
+    """An adaptive method cannot meet its tolerance."""
+
+
 def solve(field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rtol: float, atol: float) -> Tensor:
     """y (B, *) at r_end, from dy/dr = field(r, y) with y given at r; r and r_end 0-dim float64, r_end either side.
 
     The error of a step, as an RMS over one sample against atol + rtol max(|y|, |y_new|), is kept at most 1 for each
     sample on its own: a sample's result does not depend on its batch. field: r (B,) and y (B, *) to (B, *), always
     the whole batch, since a condition may be bound to it: a sample that has arrived takes steps of 0. Raises
-    SdekitError where a tolerance cannot be met.
+    ToleranceError where a tolerance cannot be met.
     Source: Dormand & Prince 1980; step control of Hairer, Norsett & Wanner 1993, section II.4.
     """
     tableau = METHODS[method]
@@ -58,7 +62,7 @@ def solve(field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rto
         if (going & (h < 1e-14 * r.abs().clamp(min=1e-10))).any():
             break
     stuck = int(h.where(going, torch.inf).argmin())
-    raise SdekitError(
+    raise ToleranceError(
         f"{method} cannot meet rtol={rtol:g}, atol={atol:g} at r = {float(r[stuck]):.6g}: its step fell to "
         f"{float(h[stuck]):.2g}. Raise the tolerances, compute in float64, or choose a fixed-step method"
     )

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from .errors import InputError, SdekitError
 from .mixture import GaussianMixture
-from .plugins import entry, make, names
-from .sampling import sample
+from .plugins import entry, make, names, parameters
+from .sampling import own_grid, sample
 from .sde import SDE, Denoise
 
 ALL = "all"
@@ -75,21 +75,39 @@ def exact(sde: SDE, denoise: Denoise, x: Tensor, *, tolerance: float | None = No
 
 
 def measure(
-    sde: SDE, denoise: Denoise, x: Tensor, truth: Tensor, pairs: Sequence[tuple[str, str]], budgets: Sequence[int]
+    sde: SDE,
+    denoise: Denoise,
+    x: Tensor,
+    truth: Tensor,
+    pairs: Sequence[tuple[str, str]],
+    budgets: Sequence[int],
+    *,
+    data_std: float = 1.0,
 ) -> Iterator[Measurement]:
-    """Every method at every number of calls, one after the other, from x (n, *) against truth (n, *)."""
+    """Every method at every number of calls, one after the other, from x (n, *) against truth (n, *).
+
+    data_std: standard deviation of the data in the model's units, for samplers and grids that ask for it.
+    """
     for sampler, grid in pairs:
+        method = _made("sampler", sampler, data_std)
+        places = own_grid(method) if grid == method.default_grid else _made("grid", grid, data_std)
         for nfe in budgets:
             began = time.perf_counter()
             try:
                 drawn = sample(
-                    sde, denoise, sampler, shape=x.shape[1:], x=x, nfe=nfe, grid=grid, dtype=x.dtype, device=x.device
+                    sde, denoise, method, shape=x.shape[1:], x=x, nfe=nfe, grid=places, dtype=x.dtype, device=x.device
                 )
             except SdekitError:  # too few calls for this method, or it diverged
                 yield Measurement(sampler, grid, nfe, 0, None, 0.0)
                 continue
             error = float((drawn.x - truth).double().square().mean().sqrt())
             yield Measurement(sampler, grid, nfe, drawn.nfe, error, time.perf_counter() - began)
+
+
+def _made(kind: str, name: str, data_std: float) -> Any:
+    """The component, told the data's standard deviation where it has an option for it."""
+    asks = "data_std" in parameters(entry(kind, name).load())
+    return make(kind, name, **({"data_std": data_std} if asks else {}))
 
 
 def best(found: Sequence[Measurement]) -> dict[int, Measurement]:

@@ -38,14 +38,16 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
     """For few calls in all: N = n + 1 levels of rho between N + 4 and 0.35 / N, in equal steps of asinh(rho / 0.08).
 
     Levels are in units of data_std, the data's standard deviation, > 0. t_max takes the place of the first of them;
-    with the last, the grid ends above t_min: the final denoising does the rest better than steps would. Both ends are
-    kept within what the process has. The constants were found on mixtures in 1 to 768 dimensions.
+    with the last, the grid ends above t_min: the final denoising does the rest better than steps would. It leaves an
+    error of rho^2, steps of fourth order one of N^-4: from N = 30 on the last level falls as N^-2. Both ends are kept
+    within what the process has. The constants were found on mixtures in 1 to 768 dimensions.
     """
     if not 0 < data_std < math.inf:
         raise InputError(f"grid auto: data_std must be positive and finite, got {data_std}")
     high, low = (rho.item() for rho in _ends(sde))
-    last = max(min(0.35 / (n + 1) * data_std, high / 2), low)
-    first = min(max((n + 5) * data_std, 10 * last), high)
+    calls = n + 1
+    last = max(min(0.35 / calls * min(1.0, 30 / calls) * data_std, high / 2), low)
+    first = min(max((calls + 4) * data_std, 10 * last), high)
     bend = 0.08 * data_std
     u = torch.linspace(math.asinh(first / bend), math.asinh(last / bend), n + 1, dtype=torch.float64)
     times = sde.time(bend * u.sinh()).clamp(sde.t_min, sde.t_max)

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .errors import InputError
 from .line import LARGEST_RHO, Line
@@ -117,36 +118,41 @@ class Plan:
     weights: Tensor
     corrector: Tensor | None = None
 
+    def merged(self) -> Tensor:
+        """The weights with which each step also mends the one before it, (n, k + 1 or more): no step is made twice.
+
+        What the corrector adds to y_i in place of the predictor is a sum over the same q's as the next step's.
+        """
+        if self.corrector is None or not self.corrector.any():
+            return self.weights
+        k, m = self.weights.shape[1], self.corrector.shape[1]
+        width = max(k + 1, m)
+        repeated = self.corrector[:-1].any(1, keepdim=True)
+        mended = pad(self.corrector, (0, width - m)) - pad(self.weights, (1, width - k - 1))
+        result = pad(self.weights, (0, width - k))
+        result[1:] += mended[:-1] * repeated
+        return result
+
     def run(self, denoise: Denoise, x: Tensor, times: Tensor) -> Iterator[Tensor]:
-        """x (B, *) at times[0] to x at times[1:], one after the other, each as corrected."""
-        frame, later = self.frame, self.frame.scale[1:, None]
+        """x (B, *) at times[0] to x at times[1:], one after the other, each as predicted: where q is taken."""
+        frame = self.frame
         keep = (frame.scale[1:] / frame.scale[:-1]).tolist()
-        predict = (later * self.weights).tolist()
-        correct = [] if self.corrector is None else (later * self.corrector).tolist()
-        width = max(len(row[0]) for row in (predict, correct) if row)
+        rows = (frame.scale[1:, None] * self.merged()).tolist()
         of_x, of_x0 = (None if v is None else v.tolist() for v in (frame.of_x, frame.of_x0))
-        past, base = list[Tensor](), x
+        past = list[Tensor]()
         for i, t in enumerate(times[:-1].unbind()):
             q = denoise(x, t)
             if of_x is not None and of_x0 is not None:
                 q = (x * of_x[i]).add_(q, alpha=of_x0[i])
-            past = [q, *past[: width - 1]]
-            if correct and i:
-                x = add_weighted(base, correct[i - 1], past) if any(correct[i - 1]) else x
-                yield x
-            base = x * keep[i]
-            if correct:  # base is needed once more
-                x = add_weighted(torch.add(base, q, alpha=predict[i][0]), predict[i][1:], past[1:])
-            else:
-                yield (x := add_weighted(base, predict[i], past))
-        if correct:
-            yield x
+            past = [q, *past[: len(rows[0]) - 1]]
+            yield (x := add_weighted(x * keep[i], rows[i], past))
 
 
 def add_weighted(x: Tensor, weights: list[float], past: list[Tensor]) -> Tensor:
     """x + sum_j weights[j] past[j], (B, *), in x's memory; what is longer of the two lists is cut."""
     for weight, q in zip(weights, past, strict=False):
-        x.add_(q, alpha=weight)
+        if weight:
+            x.add_(q, alpha=weight)
     return x
 
 

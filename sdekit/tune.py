@@ -24,13 +24,15 @@ from .tuned import Blend, Tuned, times_at
 from .unknowns import Unknowns
 
 ITERATIONS = 20
+FEW = 8  # starts that are solved first where there is a time limit
+CHANCE = 1.0  # standard errors
 PATIENCE = 3  # iterations without gain on the check set before it ends
 MEMORY = 2**25  # numbers of the Jacobian and of recorded calls, at a time
 
 Rule = Callable[[Tensor], Tensor]
 """How much each start counts, (n,), for squared errors (n,) to begin with, of which the loss is then 1."""
 Tick = Callable[[int, int], None]
-"""`tick(done, total)`, in runs of the sampler; the total is the most that there can be."""
+"""`tick(done, total)`, in runs of the sampler or in starts; the total is the most that there can be."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,37 @@ class Starts:
             yield Starts(self.x[part], self.truth[part], None if y is None else y[part])
 
 
-def solved(sde: SDE, denoise: Denoise, x: Tensor, y: Tensor | None = None, *, batch_size: int = 64) -> Starts:
-    """Starts x (n, *) with their fine solutions, by `sdekit.bench.exact`: once, for any number of tunings."""
+def solved(
+    sde: SDE,
+    denoise: Denoise,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    batch_size: int = 64,
+    time_limit: float = math.inf,
+    tick: Tick | None = None,
+) -> Starts:
+    """Starts x (n, *) with their fine solutions, by `sdekit.bench.exact`: once, for any number of tunings.
 
-    def of(part: Starts) -> Tensor:
-        told = part.y
-        x0 = exact(sde, denoise if told is None else lambda z, t: denoise(z, t, told), part.x)
+    time_limit: seconds, after which those so far are all; at first a few are solved, which say how many fit. tick: told
+    how many are done.
+    """
+
+    def of(part: slice) -> Tensor:
+        told = None if y is None else y[part]
+        x0 = exact(sde, denoise if told is None else lambda z, t: denoise(z, t, told), x[part])
         return x0.cpu().double()
 
-    with torch.no_grad():
-        return Starts(x, torch.cat([of(part) for part in Starts(x, x, y).parts(batch_size)]), y)
+    truth, done, began = list[Tensor](), 0, time.monotonic()
+    size = batch_size if time_limit == math.inf else min(batch_size, FEW)
+    while done < len(x) and size > 0:
+        truth.append(of(slice(done, done + size)))
+        done += len(truth[-1])
+        if tick is not None:
+            tick(done, len(x))
+        took = time.monotonic() - began
+        size = int(min(batch_size, (time_limit - took) / took * done))
+    return Starts(x[:done], torch.cat(truth), None if y is None else y[:done])
 
 
 def tune(
@@ -81,10 +104,11 @@ def tune(
     """Tune a deterministic sampler of a fixed number of calls for runs of at most nfe calls.
 
     train: what is fitted; check: says which iteration was the best; held_out: only measured, before and after.
-    weights: also the weights of earlier evaluations (`sdekit.tuned.Blend`), not the times alone. time_limit: seconds
-    in which iterations begin. At first a start counts by what it gains: its squared error is divided by what that was,
-    since else the few starts between two modes, with a hundred times the error of others, would decide all; then all
-    count alike. Where nothing is gained, the result is the sampler on its own grid, with ratio 1.
+    weights: also the weights of earlier evaluations (`sdekit.tuned.Blend`), not the times alone. time_limit: seconds;
+    an iteration that would not fit is not begun. At first a start counts by what it gains: its squared error is divided
+    by what that was, since else the few starts between two modes, with a hundred times the error of others, would
+    decide all; then all count alike, if that gains beyond chance. What does not help on those held out is undone, first
+    the second part, then all: the result is the sampler on its own grid, with ratio 1.
     Raises InputError for a sampler that draws noise or whose calls are not fixed, and where nfe leaves it no step.
     Source: the aim of S4S (Frankel et al. 2025) and LD3 (Tong et al. 2025), reached by Gauss-Newton steps.
     """
@@ -96,13 +120,17 @@ def tune(
     nothing = torch.zeros(own.count, dtype=torch.float64)
     before = fit.error(own, nothing, held_out)
     chosen = min((own, other), key=lambda unknowns: float(fit.squares(unknowns, nothing, train).median()))
-    theta, deadline = nothing, time.monotonic() + time_limit
-    for rule in (_by_gain, _alike):
-        theta = fit.solve(chosen, theta, train, check, rule, deadline)
-    after = fit.error(chosen, theta, held_out)
-    if not after < before:
-        chosen, theta, after = own, nothing, before
-    levels, gains = chosen.read(theta)
+    deadline = time.monotonic() + time_limit
+    theta = fit.solve(chosen, nothing, train, check, _by_gain, deadline)
+    last = fit.solve(chosen, theta, train, check, _alike, deadline)
+    squares = [torch.cat([fit.squares(chosen, each, starts) for starts in (train, check)]) for each in (theta, last)]
+    for found in (last, theta) if _less(*squares) else (theta,):
+        after = fit.error(chosen, found, held_out)
+        if after < before:
+            break
+    else:
+        chosen, found, after = own, nothing, before
+    levels, gains = chosen.read(found)
     kept = tuple(map(tuple, gains.tolist())) if weights and gains.any() else ()
     calls = (steps - 1) * (method.calls or 1) + 1
     return Tuned(
@@ -175,8 +203,10 @@ class _Fit:
     ) -> Tensor:
         """theta of the least loss on `check` along a Levenberg-Marquardt descent of that on `train`, from theta."""
         damping = 1e-2
+        began = time.monotonic()
         counts, of_check = (rule(self.squares(unknowns, theta, starts)) for starts in (train, check))
-        loss, least, best, waited, took = 1.0, 1.0, theta, 0, 0.0
+        took = (time.monotonic() - began) * unknowns.count / 4  # half of each run of the Jacobian is replayed
+        loss, least, best, waited = 1.0, 1.0, theta, 0
         self.most = self.runs + ITERATIONS * (unknowns.count + 2)
         for _ in range(ITERATIONS):
             began = time.monotonic()
@@ -252,3 +282,9 @@ def _by_gain(squares: Tensor) -> Tensor:
 def _alike(squares: Tensor) -> Tensor:
     """Each as much as any other."""
     return 1 / (squares.sum() + 1e-30).expand(len(squares))
+
+
+def _less(before: Tensor, after: Tensor) -> bool:
+    """Whether the mean of squared errors (n,) fell beyond chance: what a few starts have gained, others will lose."""
+    fell = before - after
+    return bool(fell.mean() > CHANCE * fell.std() / math.sqrt(len(fell)))
