@@ -3,6 +3,7 @@
     python benchmarks/inverse.py                      # sdekit alone
     python benchmarks/inverse.py --azula              # beside azula 0.11.1, where it is installed
     python benchmarks/inverse.py --calls 64 --n 200 --problems 8-mask-0.05
+    python benchmarks/inverse.py --azula --others 16 --calls 96 --out others.md   # problems to choose defaults on
 
 The prior is a mixture of Gaussians, so that the denoiser is exact and the posterior is a mixture too, known in full.
 Two numbers a run, over n samples: the sliced Wasserstein-2 distance to draws from the exact posterior, and the weight
@@ -17,6 +18,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -55,13 +57,6 @@ class Case:
         """For sdekit."""
         return Problem(self.operator, self.y, self.noise_std)
 
-    @property
-    def data_std(self) -> float:
-        """Of the prior, over all coordinates."""
-        weights = self.mixture.log_weights.exp()[:, None]
-        mean = (weights * self.mixture.means).sum(0)
-        return float((weights * (self.mixture.variances + (self.mixture.means - mean) ** 2)).sum(0).mean().sqrt())
-
 
 def crowd() -> GaussianMixture:
     """Twelve diagonal Gaussians of unequal weight in 8 dimensions."""
@@ -93,18 +88,43 @@ def cases() -> Iterator[Case]:
                 yield Case(f"{d}-{name}-{noise_std}", mixture, operator, y, noise_std)
 
 
+def others(count: int) -> Iterator[Case]:
+    """Random problems in 2, 4, 16 and 32 dimensions: none of those above, so that defaults can be chosen on them."""
+    for i in range(count):
+        g = torch.Generator().manual_seed(1000 + i)
+
+        def between(low: float, high: float, g: torch.Generator = g) -> float:
+            return low + (high - low) * float(torch.rand((), generator=g, dtype=torch.float64))
+
+        d, k = (2, 4, 16, 32)[i % 4], int(between(3, 21))
+        means = torch.randn(k, d, generator=g, dtype=torch.float64) * between(0.5, 1.2)
+        stds = between(0.08, 0.3) + between(0.05, 0.3) * torch.rand(k, d, generator=g, dtype=torch.float64)
+        mixture = GaussianMixture(means, stds, 0.3 + torch.rand(k, generator=g, dtype=torch.float64))
+        m, kind = max(1, int(between(1, d / 3 + 1))), ("mask", "average", "matrix")[i // 4 % 3]
+        if kind == "mask":
+            keep = torch.zeros(d, dtype=torch.float64)
+            keep[torch.randperm(d, generator=g)[:m]] = 1
+            operator: LinearOperator = Mask(keep)
+        elif kind == "average":
+            operator = Average((d,), (2, 2, 4, 8)[i % 4])
+        else:
+            operator = Matrix(torch.randn(m, d, generator=g, dtype=torch.float64) / math.sqrt(d))
+        noise_std = math.exp(between(math.log(0.03), math.log(0.5)))
+        y = operator.apply(mixture.sample(1, 1000 + i))[0]
+        y = operator.check(y + noise_std * torch.randn(y.shape, generator=g, dtype=torch.float64))
+        yield Case(f"{d}-{kind}-{noise_std:.2f}-{i}", mixture, operator, y, noise_std)
+
+
 def ours() -> dict[str, Draw]:
-    """Guidances with the sampler `pc`, those with a strength of their own with `ddpm`; pigdm is told data_std."""
+    """Guidances with the sampler `ddpm`, all with their defaults but where the row says otherwise."""
 
     def draw(method: str, options: dict[str, float], case: Case, n: int, calls: int) -> Tensor:
         sde = VP()
-        if method == "pigdm":
-            options = options | {"data_std": case.data_std}
         made = restorer(method, case.problem, **options)
-        arguments = {"nfe": calls} | (
-            {} if method == "tds" else {"sampler": "ddpm" if "strength" in options or method == "dps" else "pc"}
+        sampler = {} if method == "tds" else {"sampler": "ddpm"}
+        found = restore(
+            sde, case.mixture.denoiser(sde), case.problem, made, n=n, nfe=calls, dtype=torch.float64, **sampler
         )
-        found = restore(sde, case.mixture.denoiser(sde), case.problem, made, n=n, dtype=torch.float64, **arguments)
         assert found.nfe <= calls, (method, found.nfe)
         return found.x
 
@@ -113,8 +133,7 @@ def ours() -> dict[str, Draw]:
         "pigdm": ("pigdm", {}),
         "tmpd": ("tmpd", {}),
         "mmps": ("mmps", {}),
-        "pigdm, strength 3": ("pigdm", {"strength": 3}),
-        "tmpd, strength 2": ("tmpd", {"strength": 2}),
+        "mmps, within 0.1": ("mmps", {"within": 0.1}),
         "tds": ("tds", {}),
     }
     return {name: lambda c, n, calls, m=m, o=o: draw(m, o, c, n, calls) for name, (m, o) in table.items()}
@@ -182,12 +201,17 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=256)
     parser.add_argument("--n", type=int, default=400)
     parser.add_argument("--problems", nargs="+", default=[])
+    parser.add_argument("--others", type=int, default=0, help="so many random problems instead")
     parser.add_argument("--methods", nargs="+", default=[], help="rows, by name")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     methods: dict[str, Draw] = ours() | (azula() if given.azula else {})
     methods = {name: draw for name, draw in methods.items() if not given.methods or name in given.methods}
-    chosen = [case for case in cases() if not given.problems or case.name in given.problems]
+    chosen = [
+        case
+        for case in (others(given.others) if given.others else cases())
+        if not given.problems or case.name in given.problems
+    ]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ("exact draws", *methods)}
     began = time.monotonic()
     for case in chosen:
@@ -203,9 +227,11 @@ def write(
 ) -> None:
     """Two tables: of the distances and of the weight errors, with their means over what has been run."""
     done = len(found["exact draws"])
+    beside = f", azula {version('azula')} in the same process" if "azula" in " ".join(found) else ""
     text = ["# Inverse problems against exact posteriors", "", "`benchmarks/inverse.py` says what is measured.", ""]
     text += [
-        f"{n} samples, {calls} network calls each; {seconds:.0f} s. `exact draws`: the floor of so few samples.",
+        f"{n} samples, {calls} network calls each{beside}; {seconds:.0f} s.",
+        "`exact draws`: the floor of so few samples.",
         "",
     ]
     for i, title in enumerate(("Sliced W2", "Weight error")):
