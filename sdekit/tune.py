@@ -25,7 +25,7 @@ from .unknowns import Unknowns
 
 ITERATIONS = 20
 FEW = 8  # starts that are solved first where there is a time limit
-CHANCE = 1.0  # standard errors
+CHANCE = 2.0  # standard errors
 PATIENCE = 3  # iterations without gain on the check set before it ends
 MEMORY = 2**25  # numbers of the Jacobian and of recorded calls, at a time
 
@@ -107,8 +107,8 @@ def tune(
     weights: also the weights of earlier evaluations (`sdekit.tuned.Blend`), not the times alone. time_limit: seconds;
     an iteration that would not fit is not begun. At first a start counts by what it gains: its squared error is divided
     by what that was, since else the few starts between two modes, with a hundred times the error of others, would
-    decide all; then all count alike, if that gains beyond chance. What does not help on those held out is undone, first
-    the second part, then all: the result is the sampler on its own grid, with ratio 1.
+    decide all; then all count alike, if that gains beyond chance. What does not help those held out is undone: the
+    result is then the sampler on its own grid, with ratio 1.
     Raises InputError for a sampler that draws noise or whose calls are not fixed, and where nfe leaves it no step.
     Source: the aim of S4S (Frankel et al. 2025) and LD3 (Tong et al. 2025), reached by Gauss-Newton steps.
     """
@@ -124,11 +124,9 @@ def tune(
     theta = fit.solve(chosen, nothing, train, check, _by_gain, deadline)
     last = fit.solve(chosen, theta, train, check, _alike, deadline)
     squares = [torch.cat([fit.squares(chosen, each, starts) for starts in (train, check)]) for each in (theta, last)]
-    for found in (last, theta) if _less(*squares) else (theta,):
-        after = fit.error(chosen, found, held_out)
-        if after < before:
-            break
-    else:
+    found = last if _less(*squares) else theta
+    after = fit.error(chosen, found, held_out)
+    if not after < before:
         chosen, found, after = own, nothing, before
     levels, gains = chosen.read(found)
     kept = tuple(map(tuple, gains.tolist())) if weights and gains.any() else ()
