@@ -106,7 +106,7 @@ def label(guidance: Guidance) -> str:
 
 def _finite(x: Tensor) -> bool:
     """Whether all values are finite. Nothing that is not is lost in a sum, which is far cheaper; it may overflow."""
-    return bool(x.sum().isfinite()) or bool(x.isfinite().all())
+    return math.isfinite(x.sum().item()) or bool(x.isfinite().all())
 
 
 def _watched(denoise: Denoise, seeds: Sequence[int]) -> Denoise:

@@ -31,7 +31,7 @@ def karras(sde: SDE, n: int, *, p: float = 7.0) -> Tensor:
 def log_snr(sde: SDE, n: int) -> Tensor:
     """Equal steps in the log-SNR -2 log rho, as for exponential integrators (Lu et al. 2022)."""
     high, low = _ends(sde)
-    return _times(sde, torch.linspace(high.log(), low.log(), n + 1, dtype=torch.float64).exp())
+    return _times(sde, torch.linspace(math.log(high), math.log(low), n + 1, dtype=torch.float64).exp())
 
 
 def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
@@ -44,7 +44,7 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
     """
     if not 0 < data_std < math.inf:
         raise InputError(f"grid auto: data_std must be positive and finite, got {data_std}")
-    high, low = (rho.item() for rho in _ends(sde))
+    high, low = _ends(sde)
     calls = n + 1
     last = max(min(0.35 / calls * min(1.0, 30 / calls) * data_std, high / 2), low)
     first = min(max((calls + 4) * data_std, 10 * last), high)
@@ -65,7 +65,7 @@ def sqrt_log_snr(sde: SDE, n: int) -> Tensor:
     """
     high, low = _ends(sde)
     part = torch.linspace(0, 1, n + 1, dtype=torch.float64) ** 2
-    return _times(sde, (high.log() + part * (low.log() - high.log())).exp())
+    return _times(sde, (math.log(high) + part * math.log(low / high)).exp())
 
 
 def quadratic(sde: SDE, n: int) -> Tensor:
@@ -88,10 +88,10 @@ def cosine(sde: SDE, n: int) -> Tensor:
     return _times(sde, torch.linspace(high, low, n + 1, dtype=torch.float64).tan())
 
 
-def _ends(sde: SDE) -> tuple[Tensor, Tensor]:
+def _ends(sde: SDE) -> tuple[float, float]:
     """rho at both ends, the upper one made finite and the lower one positive."""
-    high, low = sde.rho(as_time(sde.t_max)), sde.rho(as_time(sde.t_min))
-    return high.clamp(max=LARGEST_RHO), low.clamp(min=1e-6)
+    high, low = sde.rho(torch.tensor([sde.t_max, sde.t_min], dtype=torch.float64)).tolist()
+    return min(high, LARGEST_RHO), max(low, 1e-6)
 
 
 def _times(sde: SDE, rho: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from .errors import InputError
+from .kept import kept
 from .line import LARGEST_RHO, Line
 from .noise import Noise
 from .sampling import Sampler
@@ -133,12 +134,18 @@ class Plan:
         result[1:] += mended[:-1] * repeated
         return result
 
-    def run(self, denoise: Denoise, x: Tensor, times: Tensor) -> Iterator[Tensor]:
-        """x (B, *) at times[0] to x at times[1:], one after the other, each as predicted: where q is taken."""
+    @cached_property
+    def table(self) -> tuple[list[float], list[list[float]], list[float] | None, list[float] | None]:
+        """As numbers, a row a step: of x_t in x_s, of the q's in x_s, and of x and x_0 in q."""
         frame = self.frame
         keep = (frame.scale[1:] / frame.scale[:-1]).tolist()
         rows = (frame.scale[1:, None] * self.merged()).tolist()
         of_x, of_x0 = (None if v is None else v.tolist() for v in (frame.of_x, frame.of_x0))
+        return keep, rows, of_x, of_x0
+
+    def run(self, denoise: Denoise, x: Tensor, times: Tensor) -> Iterator[Tensor]:
+        """x (B, *) at times[0] to x at times[1:], one after the other, each as predicted: where q is taken."""
+        keep, rows, of_x, of_x0 = self.table
         past = list[Tensor]()
         for i, t in enumerate(times[:-1].unbind()):
             q = denoise(x, t)
@@ -203,7 +210,7 @@ class Multistep(Sampler):
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) > 1:
-            yield from self.plan(sde, times).run(denoise, x, times)
+            yield from kept(self.plan, sde, times).run(denoise, x, times)
 
 
 def _rho(sigma: Tensor, alpha: Tensor) -> Tensor:

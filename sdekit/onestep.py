@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from .kept import kept
 from .noise import Noise
 from .sampling import Sampler
 from .sde import SDE, Denoise
@@ -29,10 +30,13 @@ class OneStep(Sampler):
         return x_s
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
-        rows = torch.stack(self.coefficients(sde, times[:-1], times[1:]), 1).tolist()
-        for (t, s), (a, b, c) in zip(pairwise(times.unbind()), rows, strict=True):
+        for (t, s), (a, b, c) in zip(pairwise(times.unbind()), kept(self._rows, sde, times), strict=True):
             x0 = denoise(x, t)
             x = (x * a).add_(x0, alpha=b)
             if c:
                 x.add_(noise(t, s), alpha=c)
             yield x
+
+    def _rows(self, sde: SDE, times: Tensor) -> list[tuple[float, float, float]]:
+        a, b, c = (v.tolist() for v in self.coefficients(sde, times[:-1], times[1:]))
+        return list(zip(a, b, c, strict=True))

@@ -124,7 +124,7 @@ class VE(_Process):
             )
 
     def alpha(self, t: Tensor) -> Tensor:
-        return torch.ones_like(as_time(t)) + 0 * as_time(t)  # keeps t in the graph, for f = 0
+        return 1 + 0 * as_time(t)  # keeps t in the graph, for f = 0
 
     def sigma(self, t: Tensor) -> Tensor:
         return self.sigma_min * (as_time(t) * math.log(self.sigma_max / self.sigma_min)).exp()
@@ -193,7 +193,7 @@ class EDM(_Process):
             )
 
     def alpha(self, t: Tensor) -> Tensor:
-        return torch.ones_like(as_time(t)) + 0 * as_time(t)
+        return 1 + 0 * as_time(t)
 
     def sigma(self, t: Tensor) -> Tensor:
         return as_time(t)

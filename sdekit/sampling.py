@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -145,10 +147,10 @@ def sample(
             return path, passage.calls
 
         path, made = explained(run, denoise, guides, seeds[part])
-        paths.append(torch.stack(path if trajectory else path[-1:]))
+        paths.append(torch.stack(path) if trajectory else path[-1])
         calls = max(calls, made)
-    whole = torch.cat(paths, 1) if len(paths) > 1 else paths[0]
-    return Samples(whole[-1], calls, seeds, times, whole if trajectory else None)
+    whole = torch.cat(paths, int(trajectory)) if len(paths) > 1 else paths[0]
+    return Samples(whole[-1] if trajectory else whole, calls, seeds, times, whole if trajectory else None)
 
 
 def _noise(
@@ -230,11 +232,12 @@ def own_grid(sampler: Sampler) -> Grid:
 
 
 def _check_times(sde: SDE, times: Tensor) -> Tensor:
-    if times.ndim != 1 or not len(times) or not (times.diff() < 0).all() or not times.isfinite().all():
-        raise InputError(f"sample: a grid must be one row of decreasing times, got {times.tolist()}")
-    if times[0] > sde.t_max or times[-1] < sde.t_min:
+    each = times.tolist()  # as numbers: a comparison of tensors takes longer than this one of fifty floats
+    if times.ndim != 1 or not each or not all(map(math.isfinite, each)) or not all(map(operator.gt, each, each[1:])):
+        raise InputError(f"sample: a grid must be one row of decreasing times, got {each}")
+    if each[0] > sde.t_max or each[-1] < sde.t_min:
         raise InputError(
-            f"sample: the grid runs from {times[0]:g} to {times[-1]:g}, outside of the process's "
+            f"sample: the grid runs from {each[0]:g} to {each[-1]:g}, outside of the process's "
             f"[{sde.t_min:g}, {sde.t_max:g}]"
         )
     return times

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .kept import kept
 from .multistep import add_weighted
 from .noise import Noise
 from .sampling import Sampler
@@ -32,6 +33,16 @@ class RungeKutta(Sampler):
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) == 1:
             return
+        for row in kept(self._table, sde, times):
+            d, x_j = [], x
+            for u_j, keep, w in row:
+                d.append(denoise(x_j, u_j))
+                x_j = add_weighted(x * keep, w, d)
+            x = x_j
+            yield x
+
+    def _table(self, sde: SDE, times: Tensor) -> list[list[tuple[Tensor, float, list[float]]]]:
+        """Of each step, of each call: its time (), and the weights of x_t and of the D's in what it leads to."""
         u, change = self.stages(sde, times[:-1], times[1:])
         u = torch.cat([times[:-1, None], u], 1)
         sigma = sde.sigma(u).clamp(min=1e-9)  # a process may end without any noise
@@ -39,10 +50,5 @@ class RungeKutta(Sampler):
         whole = sigma * (clock - clock[:, :1])  # DDIM's weight of D_0
         keep = (sigma / sigma[:, :1])[:, 1:].tolist()
         w = torch.cat([whole[:, 1:, None] - change.sum(2, keepdim=True), change], 2).tolist()
-        for i, row in enumerate(u[:, :-1].unbind()):
-            d, x_j = [], x
-            for j, u_j in enumerate(row.unbind()):
-                d.append(denoise(x_j, u_j))
-                x_j = add_weighted(x * keep[i][j], w[i][j], d)
-            x = x_j
-            yield x
+        asked = [row.unbind() for row in u[:, :-1].unbind()]
+        return [list(zip(*row, strict=True)) for row in zip(asked, keep, w, strict=True)]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
+from sdekit.kept import kept
 from sdekit.multistep import Multistep, Plan, data_frame, weights
 from sdekit.noise import Noise
 from sdekit.sde import SDE, Denoise
@@ -49,14 +50,15 @@ class Auto(Multistep):
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) > 1:
-            start = torch.cat([first_call(sde, times)[None], times[1:]])
-            x = x * float(sde.sigma(start[0]) / sde.sigma(times[0]))
-            yield from self._plan(sde, times, start).run(denoise, x, start)
+            start, ratio, plan = kept(self._begin, sde, times)
+            yield from plan.run(denoise, x * ratio, start)
 
     def plan(self, sde: SDE, times: Tensor) -> Plan:
-        return self._plan(sde, times, torch.cat([first_call(sde, times)[None], times[1:]]))
+        return self._begin(sde, times)[2]
 
-    def _plan(self, sde: SDE, times: Tensor, start: Tensor) -> Plan:
+    def _begin(self, sde: SDE, times: Tensor) -> tuple[Tensor, float, Plan]:
+        """The times of the calls, how x changes up to the first of them, and the steps from there on."""
+        start = torch.cat([first_call(sde, times)[None], times[1:]])
         frame = data_frame(sde, start)
         points = self.points or (4 if len(times) < MANY else 5)
         predictor = weights(frame, self._warp, points)
@@ -66,7 +68,7 @@ class Auto(Multistep):
         slope = gap / 2 / (frame.clock[1] - frame.clock[0])
         predictor[0, 0] += gap
         corrector[0, :2] += gap * torch.stack([-slope, 1 + slope])
-        return Plan(frame, predictor, corrector)
+        return start, float(sde.sigma(start[0]) / sde.sigma(times[0])), Plan(frame, predictor, corrector)
 
     def _warp(self, rho: Tensor) -> Tensor:
         """(1 + rho^2)^(-1/4) - 1 with all digits near 0; -1 at rho = inf."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from sdekit.errors import InputError
+from sdekit.kept import kept
 from sdekit.multistep import data_frame
 from sdekit.noise import Noise
 from sdekit.onestep import Coefficients, OneStep
@@ -51,8 +52,7 @@ class DDIM(OneStep):
         if self.solver == "closed-form" or self.eta or len(times) == 1:
             yield from super().trajectory(sde, denoise, x, times, noise)
         else:
-            frame = data_frame(sde, times)
-            scales, path = frame.scale.tolist(), list[Tensor]()
+            (clocks, scales), path = kept(self._clocks, sde, times), list[Tensor]()
             known = iter(zip(times.unbind(), scales, strict=False))
 
             def field(_: Tensor, y: Tensor) -> Tensor:  # Euler asks at each time in turn: no need to invert the clock
@@ -63,9 +63,13 @@ class DDIM(OneStep):
 
             y, size = x / scales[0], max(1, KEPT // x.numel())
             for start in range(0, len(times) - 1, size):
-                clock = frame.clock[start : start + size + 1]
+                clock = clocks[start : start + size + 1]
                 path.clear()
                 grid = {"grid_constructor": lambda *_, clock=clock: clock}  # with its own times it would copy every x
                 y = odeint(field, y, clock[[0, -1]].to(x.device), method="euler", options=grid)[-1]
                 yield from path[1:]
                 yield y * scales[start + len(clock) - 1]
+
+    def _clocks(self, sde: SDE, times: Tensor) -> tuple[Tensor, list[float]]:
+        frame = data_frame(sde, times)
+        return frame.clock, frame.scale.tolist()

@@ -1,0 +1,46 @@
+"""The coefficients of a grid are worked out once: batch after batch, and run after run, asks for the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from types import MethodType
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from .sde import SDE
+
+T = TypeVar("T")
+
+GRIDS = 32
+"""So many results are kept, those used last."""
+
+_PLAIN = {int, float, bool, str, type(None)}
+
+
+def kept(method: Callable[[SDE, Tensor], T], sde: SDE, times: Tensor) -> T:
+    """method(sde, times), of a sampler: what it gave before for an equal sampler, process and times, else anew.
+
+    Only where nothing can have changed since: both are frozen dataclasses of numbers and words, or tuples of these.
+    The result is shared, and not to be changed. times: (n,), float64, on the CPU.
+    """
+    sampler = getattr(method, "__self__", None)
+    if isinstance(method, MethodType) and _settled(sampler) and _settled(sde):
+        return cast(T, _made(method.__func__, sampler, sde, tuple(times.tolist())))
+    return method(sde, times)
+
+
+@lru_cache(maxsize=GRIDS)
+def _made(function: Callable[..., Any], sampler: Any, sde: SDE, times: tuple[float, ...]) -> Any:
+    return function(sampler, sde, torch.tensor(times, dtype=torch.float64))
+
+
+def _settled(thing: Any) -> bool:
+    """Whether it is a frozen dataclass of plain values, so that equal ones always do the same."""
+    made = getattr(thing, "__dataclass_params__", None)
+    if made is None or not made.frozen or not made.eq:
+        return False
+    values = [getattr(thing, name) for name in thing.__dataclass_fields__]
+    return all(type(v) in _PLAIN or (type(v) is tuple and {*map(type, v)} <= _PLAIN) for v in values)

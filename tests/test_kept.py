@@ -1,0 +1,89 @@
+"""What is kept is given again only where nothing can have changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sdekit import EDM, SDE, VP, Sampler, plugins, sample
+from sdekit.kept import kept
+
+TIMES = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting(Sampler):
+    """Says how often it was asked."""
+
+    weight: Any = 1.0
+
+    def rows(self, sde: SDE, times: Tensor) -> list[int]:
+        """A new list each time, so that a kept one can be told."""
+        return [len(times)]
+
+
+def test_equal_arguments_give_the_same_object() -> None:
+    """An equal sampler and process, made anew, and the same times in another tensor."""
+    first = kept(Counting().rows, EDM(), TIMES)
+    assert kept(Counting().rows, EDM(), TIMES.clone()) is first
+
+
+@pytest.mark.parametrize(
+    ("sampler", "sde", "times"),
+    [
+        (Counting(weight=2.0), EDM(), TIMES),
+        (Counting(), EDM(sigma_max=70.0), TIMES),
+        (Counting(), VP(), TIMES),
+        (Counting(), EDM(), TIMES[1:]),
+        (Counting(), EDM(), TIMES + 1e-12),
+    ],
+)
+def test_any_difference_is_worked_out_anew(sampler: Counting, sde: SDE, times: Tensor) -> None:
+    first = kept(Counting().rows, EDM(), TIMES)
+    assert kept(sampler.rows, sde, times) is not first
+
+
+@pytest.mark.parametrize("weight", [torch.ones(2), [1.0], (torch.ones(2),), torch.nn.Linear(1, 1)])
+def test_what_may_change_is_not_kept(weight: object) -> None:
+    """A list or a network keeps its identity while its values change."""
+    sampler = Counting(weight=weight)
+    assert kept(sampler.rows, EDM(), TIMES) is not kept(sampler.rows, EDM(), TIMES)
+
+
+def test_a_process_that_can_change_is_asked_again() -> None:
+    """A process of one's own need not be a frozen dataclass, and its schedule may be learned."""
+
+    class Learned(SDE):
+        t_min, t_max, speed = 0.01, 1.0, 1.0
+
+        def alpha(self, t: Tensor) -> Tensor:
+            return 1 + 0 * t
+
+        def sigma(self, t: Tensor) -> Tensor:
+            return t * self.speed
+
+        def time(self, rho: Tensor) -> Tensor:
+            return rho / self.speed
+
+    sde, x = Learned(), torch.ones(1, 2)
+    for name in ("auto", "dpmpp-2m", "heun", "ddim", "euler-ancestral"):
+        sampler, drawn = plugins.make("sampler", name), []
+        for speed in (1.0, 5.0):
+            sde.speed = speed
+            drawn.append(sample(sde, lambda x, t: x / 2, sampler, shape=(2,), x=x, steps=4, grid="uniform").x)
+            fresh = Learned()
+            fresh.speed = speed
+            again = sample(fresh, lambda x, t: x / 2, sampler, shape=(2,), x=x, steps=4, grid="uniform").x
+            assert torch.equal(drawn[-1], again), name
+
+
+@pytest.mark.parametrize("name", ["auto", "unipc", "dpmpp-2m", "heun", "ddim", "ddpm", "dpmpp-2s"])
+def test_a_second_run_equals_the_first(name: str) -> None:
+    """Bit for bit, though the first one worked its coefficients out."""
+    sde = EDM(sigma_max=71.5)  # no other test's, so that the first run is the first
+    first, second = (sample(sde, lambda x, t: x / 2, name, shape=(3,), n=2, steps=6).x for _ in range(2))
+    assert torch.equal(first, second)
