@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdekit import EDM, VP, GaussianMixture, RectifiedFlow
-from sdekit.sde import SDE, as_time
+from sdekit.sde import SDE, Denoise, as_time
 
 FAR, NEAR = 1e6, 1e-4  # rho: beyond the first the start is noise alone, below the second x_0 is the denoiser's
 
@@ -24,6 +24,21 @@ class Problem:
     mixture: GaussianMixture
     sde: SDE
     starts: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return self.mixture.shape
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Of `auto`: its defaults."""
+        return {}
+
+    @property
+    def denoiser(self) -> Denoise:
+        """The exact one, on the process."""
+        return self.mixture.denoiser(self.sde)
 
     @cached_property
     def x(self) -> Tensor:

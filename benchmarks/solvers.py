@@ -3,6 +3,7 @@
     python benchmarks/solvers.py                        # every problem of mixtures.py, each sampler on its default grid
     python benchmarks/solvers.py --peers                # diffusers, k-diffusion, azula, smalldiffusion beside them
     python benchmarks/solvers.py --problems ring digits --nfe 5 10 20 --starts 500
+    python benchmarks/solvers.py --peers --problems --runs runs/moons --starts 500      # a trained network's own flow
 
 All start from the same x and are given the same exact denoiser and at most the same number of calls, which is checked.
 The error is the root mean square over starts and coordinates, against the flow solved to 1e-10. Peers run on VP, and
@@ -20,6 +21,7 @@ import torch
 from mixtures import FAR, Problem, problems
 from peers import Solve, peers
 from torch import Tensor
+from trained import Trained
 
 from sdekit import VP, plugins, sample
 from sdekit.errors import SdekitError
@@ -29,12 +31,12 @@ Row = list[float]
 """The error at each number of calls, nan where the method failed or does not fit."""
 
 
-def ours(problem: Problem, calls: list[int], only: list[str]) -> dict[str, Row]:
+def ours(problem: Problem | Trained, calls: list[int], only: list[str]) -> dict[str, Row]:
     """Every installed deterministic sampler with a fixed number of calls a step."""
-    denoise, shape = problem.mixture.denoiser(problem.sde), problem.mixture.shape
+    denoise, shape = problem.denoiser, problem.shape
     rows: dict[str, Row] = {}
     for name in only or plugins.names("sampler"):
-        sampler = plugins.make("sampler", name)
+        sampler = plugins.make("sampler", name, **(problem.options if name == "auto" else {}))
         if sampler.stochastic or sampler.calls is None:
             continue
         rows[name] = []
@@ -49,14 +51,14 @@ def ours(problem: Problem, calls: list[int], only: list[str]) -> dict[str, Row]:
     return rows
 
 
-def suited(solvers: dict[str, Solve], problem: Problem) -> dict[str, Solve]:
+def suited(solvers: dict[str, Solve], problem: Problem | Trained) -> dict[str, Solve]:
     """The peers that can start at the problem's noise level: diffusers' schedulers at VP's alone, none at infinity."""
     if problem.top == FAR:
         return {}
     return {name: solve for name, solve in solvers.items() if isinstance(problem.sde, VP) or "diffusers" not in name}
 
 
-def theirs(problem: Problem, calls: list[int], solvers: dict[str, Solve]) -> dict[str, Row]:
+def theirs(problem: Problem | Trained, calls: list[int], solvers: dict[str, Solve]) -> dict[str, Row]:
     """Every peer."""
     rows: dict[str, Row] = {}
     for name, solve in solvers.items():
@@ -103,7 +105,8 @@ def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", action="store_true", help="other libraries too, where they can be imported")
-    parser.add_argument("--problems", nargs="+", choices=list(problems(1)), default=list(problems(1)))
+    parser.add_argument("--problems", nargs="*", choices=list(problems(1)), default=list(problems(1)))
+    parser.add_argument("--runs", nargs="*", type=Path, default=[], help="run folders without labels")
     parser.add_argument("--nfe", nargs="+", type=int, default=[5, 6, 8, 10, 15, 20, 30, 50, 100])
     parser.add_argument("--samplers", nargs="+", default=[], help="only these of sdekit")
     parser.add_argument("--starts", type=int, default=2000)
@@ -113,12 +116,12 @@ def main() -> None:
     solvers, absent = peers() if given.peers else ({}, {})
     text = ["# Error against network calls", "", "`benchmarks/solvers.py` says what is measured.", ""]
     text += [f"Not importable: {name} ({why})." for name, why in absent.items()]
-    for name in given.problems:
-        problem = problems(given.starts)[name]
+    cases = [problems(given.starts)[name] for name in given.problems]
+    for problem in [*cases, *(Trained(path, given.starts) for path in given.runs)]:
         other = theirs(problem, given.nfe, suited(solvers, problem))
         lines = table(given.nfe, ours(problem, given.nfe, given.samplers), other)
-        shape = "d = " + str(math.prod(problem.mixture.shape))
-        text += ["", f"## {name}: {shape}, {type(problem.sde).__name__}, {given.starts} starts", "", *lines]
+        shape = "d = " + str(math.prod(problem.shape))
+        text += ["", f"## {problem.name}: {shape}, {type(problem.sde).__name__}, {given.starts} starts", "", *lines]
         print("\n".join(text[-len(lines) - 2 :]), flush=True)
     given.out.parent.mkdir(exist_ok=True)
     given.out.write_text("\n".join(text) + "\n")

@@ -67,9 +67,10 @@ def methods(samplers: Sequence[str] = (), grids: Sequence[str] = ()) -> list[tup
 def exact(sde: SDE, denoise: Denoise, x: Tensor, *, tolerance: float | None = None) -> Tensor:
     """x_0 (n, *) at the end of the model's own probability flow from x (n, *): the adaptive `ode`.
 
-    tolerance: 1e-8 in float64, 1e-5 in float32 where not given.
+    tolerance: 1e-8 in float64, 1e-6 in float32 where not given: with 1e-5 a rough network's error came to 7e-4, with
+    1e-6 to 1e-4, at twice the calls.
     """
-    tolerance = tolerance or (1e-8 if x.dtype == torch.float64 else 1e-5)
+    tolerance = tolerance or (1e-8 if x.dtype == torch.float64 else 1e-6)
     solver = make("sampler", "ode", rtol=tolerance, atol=tolerance, error_norm="batch")
     return sample(sde, denoise, solver, shape=x.shape[1:], x=x, dtype=x.dtype, device=x.device).x
 

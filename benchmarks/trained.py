@@ -1,0 +1,92 @@
+"""A run folder's network as a problem for solvers.py: its own flow is the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from mixtures import FAR
+from torch import Tensor
+
+from sdekit import SeedNoise, load_run
+from sdekit.bench import exact
+from sdekit.errors import InputError
+from sdekit.sde import SDE, Denoise, as_time
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An unconditional run, its network in float64; what solvers.py asks of a `mixtures.Problem`.
+
+    Raises InputError for a run with labels: peers have no place for them.
+    """
+
+    path: Path
+    starts: int
+    run: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "run", load_run(self.path))
+        self.run.model.double()
+        if self.run.recipe.condition != "none":
+            raise InputError(f"{self.path}: the run is conditional: take one that is not")
+
+    @property
+    def name(self) -> str:
+        """Of the folder, its network and how long that was trained."""
+        return f"{self.path.name}, {self.run.recipe.network.name} trained for {self.run.step} steps"
+
+    @property
+    def sde(self) -> SDE:
+        """That of the run."""
+        sde: SDE = self.run.model.sde
+        return sde
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return tuple(self.run.recipe.shape)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `sdekit sample` tells `auto` of a run."""
+        return {"data_std": self.run.model.data_std}
+
+    @property
+    def denoiser(self) -> Denoise:
+        """The network."""
+        model = self.run.model
+        return lambda x, t, y=None: model(x.double(), t)
+
+    @cached_property
+    def x(self) -> Tensor:
+        """Starts at t_max, from the prior."""
+        return self.sde.prior(SeedNoise(range(self.starts), self.shape, dtype=torch.float64)())
+
+    @cached_property
+    def top(self) -> float:
+        """rho at t_max, finite."""
+        return min(float(self.sde.rho(as_time(self.sde.t_max))), FAR)
+
+    @cached_property
+    def x_bar(self) -> Tensor:
+        """The starts as x / alpha."""
+        return self.x / float(self.sde.alpha(as_time(self.sde.t_max)))
+
+    @torch.no_grad()
+    def denoise(self, x_bar: Tensor, rho: float) -> Tensor:
+        """D at x / alpha = x_bar and the noise level rho, within what the network knows."""
+        t = self.sde.time(as_time(rho)).clamp(self.sde.t_min, self.sde.t_max)
+        return self.denoiser(x_bar * float(self.sde.alpha(t)), t).to(x_bar.dtype)
+
+    @cached_property
+    def exact(self) -> Tensor:
+        """x_0 at the end of the network's own flow, by the adaptive `ode`, to about 1e-5."""
+        return torch.cat([exact(self.sde, self.run.model, part, tolerance=3e-8) for part in self.x.split(64)])
+
+    def error(self, x0: Tensor) -> float:
+        """Root mean square over starts and coordinates."""
+        return float((x0.double() - self.exact).square().mean().sqrt())
