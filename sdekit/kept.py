@@ -23,7 +23,8 @@ _PLAIN = {int, float, bool, str, type(None)}
 def kept(method: Callable[[SDE, Tensor], T], sde: SDE, times: Tensor) -> T:
     """method(sde, times), of a sampler: what it gave before for an equal sampler, process and times, else anew.
 
-    Only where nothing can have changed since: both are frozen dataclasses of numbers and words, or tuples of these.
+    Only where nothing can have changed since: both are frozen dataclasses of numbers and words, or tuples of these, and
+    hold nothing beside their fields.
     The result is shared, and not to be changed. times: (n,), float64, on the CPU.
     """
     sampler = getattr(method, "__self__", None)
@@ -38,9 +39,11 @@ def _made(function: Callable[..., Any], sampler: Any, sde: SDE, times: tuple[flo
 
 
 def _settled(thing: Any) -> bool:
-    """Whether it is a frozen dataclass of plain values, so that equal ones always do the same."""
-    made = getattr(thing, "__dataclass_params__", None)
+    """Whether it is a frozen dataclass of plain values and nothing else, so that equal ones always do the same."""
+    made = vars(type(thing)).get("__dataclass_params__")  # its own: what inherits from one can be changed
     if made is None or not made.frozen or not made.eq:
+        return False
+    if getattr(thing, "__dict__", {}).keys() - thing.__dataclass_fields__.keys():
         return False
     values = [getattr(thing, name) for name in thing.__dataclass_fields__]
     return all(type(v) in _PLAIN or (type(v) is tuple and {*map(type, v)} <= _PLAIN) for v in values)

@@ -54,6 +54,21 @@ def test_what_may_change_is_not_kept(weight: object) -> None:
     assert kept(sampler.rows, EDM(), TIMES) is not kept(sampler.rows, EDM(), TIMES)
 
 
+def test_what_holds_more_than_its_fields_is_not_kept() -> None:
+    """A class that inherits from a frozen one can be changed, and so can what is put beside the fields."""
+
+    class Loose(Counting):
+        extra = 0
+
+    @dataclass(frozen=True, kw_only=True)
+    class Loaded(Counting):
+        def __post_init__(self) -> None:
+            object.__setattr__(self, "table", [self.weight])
+
+    for sampler in (Loose(), Loaded()):
+        assert kept(sampler.rows, EDM(), TIMES) is not kept(sampler.rows, EDM(), TIMES)
+
+
 def test_a_process_that_can_change_is_asked_again() -> None:
     """A process of one's own need not be a frozen dataclass, and its schedule may be learned."""
 
