@@ -21,6 +21,8 @@ from .run import Component, Recipe
 
 SMALL_ITEM = 256  # items of at most so many numbers come in larger batches, at little further cost
 SMALL_DEFAULTS = {"batch_size": 64, "learning_rate": 4e-3}
+LARGE_DEFAULTS = {"noise_mean": 0.0}  # of images beyond `TINY`: more pixels tell the same shape, through more noise
+TINY = 12  # pixels a side, up to which all of an image is seen at once
 DATA_STD_ITEMS = 2048  # items that the standard deviation is estimated from
 GROUPS = ("data", "sde", "network", "train")
 
@@ -55,8 +57,9 @@ def plan(
     U-Net for larger ones and an MLP for the rest. prediction: what the network is trained to be. condition: "none",
     "label" to tell it the labels, or else the data set's own option `condition`: columns of a table, an array of
     numbers.
-    given: options by group: data, sde, network, train (`TrainOptions`; where items have at
-    most 256 numbers, its defaults are a batch of 64 at a rate of 4e-3). Raises InputError for what does not fit.
+    given: options by group: data, sde, network, train (`TrainOptions`; where items have at most 256 numbers, its
+    defaults are a batch of 64 at a rate of 4e-3; where images have more than 12 pixels a side, a noise_mean of 0).
+    Raises InputError for what does not fit.
     """
     given = given or {}
     for group in given:
@@ -73,8 +76,10 @@ def plan(
     condition = "numbers" if data.condition_units is not None else condition
     if network is None:
         network = _suits(data)
-    small: dict[str, Any] = SMALL_DEFAULTS if prod(data.shape) <= SMALL_ITEM else {}
-    train = TrainOptions(**small | dict(given.get("train", {})))
+    suited: dict[str, Any] = SMALL_DEFAULTS if prod(data.shape) <= SMALL_ITEM else {}
+    if data.kind == "image" and max(data.shape[1:]) > TINY:
+        suited = suited | LARGE_DEFAULTS
+    train = TrainOptions(**suited | dict(given.get("train", {})))
     if train.drop and condition == "none":
         raise InputError(f"drop={train.drop:g}: there is no condition to drop: add --condition label")
     of_network = dict(given.get("network", {}))
@@ -103,7 +108,7 @@ def plan(
 def _suits(data: Dataset) -> str:
     if data.kind != "image" or min(data.shape[1:]) < 8:
         return "mlp"
-    return "mixer" if max(data.shape[1:]) <= 12 else "unet"
+    return "mixer" if max(data.shape[1:]) <= TINY else "unet"
 
 
 def _check_condition(spec: str, condition: str) -> str:

@@ -109,6 +109,29 @@ def test_load_data_records_defaults() -> None:
     assert component.options == {**component.options, "n": 50, "seed": 0} and "noise" in component.options
 
 
+@pytest.mark.parametrize(
+    ("shape", "given", "train"),
+    [
+        ((10, 8, 8, 1), {}, (64, 4e-3, -1.0)),
+        ((10, 14, 14, 1), {}, (64, 4e-3, 0.0)),
+        ((10, 8, 20, 3), {}, (32, 2e-3, 0.0)),
+        ((10, 8, 20, 3), {"noise_mean": -2.0, "batch_size": 5}, (5, 2e-3, -2.0)),
+        ((10, 300), {}, (32, 2e-3, -1.0)),
+    ],
+)
+def test_training_suits_the_data(
+    tmp_path: Path, shape: tuple[int, ...], given: dict[str, float], train: object
+) -> None:
+    """Small items come in larger batches, large images with more noise; what is asked for is kept."""
+    if len(shape) == 2:
+        x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    else:
+        x = np.random.default_rng(0).uniform(-1, 1, (shape[0], shape[3], *shape[1:3])).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    made = plan(f"array:{tmp_path / 'x.npy'}", given={"train": STEPS["train"] | given})[0].train
+    assert (made.batch_size, made.learning_rate, made.noise_mean) == train
+
+
 def test_unet_by_name() -> None:
     """An option of the network reaches it."""
     recipe, _ = plan("digits", network="unet", given=STEPS | {"network": {"width": 8, "multipliers": (1, 1)}})
