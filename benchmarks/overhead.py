@@ -263,9 +263,13 @@ def bare(network: Network, x: Tensor) -> None:
         x = torch.add(x * 0.99, network(x, x), alpha=0.01)
 
 
-def of(name: str) -> Callable[[Network, Tensor], Any]:
+def of(name: str, **options: Any) -> Callable[[Network, Tensor], Any]:
     """A run of a sampler, looked up and built anew."""
-    return lambda network, x: sample(EDM(), network, plugins.make("sampler", name), shape=x.shape[1:], x=x, steps=STEPS)
+
+    def run(network: Network, x: Tensor) -> Any:
+        return sample(EDM(), network, plugins.make("sampler", name, **options), shape=x.shape[1:], x=x, steps=STEPS)
+
+    return run
 
 
 def added(network: Network, run: Callable[[Network, Tensor], Any], x: Tensor) -> float:
@@ -287,7 +291,11 @@ def added(network: Network, run: Callable[[Network, Tensor], Any], x: Tensor) ->
 @torch.no_grad()
 def slow(names: list[str]) -> list[str]:
     """Markdown: the microseconds that each sampler adds to a call of either network."""
-    runs: dict[str, Callable[[Network, Tensor], Any]] = {"x * a + b * eps": bare} | {name: of(name) for name in names}
+    runs: dict[str, Callable[[Network, Tensor], Any]] = {
+        "x * a + b * eps": bare,
+        "ddim, closed form": of("ddim", solver="closed-form"),
+        **{name: of(name) for name in names},
+    }
     heads, rows = list[str](), {name: list[str]() for name in runs}
     for shape in SHAPES:
         x = torch.randn(shape)
