@@ -8,8 +8,7 @@ that a library does for a run: its grid, its coefficients, its checks. Runs take
 does falls on all of them alike; the least time of each counts. The first row is the least that any loop can do: x * a +
 b * eps in torch. A second table says how many microseconds a call pass outside of the network where that takes a
 millisecond, of one that only waits and of one that computes on x; 50 of them are 5%. There, too, runs take turns and
-the least counts. Prints the tables and writes
-them to --out.
+the least counts. Prints the tables and writes them to --out.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ TIMES = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
 
 @dataclass(frozen=True, kw_only=True)
 class Counting(Sampler):
-    """Says how often it was asked."""
+    """A sampler of one option, which may be anything."""
 
     weight: Any = 1.0
 
