@@ -135,22 +135,27 @@ class Plan:
         return result
 
     @cached_property
-    def table(self) -> tuple[list[float], list[list[float]], list[float] | None, list[float] | None]:
-        """As numbers, a row a step: of x_t in x_s, of the q's in x_s, and of x and x_0 in q."""
-        frame = self.frame
+    def table(self) -> tuple[list[float], list[list[float]], list[float] | None]:
+        """As numbers, a row a step: of x_t in x_s, of the q's in x_s; of x_0 in q, where q holds x as well.
+
+        There, q is divided by its part of x, so that it takes one operation; the weights make up for that.
+        """
+        frame, rows = self.frame, self.frame.scale[1:, None] * self.merged()
         keep = (frame.scale[1:] / frame.scale[:-1]).tolist()
-        rows = (frame.scale[1:, None] * self.merged()).tolist()
-        of_x, of_x0 = (None if v is None else v.tolist() for v in (frame.of_x, frame.of_x0))
-        return keep, rows, of_x, of_x0
+        if frame.of_x is None or frame.of_x0 is None:
+            return keep, rows.tolist(), None
+        n, width = rows.shape
+        behind = (torch.arange(n)[:, None] - torch.arange(width)).clamp(min=0)
+        return keep, (rows * frame.of_x[behind]).tolist(), (frame.of_x0 / frame.of_x).tolist()
 
     def run(self, denoise: Denoise, x: Tensor, times: Tensor) -> Iterator[Tensor]:
         """x (B, *) at times[0] to x at times[1:], one after the other, each as predicted: where q is taken."""
-        keep, rows, of_x, of_x0 = self.table
+        keep, rows, of_x0 = self.table
         past = list[Tensor]()
         for i, t in enumerate(times[:-1].unbind()):
             q = denoise(x, t)
-            if of_x is not None and of_x0 is not None:
-                q = (x * of_x[i]).add_(q, alpha=of_x0[i])
+            if of_x0 is not None:
+                q = x.add(q, alpha=of_x0[i])
             past = [q, *past[: len(rows[0]) - 1]]
             yield (x := add_weighted(x * keep[i], rows[i], past))
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torchdiffeq import odeint
 
 from sdekit import plugins
 from sdekit.errors import InputError
@@ -14,6 +15,7 @@ from sdekit.noise import SeedNoise
 from sdekit.processes import VP, TabulatedVP
 from sdekit.sampling import sample
 from sdekit.sde import as_time
+from sdekit_plugins import ddim
 from sdekit_plugins.ddim import DDIM
 
 SOLVERS: tuple[Any, ...] = ("torchdiffeq", "closed-form")
@@ -25,7 +27,7 @@ MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.5, 0.2], [0.7, -0.4, -1.0]]), 0
 @pytest.mark.parametrize("steps", [10, 50])
 @pytest.mark.parametrize("process", PROCESSES)
 def test_torchdiffeq_is_the_closed_form(process: str, steps: int, grid: str) -> None:
-    """Euler by odeint in r is the loop over alpha_s x_0 + sigma_s eps at every time, to 1e-12 of the largest x."""
+    """Euler by torchdiffeq is the loop over alpha_s x_0 + sigma_s eps at every time, to 1e-12 of the largest x."""
     sde = plugins.make("sde", process)
     denoise, times = MIXTURE.denoiser(sde), plugins.make("grid", grid)(sde, steps)
     start = x = sde.prior(torch.randn(4, 3, dtype=torch.float64))
@@ -39,8 +41,26 @@ def test_torchdiffeq_is_the_closed_form(process: str, steps: int, grid: str) -> 
         assert (stepped - x).abs().max() < tolerance and (solved - x).abs().max() < tolerance
 
 
+def test_torchdiffeq_is_called_as_odeint_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what the public odeint returns for the same field, to rounding, in one part or in several."""
+    sde = VP()
+    denoise, times, x = MIXTURE.denoiser(sde), plugins.make("grid", "karras")(sde, 20), torch.randn(4, 3).double()
+    clock, sigma, known = sde.alpha(times) / sde.sigma(times), sde.sigma(times), iter(times)
+
+    def field(_: Tensor, y: Tensor) -> Tensor:
+        t = next(known)
+        return denoise(sde.sigma(t) * y, t)
+
+    expected = sigma[1:, None, None] * odeint(field, x / sigma[0], clock, method="euler")[1:]
+    solver = DDIM()
+    for most in (ddim.KEPT, 5 * x.numel()):
+        monkeypatch.setattr(ddim, "KEPT", most)
+        path = torch.stack(list(solver.trajectory(sde, denoise, x, times, SeedNoise([0] * 4, (3,)))))
+        torch.testing.assert_close(path, expected, rtol=1e-13, atol=1e-13)
+
+
 def test_float32_agrees() -> None:
-    """In float32 the two ways differ by rounding alone, though torchdiffeq hands the times on in float32."""
+    """In float32 the two ways differ by rounding alone."""
     sde, x = VP(), torch.randn(4, 3)
     times = plugins.make("grid", "karras")(sde, 50)
     by_solver, by_steps = (
