@@ -12,7 +12,7 @@ from sdekit.multistep import Multistep, Plan, data_frame, weights
 from sdekit.noise import Noise
 from sdekit.sde import SDE, Denoise
 
-MANY = 15  # calls from which a fifth point pays
+POINTS = {15: 5, 40: 6}  # calls from which a fifth and a sixth point pay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,8 @@ class Auto(Multistep):
     log rho: with D = 0 up to there, and a line in 1 / rho through two values of D once there are two. On grids that
     begin with a step as small as the next, that is times[0] all the same. Order 2 is that of this start where alpha is
     0 at t_max (an error of 1e-6 at 160 calls); elsewhere 3 or more was measured.
-    points: values of D in a polynomial, 2 to 6; None for 4, and 5 from 15 calls on. data_std: standard deviation of the
-    data in the model's units, in which rho is measured.
+    points: values of D in a polynomial, 2 to 6; None for 4, 5 from 15 calls on, 6 from 40. data_std: standard
+    deviation of the data in the model's units, in which rho is measured.
     Source: Zhang & Chen 2023 (DEIS, polynomials and quadrature), Zhao et al. 2023 (UniC); the variable and the first
     step are sdekit's own: of Gaussian data, D is linear in (1 + rho^2)^(-1/2).
     """
@@ -60,7 +60,7 @@ class Auto(Multistep):
         """The times of the calls, how x changes up to the first of them, and the steps from there on."""
         start = torch.cat([first_call(sde, times)[None], times[1:]])
         frame = data_frame(sde, start)
-        points = self.points or (4 if len(times) < MANY else 5)
+        points = self.points or max((p for calls, p in POINTS.items() if len(times) >= calls), default=4)
         predictor = weights(frame, self._warp, points)
         corrector = weights(frame, self._warp, points, ahead=True)
         # from times[0] to the first call: a constant, and then a line in the clock 1 / rho

@@ -22,7 +22,7 @@ class MLP(nn.Module):
     how many numbers it is told in place of labels.
     """
 
-    learning_rate_scale = 0.5  # what suits convolutions is too fast for layers this wide
+    learning_rate_scale = 0.25  # what suits convolutions is too fast for layers this wide, which then waver with rho
 
     def __init__(
         self,

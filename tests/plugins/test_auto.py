@@ -98,9 +98,15 @@ def test_the_first_call_is_at_the_start_where_that_is_near() -> None:
 
 
 def test_grid_ends() -> None:
-    """From N + 4 to 0.35 / N in units of data_std, from N = 30 on to 10.5 / N^2, within what the process has."""
+    """From N + 4 to 0.35 / N in units of data_std, from N = 30 on both move out, within what the process has."""
     sde = EDM()
-    assert sde.rho(auto_grid(sde, 49))[-1] == pytest.approx(10.5 / 2500)
+    assert sde.rho(auto_grid(sde, 49))[-1] == pytest.approx(0.35 / 50 * (30 / 50) ** 2)
+    assert sde.rho(auto_grid(sde, 99, data_std=0.2))[-1] == pytest.approx(0.002)
+    flow = RectifiedFlow()
+    many = flow.rho(auto_grid(flow, 99))
+    assert many[1] > 250
+    steps = many[many > 0.01].log().diff()[1:]  # the first is from t_max
+    assert len(steps) > 70 and steps.min() / steps.max() < 1.05
     rho = sde.rho(auto_grid(sde, 9, data_std=2.0))
     assert rho[0] == 80 and rho[1] < 28 and rho[-1] == pytest.approx(0.07)
     narrow = EDM(sigma_min=5.0, sigma_max=6.0)
