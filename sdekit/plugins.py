@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from functools import cache, partial
 from importlib import import_module
@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 import pluggy
 
@@ -216,9 +216,10 @@ def unknown(what: str, name: str, known: list[str], label: str) -> str:
 
 @cache  # a quarter of a millisecond, and `make` asks twice
 def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """The options of a component: its keyword-only parameters, annotations resolved."""
-    signature = inspect.signature(target, eval_str=True)
-    return {p.name: p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
+    """The options of a component: its keyword-only parameters, annotations resolved where each was written."""
+    hints = get_type_hints(target, include_extras=True) if is_dataclass(target) else {}  # of its bases' modules too
+    found = inspect.signature(target, eval_str=not hints).parameters.values()
+    return {p.name: p.replace(annotation=hints.get(p.name, p.annotation)) for p in found if p.kind is p.KEYWORD_ONLY}
 
 
 def options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:

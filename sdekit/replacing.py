@@ -1,5 +1,4 @@
 """Samplers that take another's steps and put what was measured in place after each of them."""
-# no postponed annotations: those of a dataclass are resolved where its heirs are defined
 
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property

@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.metadata import EntryPoint
 from importlib.metadata import entry_points as real_entry_points
 from pathlib import Path
+from typing import Literal
 
 import pluggy
 import pytest
@@ -72,6 +74,18 @@ def test_every_entry_keeps_the_contract(kind: str, name: str) -> None:
         assert parameter.annotation is not parameter.empty and not isinstance(parameter.annotation, str), option
         assert parameter.default is not parameter.empty, option
     assert set(plugins.options(kind, name, {})) == set(plugins.parameters(target))
+
+
+def test_an_inherited_option_is_typed_where_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base in another module may have postponed annotations, of names that its heir's module does not know."""
+    monkeypatch.syspath_prepend(tmp_path)
+    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    base = head + "from typing import Literal as One\n@dataclass(frozen=True, kw_only=True)\nclass Base:\n"
+    (tmp_path / "written_base.py").write_text(base + "    pace: One['slow', 'fast'] = 'slow'\n", "utf-8")
+    heir = head + "import written_base\n@dataclass(frozen=True, kw_only=True)\nclass Heir(written_base.Base):\n"
+    (tmp_path / "written_heir.py").write_text(heir + "    size: int = 1\n", "utf-8")
+    found = plugins.parameters(import_module("written_heir").Heir)
+    assert {name: p.annotation for name, p in found.items()} == {"pace": Literal["slow", "fast"], "size": int}
 
 
 def test_every_kind_has_its_hook() -> None:
