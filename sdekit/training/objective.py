@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sdekit.conditions import dropped
+from sdekit.line import LARGEST_RHO
 from sdekit.sde import SDE, as_time
 
 from .options import TrainOptions
@@ -49,9 +51,17 @@ def told(y: Tensor, options: TrainOptions, step: int) -> Tensor:
 
 
 def times(sde: SDE, options: TrainOptions, u: Tensor) -> Tensor:
-    """Times whose distribution function is u, (B,) in (0, 1): log-normal in rho or uniform in t, within the process."""
+    """Times whose distribution function is u, (B,) in (0, 1), within the process: see `TrainOptions.noise`.
+
+    The part `noise_top`, above the rest: log-uniform in rho from exp(noise_mean) up. Sampling starts there, a
+    log-normal all but never comes there, and what a network does not know at the start moves all that follows.
+    """
     if options.noise == "uniform":
         return sde.t_min + u * (sde.t_max - sde.t_min)
-    low, high = sde.rho(as_time(sde.t_min)), sde.rho(as_time(sde.t_max))
-    rho = (options.noise_mean + options.noise_std * torch.special.ndtri(u)).exp()
-    return sde.time(rho.clamp(low, high)).clamp(sde.t_min, sde.t_max)
+    low, high = (float(sde.rho(as_time(t)).clamp(max=LARGEST_RHO)) for t in (sde.t_min, sde.t_max))
+    rest = 1 - options.noise_top
+    log_rho = options.noise_mean + options.noise_std * torch.special.ndtri((u / rest).clamp(max=1))
+    if options.noise_top:
+        span = math.log(high) - options.noise_mean
+        log_rho = torch.where(u > rest, options.noise_mean + span * (u - rest) / options.noise_top, log_rho)
+    return sde.time(log_rho.exp().clamp(low, high)).clamp(sde.t_min, sde.t_max)

@@ -19,12 +19,13 @@ class TrainOptions:
     then. decay: of the learning rate to 0 over the run. weight_decay: of AdamW. beta2: of AdamW. clip: largest norm
     of the gradient. ema: length of the weight average relative to the training so far, its standard deviation
     (EDM2's sigma_rel), between 0 and 0.25. noise: distribution of the noise level: log-normal in rho = sigma / alpha
-    (Karras et al. 2022, Table 1) with noise_mean and noise_std, or uniform in t. exact_target: training sets of at
-    most so many items are regressed on the posterior mean over the whole set (`PosteriorMean`); 0 for never.
-    held_out: fraction of the data that is not trained on. drop: probability that an item is shown without its
-    condition, so that the network learns the unconditional model too. seed: of everything random. precision: of the
-    network's arithmetic. checkpoint_every, log_every: steps. keep_every: steps between averages of the weights that
-    are kept, for autoguidance; 0 for none. preview_every: seconds, 0 for none but the last.
+    (Karras et al. 2022, Table 1) with noise_mean and noise_std, or uniform in t. noise_top: fraction of levels that lie
+    evenly in log rho from exp(noise_mean) up to t_max instead, where sampling starts. exact_target: training sets of at
+    most so many items are regressed on the posterior mean over the whole set (`PosteriorMean`); 0 for never. held_out:
+    fraction of the data that is not trained on. drop: probability that an item is shown without its condition, so that
+    the network learns the unconditional model too. seed: of everything random. precision: of the network's arithmetic.
+    checkpoint_every, log_every: steps. keep_every: steps between averages of the weights that are kept, for
+    autoguidance; 0 for none. preview_every: seconds, 0 for none but the last.
     """
 
     steps: int | None = None
@@ -40,6 +41,7 @@ class TrainOptions:
     noise: Literal["log-normal", "uniform"] = "log-normal"
     noise_mean: float = -1.0
     noise_std: float = 1.2
+    noise_top: float = 0.02
     exact_target: int = 2048
     held_out: float = 0.05
     drop: float = 0.0
@@ -61,9 +63,9 @@ class TrainOptions:
         for name in ("learning_rate", "clip", "noise_std"):
             if not getattr(self, name) > 0:
                 raise InputError(f"train: {name} must be positive, got {getattr(self, name)}")
-        for name, low, high in (("ema", 0, 0.25), ("held_out", 0, 1), ("beta2", 0, 1), ("drop", 0, 1)):
-            if not low <= getattr(self, name) < high:
-                raise InputError(f"train: {name} must be at least {low} and below {high}, got {getattr(self, name)}")
+        for name, high in {"ema": 0.25, "held_out": 1, "beta2": 1, "drop": 1, "noise_top": 1}.items():
+            if not 0 <= getattr(self, name) < high:
+                raise InputError(f"train: {name} must be at least 0 and below {high}, got {getattr(self, name)}")
         if self.steps is None and self.time_limit is None:
             raise InputError("train: say how long: steps or time_limit")
         if (self.steps is not None and self.steps < 1) or (self.time_limit is not None and not self.time_limit > 0):

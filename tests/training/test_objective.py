@@ -12,7 +12,7 @@ from sdekit.sde import as_time
 from sdekit.training.objective import draw, key, times
 from sdekit.training.options import TrainOptions
 
-OPTIONS = TrainOptions(steps=1, batch_size=64)
+OPTIONS = TrainOptions(steps=1, batch_size=64, noise_top=0.0)
 PROCESSES = plugins.names("sde")
 
 
@@ -59,6 +59,19 @@ def test_log_normal_levels(name: str) -> None:
     low, high = (float(sde.rho(as_time(t)).log()) for t in (sde.t_min, sde.t_max))
     wanted = torch.tensor(norm.ppf(u.numpy(), OPTIONS.noise_mean, OPTIONS.noise_std)).clamp(low, high)
     assert torch.allclose(log_rho, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_top_is_seen_too(name: str) -> None:
+    """noise_top of the levels lie evenly in log rho from noise_mean up to the most there is, the others as before."""
+    sde, options = plugins.make("sde", name), replace(OPTIONS, noise_top=0.25)
+    u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
+    log_rho = sde.rho(times(sde, options, u)).log()
+    below = sde.rho(times(sde, OPTIONS, u[:1500] / 0.75)).log()
+    torch.testing.assert_close(log_rho[:1500], below, rtol=0, atol=1e-6)
+    high = min(float(sde.rho(as_time(sde.t_max))), 1e3)
+    evenly = torch.linspace(options.noise_mean, math.log(high), 1001, dtype=torch.float64)[1::2]
+    torch.testing.assert_close(log_rho[1500:], evenly, rtol=0, atol=1e-6)
 
 
 def test_log_normal_moments_of_draws() -> None:
