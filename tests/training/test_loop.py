@@ -127,7 +127,8 @@ def test_gradient_is_clipped(tmp_path: Path, moons: Moons) -> None:
 
 def test_learns_moons(tmp_path: Path) -> None:
     """300 steps lower the loss, held out too, by a tenth and more, and draw points nearer to the moons than noise."""
-    given = {"network": {"width": 64, "depth": 2}, "train": {"steps": 300, "batch_size": 128, "warm_up": 10, "seed": 1}}
+    train = {"steps": 300, "batch_size": 128, "warm_up": 10, "seed": 1, "learning_rate": 8e-3}
+    given = {"network": {"width": 64, "depth": 2}, "train": train}
     recipe, data = plan("moons", network="mlp", given=given)
     trainer = Trainer(recipe, data, tmp_path / "run")
     start = trainer.held_out_loss()
