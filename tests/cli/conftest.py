@@ -14,6 +14,7 @@ from sdekit_cli.app import main
 
 TINY_UNET = ("--network", "unet", "--option", "network.width=8", "--option", "train.batch_size=4")
 TINY_MLP = ("--network", "mlp", "--option", "network.width=8", "--option", "network.depth=1")
+FAST = ("--option", "train.learning_rate=8e-3")
 
 
 class Result(NamedTuple):
@@ -90,7 +91,7 @@ def dropped_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """moons with drop-out of the label. Read only."""
     out = tmp_path_factory.mktemp("guidance") / "run"
     arguments = ("--condition", "label", "--drop", 0.2, "--option", "data.n=300", "--option", "train.warm_up=0")
-    assert call("train", "--data", "moons", "--out", out, "--steps", 30, *arguments, *TINY_MLP) == 0
+    assert call("train", "--data", "moons", "--out", out, "--steps", 30, *arguments, *TINY_MLP, *FAST) == 0
     return out
 
 
@@ -102,7 +103,7 @@ def numbers_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     w = rng.uniform(100, 200, 300)
     rows = np.stack([w / 10 + rng.normal(0, 0.3, 300), rng.normal(0, 1, 300), w], 1)
     (folder / "t.csv").write_text("x,z,w\n" + "\n".join(",".join(map(str, row)) for row in rows))
-    arguments = ("--condition", "w", "--drop", 0.1, "--network", "mlp", "--option", "network.width=32")
+    arguments = ("--condition", "w", "--drop", 0.1, "--network", "mlp", "--option", "network.width=32", *FAST)
     assert (
         call("train", "--data", f"table:{folder / 't.csv'}", "--out", folder / "run", "--steps", 150, *arguments) == 0
     )

@@ -132,6 +132,16 @@ def test_training_suits_the_data(
     assert (made.batch_size, made.learning_rate, made.noise_mean) == train
 
 
+@pytest.mark.parametrize(("size", "items"), [(2, 16384), (5, 6553), (16, 2048), (300, 2048)])
+def test_points_of_few_numbers_are_regressed_on_their_mean(tmp_path: Path, size: int, items: int) -> None:
+    """More items may count where each costs less; what is asked for is kept."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(10, size)).astype(np.float32))
+    spec = f"array:{tmp_path / 'x.npy'}"
+    assert plan(spec, given=STEPS)[0].train.exact_target == items
+    asked = {"train": STEPS["train"] | {"exact_target": 0}}
+    assert plan(spec, given=asked)[0].train.exact_target == 0
+
+
 def test_unet_by_name() -> None:
     """An option of the network reaches it."""
     recipe, _ = plan("digits", network="unet", given=STEPS | {"network": {"width": 8, "multipliers": (1, 1)}})
