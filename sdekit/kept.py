@@ -1,11 +1,11 @@
-"""The coefficients of a grid are worked out once: batch after batch, and run after run, asks for the same."""
+"""A grid and its coefficients are worked out once: batch after batch, and run after run, asks for the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, wraps
 from types import MethodType
-from typing import Any, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch import Tensor
 from .sde import SDE
 
 T = TypeVar("T")
+P = ParamSpec("P")
+Grid = Callable[Concatenate[SDE, int, P], Tensor]
 
 GRIDS = 32
 """So many results are kept, those used last."""
@@ -31,6 +33,25 @@ def kept(method: Callable[[SDE, Tensor], T], sde: SDE, times: Tensor) -> T:
     if isinstance(method, MethodType) and _settled(sampler) and _settled(sde):
         return cast(T, _made(method.__func__, sampler, sde, tuple(times.tolist())))
     return method(sde, times)
+
+
+def kept_grid(grid: Grid[P]) -> Grid[P]:
+    """A grid that depends on nothing but its arguments, with a memory: its times (n + 1,), each time a copy.
+
+    Of ten operations on tensors, nine are saved: a quarter of a millisecond where other work has emptied the caches.
+    """
+
+    @lru_cache(maxsize=GRIDS)
+    def times(sde: SDE, n: int, given: tuple[tuple[str, Any], ...]) -> Tensor:
+        return grid(sde, n, **dict(given))  # type: ignore[call-arg]
+
+    @wraps(grid)
+    def remembered(sde: SDE, n: int, *args: P.args, **given: P.kwargs) -> Tensor:
+        if args or not _settled(sde):
+            return grid(sde, n, *args, **given)
+        return times(sde, n, tuple(given.items())).clone()
+
+    return cast(Grid[P], remembered)
 
 
 @lru_cache(maxsize=GRIDS)
