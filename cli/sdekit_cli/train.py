@@ -46,7 +46,7 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(help=f"Optimizer steps ({DEFAULT_STEPS} if no limit is given).")] = None,
     time_limit: Annotated[
-        float | None, typer.Option(help="Seconds of training; alone, the whole run fits them.")
+        float | None, typer.Option(help="Seconds of training: the whole run, or, beside --steps, this session.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Items a step (64 if they are tiny, else 32).")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
@@ -111,7 +111,12 @@ def train(
     if trainer.interrupted:
         note(f"stopped at step {trainer.step} and saved: go on with  [bold]sdekit train --out {out} --resume[/]")
         raise typer.Exit(130)
-    if not json:
+    if not json and not trainer.finished:
+        note(
+            f"reached --time-limit at step {trainer.step} of {trainer.options.steps} and saved: go on for as long with"
+            f"  [bold]sdekit train --out {out} --resume[/]"
+        )
+    elif not json:
         note(
             f"trained {trainer.step} steps in {trainer.seconds:.0f} s; held-out loss {summary['held_out_loss']}. "
             f"Sample it with  [bold]sdekit sample {out} --out samples[/]"

@@ -111,8 +111,9 @@ class Trainer:
         """Train until the steps or the time are over, or `stop()`; yields after each step and saves at the end."""
         started, before = time.monotonic(), self.seconds
         last_preview, logged = started, self.step
-        limit = math.inf if self.options.time_limit is None else self.options.time_limit
-        while not (self._stopped or self.finished or time.monotonic() - started + before >= limit):
+        limit = self.options.time_limit or math.inf
+        limit -= before if self.options.steps is None else 0.0  # beside steps, each session has all of it
+        while not (self._stopped or self.finished or time.monotonic() - started >= limit):
             loss = self._step()
             self._losses_since.append(loss)
             self.step += 1

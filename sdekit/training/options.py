@@ -14,18 +14,19 @@ class TrainOptions:
     """What a run is trained with; all of it is recorded in the run folder.
 
     steps: optimizer steps, or None to train for `time_limit`. time_limit: seconds of training; alone, it is the
-    horizon of the learning-rate decay, so that a run is finished when its time is over; beside steps it only stops
-    the run, to be resumed. batch_size: items a step. learning_rate: at its peak, of AdamW. warm_up: steps until
-    then. decay: of the learning rate to 0 over the run. weight_decay: of AdamW. beta2: of AdamW. clip: largest norm
-    of the gradient. ema: length of the weight average relative to the training so far, its standard deviation
-    (EDM2's sigma_rel), between 0 and 0.25. noise: distribution of the noise level: log-normal in rho = sigma / alpha
-    (Karras et al. 2022, Table 1) with noise_mean and noise_std, or uniform in t. noise_top: fraction of levels that lie
-    evenly in log rho from exp(noise_mean) up to t_max instead, where sampling starts. exact_target: training sets of at
-    most so many items are regressed on the posterior mean over the whole set (`PosteriorMean`); 0 for never. held_out:
-    fraction of the data that is not trained on. drop: probability that an item is shown without its condition, so that
-    the network learns the unconditional model too. seed: of everything random. precision: of the network's arithmetic.
-    checkpoint_every, log_every: steps. keep_every: steps between averages of the weights that are kept, for
-    autoguidance; 0 for none. preview_every: seconds, 0 for none but the last.
+    horizon of the learning-rate decay, so that a run is finished when its time is over; beside steps it stops a
+    session of the run, which the next one resumes for as long. batch_size: items a step. learning_rate: at its peak,
+    of AdamW. warm_up: steps until then. decay: of the learning rate to 0 over the run. weight_decay: of AdamW. beta2:
+    of AdamW. clip: largest norm of the gradient. ema: length of the weight average relative to the training so far,
+    its standard deviation (EDM2's sigma_rel), between 0 and 0.25. noise: distribution of the noise level: log-normal
+    in rho = sigma / alpha (Karras et al. 2022, Table 1) with noise_mean and noise_std, or uniform in t. noise_top:
+    fraction of levels that lie evenly in log rho from exp(noise_mean) up to t_max instead, where sampling starts.
+    exact_target: training sets of at most so many items are regressed on the posterior mean over the whole set
+    (`PosteriorMean`); 0 for never. held_out: fraction of the data that is not trained on. drop: probability that an
+    item is shown without its condition, so that the network learns the unconditional model too. seed: of everything
+    random. precision: of the network's arithmetic. checkpoint_every, log_every: steps. keep_every: steps between
+    averages of the weights that are kept, for autoguidance; 0 for none. preview_every: seconds, 0 for none but the
+    last.
     """
 
     steps: int | None = None

@@ -50,6 +50,17 @@ def test_summary_for_people(sdekit: CLI, tmp_path: Path) -> None:
     assert "trained 2 steps" in result.err and f"sdekit sample {tmp_path / 'run'} --out samples" in result.err
 
 
+def test_time_limit_beside_steps(sdekit: CLI, tmp_path: Path) -> None:
+    """A session that the limit ends says how to go on, and the next one goes on."""
+    run, limit = tmp_path / "run", ("--steps", 10**6, "--time-limit", 0.2)
+    result = sdekit("train", "--data", "moons", "--out", run, *limit, *TINY_MLP)
+    reached = load_run(run).step
+    assert result.code == 0 and f"reached --time-limit at step {reached} of 1000000" in result.err
+    assert f"sdekit train --out {run} --resume" in result.err and "Sample it" not in result.err
+    result = sdekit("train", "--out", run, "--resume", "--json")
+    assert json.loads(result.out)["step"] > reached and json.loads(result.out)["finished"] is False
+
+
 def test_json(sdekit: CLI, tmp_path: Path) -> None:
     """--json prints exactly one JSON object and nothing else."""
     result = sdekit("train", "--data", "moons", "--out", tmp_path / "run", "--steps", 2, *TINY_MLP, "--json")

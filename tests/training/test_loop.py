@@ -243,12 +243,13 @@ def test_time_limit_alone_is_the_horizon(tmp_path: Path, moons: Moons) -> None:
 
 
 def test_time_limit_beside_steps_only_stops(tmp_path: Path, moons: Moons, same_run: Same) -> None:
-    """With steps the limit leaves an unfinished run, which resumes without it to the same end."""
+    """With steps the limit leaves an unfinished run, which resumes with it for as long, and without it to the end."""
     recipe, data = moons(steps=200, log_every=100)
     train(recipe, data, tmp_path / "whole")
     limited = replace(recipe, train=replace(recipe.train, time_limit=0.05))
     part = train(limited, data, tmp_path / "run")
-    assert not part.finished and 0 < part.step < 200
+    more = train(limited, data, tmp_path / "run", resume=True)
+    assert not part.finished and 0 < part.step < more.step <= 200
     train(recipe, data, tmp_path / "run", resume=True)
     same_run(tmp_path / "whole", tmp_path / "run")
 
