@@ -45,7 +45,7 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
     Levels are in units of data_std, the data's standard deviation, > 0. t_max takes the place of the first of them;
     with the last, the grid ends above t_min: the final denoising does the rest better than steps would. It leaves an
     error of rho^2, or of rho where a network is rough there, steps one of N^-4 or better: beyond N = 30 both ends move
-    out, by N / 30 and its square, and the bend goes down by its power 2.5, until steps are all but equal in log rho.
+    out, by N / 30 and its square, and the bend goes down by its power 3.25, until steps are all but equal in log rho.
     Both ends are kept within what the process has. The constants were found on mixtures in 1 to 768 dimensions, what
     becomes of them beyond N = 30 on networks as well.
     """
@@ -55,7 +55,7 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
     calls, beyond = n + 1, max(1.0, (n + 1) / 30)
     last = max(min(0.35 / calls / beyond**2 * data_std, high / 2), low)
     first = min(max((calls + 4) * beyond * data_std, 10 * last), high)
-    bend = 0.08 / beyond**2.5 * data_std
+    bend = 0.08 / beyond**3.25 * data_std
     u = torch.linspace(math.asinh(first / bend), math.asinh(last / bend), n + 1, dtype=torch.float64)
     times = sde.time(bend * u.sinh()).clamp(sde.t_min, sde.t_max)
     if last == low:

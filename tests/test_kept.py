@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from sdekit import EDM, SDE, VP, Sampler, plugins, sample
-from sdekit.kept import kept
+from sdekit.grids import karras
+from sdekit.kept import kept, kept_grid
 
 TIMES = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
 
@@ -102,3 +103,41 @@ def test_a_second_run_equals_the_first(name: str) -> None:
     sde = EDM(sigma_max=71.5)  # no other test's, so that the first run is the first
     first, second = (sample(sde, lambda x, t: x / 2, name, shape=(3,), n=2, steps=6).x for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_a_grid_is_worked_out_once_and_given_as_a_copy() -> None:
+    """Who changes the times that were given changes no one else's."""
+    asked = list[int]()
+
+    @kept_grid
+    def grid(sde: SDE, n: int, *, p: float = 1.0) -> Tensor:
+        asked.append(n)
+        return torch.linspace(sde.t_max, p * sde.t_min, n + 1, dtype=torch.float64)
+
+    first = grid(EDM(), 3)
+    expected = first.clone()
+    first[1] = 7.0
+    assert grid(EDM(), 3).equal(expected) and asked == [3]
+    assert not grid(EDM(), 3, p=2.0).equal(expected) and not grid(VP(), 3).equal(expected)
+    assert len(grid(EDM(), 4)) == 5 and asked == [3, 3, 3, 4]
+
+
+def test_a_grid_of_a_process_that_can_change_is_asked_again() -> None:
+    """Its ends may have moved."""
+
+    class Stretched(SDE):
+        t_min, t_max = 0.01, 1.0
+
+        def alpha(self, t: Tensor) -> Tensor:
+            return 1 + 0 * t
+
+        def sigma(self, t: Tensor) -> Tensor:
+            return t
+
+        def time(self, rho: Tensor) -> Tensor:
+            return rho
+
+    sde = Stretched()
+    assert karras(sde, 4)[0] == 1
+    sde.t_max = 2.0
+    assert karras(sde, 4)[0] == 2

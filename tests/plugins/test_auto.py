@@ -97,6 +97,14 @@ def test_the_first_call_is_at_the_start_where_that_is_near() -> None:
     assert 5 < sde.rho(first_call(sde, auto_grid(sde, 4))) < 15
 
 
+@pytest.mark.parametrize(("calls", "points"), [(14, 4), (15, 5), (30, 5), (31, 6), (200, 6)])
+def test_more_calls_take_more_points(calls: int, points: int) -> None:
+    """Left to itself it takes as many values of D as pay; the order of its polynomial is an option."""
+    sde = VP()
+    assert Auto().plan(sde, auto_grid(sde, calls - 1)).weights.shape == (calls - 1, points)
+    assert Auto(points=3).plan(sde, auto_grid(sde, calls - 1)).weights.shape == (calls - 1, 3)
+
+
 def test_grid_ends() -> None:
     """From N + 4 to 0.35 / N in units of data_std, from N = 30 on both move out, within what the process has."""
     sde = EDM()
