@@ -38,6 +38,9 @@ EXPORT = "export.json"
 """What the folder of `sdekit export` holds in place of these."""
 PLAIN = ("prediction", "condition", "shape", "kind", "items", "classes", "class_names", "condition_names", "data_std")
 
+UNSAID = {"noise_top": 0.0}
+"""Of a run whose record does not name a training option: what it did before there was one, so that it goes on alike."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
@@ -143,7 +146,7 @@ class Recipe:
             data=Component.from_dict(fields["data"]),
             sde=Component.from_dict(fields["sde"]),
             network=Component.from_dict(fields["network"]),
-            train=TrainOptions(**fields["train"]),
+            train=TrainOptions(**UNSAID | fields["train"]),
             units=Units.from_dict(fields["units"]),
             condition_units=Units.from_dict(told) if (told := fields.get("condition_units")) else None,
             **plain,

@@ -81,6 +81,14 @@ def test_recipe_round_trip(spec: str, tmp_path: Path) -> None:
     assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe
 
 
+def test_a_run_goes_on_as_it_was_trained() -> None:
+    """What its record does not name, because the option came later, stays as it was, not as it is by default now."""
+    recipe, _ = plan("digits", given={"train": {"steps": 3}})
+    fields = json.loads(json.dumps(recipe.as_dict()))
+    assert fields["train"].pop("noise_top") > 0
+    assert Recipe.from_dict(fields).train.noise_top == 0
+
+
 def test_read_back_recipe_resumes(tmp_path: Path) -> None:
     """A planned recipe equals the one in its folder, so that a script may plan it again and resume."""
     recipe, data = plan(
