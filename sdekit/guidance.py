@@ -128,9 +128,11 @@ def tilt(
 
 def resolve(guidance: Guidance | str | Sequence[Guidance | str]) -> list[Guidance]:
     """Objects or registered names, built with their defaults; one of them need not be in a list."""
+    several = [guidance] if isinstance(guidance, str) or callable(guidance) else guidance
+    if not several:
+        return []
     from .plugins import make
 
-    several = [guidance] if isinstance(guidance, str) or callable(guidance) else guidance
     made = [make("guidance", one) if isinstance(one, str) else one for one in several]
     for one in made:
         if not callable(one):

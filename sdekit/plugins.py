@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
@@ -57,6 +58,10 @@ class Entry:
 
         Raises InputError where it cannot be imported, or cannot be configured: see `fault`.
         """
+        return self._loaded
+
+    @cached_property
+    def _loaded(self) -> Callable[..., Any]:
         loaded = self._import() if isinstance(self.target, str) else self.target
         if wrong := fault(self.kind, loaded):
             who = f"plugin {self.plugin!r} ({self.package} {self.version})"
@@ -66,13 +71,10 @@ class Entry:
     def _import(self) -> Callable[..., Any]:
         module, _, path = str(self.target).partition(":")
         try:
-            found: Any = import_module(module)
-            for part in path.split("."):
-                found = getattr(found, part)
+            loaded: Callable[..., Any] = attrgetter(path)(import_module(module))
         except (Exception, SystemExit) as error:
             what = f"{self.kind} {self.name!r} of plugin {self.plugin!r} cannot be loaded from {self.target!r}"
             raise InputError(f"{what}: {type(error).__name__}: {error}") from error
-        loaded: Callable[..., Any] = found
         return loaded
 
 
@@ -208,8 +210,7 @@ def entry(kind: str, name: str) -> Entry:
 
 def unknown(what: str, name: str, known: list[str], label: str) -> str:
     """ "no sampler 'ddmi'; did you mean 'ddim'? Installed: ..." """
-    # swapped letters first
-    close = sorted(get_close_matches(name, known), key=lambda other: sorted(other) != sorted(name))
+    close = sorted(get_close_matches(name, known), key=lambda other: sorted(other) != sorted(name))  # swaps first
     hint = f"; did you mean {close[0]!r}?" if close else "."
     return f"no {what} {name!r}{hint} {label}: {', '.join(known) or 'none'}"
 
