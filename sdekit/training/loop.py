@@ -111,8 +111,7 @@ class Trainer:
         """Train until the steps or the time are over, or `stop()`; yields after each step and saves at the end."""
         started, before = time.monotonic(), self.seconds
         last_preview, logged = started, self.step
-        limit = self.options.time_limit or math.inf
-        limit -= before if self.options.steps is None else 0.0  # beside steps, each session has all of it
+        limit = math.inf if self.options.steps is None else self.options.time_limit or math.inf  # of this session
         while not (self._stopped or self.finished or time.monotonic() - started >= limit):
             loss = self._step()
             self._losses_since.append(loss)
@@ -131,6 +130,7 @@ class Trainer:
             if self.options.preview_every and time.monotonic() - last_preview >= self.options.preview_every:
                 last_preview = time.monotonic()
                 self._preview()
+            self.seconds = before + time.monotonic() - started
         if self.step > logged:
             self.save()
             if self.step % self.options.checkpoint_every:

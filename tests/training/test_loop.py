@@ -242,6 +242,14 @@ def test_time_limit_alone_is_the_horizon(tmp_path: Path, moons: Moons) -> None:
     assert again.step == trainer.step
 
 
+def test_time_for_checkpoints_counts(tmp_path: Path, moons: Moons, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose time is over while it saves is finished."""
+    monkeypatch.setattr(Trainer, "held_out_loss", lambda _: time.sleep(0.3))
+    options = {"steps": None, "time_limit": 0.2, "checkpoint_every": 1, "preview_every": 0.0}
+    trainer = train(*moons(**options), tmp_path / "run")
+    assert trainer.finished and trainer.step == 1
+
+
 def test_time_limit_beside_steps_only_stops(tmp_path: Path, moons: Moons, same_run: Same) -> None:
     """With steps the limit leaves an unfinished run, which resumes with it for as long, and without it to the end."""
     recipe, data = moons(steps=200, log_every=100)
