@@ -13,14 +13,14 @@ from sdekit.multistep import Multistep, Plan, data_frame, weights
 from sdekit.noise import Noise
 from sdekit.sde import SDE, Denoise
 
-SOME, MANY = 15, 31  # calls from which a fifth point pays, and a sixth and another variable
+SOME, MANY = 15, 34  # calls from which a fifth point pays, and a sixth and another variable
 
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(Multistep):
     """x_s = (sigma_s / sigma_t) x_t + sigma_s int D d(1 / rho), D a polynomial in (1 + rho^p)^(-1 / 2p), p = 2 or 4/3.
 
-    p is 2 for up to 30 calls, whose steps are long, and 4/3 for more: many calls reach down to where D, of a network
+    p is 2 for up to 33 calls, whose steps are long, and 4/3 for more: many calls reach down to where D, of a network
     above all, changes less smoothly than with rho^2. The polynomial goes through the last values of the denoiser D;
     its weights come from quadrature. Once D at the new level is known, the step is repeated with it among the points
     (as UniPC does, at no call). The first call is not at times[0], where D is hardly more than the mean of the data,
@@ -28,7 +28,7 @@ class Auto(Multistep):
     through two values of D once there are two. On grids that begin with a step as small as the next, that is times[0]
     all the same. Order 2 is that of this start where alpha is 0 at t_max (in the end it leaves an error of 1e-8, from
     above rho = 1,000); elsewhere 3 or more was measured.
-    points: values of D in a polynomial, 2 to 6; None for 4, 5 from 15 calls on, 6 from 31. data_std: standard
+    points: values of D in a polynomial, 2 to 6; None for 4, 5 from 15 calls on, 6 from 34. data_std: standard
     deviation of the data in the model's units, in which rho is measured.
     Source: Zhang & Chen 2023 (DEIS, polynomials and quadrature), Zhao et al. 2023 (UniC); the variable and the first
     step are sdekit's own: of Gaussian data, D is linear in (1 + rho^2)^(-1/2).
