@@ -43,10 +43,11 @@ def sliced_w2(x: ArrayLike, y: ArrayLike, *, projections: int = 512, quantiles: 
     return float((along(a) - along(b)).square().mean().sqrt())
 
 
-def forest_accuracy(x: ArrayLike, y: ArrayLike, *, levels: int = 17) -> float:
+def forest_accuracy(x: ArrayLike, y: ArrayLike, *, levels: int = 17, of_each: int | None = None) -> float:
     """Accuracy of a random forest (200 trees, 5-fold) at telling x from y, both rounded to the data's grey levels.
 
-    0.5 means that it cannot tell; x and y are in [-1, 1].
+    0.5 means that it cannot tell; x and y are in [-1, 1]. The more rows it learns from, the more it tells: of_each
+    takes that many of x and of y at random, and the mean of five such draws.
     """
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -54,7 +55,18 @@ def forest_accuracy(x: ArrayLike, y: ArrayLike, *, levels: int = 17) -> float:
     def rounded(z: ArrayLike) -> np.ndarray:
         return np.rint((as_rows(z).numpy() + 1) / 2 * (levels - 1)).clip(0, levels - 1)
 
-    rows, labels = np.concatenate([rounded(x), rounded(y)]), np.repeat([0, 1], [len(as_rows(x)), len(as_rows(y))])
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    forest = RandomForestClassifier(200, random_state=0, n_jobs=-1)
-    return float(cross_val_score(forest, rows, labels, cv=folds).mean())
+    def once(a: np.ndarray, b: np.ndarray, seed: int) -> float:
+        folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+        forest = RandomForestClassifier(200, random_state=seed, n_jobs=-1)
+        return float(
+            cross_val_score(forest, np.concatenate([a, b]), np.repeat([0, 1], [len(a), len(b)]), cv=folds).mean()
+        )
+
+    a, b = rounded(x), rounded(y)
+    if of_each is None:
+        return once(a, b, 0)
+    draws = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        draws.append(once(rng.permutation(a)[:of_each], rng.permutation(b)[:of_each], seed))
+    return float(np.mean(draws))
