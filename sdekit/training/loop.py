@@ -38,6 +38,7 @@ from .run import (
     read_metrics,
     read_recipe,
 )
+from .symmetry import turned
 
 HELD_OUT_MOST = 1024  # held-out samples that the loss is taken over
 
@@ -146,9 +147,9 @@ class Trainer:
         torch.manual_seed(key(options.seed, 2, step))  # dropout
         y = None if self.recipe.condition == "none" or batch.y is None else told(batch.y, options, step)
         mean = None if self.posterior is None else self.posterior(batch.x, t, eps, y)
-        losses = self._losses(batch.x, t, eps, y, mean)
-        loss = losses.mean()
-        value = loss.item()
+        x0, eps, mean = turned(self.model.sde.rho(t), options, step, batch.x, eps, mean)
+        losses = self._losses(x0, t, eps, y, mean)
+        value = (loss := losses.mean()).item()
         if not math.isfinite(value):
             worst = int((~losses.isfinite()).nonzero()[0]) if (~losses.isfinite()).any() else 0
             rho = float(self.model.sde.rho(t[worst]))
@@ -212,8 +213,7 @@ class Trainer:
         save_tensors(path, self.model.network.state_dict() | averaged, {"step": self.step, "seconds": self.seconds})
 
     def _resume(self) -> None:
-        found = read_recipe(self.out)
-        found.check_same(self.recipe)
+        (found := read_recipe(self.out)).check_same(self.recipe)
         now = (tuple(self.data.shape), len(self.data), self.data.classes, self.data.units)
         if now != (found.shape, found.items, found.classes, found.units):
             raise InputError(

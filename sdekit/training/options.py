@@ -22,7 +22,8 @@ class TrainOptions:
     in rho = sigma / alpha (Karras et al. 2022, Table 1) with noise_mean and noise_std, or uniform in t. noise_top:
     fraction of levels that lie evenly in log rho from exp(noise_mean) up to t_max instead, where sampling starts.
     exact_target: training sets of at most so many items are regressed on the posterior mean over the whole set
-    (`PosteriorMean`); 0 for never. held_out: fraction of the data that is not trained on. drop: probability that an
+    (`PosteriorMean`); 0 for never. turn_below: noise level rho around and below which images are mirrored and turned
+    (`turned`); 0 for never. held_out: fraction of the data that is not trained on. drop: probability that an
     item is shown without its condition, so that the network learns the unconditional model too. seed: of everything
     random. precision: of the network's arithmetic. checkpoint_every, log_every: steps. keep_every: steps between
     averages of the weights that are kept, for autoguidance; 0 for none. preview_every: seconds, 0 for none but the
@@ -44,6 +45,7 @@ class TrainOptions:
     noise_std: float = 1.2
     noise_top: float = 0.02
     exact_target: int = 2048
+    turn_below: float = 0.0
     held_out: float = 0.05
     drop: float = 0.0
     seed: int = 0
@@ -75,8 +77,9 @@ class TrainOptions:
             )
         if min(self.warm_up, self.keep_every) < 0 or self.preview_every < 0 or self.weight_decay < 0 or self.seed < 0:
             raise InputError("train: warm_up, keep_every, preview_every, weight_decay and seed must not be negative")
-        if self.exact_target < 0:
-            raise InputError(f"train: exact_target must not be negative (0 is never), got {self.exact_target}")
+        for name in ("exact_target", "turn_below"):
+            if getattr(self, name) < 0:
+                raise InputError(f"train: {name} must not be negative (0 is never), got {getattr(self, name)}")
         for name, known in (
             ("decay", ("cosine", "linear", "constant")),
             ("noise", ("log-normal", "uniform")),

@@ -28,6 +28,7 @@ NUMBERS = ["learning_rate", "clip", "noise_std", "noise_mean", "weight_decay", "
         ({"warm_up": -1}, "must not be negative"),
         ({"seed": -1}, "must not be negative"),
         ({"exact_target": -1}, "exact_target must not be negative"),
+        ({"turn_below": -0.1}, "turn_below must not be negative"),
         ({"decay": "step"}, "decay must be one of cosine, linear, constant"),
         ({"noise": "normal"}, "noise must be one of log-normal, uniform"),
         ({"precision": "fp16"}, "precision must be one of fp32, bf16"),

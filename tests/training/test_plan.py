@@ -86,6 +86,7 @@ def test_every_process_can_be_trained(sde: str) -> None:
         ({"given": {"trian": {}}}, "no group of options 'trian'"),
         ({"given": STEPS | {"sde": {"beta": 1}}}, "no option of sde 'vp' named 'beta'"),
         ({"given": {"train": {"steps": 1, "held_out": 0.999999}}}, "leaves none to train on"),
+        ({"spec": "moons", "given": {"train": {"steps": 1, "turn_below": 0.1}}}, "'moons' has no images to turn"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -112,24 +113,25 @@ def test_load_data_records_defaults() -> None:
 @pytest.mark.parametrize(
     ("shape", "given", "train"),
     [
-        ((10, 8, 8, 1), {}, (64, 4e-3, -1.0)),
-        ((10, 14, 14, 1), {}, (64, 4e-3, 0.0)),
-        ((10, 8, 20, 3), {}, (32, 2e-3, 0.0)),
-        ((10, 8, 20, 3), {"noise_mean": -2.0, "batch_size": 5}, (5, 2e-3, -2.0)),
-        ((10, 300), {}, (32, 2e-3, -1.0)),
+        ((10, 8, 8, 1), {}, (64, 4e-3, -1.0, 0.25)),
+        ((10, 8, 8, 1), {"turn_below": 0.0}, (64, 4e-3, -1.0, 0.0)),
+        ((10, 14, 14, 1), {}, (64, 4e-3, 0.0, 0.0)),
+        ((10, 8, 20, 3), {}, (32, 2e-3, 0.0, 0.0)),
+        ((10, 8, 20, 3), {"noise_mean": -2.0, "batch_size": 5, "turn_below": 0.1}, (5, 2e-3, -2.0, 0.1)),
+        ((10, 300), {}, (32, 2e-3, -1.0, 0.0)),
     ],
 )
 def test_training_suits_the_data(
     tmp_path: Path, shape: tuple[int, ...], given: dict[str, float], train: object
 ) -> None:
-    """Small items come in larger batches, large images with more noise; what is asked for is kept."""
+    """Small items come in larger batches, large images with more noise, tiny ones turned; what is asked for is kept."""
     if len(shape) == 2:
         x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     else:
         x = np.random.default_rng(0).uniform(-1, 1, (shape[0], shape[3], *shape[1:3])).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     made = plan(f"array:{tmp_path / 'x.npy'}", given={"train": STEPS["train"] | given})[0].train
-    assert (made.batch_size, made.learning_rate, made.noise_mean) == train
+    assert (made.batch_size, made.learning_rate, made.noise_mean, made.turn_below) == train
 
 
 @pytest.mark.parametrize(("size", "items"), [(2, 16384), (5, 6553), (16, 2048), (300, 2048)])
