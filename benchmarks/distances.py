@@ -46,8 +46,8 @@ def sliced_w2(x: ArrayLike, y: ArrayLike, *, projections: int = 512, quantiles: 
 def forest_accuracy(x: ArrayLike, y: ArrayLike, *, levels: int = 17, of_each: int | None = None) -> float:
     """Accuracy of a random forest (200 trees, 5-fold) at telling x from y, both rounded to the data's grey levels.
 
-    0.5 means that it cannot tell; x and y are in [-1, 1]. The more rows it learns from, the more it tells: of_each
-    takes that many of x and of y at random, and the mean of five such draws.
+    0.5 means that it cannot tell; x and y are in [-1, 1]. The more rows it learns from, the more it tells:
+    of_each is how many of x and of y it is given, at random, five times; the result is then the mean.
     """
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
