@@ -16,8 +16,24 @@ from sdekit.sde import SDE, Denoise, as_time
 FAR, NEAR = 1e6, 1e-4  # rho: beyond the first the start is noise alone, below the second x_0 is the denoiser's
 
 
+class Flow:
+    """A process and what is exact on it: the base of each problem."""
+
+    sde: SDE
+    exact: Tensor  # (n, *shape), where the flow leads the starts
+
+    @cached_property
+    def top(self) -> float:
+        """rho at t_max, finite."""
+        return min(float(self.sde.rho(as_time(self.sde.t_max))), FAR)
+
+    def error(self, x0: Tensor) -> float:
+        """Root mean square over starts and coordinates."""
+        return float((x0.double() - self.exact).square().mean().sqrt())
+
+
 @dataclass(frozen=True)
-class Problem:
+class Problem(Flow):
     """A mixture on a process; x (n, *shape) at t_max, float64."""
 
     name: str
@@ -46,11 +62,6 @@ class Problem:
         return self.mixture.sample(self.starts, 7, self.sde, self.sde.t_max)
 
     @cached_property
-    def top(self) -> float:
-        """rho at t_max, finite."""
-        return min(float(self.sde.rho(as_time(self.sde.t_max))), FAR)
-
-    @cached_property
     def x_bar(self) -> Tensor:
         """The starts as x / alpha at rho = top. Where alpha is 0, the mean of the data and top times the noise."""
         alpha, sigma = (float(scale(as_time(self.sde.t_max))) for scale in (self.sde.alpha, self.sde.sigma))
@@ -77,10 +88,6 @@ class Problem:
         span = (math.log(self.top), math.log(NEAR))
         path = solve_ivp(slope, span, self.x_bar.numpy().ravel(), method="DOP853", rtol=1e-10, atol=1e-10)
         return self.denoise(torch.from_numpy(path.y[:, -1].copy()).view_as(self.x_bar), NEAR)
-
-    def error(self, x0: Tensor) -> float:
-        """Root mean square over starts and coordinates."""
-        return float((x0.double() - self.exact).square().mean().sqrt())
 
 
 def ring() -> GaussianMixture:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mixtures import FAR
+from mixtures import Flow
 from torch import Tensor
 
 from sdekit import SeedNoise, load_run
@@ -18,7 +18,7 @@ from sdekit.sde import SDE, Denoise, as_time
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Flow):
     """An unconditional run, its network in float64; what solvers.py asks of a `mixtures.Problem`.
 
     Raises InputError for a run with labels: peers have no place for them.
@@ -67,11 +67,6 @@ class Trained:
         return self.sde.prior(SeedNoise(range(self.starts), self.shape, dtype=torch.float64)())
 
     @cached_property
-    def top(self) -> float:
-        """rho at t_max, finite."""
-        return min(float(self.sde.rho(as_time(self.sde.t_max))), FAR)
-
-    @cached_property
     def x_bar(self) -> Tensor:
         """The starts as x / alpha."""
         return self.x / float(self.sde.alpha(as_time(self.sde.t_max)))
@@ -86,7 +81,3 @@ class Trained:
     def exact(self) -> Tensor:
         """x_0 at the end of the network's own flow, by the adaptive `ode`, to about 1e-5."""
         return torch.cat([exact(self.sde, self.run.model, part, tolerance=3e-8) for part in self.x.split(64)])
-
-    def error(self, x0: Tensor) -> float:
-        """Root mean square over starts and coordinates."""
-        return float((x0.double() - self.exact).square().mean().sqrt())
