@@ -98,12 +98,15 @@ class Local:
         return self.gain * slope
 
 
-Weigh = Callable[[Local, Tensor], Tensor]
-"""`weigh(local, residual) -> (B, *measured)`: the residual y - A(x_0), divided by its covariance in some manner."""
+Pull = Callable[[Tensor], Tensor]
+"""`pull(v) -> (B, *)`: A* v, that of A's slope at the denoised x_0 where A is not linear."""
+
+Weigh = Callable[[Local, Tensor, Pull], Tensor]
+"""`weigh(local, residual, pull) -> (B, *)`: the residual y - A(x_0) over its covariance, somehow, and pulled back."""
 
 
 def moved(problem: Problem, weigh: Weigh, *, within: float = 1.0) -> Guidance:
-    """The guidance D(x) + Cov[x_0 | x] A* weigh(y - A D(x)): how dps, pigdm, tmpd and mmps move the denoiser's answer.
+    """The guidance D(x) + Cov[x_0 | x] weigh(y - A D(x)): how dps, pigdm, tmpd and mmps move the denoiser's answer.
 
     With weigh dividing by Cov[y | x_t] it is the conditional mean of two jointly normal x_0 and y. No such mean moves
     A D by more than the whole residual, or by that over `Local.narrowed(within)` where the covariance of x_0 is
@@ -114,9 +117,9 @@ def moved(problem: Problem, weigh: Weigh, *, within: float = 1.0) -> Guidance:
         def conditional(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
             local = Local(sde, denoise, x, t, y)
             operator, x0 = problem.operator, local.x0
-            made, back = _pulled(operator, x0)
+            made, pull = _pulled(operator, x0)
             r = problem.measurement.to(x0) - made
-            move = local.cov(back(weigh(local, r)))
+            move = local.cov(weigh(local, r, pull))
             change = operator.apply(x0 + move) - made
             return x0 + bound(change * like(local.narrowed(within), r), r, x0) * move
 
@@ -125,8 +128,8 @@ def moved(problem: Problem, weigh: Weigh, *, within: float = 1.0) -> Guidance:
     return guidance
 
 
-def _pulled(operator: Operator, x0: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """A(x0), and v -> A'(x0)* v."""
+def _pulled(operator: Operator, x0: Tensor) -> tuple[Tensor, Pull]:
+    """A(x0), and how to pull back from there."""
     if isinstance(operator, LinearOperator):
         return operator.apply(x0), operator.adjoint
     with torch.enable_grad():
@@ -147,50 +150,77 @@ def solve(apply: Callable[[Tensor], Tensor], b: Tensor, *, iterations: int = 100
     A row stops when its residual is below tolerance times its b, or where apply turns out not to be positive on it;
     where apply is singular and b in its range, v is the shortest solution. Rows do not meet.
     """
-
-    def dot(a: Tensor, c: Tensor) -> Tensor:
-        return like((a * c).flatten(1).sum(1), a)
-
     v, r = torch.zeros_like(b), b
-    p, rr = r, dot(r, r)
+    p, rr = r, _dot(r)
     enough = tolerance**2 * rr
     going = rr > 0
     for _ in range(iterations):
         if not bool(going.any()):
             break
         ap = apply(p)
-        curvature = dot(p, ap)
+        curvature = _dot(p, ap)
         going = going & (curvature > 0)
         step = torch.where(going, rr / torch.where(going, curvature, 1), 0)
         v, r = v + step * p, r - step * ap
-        new = dot(r, r)
+        new = _dot(r)
         going = going & (new > enough)
         p = torch.where(going, r + new / torch.where(rr > 0, rr, 1) * p, p)
         rr = torch.where(going, new, rr)
     return v
 
 
-def divide(operator: LinearOperator, r: Tensor, signal: Tensor | float, noise: float) -> Tensor:
-    """(signal A A* + noise I)^-1 r for r (B, *measured), two variances; the shortest solution where it is singular.
+def ridge(operator: LinearOperator, r: Tensor, signal: Tensor | float, noise: float, *, least: float = 0.0) -> Tensor:
+    """A* (signal A A* + noise I)^-1 r for r (B, *measured), two variances; A^+ r, A's pseudo-inverse, with 1 and 0.
 
-    signal: a number, () or (B,).
+    By conjugate gradients on (signal A* A + noise I) w = A* r, which has a solution whatever was measured: the noise in
+    r need not be in A's range. signal: a number, () or (B,). least: where a direction p is left with |A p|^2 < least
+    |p|^2, it ends, and w has no part in what A hardly tells: there A^+ would make much of the noise in r.
     """
     signal = like(torch.as_tensor(signal), r)
-    return solve(lambda v: signal * operator.apply(operator.adjoint(v)) + noise * v, r)
+    left = r
+    g = operator.adjoint(r)
+    w, p, gg = torch.zeros_like(g), g, _dot(g)
+    small, steepest = 1e-12 * gg, torch.zeros_like(gg)
+    going = gg > 0
+    for _ in range(100):
+        if not bool(going.any()):
+            break
+        ap = operator.apply(p)
+        length = _dot(p)
+        told = like(ap.flatten(1).square().sum(1), p)
+        curvature = like(signal, p) * told + noise * length
+        steepest = torch.maximum(steepest, curvature / torch.where(going, length, 1))
+        going = going & (told >= least * length)
+        going = going & (curvature > torch.finfo(r.dtype).eps * steepest * length)  # else what is left of p is rounding
+        step = torch.where(going, gg / torch.where(going, curvature, 1), 0)
+        w, left = w + step * p, left - signal * like(step.flatten(), r) * ap
+        g = operator.adjoint(left) - noise * w
+        new = _dot(g)
+        going = going & (new > small)
+        p = torch.where(going, g + new / torch.where(gg > 0, gg, 1) * p, p)
+        gg = torch.where(going, new, gg)
+    return w
+
+
+def _dot(a: Tensor, c: Tensor | None = None) -> Tensor:
+    """<a, c> of each row, |a|^2 without c; (B, 1, ...) as a has axes."""
+    return like((a * (a if c is None else c)).flatten(1).sum(1), a)
 
 
 def replaced(problem: Problem, sde: SDE, x: Tensor, s: Tensor, z: Tensor) -> Tensor:
     """x (B, *) at s with A x made alpha_s y plus noise of standard deviation sigma_s: x + A^+ (alpha_s y + ... - A x).
 
     Of the noise, alpha_s noise_std is in y already, and the rest comes from z (B, *); where y's own is the larger, x is
-    left as it is. A^+ is the pseudo-inverse, A* (A A*)^-1.
+    left as it is. A^+ is the pseudo-inverse, but where A tells so little that y's noise comes to more than 2 sigma_s.
     """
     operator, alpha, sigma = problem.linear("replacement"), sde.alpha(s), sde.sigma(s)
     missing = sigma**2 - (alpha * problem.noise_std) ** 2
     if missing < 0:
         return x
     wanted = alpha * problem.measurement.to(x) + operator.apply(missing.sqrt() * z)
-    return x + operator.adjoint(divide(operator, wanted - operator.apply(x), 1.0, 0.0))
+    return x + ridge(
+        operator, wanted - operator.apply(x), 1.0, 0.0, least=0.25 * float(alpha / sigma * problem.noise_std) ** 2
+    )
 
 
 def restorer(method: str, problem: Problem, **options: Any) -> Guidance | Sampler:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from sdekit import EDM, VP, GaussianMixture, RectifiedFlow, plugins
 from sdekit.errors import InputError, SdekitError
-from sdekit.inverse import Local, Problem, estimate_noise, replaced, restore, restorer, solve
+from sdekit.inverse import Local, Problem, estimate_noise, replaced, restore, restorer, ridge, solve
 from sdekit.model import ScoreModel
-from sdekit.operators import Average, Function, Grayscale, Magnitude, Mask, Matrix
+from sdekit.operators import Average, Function, Grayscale, Magnitude, Mask, Matrix, Radon
 from sdekit.operators.units import Scaled, in_model_units, measured_from
 from sdekit.posterior import FullMixture
 from sdekit.sampling import Sampler
@@ -151,6 +151,46 @@ def test_conjugate_gradients() -> None:
     half = torch.diag(torch.tensor([2.0, 0, 0, 1]).double())
     assert solve(lambda v: v @ half, b @ half)[:, 1:3].abs().max() == 0
     assert solve(lambda v: -v, b).abs().max() == 0 and solve(lambda v: v, 0 * b).abs().max() == 0
+
+
+@pytest.mark.parametrize("rows", [2, 6, 9])
+def test_a_ridge_is_the_dense_solution(rows: int) -> None:
+    """A* (signal A A* + noise)^-1 r, and the pseudo-inverse, of measurements in A's range and outside; row by row."""
+    m = random(rows, 6)
+    m[:, 5] = m[:, 4]  # singular, however many rows
+    r, signal = random(3, rows, seed=1), torch.tensor([0.5, 1.0, 40.0]).double()
+    exact = torch.stack(
+        [m.T @ torch.linalg.solve(s * m @ m.T + 0.3 * torch.eye(rows), v) for s, v in zip(signal, r, strict=True)]
+    )
+    torch.testing.assert_close(ridge(Matrix(m), r, signal, 0.3), exact, atol=1e-5, rtol=1e-5)
+    shortest = r @ torch.linalg.pinv(m).T
+    torch.testing.assert_close(ridge(Matrix(m), r, 1.0, 0.0), shortest, atol=1e-4, rtol=1e-4)
+    assert ridge(Matrix(m), 0 * r, 1.0, 0.0).abs().max() == 0
+    torch.testing.assert_close(ridge(Matrix(m), r.float(), 1.0, 0.0).double(), shortest, atol=1e-2, rtol=1e-2)
+
+
+def test_a_ridge_leaves_the_noise() -> None:
+    """Of the directions that an operator hardly tells, nothing comes, and of the others all."""
+    u, v = (torch.linalg.qr(random(6, 6, seed=s))[0] for s in (1, 2))
+    operator = Matrix(u @ torch.diag(torch.tensor([1.0, 0.9, 0.7, 1e-3, 1e-3, 1e-4]).double()) @ v.T)
+    r = operator.apply(random(20, 6, seed=3)) + 0.1 * random(20, 6, seed=4)
+    assert ridge(operator, r, 1.0, 0.0).abs().max() > 100
+    told = v @ torch.diag(torch.tensor([1.0, 1 / 0.9, 1 / 0.7, 0, 0, 0]).double()) @ u.T
+    torch.testing.assert_close(ridge(operator, r, 1.0, 0.0, least=0.01), r @ told.T, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("noise_std", [0.1, 0.0])
+@pytest.mark.parametrize("method", ["replacement", "repaint", "diffpir", "pigdm"])
+def test_a_measurement_that_nothing_makes(method: str, noise_std: float) -> None:
+    """Noise leads y out of the range of A, told of or not: samples stay as large as the data."""
+    shape = (1, 4, 4)
+    mixture = GaussianMixture(random(3, *shape), 0.5)
+    x0, operator = mixture.sample(1, 5), Radon(shape, 4)
+    problem = Problem(operator, operator.apply(x0)[0] + 0.1 * random(*operator.measured, seed=3), noise_std)
+    for sde in (VP(), RectifiedFlow()):
+        x = restore(sde, mixture.denoiser(sde), problem, method, n=4, steps=20).x
+        assert x.abs().max() < 1.5 * mixture.sample(200, 1).abs().max()
+        assert problem.residual(x.double()).square().mean().sqrt() < 0.2
 
 
 def test_replacement_puts_the_measurement_in_place() -> None:

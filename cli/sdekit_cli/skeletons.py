@@ -243,7 +243,7 @@ RESTORER = '''\
 """A method for inverse problems: a guidance made of what was measured, and how."""
 
 from sdekit import InputError
-from sdekit.inverse import divide, moved
+from sdekit.inverse import moved, ridge
 
 
 def CLASS(problem, *, data_std: float = 1.0):
@@ -254,7 +254,7 @@ def CLASS(problem, *, data_std: float = 1.0):
     if not data_std > 0:
         raise InputError(f"NAME: data_std must be positive, got {data_std}")
     operator, noise = problem.linear("NAME"), problem.noise_std**2
-    return moved(problem, lambda local, r: divide(operator, r, local.isotropic(data_std), noise))
+    return moved(problem, lambda local, r, pull: ridge(operator, r, local.isotropic(data_std), noise))
 '''
 
 COMPONENTS: dict[str, tuple[str, str]] = {

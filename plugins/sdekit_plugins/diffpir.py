@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.inverse import Problem, divide
+from sdekit.inverse import Problem, ridge
 from sdekit.noise import Noise
 from sdekit.sampling import Sampler
 from sdekit.sde import SDE, Denoise
@@ -38,6 +38,6 @@ class DiffPIR(Sampler):
         x0 = denoise(x, t)
         # in rho_t^-2, which is 0 where alpha is
         trust = float(self.weight * (sde.alpha(t) / sde.sigma(t)) ** 2) * self.problem.noise_std**2
-        x0 = x0 + operator.adjoint(divide(operator, self.problem.residual(x0), 1.0, trust))
+        x0 = x0 + ridge(operator, self.problem.residual(x0), 1.0, trust)
         eps = (1 - self.zeta) ** 0.5 * sde.eps(x, x0, t) + self.zeta**0.5 * noise(t, s)
         return sde.perturb(x0, s, eps)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.guidance import Guidance
-from sdekit.inverse import Local, Problem, moved
+from sdekit.inverse import Local, Problem, Pull, moved
 from sdekit.sde import like
 
 REACH = 0.01
@@ -26,8 +26,8 @@ def dps(problem: Problem, *, strength: float = 4.0) -> Guidance:
     if not 0 < strength < math.inf:
         raise InputError(f"dps: strength must be positive, got {strength}")
 
-    def weigh(local: Local, r: Tensor) -> Tensor:
+    def weigh(local: Local, r: Tensor, pull: Pull) -> Tensor:
         variance = r.flatten(1).square().sum(1) / problem.operator.count
-        return strength * r / like(variance.clamp(min=max(problem.noise_std**2, 1e-12)), r)
+        return pull(strength * r / like(variance.clamp(min=max(problem.noise_std**2, 1e-12)), r))
 
     return moved(problem, weigh, within=REACH)

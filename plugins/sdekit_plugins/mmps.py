@@ -4,7 +4,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.guidance import Guidance
-from sdekit.inverse import Local, Problem, moved, solve
+from sdekit.inverse import Local, Problem, Pull, moved, solve
 from sdekit.sde import like
 
 
@@ -25,13 +25,15 @@ def mmps(problem: Problem, *, iterations: int = 2, tolerance: float = 1e-4, with
         )
     operator, noise = problem.linear("mmps"), problem.noise_std**2
 
-    def weigh(local: Local, r: Tensor) -> Tensor:
+    def weigh(local: Local, r: Tensor, pull: Pull) -> Tensor:
         width = like(local.narrowed(within), r)
-        return solve(
-            lambda v: noise * v + width * operator.apply(local.cov(operator.adjoint(v))),
-            r,
-            iterations=iterations,
-            tolerance=tolerance,
+        return pull(
+            solve(
+                lambda v: noise * v + width * operator.apply(local.cov(pull(v))),
+                r,
+                iterations=iterations,
+                tolerance=tolerance,
+            )
         )
 
     return moved(problem, weigh, within=within)

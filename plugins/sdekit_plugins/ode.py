@@ -97,9 +97,13 @@ class ODE(Sampler):
     def _torchdiffeq(self, field: adaptive.Field, y: Tensor, r: Tensor) -> Iterator[Tensor]:
         """By one call over the whole grid."""
         tolerances = {"rtol": self.rtol, "atol": self.atol} if self.method not in FIXED else {}
-        options: dict[str, object] | None = {"solver": "RK45"} if self.method == "scipy_solver" else None
+        options: dict[str, object] | None = None
         if self.method in ADAMS:
             options = {"max_order": 4}  # torchdiffeq's default, 12, diverges at any usual number of steps
+        elif self.method == "scipy_solver":
+            options = {"solver": "RK45"}
+        elif self.method in ADAPTIVE:
+            options = {"step_t": r}  # or it would step past the end, where there is no noise level, and interpolate
         try:
             path = odeint(field, y, r, method=self.method, options=options, **tolerances)
         except AssertionError as error:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.guidance import Guidance
-from sdekit.inverse import WITHIN, Local, Problem, divide, moved
+from sdekit.inverse import WITHIN, Local, Problem, Pull, moved, ridge
 
 
 def pigdm(problem: Problem, *, data_std: float | None = None, within: float | None = None) -> Guidance:
@@ -25,7 +25,7 @@ def pigdm(problem: Problem, *, data_std: float | None = None, within: float | No
         raise InputError(f"pigdm: needs data_std > 0 and 0 < within <= 1, got {std} and {share}")
     operator, noise = problem.linear("pigdm"), problem.noise_std**2
 
-    def weigh(local: Local, r: Tensor) -> Tensor:
-        return divide(operator, r, local.isotropic(std) * local.narrowed(share), noise)
+    def weigh(local: Local, r: Tensor, pull: Pull) -> Tensor:
+        return ridge(operator, r, local.isotropic(std) * local.narrowed(share), noise)
 
     return moved(problem, weigh, within=share)

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.guidance import Guidance
-from sdekit.inverse import WITHIN, Local, Problem, moved
+from sdekit.inverse import WITHIN, Local, Problem, Pull, moved
 from sdekit.sde import like
 
 
@@ -21,8 +21,8 @@ def tmpd(problem: Problem, *, within: float = WITHIN) -> Guidance:
     operator = problem.linear("tmpd")
     noise = max(problem.noise_std**2, 1e-12)
 
-    def weigh(local: Local, r: Tensor) -> Tensor:
-        rows = operator.apply(local.cov(operator.adjoint(r.new_ones(r.shape)))).clamp(min=0)
-        return r / (noise + like(local.narrowed(within), r) * rows)
+    def weigh(local: Local, r: Tensor, pull: Pull) -> Tensor:
+        rows = operator.apply(local.cov(pull(r.new_ones(r.shape)))).clamp(min=0)
+        return pull(r / (noise + like(local.narrowed(within), r) * rows))
 
     return moved(problem, weigh, within=within)

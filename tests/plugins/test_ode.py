@@ -122,6 +122,26 @@ def test_its_own_adaptive_is_torchdiffeqs() -> None:
     assert not torch.equal(own, theirs) and torch.allclose(own, theirs, rtol=0, atol=1e-6)
 
 
+@each_process
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "dopri8", "fehlberg2", "adaptive_heun"])
+def test_torchdiffeq_stays_within_the_process(method: str, process: str) -> None:
+    """No step goes past the end, where there is no noise level, and the answer is the exact one."""
+    sde, (means, std) = PROCESSES[process], MIXTURES["ring"]
+    mixture, (x, exact) = GaussianMixture(torch.from_numpy(means), std), reference("ring", process)
+    sampler = ODE(method=method, rtol=1e-5, atol=1e-5, error_norm="batch")
+    seen: list[float] = []
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        seen.append(float(t))
+        return mixture.denoiser(sde)(x, t)
+
+    for steps in (2, 6):
+        path = sample(sde, denoise, sampler, shape=(2,), x=x[:4], dtype=torch.float64, steps=steps, trajectory=True)
+        assert path.trajectory is not None
+        assert (path.trajectory[-2].double() - exact[:4]).square().mean().sqrt() < 1e-3
+    assert sde.t_min <= min(seen) and max(seen) <= sde.t_max
+
+
 def test_a_condition_with_every_method() -> None:
     """y stays with its samples, though some arrive earlier and some methods take one at a time."""
     sde, mixture = VP(), GaussianMixture(torch.from_numpy(RING), 0.1)
