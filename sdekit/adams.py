@@ -111,7 +111,7 @@ def plan(
     same for the corrector, the value at s included; 0 is none. Source: Xue et al. 2023, eq. 14-18.
     """
     alpha = sde.alpha(times)
-    sigma = sde.sigma(times).clamp(min=1e-9)  # a process may end without any noise
+    sigma = sde.sigma(times)
     rho = sigma / alpha
     keep = forget.keep(rho[1:], rho[:-1])
     frame = Frame(

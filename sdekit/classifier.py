@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .line import LARGEST_RHO
 from .sde import SDE, as_time, like
 
 
@@ -29,7 +30,7 @@ class Classifier(nn.Module):
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
         signal = alpha * self.data_std
         norm = (signal**2 + sigma**2).rsqrt()  # c_in; signal norm = (1 + (rho / data_std)^2)^(-1/2)
-        c_noise = (sigma / alpha).clamp(1e-4, 1e4).log() / 4
+        c_noise = (sigma / alpha).clamp(1e-4, LARGEST_RHO).log() / 4
         out = self.network(like(norm, x) * x, c_noise.to(x.device, x.dtype).expand(len(x)))
         gain = (signal * norm).to(x.device, x.dtype).expand(len(x))
         logits: Tensor = self.log_prior.to(x.dtype) + gain[:, None] * out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import cached_property, lru_cache, wraps
 from types import MethodType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -26,7 +26,7 @@ def kept(method: Callable[[SDE, Tensor], T], sde: SDE, times: Tensor) -> T:
     """method(sde, times), of a sampler: what it gave before for an equal sampler, process and times, else anew.
 
     Only where nothing can have changed since: both are frozen dataclasses of numbers and words, or tuples of these, and
-    hold nothing beside their fields.
+    hold nothing beside their fields and what `cached_property` made of these.
     The result is shared, and not to be changed. times: (n,), float64, on the CPU.
     """
     sampler = getattr(method, "__self__", None)
@@ -64,7 +64,8 @@ def _settled(thing: Any) -> bool:
     made = vars(type(thing)).get("__dataclass_params__")  # its own: what inherits from one can be changed
     if made is None or not made.frozen or not made.eq:
         return False
-    if getattr(thing, "__dict__", {}).keys() - thing.__dataclass_fields__.keys():
+    beside = getattr(thing, "__dict__", {}).keys() - thing.__dataclass_fields__.keys()
+    if not all(isinstance(getattr(type(thing), name, None), cached_property) for name in beside):
         return False
     values = [getattr(thing, name) for name in thing.__dataclass_fields__]
     return all(type(v) in _PLAIN or (type(v) is tuple and {*map(type, v)} <= _PLAIN) for v in values)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .backend import Backed, Backend, Run, resolve
 from .conditions import Conditioning
 from .errors import InputError
+from .line import LARGEST_RHO
 from .sde import SDE, as_time, like
 
 Coefficients = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
@@ -125,7 +126,7 @@ class ScoreModel(nn.Module):
         """F(c_in x, c_noise, y), (B, *)."""
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
         c_in = ((alpha * self.data_std) ** 2 + sigma**2).rsqrt()
-        c_noise = (sigma / alpha).clamp(1e-4, 1e4).log() / 4  # finite where alpha or sigma is 0
+        c_noise = (sigma / alpha).clamp(1e-4, LARGEST_RHO).log() / 4  # as far as training goes
         if c_noise.ndim == 0 and x.device.type != "cpu" and c_noise.device.type == "cpu":
             c_noise = torch.full((), c_noise.item(), dtype=x.dtype, device=x.device)  # a copy would wait for the GPU
         c_noise = c_noise.to(x.device, x.dtype).expand(len(x)).contiguous()

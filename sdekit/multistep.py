@@ -23,6 +23,9 @@ from .sde import SDE, Denoise
 
 Warp = Callable[[Tensor], Tensor]
 """A strictly monotone function of rho, in (0, inf), elementwise: the variable in which a polynomial is drawn."""
+LEAP = 3.0
+"""A last step so many times as long as the one before it, in warp(rho), as on a grid uniform in t, is DDIM's: a
+polynomial drawn on that far multiplies what the q's are apart, by ten and more."""
 Start = Literal["plain", "corrected"]
 """How a method of several steps begins: see `adams`."""
 
@@ -56,7 +59,7 @@ def data_frame(sde: SDE, times: Tensor) -> Frame:
     Equal to DPM-Solver++'s integral of x_0 against e^lambda (Lu et al. 2022b, eq. 8), with no logarithm to blow up.
     """
     alpha = sde.alpha(times)
-    sigma = sde.sigma(times).clamp(min=1e-9)  # a process may end without any noise
+    sigma = sde.sigma(times)
     clock = alpha / sigma
     return Frame(sigma, clock, None, None, _rho(sigma, alpha), torch.reciprocal)
 
@@ -67,7 +70,7 @@ def noise_frame(sde: SDE, times: Tensor) -> Frame:
     Source: Zhang & Chen 2023 (DEIS), eq. 11; Karras et al. 2022, eq. 4.
     """
     line = Line.edm(sde)
-    scale, sigma = line.scale(times), sde.sigma(times).clamp(min=1e-9)
+    scale, sigma = line.scale(times), sde.sigma(times)
     # eps - k x_0 with eps = (x - alpha x_0) / sigma
     return Frame(scale, sigma / scale, 1 / sigma, -scale / sigma, _rho(sigma, sde.alpha(times)), line.rho)
 
@@ -76,11 +79,14 @@ def weights(frame: Frame, warp: Warp, order: int, *, ahead: bool = False) -> Ten
     """Weight of each q in y_{i+1} - y_i, (n, order): column j belongs to q_{i-j}, or to q_{i+1-j} if `ahead`.
 
     They integrate the polynomial in warp(rho) through the newest q's: Adams-Bashforth, or Adams-Moulton if `ahead`,
-    for any spacing. The first steps, where fewer q's are known, use those: columns of unknown ones are 0.
+    for any spacing. The first steps, where fewer q's are known, use those: columns of unknown ones are 0. So too a last
+    step that is a leap (`LEAP`).
     """
     nodes = places(frame, warp).numpy()  # numpy: hundreds of tiny operations, at a third of torch's cost
     known = np.arange(len(nodes) - 1)[:, None] + int(ahead) - np.arange(order)  # (n, order): index of each q
     u, valid = nodes[known.clip(min=0)], known >= 0
+    if not ahead and len(nodes) > 3 and abs(nodes[-1] - nodes[-2]) > LEAP * abs(nodes[-2] - nodes[-3]):
+        valid[-1, 1:] = False
     rho, measure = frame.quadrature
     point = warp(rho).numpy()  # (n, Q)
     # Lagrange: over the other nodes m that there are, the product of (p - u_m) / (u_j - u_m)

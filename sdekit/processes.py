@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -18,16 +18,24 @@ from .sde import SDE, as_time
 class _Process(SDE):
     """Checks that hold for every process."""
 
+    _noisy_at_0: ClassVar[bool] = False  # else t_min is above 0: a score is divided by sigma
+
     def __post_init__(self) -> None:
-        if not 0 <= self.t_min < self.t_max:
+        if not (0 < self.t_min or self.t_min == 0 and self._noisy_at_0) or not self.t_min < self.t_max < math.inf:
             raise InputError(
-                f"{type(self).__name__}: needs 0 <= t_min < t_max, got t_min={self.t_min}, t_max={self.t_max}"
+                f"{type(self).__name__}: needs 0 {'<=' if self._noisy_at_0 else '<'} t_min < t_max, "
+                f"got t_min={self.t_min}, t_max={self.t_max}"
             )
 
 
 def _check_betas(name: str, beta_min: float, beta_max: float) -> None:
-    if not 0 < beta_min <= beta_max:
+    if not 0 < beta_min <= beta_max < math.inf:
         raise InputError(f"{name}: needs 0 < beta_min <= beta_max, got beta_min={beta_min}, beta_max={beta_max}")
+
+
+def _check_sigmas(name: str, sigma_min: float, sigma_max: float) -> None:
+    if not 0 < sigma_min < sigma_max < math.inf:
+        raise InputError(f"{name}: needs 0 < sigma_min < sigma_max, got sigma_min={sigma_min}, sigma_max={sigma_max}")
 
 
 def _log_alpha(t: Tensor, beta_min: float, beta_max: float) -> Tensor:
@@ -115,13 +123,11 @@ class VE(_Process):
     sigma_max: float = 50.0
     t_min: float = 0.0
     t_max: float = 1.0
+    _noisy_at_0 = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.sigma_min < self.sigma_max:
-            raise InputError(
-                f"VE: needs 0 < sigma_min < sigma_max, got sigma_min={self.sigma_min}, sigma_max={self.sigma_max}"
-            )
+        _check_sigmas("VE", self.sigma_min, self.sigma_max)
 
     def alpha(self, t: Tensor) -> Tensor:
         return 1 + 0 * as_time(t)  # keeps t in the graph, for f = 0
@@ -166,7 +172,9 @@ class Cosine(_Process):
         rho, theta0 = as_time(rho), self._theta(0.0)
         # tan^2 theta = (rho^2 + sin^2 theta0) / cos^2 theta0; near theta0 its difference keeps the digits of rho
         theta = torch.atan2((rho**2 + theta0.sin() ** 2).sqrt(), theta0.cos())
-        near = torch.asin((rho**2 * theta0.cos() ** 2 / ((1 + rho**2) * (theta + theta0).sin())).clamp(max=1.0))
+        near = torch.asin(
+            (rho**2 * theta0.cos() ** 2 / ((1 + rho**2) * (theta + theta0).sin()).clamp(min=1e-300)).clamp(max=1.0)
+        )
         delta = torch.where(rho < 1, near, theta - theta0)
         return delta * (1 + self.s) / (math.pi / 2)
 
@@ -187,10 +195,7 @@ class EDM(_Process):
     def __post_init__(self) -> None:
         object.__setattr__(self, "t_min", self.sigma_min)
         object.__setattr__(self, "t_max", self.sigma_max)
-        if not 0 < self.sigma_min < self.sigma_max:
-            raise InputError(
-                f"EDM: needs 0 < sigma_min < sigma_max, got sigma_min={self.sigma_min}, sigma_max={self.sigma_max}"
-            )
+        _check_sigmas("EDM", self.sigma_min, self.sigma_max)
 
     def alpha(self, t: Tensor) -> Tensor:
         return 1 + 0 * as_time(t)
@@ -255,7 +260,7 @@ class TabulatedVP(_Process):
 
         n: how many, at least 2. beta_min, beta_max: the first and the last of them, between 0 and 1.
         """
-        return cls(tuple(torch.linspace(beta_min, beta_max, n, dtype=torch.float64).tolist()))
+        return cls(tuple(torch.linspace(beta_min, beta_max, max(n, 1), dtype=torch.float64).tolist()))
 
     @classmethod
     def cosine(cls, *, n: int = 1000, s: float = 0.008, beta_max: float = 0.999) -> TabulatedVP:
@@ -263,7 +268,7 @@ class TabulatedVP(_Process):
 
         n: how many, at least 2. s: keeps the first ones from becoming too small. beta_max: between 0 and 1.
         """
-        theta = (torch.arange(n + 1, dtype=torch.float64) / n + s) / (1 + s) * (math.pi / 2)
+        theta = (torch.arange(max(n, 0) + 1, dtype=torch.float64) / n + s) / (1 + s) * (math.pi / 2)
         alpha2 = theta.cos() ** 2
         return cls(tuple((1 - alpha2[1:] / alpha2[:-1]).clamp(max=beta_max).tolist()))
 

@@ -29,9 +29,9 @@ def like(coefficient: Tensor, x: Tensor) -> Tensor:
 class SDE(ABC):
     """dx = f(t) x dt + g(t) dw, so that x_t = alpha(t) x_0 + sigma(t) eps with eps ~ N(0, I), t_min <= t <= t_max.
 
-    A process defines `alpha`, `sigma` and `time`; all else is derived. Times and coefficients are float64; a time is
-    a number, a 0-dim tensor or (B,), one for each sample. Source: Song et al. 2021 (eq. 5), in the notation of
-    Kingma et al. 2021.
+    A process defines `alpha`, `sigma` and `time`; all else is derived. sigma(t_min) is above 0: a score is divided by
+    it. Times and coefficients are float64; a time is a number, a 0-dim tensor or (B,), one for each sample.
+    Source: Song et al. 2021 (eq. 5), in the notation of Kingma et al. 2021.
     """
 
     t_min: float
@@ -87,7 +87,7 @@ class SDE(ABC):
 
 def _derivative(function: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
     """d function / dt at each t, shape of t."""
-    with torch.enable_grad():
-        u = as_time(t).detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        u = as_time(t).detach().clone().requires_grad_()
         (slope,) = torch.autograd.grad(function(u).sum(), u)
     return slope

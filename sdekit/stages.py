@@ -33,22 +33,22 @@ class RungeKutta(Sampler):
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) == 1:
             return
-        for row in kept(self._table, sde, times):
+        asked, table = kept(self._table, sde, times)
+        for u, row in zip(asked.clone().unbind(), table, strict=True):  # what is kept is not for a denoiser to change
             d, x_j = [], x
-            for u_j, keep, w in row:
+            for u_j, (keep, w) in zip(u.unbind(), row, strict=True):
                 d.append(denoise(x_j, u_j))
                 x_j = add_weighted(x * keep, w, d)
             x = x_j
             yield x
 
-    def _table(self, sde: SDE, times: Tensor) -> list[list[tuple[Tensor, float, list[float]]]]:
-        """Of each step, of each call: its time (), and the weights of x_t and of the D's in what it leads to."""
+    def _table(self, sde: SDE, times: Tensor) -> tuple[Tensor, list[list[tuple[float, list[float]]]]]:
+        """Of each step, of each call: its time, (n, S), and the weights of x_t and of the D's in what it leads to."""
         u, change = self.stages(sde, times[:-1], times[1:])
         u = torch.cat([times[:-1, None], u], 1)
-        sigma = sde.sigma(u).clamp(min=1e-9)  # a process may end without any noise
+        sigma = sde.sigma(u)
         clock = sde.alpha(u) / sigma
         whole = sigma * (clock - clock[:, :1])  # DDIM's weight of D_0
         keep = (sigma / sigma[:, :1])[:, 1:].tolist()
         w = torch.cat([whole[:, 1:, None] - change.sum(2, keepdim=True), change], 2).tolist()
-        asked = [row.unbind() for row in u[:, :-1].unbind()]
-        return [list(zip(*row, strict=True)) for row in zip(asked, keep, w, strict=True)]
+        return u[:, :-1], [list(zip(*row, strict=True)) for row in zip(keep, w, strict=True)]

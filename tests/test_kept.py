@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sdekit import EDM, SDE, VP, Sampler, plugins, sample
+from sdekit import EDM, SDE, VP, Sampler, TabulatedVP, plugins, sample
 from sdekit.grids import karras
 from sdekit.kept import kept, kept_grid
 
@@ -53,6 +53,32 @@ def test_what_may_change_is_not_kept(weight: object) -> None:
     """A list or a network keeps its identity while its values change."""
     sampler = Counting(weight=weight)
     assert kept(sampler.rows, EDM(), TIMES) is not kept(sampler.rows, EDM(), TIMES)
+
+
+def test_what_was_worked_out_from_the_fields_does_not_matter() -> None:
+    """A table of betas caches its knots in the process, at the first use: they are a function of its fields."""
+    sde = TabulatedVP.linear(n=10)
+    sde.alpha(TIMES[-1:])
+    first = kept(Counting().rows, sde, TIMES)
+    assert kept(Counting().rows, TabulatedVP.linear(n=10), TIMES) is first
+
+
+def test_a_denoiser_that_writes_on_its_time_spoils_no_later_run() -> None:
+    """The times of stages are kept: what is asked at is a copy."""
+    sde = EDM(sigma_max=33.0)
+
+    def right(x: Tensor, t: Tensor) -> Tensor:
+        return x / (1 + float(t) ** 2)
+
+    def spoils(x: Tensor, t: Tensor) -> Tensor:
+        x0 = right(x, t)
+        t.mul_(1000)
+        return x0
+
+    expected = sample(sde, right, "heun", shape=(2,), n=2, steps=4).x
+    kept.__globals__["_made"].cache_clear()
+    sample(sde, spoils, "heun", shape=(2,), n=2, steps=4)
+    assert torch.equal(sample(sde, right, "heun", shape=(2,), n=2, steps=4).x, expected)
 
 
 def test_what_holds_more_than_its_fields_is_not_kept() -> None:

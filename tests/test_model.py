@@ -1,5 +1,6 @@
 """A network read as a denoiser: five meanings of its output, on every process."""
 
+import math
 import re
 from collections.abc import Callable
 
@@ -13,6 +14,8 @@ from sdekit.mixture import GaussianMixture
 from sdekit.model import PREDICTIONS, ScoreModel
 from sdekit.processes import EDM, VE, VP, Cosine, RectifiedFlow
 from sdekit.sde import SDE, as_time
+from sdekit.training.objective import times
+from sdekit.training.options import TrainOptions
 
 STD = 0.7
 MIXTURE = GaussianMixture(torch.tensor([[-0.5, 0.6], [0.6, -0.4]]), 0.4)
@@ -152,6 +155,17 @@ def test_edm_is_karras_table_1() -> None:
     assert torch.allclose(result, expected, rtol=1e-14, atol=0)
     assert torch.allclose(seen[0][0], x / (s**2 + 0.25).sqrt(), rtol=1e-14, atol=0)
     assert torch.allclose(seen[0][1], t.log() / 4, rtol=1e-14, atol=0)
+
+
+def test_no_noise_level_is_beyond_those_of_training() -> None:
+    """Where rho is above 1e3, up to infinite, the network is told 1e3: training goes no farther."""
+    seen: list[Tensor] = []
+    network = nn.Module()
+    network.forward = lambda z, c, y: seen.append(c) or z  # type: ignore[method-assign, func-returns-value]
+    sde = RectifiedFlow()
+    ScoreModel(network, sde, "v")(torch.randn(3, 2), sde.time(torch.tensor([1e3, 1e4, math.inf])))
+    trained = times(sde, TrainOptions(steps=1), torch.tensor([1.0], dtype=torch.float64))
+    assert torch.allclose(seen[0], (sde.rho(trained).log() / 4).float().expand(3))
 
 
 def test_vp_input_is_left_alone() -> None:

@@ -127,7 +127,7 @@ def test_time_at_the_ends_of_rho() -> None:
     ends = torch.tensor([0.0, math.inf], dtype=torch.float64)
     for sde in (VP(), SubVP(), VP(beta_min=3.0, beta_max=3.0), TabulatedVP.linear()):
         assert sde.time(ends).tolist() == [0.0, math.inf]
-    for flow in (RectifiedFlow(), Cosine()):
+    for flow in (RectifiedFlow(), Cosine(), Cosine(s=0.0)):
         assert flow.time(ends).tolist() == [0.0, 1.0]
 
 
@@ -170,10 +170,13 @@ BAD: list[tuple[Callable[[], SDE], str]] = [
     (lambda: VP(beta_min=0.0), "VP: needs 0 < beta_min <= beta_max, got beta_min=0.0"),
     (lambda: VP(beta_min=2.0, beta_max=1.0), "beta_max=1.0"),
     (lambda: VP(beta_min=math.nan), "beta_min=nan"),
-    (lambda: VP(t_min=-1e-3), "VP: needs 0 <= t_min < t_max, got t_min=-0.001"),
+    (lambda: VP(t_min=-1e-3), "VP: needs 0 < t_min < t_max, got t_min=-0.001"),
+    (lambda: VP(t_min=0.0), "VP: needs 0 < t_min < t_max, got t_min=0.0"),
+    (lambda: VP(t_max=math.inf), "t_max=inf"),
+    (lambda: VP(beta_max=math.inf), "beta_max=inf"),
     (lambda: VP(t_min=1.0), "t_min=1.0, t_max=1.0"),
     (lambda: SubVP(beta_min=-1.0), "SubVP: needs 0 < beta_min"),
-    (lambda: SubVP(t_min=2.0), "SubVP: needs 0 <= t_min"),
+    (lambda: SubVP(t_min=2.0), "SubVP: needs 0 < t_min"),
     (lambda: VE(sigma_min=0.0), "VE: needs 0 < sigma_min < sigma_max"),
     (lambda: VE(sigma_min=2.0, sigma_max=1.0), "sigma_max=1.0"),
     (lambda: VE(t_max=0.0), "VE: needs 0 <= t_min < t_max"),
@@ -182,7 +185,12 @@ BAD: list[tuple[Callable[[], SDE], str]] = [
     (lambda: EDM(sigma_min=-1.0), "EDM: needs 0 < sigma_min < sigma_max, got sigma_min=-1.0"),
     (lambda: EDM(sigma_min=5.0, sigma_max=5.0), "sigma_max=5.0"),
     (lambda: RectifiedFlow(t_max=1.1), "RectifiedFlow: needs t_max <= 1, got t_max=1.1"),
-    (lambda: RectifiedFlow(t_min=1.0), "RectifiedFlow: needs 0 <= t_min < t_max"),
+    (lambda: RectifiedFlow(t_min=1.0), "RectifiedFlow: needs 0 < t_min < t_max"),
+    (lambda: VE(sigma_max=math.inf), "sigma_max=inf"),
+    (lambda: RectifiedFlow(t_min=0.0), "RectifiedFlow: needs 0 < t_min < t_max, got t_min=0.0"),
+    (lambda: Cosine(t_min=0.0), "Cosine: needs 0 < t_min < t_max, got t_min=0.0"),
+    (lambda: TabulatedVP.linear(n=-1), "TabulatedVP: needs at least two betas"),
+    (lambda: TabulatedVP.cosine(n=0), "TabulatedVP: needs at least two betas"),
     (lambda: TabulatedVP((0.5,)), "TabulatedVP: needs at least two betas"),
     (lambda: TabulatedVP((0.5, 1.0)), "each between 0 and 1"),
     (lambda: TabulatedVP((0.0, 0.5)), "each between 0 and 1"),

@@ -139,6 +139,14 @@ def test_prior(sde: SDE) -> None:
     assert sde.prior_log_prob(x.float()).dtype == sde.prior(noise.float()).dtype == torch.float32
 
 
+def test_coefficients_under_inference_mode() -> None:
+    """f and g are derivatives, and euler-maruyama asks for them where others run networks."""
+    sde = plugins.make("sde", "vp")
+    with torch.inference_mode():
+        f, g = sde.f(as_time(0.5)), sde.g(torch.tensor([0.5, 0.7]))
+    assert float(f) == float(sde.f(as_time(0.5))) and g.isfinite().all()
+
+
 def test_like() -> None:
     """A coefficient () is left alone, (B,) becomes (B, 1, 1) in the dtype of x."""
     one, many, x = torch.tensor(2.0, dtype=torch.float64), torch.arange(3.0, dtype=torch.float64), torch.zeros(3, 4, 5)

@@ -20,7 +20,7 @@ def checks(sde: SDE, *, quick: bool = False) -> list[Check]:
     """All checks of one process; all are quick."""
     known = published(sde, as_time((sde.t_min + sde.t_max) / 2))
     return [
-        Check("scales", "0 <= alpha <= 1, sigma >= 0, finite; f and g too: float64, shape of t", partial(scales, sde)),
+        Check("scales", "0 <= alpha <= 1, sigma > 0, finite; f and g too: float64, shape of t", partial(scales, sde)),
         Check("f", "f = d/dt log alpha", partial(drift, sde)),
         Check("g", "g^2 = d sigma^2 / dt - 2 f sigma^2", partial(diffusion, sde)),
         Check("variance", "sigma^2 = alpha^2 (rho(t_min)^2 + int g^2 / alpha^2 dt)", partial(variance, sde)),
@@ -66,10 +66,14 @@ def scales(sde: SDE) -> Finding:
                 return Finding(False, got, f"{tuple(u.shape)} torch.float64", f"{name} casts or reshapes its time")
             if name in "fg":
                 continue  # they have checks of their own, and may be infinite where alpha is 0
-            if not value.isfinite().all() or value.min() < -1e-12 or (name == "alpha" and value.max() > 1 + 1e-9):
+            if (
+                not value.isfinite().all()
+                or value.min() < (1e-30 if name == "sigma" else -1e-12)
+                or (name == "alpha" and value.max() > 1 + 1e-9)
+            ):
                 span = f"{name}: {float(value.min()):.3g} to {float(value.max()):.3g}"
-                return Finding(False, span, "alpha in [0, 1], sigma >= 0", f"{name} leaves its range")
-    return Finding(True, "both", "alpha in [0, 1], sigma >= 0, float64")
+                return Finding(False, span, "alpha in [0, 1], sigma > 0", f"{name} leaves its range")
+    return Finding(True, "both", "alpha in [0, 1], sigma > 0, float64")
 
 
 def drift(sde: SDE) -> Finding:

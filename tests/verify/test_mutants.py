@@ -158,6 +158,11 @@ PROCESSES: dict[str, tuple[Callable[[], SDE], str, str]] = {
         "conversions",
         "score is not what alpha and sigma imply",
     ),
+    "no noise at t_min": (
+        lambda: altered(VP, sigma=lambda self, t: VP.sigma(self, t) - VP.sigma(self, as_time(1e-5))),
+        "scales",
+        "sigma leaves",
+    ),
     "alpha above 1": (lambda: altered(VP, alpha=lambda self, t: 1.5 * VP.alpha(self, t)), "scales", "alpha leaves"),
     "the SNR rises": (
         lambda: altered(VP, sigma=lambda self, t: VP.sigma(self, t) * (1 + 0.9 * (30 * as_time(t)).sin())),
