@@ -26,12 +26,20 @@ _current: ContextVar[Passage | None] = ContextVar("sdekit_passage", default=None
 class Passage:
     """One batch on its way from t_max to x_0: what a guidance may want to know of the sampler at work.
 
-    times: the sampler's grid. dry: nothing is computed, network calls are only counted. calls: of networks, so far.
+    times: the sampler's grid. free: between its times the sampler goes steps of its own, as an adaptive one does. dry:
+    nothing is computed, network calls are only counted. calls: of networks, so far.
     """
 
     times: Tensor
+    free: bool = False
     dry: bool = False
     calls: int = 0
+
+    def around(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Start and end of the grid's step that t () or (B,) is in, shaped as t, on the CPU; at the last, it twice."""
+        at = t.to("cpu", torch.float64)
+        i = torch.searchsorted(-self.times, -at, right=True).clamp(min=1)
+        return self.times[i - 1], self.times[i.clamp(max=len(self.times) - 1)]
 
     @contextmanager
     def entered(self) -> Iterator[Passage]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError, SdekitError
-from .guidance import Guidance, Named, written
+from .guidance import Guidance, Named, current, written
 from .line import LARGEST_RHO
 from .model import ScoreModel
 from .operators import LinearOperator, Operator
@@ -90,12 +90,16 @@ class Local:
         within: the share of the data's variance that lies within a mode; the rest lies between them. In one direction,
         with data of variance 1: within rho^2 / (within + rho^2), divided by rho^2 / (1 + rho^2).
         """
-        return within * (1 + self._rho2) / (within + self._rho2)
+        return _narrowed(self._rho2, within)
 
     def cov(self, v: Tensor) -> Tensor:
         """Cov[x_0 | x_t] v, (B, *): one pass back through the network."""
         (slope,) = torch.autograd.grad(self._x0, self._x, v, retain_graph=True)
         return self.gain * slope
+
+
+def _narrowed(rho2: Tensor, within: float) -> Tensor:
+    return within * (1 + rho2) / (within + rho2)
 
 
 Pull = Callable[[Tensor], Tensor]
@@ -110,7 +114,8 @@ def moved(problem: Problem, weigh: Weigh, *, within: float = 1.0) -> Guidance:
 
     With weigh dividing by Cov[y | x_t] it is the conditional mean of two jointly normal x_0 and y. No such mean moves
     A D by more than the whole residual, or by that over `Local.narrowed(within)` where the covariance of x_0 is
-    narrowed so: a longer move, as the slope of a trained network makes it, which is no covariance, is shortened.
+    narrowed so: a longer move, as the slope of a trained network makes it, which is no covariance, is shortened. What
+    it is narrowed to counts at the time where the sampler's step ends: there the network may mend what is too much.
     """
 
     def guidance(sde: SDE, denoise: Denoise) -> Denoise:
@@ -121,11 +126,21 @@ def moved(problem: Problem, weigh: Weigh, *, within: float = 1.0) -> Guidance:
             r = problem.measurement.to(x0) - made
             move = local.cov(weigh(local, r, pull))
             change = operator.apply(x0 + move) - made
-            return x0 + bound(change * like(local.narrowed(within), r), r, x0) * move
+            return x0 + bound(change * like(_narrowed(_rho_next(sde, t) ** 2, within), r), r, x0) * move
 
         return conditional
 
     return guidance
+
+
+def _rho_next(sde: SDE, t: Tensor) -> Tensor:
+    """rho where the sampler's step from t ends, shape of t: 0 at the final denoising, that of t of an adaptive one."""
+    passage = current()
+    if passage is None:
+        return sde.rho(t)
+    _, end = passage.around(t)
+    rho = sde.rho(t.to(end)) if passage.free else sde.rho(end)
+    return torch.where(t.to(end) > passage.times[-1], rho, 0).clamp(max=LARGEST_RHO)
 
 
 def _pulled(operator: Operator, x0: Tensor) -> tuple[Tensor, Pull]:

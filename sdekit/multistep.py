@@ -24,8 +24,8 @@ from .sde import SDE, Denoise
 Warp = Callable[[Tensor], Tensor]
 """A strictly monotone function of rho, in (0, inf), elementwise: the variable in which a polynomial is drawn."""
 LEAP = 3.0
-"""A last step so many times as long as the one before it, in warp(rho), as on a grid uniform in t, is DDIM's: a
-polynomial drawn on that far multiplies what the q's are apart, by ten and more."""
+"""A last step so many times as long as the one before it, in warp(rho), and over 1 in log rho, as on grids in t, is
+DDIM's: a polynomial drawn on that far multiplies what the q's are apart, by ten and more."""
 Start = Literal["plain", "corrected"]
 """How a method of several steps begins: see `adams`."""
 
@@ -85,7 +85,8 @@ def weights(frame: Frame, warp: Warp, order: int, *, ahead: bool = False) -> Ten
     nodes = places(frame, warp).numpy()  # numpy: hundreds of tiny operations, at a third of torch's cost
     known = np.arange(len(nodes) - 1)[:, None] + int(ahead) - np.arange(order)  # (n, order): index of each q
     u, valid = nodes[known.clip(min=0)], known >= 0
-    if not ahead and len(nodes) > 3 and abs(nodes[-1] - nodes[-2]) > LEAP * abs(nodes[-2] - nodes[-3]):
+    gap = np.abs(np.diff(nodes))
+    if not ahead and len(gap) > 2 and gap[-1] > LEAP * gap[-2] and frame.rho[-2] > torch.e * frame.rho[-1]:
         valid[-1, 1:] = False
     rho, measure = frame.quadrature
     point = warp(rho).numpy()  # (n, Q)

@@ -49,5 +49,6 @@ class Replacing(Sampler):
     def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         for again in range(self.repeats):
             x_t = diffuse(sde, x, s, t, noise()) if again else x
-            x = replaced(self.problem, sde, self._sampler.step(sde, denoise, x_t, t, s, noise), s, noise(s, s))
+            own = (lambda *_: noise()) if again else noise  # a path goes down once
+            x = replaced(self.problem, sde, self._sampler.step(sde, denoise, x_t, t, s, own), s, noise(s, s))
         return x

@@ -138,7 +138,7 @@ def sample(
             else:  # the first draw is that of the prior, which x may have come from
                 draws.skip()
                 x_t = x[part].to(device, dtype)
-            passage, path = Passage(times), [x_t]
+            passage, path = Passage(times, free=method.calls is None), [x_t]
             bound = _bound(sde, denoise, guides, None if y is None else y[part])
             with passage.entered():
                 for x_s in method.trajectory(sde, bound, x_t, times, draws):

@@ -107,7 +107,7 @@ def test_samples_of_mmps_are_the_posterior() -> None:
 @pytest.mark.parametrize("sde", SDES.values(), ids=SDES)
 def test_what_every_method_keeps(method: str, sde: SDE) -> None:
     """Finite, of the right shape and dtype, with the calls that it declares, without noise too; seeds alone matter."""
-    few = {"tds": {"particles": 3}, "repaint": {"repeats": 2}, "dps": {"strength": 1.0}}.get(method, {})
+    few = {"tds": {"particles": 3}, "repaint": {"repeats": 2}}.get(method, {})
     for noise_std, dtype in ((0.0, torch.float32), (0.1, torch.float64)):
         problem = Problem(PROBLEM.operator, PROBLEM.measurement, noise_std)
         made = restorer(method, problem, **few)
@@ -119,6 +119,52 @@ def test_what_every_method_keeps(method: str, sde: SDE) -> None:
             assert drawn.trajectory is not None and len(drawn.trajectory) == steps + 1
         alone = restore(sde, MIXTURE.denoiser(sde), problem, made, seeds=[2], steps=steps, dtype=dtype)
         torch.testing.assert_close(alone.x[0], drawn.x[2], atol=1e-4 if dtype == torch.float32 else 1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("noise_std", [0.0, 0.1])
+@pytest.mark.parametrize("method", ["dps", "pigdm", "tmpd", "mmps"])
+@pytest.mark.parametrize("sde", SDES.values(), ids=SDES)
+def test_few_steps_stay_with_the_data(sde: SDE, method: str, noise_std: float) -> None:
+    """A move that no later step can mend is no longer than the residual: a sample is as large as the data are."""
+    largest = float(MIXTURE.sample(500, 1).abs().max())
+    operator = Mask(torch.tensor([1, 0, 1, 0, 0, 0]))
+    problem = Problem(operator, operator.apply(MIXTURE.sample(1, 3))[0], noise_std)
+    for steps in (1, 2, 3):
+        x = restore(sde, MIXTURE.denoiser(sde), problem, method, n=16, steps=steps, dtype=torch.float64).x
+        assert x.abs().max() < 1.3 * largest
+        assert problem.residual(x).square().mean().sqrt() < 0.3
+
+
+@pytest.mark.parametrize("method", ["tds", "repaint"])
+def test_particles_and_repeats_are_drawn_apart(method: str) -> None:
+    """On a Brownian path too, of which a step has one increment only: the others are drawn afresh."""
+    steps, seen = torch.stack([as_time(0.6), as_time(0.5)]), list[bool]()
+
+    def noise(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
+        seen.append(t is not None and s is not None and bool(t != s))
+        return torch.ones(2, 6, dtype=torch.float64) if seen[-1] else random(2, 6, seed=len(seen))
+
+    made = restorer(method, PROBLEM)
+    assert isinstance(made, Sampler)
+    list(made.trajectory(VP(), MIXTURE.denoiser(VP()), random(2, 6, seed=50), steps, noise))
+    assert sum(seen) == 1 and len(seen) > 5
+
+
+def test_particles_start_where_x_is() -> None:
+    """Below t_max, x is what is known of them; and every state that is yielded is of the noise level of its time."""
+    sde = EDM()
+    operator = Matrix(random(1, 6, seed=2))
+    problem = Problem(operator, operator.apply(MIXTURE.sample(1, 3))[0], 0.2)
+    t = as_time(1.0)
+    grid = torch.linspace(1.0, sde.t_min, 20, dtype=torch.float64)
+    x = MIXTURE.sample(64, 4, sde, t)
+    drawn = restore(sde, MIXTURE.denoiser(sde), problem, "tds", x=x, grid=grid, trajectory=True, dtype=torch.float64)
+    assert drawn.x.abs().max() < 1.3 * MIXTURE.sample(500, 1).abs().max()
+    whole = restore(sde, MIXTURE.denoiser(sde), problem, "tds", n=64, steps=20, trajectory=True, dtype=torch.float64)
+    for each in (drawn, whole):
+        assert each.trajectory is not None
+        for t, x in zip(each.times, each.trajectory, strict=False):
+            assert x.square().mean().sqrt() < 1.3 * (1 + sde.sigma(t) ** 2).sqrt()
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "dps"])

@@ -25,16 +25,17 @@ def cfg_pp(sde: SDE, denoise: Denoise, *, strength: float = 0.6, ratio: float = 
         if strength == 0:
             return denoise(x, t)
         conditional, plain = pair(denoise, x, t, y)
-        passage = current()
-        times = None if passage is None or len(passage.times) < 3 else passage.times
-        kept = torch.tensor(ratio, dtype=torch.float64) if times is None else _ratio(sde, times, t)
+        kept = _kept(sde, t, ratio)
         return plain + like(strength / (1 - kept), x) * (conditional - plain)
 
     return guided
 
 
-def _ratio(sde: SDE, times: Tensor, t: Tensor) -> Tensor:
-    """rho_s / rho_t of the grid's step that t is in, shape of t; 0 for the final denoising."""
-    rho = torch.cat([sde.rho(times), torch.zeros(1, dtype=torch.float64)])
-    step = torch.searchsorted(-times, -t.to("cpu", torch.float64), right=True).clamp(min=1)
-    return rho[step] / rho[step - 1]
+def _kept(sde: SDE, t: Tensor, ratio: float) -> Tensor:
+    """rho_s / rho_t of the grid's step that t is in, or ratio where there is none; 0 for the final denoising."""
+    passage = current()
+    if passage is None:
+        return torch.tensor(ratio, dtype=torch.float64)
+    start, end = passage.around(t)
+    kept = torch.full_like(start, ratio) if passage.free else sde.rho(end) / sde.rho(start)
+    return torch.where(t.to("cpu", torch.float64) > passage.times[-1], kept, 0)

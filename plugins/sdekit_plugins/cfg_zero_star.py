@@ -27,19 +27,20 @@ def cfg_zero_star(sde: SDE, denoise: Denoise, *, scale: float = 2.0, zero_steps:
         if scale in (0, 1) and not zero_steps:
             return denoise(x, t, y if scale else None)
         still = x / like(line.scale(t), x)  # the x_0 of a velocity of 0
-        if zero_steps and _early(t, zero_steps):
+        early = _early(t, zero_steps)
+        if early.all():
             return still
         conditional, plain = (line.velocity(x, x0, t) for x0 in pair(denoise, x, t, y))
         fit = (conditional * plain).flatten(1).sum(1) / plain.square().flatten(1).sum(1).clamp(min=1e-30)
         velocity = torch.lerp(like(fit, plain) * plain, conditional, scale)
-        return still - like(line.r(t), x) * velocity
+        return still - like(line.r(t) * ~early, x) * velocity
 
     return guided
 
 
-def _early(t: Tensor, steps: int) -> bool:
-    """Whether t is within the first steps of a sampler's grid that has more of them."""
+def _early(t: Tensor, steps: int) -> Tensor:
+    """Whether t is within the first steps of a sampler's grid that has more of them, shape of t."""
     passage = current()
-    return (
-        passage is not None and len(passage.times) > steps + 1 and bool((t > passage.times[steps].to(t.device)).all())
-    )
+    if not steps or passage is None or len(passage.times) <= steps + 1:
+        return torch.zeros_like(t, dtype=torch.bool)
+    return t > passage.times[steps].to(t.device)

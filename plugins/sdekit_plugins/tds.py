@@ -45,17 +45,18 @@ class TDS(Sampler):
         return self.particles
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
-        xs = torch.stack([x, *(sde.prior(noise()) for _ in range(self.particles - 1))])  # (K, B, *)
+        top = bool(times[0] >= sde.t_max)  # else x is what is known
+        xs = torch.stack([x, *(sde.prior(noise()) if top else x for _ in range(self.particles - 1))])  # (K, B, *)
         earlier = xs.new_zeros(xs.shape[:2])  # log-weights (K, B), but for the twist
-        last = len(times) > 2  # a look at the end too; its calls are saved at the start, where x tells nothing yet
+        last = top and len(times) > 2  # a look at the end too; its calls are saved at the start, where x tells nothing
         if last:
-            yield xs[0]
+            yield sde.sigma(times[1]) / sde.sigma(times[0]) * x
             times = torch.cat([times[:1], times[2:]])
         for t, s in pairwise(times):
             x0, guided, twist = self._look(sde, denoise, xs, t)
             chosen, weight = resample(earlier + twist, noise())
             xs, x0, guided, twist = (take(part, chosen) for part in (xs, x0, guided, twist))
-            z = torch.stack([noise(t, s) for _ in xs])
+            z = torch.stack([noise(t, s), *(noise() for _ in xs[1:])])  # a path is one particle's
             # both means are linear in x_0: the guided one lies so many standard deviations from the process's own
             kept = (sde.rho(s) / sde.rho(t)) ** 2
             shift = sde.alpha(s) / sde.sigma(s) * (1 - kept).sqrt() * (guided - x0)

@@ -155,11 +155,12 @@ def test_cfg_zero_star_stands_still_at_first() -> None:
     assert not torch.allclose(drawn.trajectory[2], drawn.trajectory[1], atol=1e-3)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 9])
 @pytest.mark.parametrize("sde", [VP(), RectifiedFlow(), EDM()], ids=lambda s: type(s).__name__)
-def test_cfg_pp_with_ddim_is_exact(sde: SDE) -> None:
+def test_cfg_pp_with_ddim_is_exact(sde: SDE, steps: int) -> None:
     """The published loop, x_s = alpha_s D' + sigma_s eps_0, written out."""
     base, strength = MIXTURE.denoiser(sde), 0.7
-    arguments: dict[str, Any] = dict(shape=(3,), n=5, y=Y, steps=9, dtype=torch.float64)
+    arguments: dict[str, Any] = dict(shape=(3,), n=5, y=Y, steps=steps, dtype=torch.float64)
     guidance = partial(cfg_pp, strength=strength)
     drawn = sample(sde, base, "ddim", guidance=[guidance], trajectory=True, **arguments)
     assert drawn.trajectory is not None
@@ -182,6 +183,18 @@ def test_cfg_pp_without_a_grid() -> None:
         for g in (partial(cfg_pp, strength=0.6, ratio=0.8), partial(cfg, scale=3.0))
     )
     torch.testing.assert_close(ones, others, rtol=0, atol=1e-6)
+
+
+def test_zero_init_is_each_samples_own() -> None:
+    """An adaptive solver asks at a time for each sample: that one has left the first step frees no other."""
+    sde = EDM()
+    arguments: dict[str, Any] = dict(
+        shape=(3,), guidance=[partial(cfg_zero_star, zero_steps=1)], steps=6, dtype=torch.float64
+    )
+    drawn = sample(sde, MIXTURE.denoiser(sde), "ode", n=5, y=Y, **arguments).x
+    for i in range(5):
+        alone = sample(sde, MIXTURE.denoiser(sde), "ode", seeds=[i], y=Y[i : i + 1], **arguments).x
+        torch.testing.assert_close(alone[0], drawn[i], rtol=0, atol=1e-9)
 
 
 def test_interval_makes_no_call_that_it_does_not_need() -> None:
