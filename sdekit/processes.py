@@ -18,13 +18,13 @@ from .sde import SDE, as_time
 class _Process(SDE):
     """Checks that hold for every process."""
 
-    _noisy_at_0: ClassVar[bool] = False  # else t_min is above 0: a score is divided by sigma
+    _least: ClassVar[float] = 1e-9  # of t_min: a score is divided by sigma, which is 0 at t = 0
 
     def __post_init__(self) -> None:
-        if not (0 < self.t_min or self.t_min == 0 and self._noisy_at_0) or not self.t_min < self.t_max < math.inf:
+        if not self._least <= self.t_min < self.t_max < math.inf:
             raise InputError(
-                f"{type(self).__name__}: needs 0 {'<=' if self._noisy_at_0 else '<'} t_min < t_max, "
-                f"got t_min={self.t_min}, t_max={self.t_max}"
+                f"{type(self).__name__}: needs {self._least:g} <= t_min < t_max, got t_min={self.t_min}, "
+                f"t_max={self.t_max}"
             )
 
 
@@ -123,7 +123,7 @@ class VE(_Process):
     sigma_max: float = 50.0
     t_min: float = 0.0
     t_max: float = 1.0
-    _noisy_at_0 = True
+    _least = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

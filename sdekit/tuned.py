@@ -22,7 +22,7 @@ FOLDER = "tuned"
 
 @dataclass(frozen=True)
 class Blend:
-    """A guidance: call k of a run gives D_k + sum_j gains[k][j] (D_k - D_{k-1-j}) in place of D_k = E[x_0 | x_t].
+    """A guidance: call k of a run gives `D_k + sum_j gains[k][j] (D_k - D_{k-1-j})` for D_k = E[x_0 | x_t].
 
     Gains of 0 leave the sampler as it is. Earlier values beyond the first call count as absent, and so do gains beyond
     the table. Around a method of one call a step this is any linear multistep method with as many points; in the last

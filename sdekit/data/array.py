@@ -152,8 +152,8 @@ def _image_units(items: np.ndarray, scale: ScaleChoice, where: str) -> Units:
     if scale == "auto" and items.dtype == np.uint8 and not _is_binary(items):
         return range_units(0.0, 255.0, layout, known=True)
     low, high = value_range(items, where)
+    check_float32(low, high, where)
     if scale == "none":
-        check_float32(low, high, where)
         return Units(layout=layout, low=low, high=high)
     return range_units(low, high, layout, known=True)
 

@@ -84,6 +84,7 @@ def vector_units(array: np.ndarray, scale: ScaleChoice, where: str) -> Units:
     """
     found = column_statistics(array, where)
     low, high = float(found.low.min()), float(found.high.max())
+    check_float32(low, high, where)
     if scale == "auto":
         widths = found.high - found.low
         widths = widths[widths > 0]
@@ -95,7 +96,6 @@ def vector_units(array: np.ndarray, scale: ScaleChoice, where: str) -> Units:
         # A constant column's deviation can be rounding, not 0: its range decides.
         std = np.where((found.high > found.low) & (found.std > 0), found.std, 1.0)
         return Units(shift=tuple(found.mean.tolist()), scale=tuple(std.tolist()))
-    check_float32(low, high, where)
     return Units()
 
 
@@ -109,7 +109,9 @@ def range_units(low: float, high: float, layout: str = "same", *, known: bool = 
 
 
 def check_float32(low: float, high: float, where: str) -> None:
-    """Raise InputError where numbers that are not rescaled would overflow the model's float32."""
+    """Raise InputError where samples, which are written in data units and float32, would overflow."""
     worst = max(abs(low), abs(high))
     if worst > float(np.finfo(np.float32).max):
-        raise InputError(f"{where}: numbers up to {worst:g} do not fit float32; leave the scale at 'auto'")
+        raise InputError(
+            f"{where}: numbers up to {worst:g} do not fit float32, as samples must; divide them by a constant"
+        )

@@ -23,6 +23,9 @@ from .program import Inputs, program, quiet
 VERSION = 1
 """Of the folder's layout."""
 
+NETWORKS = ("unconditional", "conditional")
+"""What the files' names begin with, before the suffix of their format."""
+
 TOLERANCE = 1e-4
 """Largest deviation of an exported network's output, relative to the largest output."""
 
@@ -133,10 +136,13 @@ def check_out(out: Path, *, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: choose another --out")
     if out.is_dir() and any(out.iterdir()):
-        if not (out / EXPORT).exists():
+        found = {path.name for path in out.iterdir()}
+        if EXPORT not in found:
             raise InputError(f"{out} is not empty and holds no export: choose another --out")
         if not overwrite:
             raise InputError(f"{out} already holds an export: replace it with --overwrite, or choose another --out")
+        if others := sorted(name for name in found if name != EXPORT and name.partition(".")[0] not in NETWORKS):
+            raise InputError(f"{out} holds {others[0]!r} too, which is no part of an export: choose another --out")
 
 
 def format_of(name: str) -> Format:
@@ -149,8 +155,9 @@ def format_of(name: str) -> Format:
 def examples(recipe: Recipe, device: torch.device) -> dict[str, Inputs]:
     """For each file the inputs that it is traced with: one row."""
     x, c_noise, y = torch.zeros(1, *recipe.shape, device=device), torch.zeros(1, device=device), recipe.examples(1)
-    found: dict[str, Inputs] = {"unconditional": (x, c_noise, None)} if recipe.conditioning.null else {}
-    return found if y is None else found | {"conditional": (x, c_noise, y.to(device))}
+    unconditional, conditional = NETWORKS
+    found: dict[str, Inputs] = {unconditional: (x, c_noise, None)} if recipe.conditioning.null else {}
+    return found if y is None else found | {conditional: (x, c_noise, y.to(device))}
 
 
 def deviation(network: nn.Module, runner: Runner, inputs: Inputs, rows: int = 4) -> float:

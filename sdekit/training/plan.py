@@ -88,6 +88,8 @@ def plan(
     if train.drop and condition == "none":
         raise InputError(f"drop={train.drop:g}: there is no condition to drop: add --condition label")
     of_network = dict(given.get("network", {}))
+    if of_network.get("conditions"):
+        raise InputError("network.conditions follows from the data: say which numbers with --condition COLUMN,COLUMN")
     if condition == "numbers":
         of_network["conditions"] = len(data.condition_names)
     recipe = Recipe(

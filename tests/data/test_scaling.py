@@ -64,7 +64,8 @@ def test_global_reaches_the_bounds() -> None:
 
 
 def test_too_large() -> None:
-    with pytest.raises(InputError, match="do not fit float32"):
-        vector_units(np.array([[0.0], [1e39]]), "none", "x")
+    for choice in ("auto", "columns", "global", "none"):
+        with pytest.raises(InputError, match="up to 1e.39 do not fit float32"):
+            vector_units(np.array([[0.0], [1e39]]), choice, "x")
     with pytest.raises(InputError, match="column 1 are too large"):
         vector_units(np.array([[0.0, 0.0], [1.0, 1e200]]), "columns", "x")

@@ -148,6 +148,11 @@ def test_places(run: Run, exported: Path, tmp_path: Path) -> None:
         export_run(run, tmp_path / "mine", "torch", overwrite=True)
     with pytest.raises(InputError, match="is a file"):
         export_run(run, tmp_path / "mine" / "thesis.txt", "torch")
+    (exported / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds 'thesis.txt' too"):
+        export_run(run, exported, "torch", overwrite=True)
+    assert (exported / "thesis.txt").read_text() == "mine" and (exported / "unconditional.pt2").exists()
+    (exported / "thesis.txt").unlink()
 
 
 class Branching(nn.Module):
