@@ -80,7 +80,7 @@ def test_every_process_can_be_trained(sde: str) -> None:
         ({"sde": "vpp"}, "no sde 'vpp'; did you mean 'vp'"),
         ({"network": "unett"}, "no network 'unett'; did you mean 'unet'"),
         ({"prediction": "edmm"}, "no prediction 'edmm'; did you mean 'edm'"),
-        ({"given": {"network": {"conditions": -1}}}, "network.conditions follows from the data"),
+        ({"given": STEPS | {"network": {"conditions": -1}}}, "network.conditions follows from the data"),
         ({"prediction": "eps", "sde": "rectified-flow"}, "divides by alpha, which is 0"),
         ({"condition": "labels"}, "condition must be 'none' or 'label', got 'labels'"),
         ({"spec": "swiss-roll", "condition": "label"}, "no labels to condition on"),
