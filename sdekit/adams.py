@@ -20,9 +20,21 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .errors import InputError
 from .multistep import Frame, Warp, add_weighted, data_frame, weights
 from .noise import Noise
 from .sde import SDE, Denoise
+
+LARGEST_ETA = 4.0
+"""Of `Power`: rho^(1 + eta^2) and its inverse stay within float64 at every noise level of any process."""
+
+
+def check_eta(sampler: str, eta: float, name: str = "eta") -> None:
+    """InputError, naming the sampler and its option, for an eta that `Power` does not take."""
+    if not 0 <= eta <= LARGEST_ETA:
+        raise InputError(
+            f"{sampler}: {name} must be between 0 (deterministic) and {LARGEST_ETA:g}, 1 is the SDE, got {eta}"
+        )
 
 
 class Forgetting(Protocol):

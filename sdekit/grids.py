@@ -1,8 +1,8 @@
 """Time grids: where a sampler evaluates. `grid(sde, n) -> (n + 1,)` decreasing, float64, on the CPU.
 
 Every grid starts at t_max and ends at t_min, but `auto`, which ends above it; options are keyword-only. Spaced in
-rho = sigma / alpha, they serve any process; where rho is infinite at t_max the spacing starts from a large finite
-value.
+rho = sigma / alpha, they serve any process; where rho at t_max is above 1e3, or infinite, the spacing starts from 1e3,
+the largest level that networks are trained at.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ def uniform(sde: SDE, n: int) -> Tensor:
 @kept_grid
 def karras(sde: SDE, n: int, *, p: float = 7.0) -> Tensor:
     """Equal steps in rho^(1/p) (Karras et al. 2022, eq. 5): a larger p puts more of them at low noise."""
+    if not 0 < p < math.inf:
+        raise InputError(f"grid karras: p must be positive and finite, got {p}")
     high, low = _ends(sde)
     return _times(sde, torch.linspace(high ** (1 / p), low ** (1 / p), n + 1, dtype=torch.float64) ** p)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
+from .noise import check_seeds
 from .sde import SDE, Denoise, as_time, like
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ class GaussianMixture:
                 "(K,) or (K, *shape)"
             ) from None
         weights = torch.ones(len(means)) if weights is None else torch.as_tensor(weights)
-        if weights.shape != (len(means),) or not (weights > 0).all() or not (stds > 0).all():
-            raise InputError("GaussianMixture: weights must be (K,) and positive, stds positive")
+        if not means.isfinite().all():
+            raise InputError("GaussianMixture: means must be finite")
+        if weights.shape != (len(means),) or not _positive(weights) or not _positive(stds):
+            raise InputError("GaussianMixture: weights must be (K,) and positive, stds positive, both finite")
         self.shape = tuple(means.shape[1:])
         self.means = means.flatten(1)
         self.variances = stds.flatten(1) ** 2
@@ -81,12 +84,15 @@ class GaussianMixture:
     def sample(
         self, n: int, seed: int = 0, sde: SDE | None = None, t: Tensor | float | None = None, y: int | None = None
     ) -> Tensor:
-        """n exact samples (n, *shape), float64, of x_0, or of x_t where sde and t are given; y: of one component."""
+        """n exact samples (n, *shape), float64, of x_0, or of x_t where sde and t are given; y: of one component; -1
+        is no condition, as elsewhere."""
         if (sde is None) != (t is None):
             raise InputError("GaussianMixture.sample: give sde and t, or neither")
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(*check_seeds([seed]))
         k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
-        k = k if y is None else torch.full_like(k, y)
+        if y is not None and not -1 <= y < len(self.means):
+            raise InputError(f"GaussianMixture.sample: y must be a component, 0 to {len(self.means) - 1}, got {y}")
+        k = k if y is None or y < 0 else torch.full_like(k, y)
         noise = torch.randn(2, n, self.means.shape[1], generator=generator, dtype=torch.float64)
         x = self.means[k] + self.variances[k].sqrt() * noise[0]
         x = x if sde is None or t is None else sde.perturb(x, as_time(t), noise[1])
@@ -127,3 +133,7 @@ class GaussianMixture:
         free = (y < 0)[:, None]  # rows of no condition
         chosen = torch.nn.functional.one_hot(y.long().clamp(min=0), len(self.means)).bool()
         return torch.where(free, log_prob + self.log_weights, log_prob.masked_fill(~chosen, -math.inf))
+
+
+def _positive(z: Tensor) -> bool:
+    return bool(((z > 0) & z.isfinite()).all())

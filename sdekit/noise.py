@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -22,10 +23,14 @@ class Noise(Protocol):
 
 def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     """The seeds; InputError outside of [0, 2^32): torch's CPU generator keeps 32 bits, so that others would repeat."""
-    for seed in seeds:
-        if not 0 <= int(seed) < 2**32:
-            raise InputError(f"seeds must be between 0 and 2^32 - 1, got {int(seed)}")
-    return tuple(int(seed) for seed in seeds)
+    try:
+        whole = tuple(map(operator.index, seeds))
+    except TypeError:
+        raise InputError(f"seeds must be whole numbers, got {seeds!r}") from None
+    for seed in whole:
+        if not 0 <= seed < 2**32:
+            raise InputError(f"seeds must be between 0 and 2^32 - 1, got {seed}")
+    return whole
 
 
 class SeedNoise:

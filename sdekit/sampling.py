@@ -108,6 +108,8 @@ def sample(
     if noise is not None and not method.stochastic:
         raise InputError(f"sample: {type(method).__name__} draws no noise: leave out noise={noise!r}, or take another")
     seeds = _seeds(n, seeds, x)
+    if y is not None and not isinstance(y, Tensor):
+        raise InputError(f"sample: y must be a tensor (n, ...), got {type(y).__name__}")
     if y is not None and tuple(y.shape[:1]) != (len(seeds),):
         raise InputError(f"sample: y has shape {tuple(y.shape)}, expected one condition a sample, {len(seeds)} in all")
     y = None if y is None else y.to(device)
@@ -197,6 +199,11 @@ def _times(
     sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid: Grid | str | Tensor | None, each: int
 ) -> Tensor:
     """The times at which the sampler stops, t_max first. each: network calls of one denoising."""
+    for name, number in (("steps", steps), ("nfe", nfe)):
+        if number is not None and not hasattr(number, "__index__"):
+            raise InputError(f"sample: {name} must be a whole number, got {number!r}")
+    if grid is not None and not (isinstance(grid, str | Tensor) or callable(grid)):
+        raise InputError(f"sample: grid must be a name, a function of (sde, n) or a tensor of times, got {grid!r}")
     if isinstance(grid, Tensor):
         if steps is not None or nfe is not None:
             raise InputError("sample: a grid of explicit times already says how many steps: leave steps and nfe out")

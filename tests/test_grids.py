@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sdekit import plugins
+from sdekit.errors import InputError
 from sdekit.grids import cosine, karras, log_snr, quadratic, sqrt_log_snr, uniform
 from sdekit.processes import EDM, VE, VP, RectifiedFlow
 from sdekit.sde import as_time
@@ -73,6 +74,13 @@ def test_cosine_closed_form() -> None:
     assert torch.allclose(angle.diff(), angle.diff().mean().expand(10), rtol=1e-6, atol=0)
     middle = math.tan((math.pi / 2 + math.atan(1 / 3)) / 2)  # rho is infinite at t = 1 and 1/3 at t = 0.25
     assert math.isclose(float(cosine(RectifiedFlow(t_min=0.25), 2)[1]), middle / (1 + middle), rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.0, -1.0, math.nan, math.inf])
+def test_karras_wants_a_power(p: float) -> None:
+    """A root of nothing is no grid."""
+    with pytest.raises(InputError, match="karras: p must be positive and finite"):
+        karras(EDM(), 5, p=p)
 
 
 def test_infinite_rho() -> None:

@@ -138,6 +138,11 @@ def test_sample_of_one_component() -> None:
     assert not torch.equal(MIXTURE.sample(5, 1), MIXTURE.sample(5, 2))
 
 
+def test_no_condition_on_samples() -> None:
+    """-1 restricts nothing, as in the denoiser and the density."""
+    assert torch.equal(MIXTURE.sample(9, 3, y=-1), MIXTURE.sample(9, 3))
+
+
 def test_forms_of_stds() -> None:
     """A number, (K,) and (K, d) say the same where they agree; weights are equal where none are given."""
     x, sde, t = torch.randn(4, 3, dtype=torch.float64), VP(), as_time(0.3)
@@ -204,6 +209,10 @@ def test_float32() -> None:
         (lambda: MIXTURE.log_prob(torch.zeros(1, 3), t=0.5), "give sde and t, or neither"),
         (lambda: MIXTURE.log_prob(torch.zeros(5, 2), VP(), 0.5), "x has shape (5, 2), expected (B, 3)"),
         (lambda: MIXTURE.log_prob(torch.zeros(5, 1)), "x has shape (5, 1), expected (B, 3)"),
+        (lambda: GaussianMixture(MEANS, 1.0, torch.tensor([1.0, math.inf, 1.0])), "both finite"),
+        (lambda: GaussianMixture(MEANS * math.nan, 1.0), "means must be finite"),
+        (lambda: MIXTURE.sample(5, y=3), "y must be a component, 0 to 2, got 3"),
+        (lambda: MIXTURE.sample(5, 2**32), "seeds must be between 0 and 2^32 - 1"),
         (lambda: MIXTURE.sample(5, sde=VP()), "give sde and t, or neither"),
         (lambda: MIXTURE.denoiser(VP())(torch.zeros(5, 3, 1), 0.5), "x has shape (5, 3, 1), expected (B, 3)"),
     ],

@@ -1,5 +1,6 @@
 """Noise keyed by seed: which draw, of which seed, and nothing else."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,6 +33,13 @@ def test_seeds_that_would_repeat_are_refused(seed: int) -> None:
     """torch's CPU generator keeps 32 bits of a seed: 2^32 would be 0 again."""
     with pytest.raises(InputError, match=rf"seeds must be between 0 and 2\^32 - 1, got {seed}"):
         SeedNoise([0, seed], (2,))
+
+
+def test_seeds_are_whole_numbers() -> None:
+    """0.2 and 0.9 would both be 0; NumPy's integers are fine."""
+    with pytest.raises(InputError, match=r"seeds must be whole numbers, got \[0.2, 0.9\]"):
+        SeedNoise([0.2, 0.9], (2,))  # type: ignore[list-item]
+    assert SeedNoise(np.arange(3), (2,)).seeds == (0, 1, 2)  # type: ignore[arg-type]
 
 
 def test_times_change_nothing() -> None:

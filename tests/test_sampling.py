@@ -221,6 +221,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"n": None, "seeds": [0, 2**32]}, "seeds must be between 0 and 2^32 - 1, got 4294967296"),
     ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ({"sampler": "ddmi"}, "no sampler 'ddmi'; did you mean 'ddim'? Installed: "),
+    ({"steps": 2.5}, "steps must be a whole number, got 2.5"),
+    ({"nfe": "3"}, "nfe must be a whole number, got '3'"),
+    ({"grid": [1.0, 0.5]}, "grid must be a name, a function of (sde, n) or a tensor of times, got [1.0, 0.5]"),
+    ({"y": [0, 1]}, "y must be a tensor (n, ...), got list"),
     ({"grid": "karas"}, "no grid 'karas'; did you mean 'karras'? Installed: "),
 ]
 

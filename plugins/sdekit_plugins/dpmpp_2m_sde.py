@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sdekit.adams import Power, plan
-from sdekit.errors import InputError
+from sdekit.adams import Power, check_eta, plan
 from sdekit.multistep import data_frame, places
 from sdekit.noise import Noise
 from sdekit.sampling import Sampler
@@ -21,18 +20,21 @@ class DPMpp2MSDE(Sampler):
     x_s = (sigma_s / sigma_t) k x_t + alpha_s (1 - q k) ((1 + c) D_t - c D_before) + sigma_s sqrt(1 - k^2) z with
     q = rho_s / rho_t, k = q^(eta^2), c = h / (2 h_before); h and h_before are this step and the last in log rho.
     Weak order 2 (on Gaussians), strong order 1. eta: standard deviation of the noise relative to the reverse SDE's,
-    >= 0; 0 is `dpmpp-2m`. Source: Lu et al. 2022b, appendix B; the SDE's second-order update in its midpoint form.
+    in [0, 4]; 0 is `dpmpp-2m`. Source: Lu et al. 2022b, appendix B; the SDE's second-order update in its midpoint form.
     """
 
     eta: float = 1.0
 
     order = 2
-    stochastic = True
     default_grid = "log-snr"
 
     def __post_init__(self) -> None:
-        if not self.eta >= 0:
-            raise InputError(f"dpmpp-2m-sde: eta must be at least 0 (deterministic), 1 is the SDE, got {self.eta}")
+        check_eta("dpmpp-2m-sde", self.eta)
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        """Where eta is above 0."""
+        return self.eta > 0
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         exact = plan(sde, times, Power(self.eta), 1)

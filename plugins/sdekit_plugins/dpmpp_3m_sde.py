@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sdekit.adams import Power, plan
-from sdekit.errors import InputError
+from sdekit.adams import Power, check_eta, plan
 from sdekit.noise import Noise
 from sdekit.sampling import Sampler
 from sdekit.sde import SDE, Denoise
@@ -17,7 +16,7 @@ class DPMpp3MSDE(Sampler):
     """The reverse SDE in log rho, exact but for x_0, which is a parabola through its last three values.
 
     As `dpmpp-2m-sde` with one value more. The noise within a step limits it: weak order 2 (on Gaussians), and 3 with
-    eta = 0. eta: standard deviation of the noise relative to the reverse SDE's, >= 0.
+    eta = 0. eta: standard deviation of the noise relative to the reverse SDE's, in [0, 4].
     Source: Crowson 2022 (k-diffusion), after Lu et al. 2022b, which give the curvature half of its
     weight, so that their eta = 0 has order 2. Here the parabola is integrated exactly.
     """
@@ -25,12 +24,15 @@ class DPMpp3MSDE(Sampler):
     eta: float = 1.0
 
     order = 2
-    stochastic = True
     default_grid = "log-snr"
 
     def __post_init__(self) -> None:
-        if not self.eta >= 0:
-            raise InputError(f"dpmpp-3m-sde: eta must be at least 0 (deterministic), 1 is the SDE, got {self.eta}")
+        check_eta("dpmpp-3m-sde", self.eta)
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        """Where eta is above 0."""
+        return self.eta > 0
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         yield from plan(sde, times, Power(self.eta), 3).run(denoise, x, times, noise)

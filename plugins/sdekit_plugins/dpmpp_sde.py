@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdekit.adams import Power, exponential_weights
-from sdekit.errors import InputError
+from sdekit.adams import Power, check_eta, exponential_weights
 from sdekit.line import Line
 from sdekit.noise import Noise
 from sdekit.sampling import Sampler
@@ -21,19 +20,22 @@ class DPMppSDE(Sampler):
     x_s = (sigma_s / sigma_t) k x_t + alpha_s (1 - q k) x_0 + sigma_s sqrt(1 - k^2) z, q = rho_s / rho_t, k = q^(eta^2).
     The noise of the whole step is made of that of its halves, so that both see one path of the reverse SDE. Two calls a
     step. Weak order 2 (on Gaussians), strong order 1. eta: standard deviation of the noise relative to the reverse
-    SDE's, >= 0; 0 is `dpmpp-2s`. Source: Lu et al. 2022b, Algorithm 1; Crowson 2022 (k-diffusion).
+    SDE's, in [0, 4]; 0 is `dpmpp-2s`. Source: Lu et al. 2022b, Algorithm 1; Crowson 2022 (k-diffusion).
     """
 
     eta: float = 1.0
 
     order = 2
-    stochastic = True
     calls = 2
     default_steps = 25
 
     def __post_init__(self) -> None:
-        if not self.eta >= 0:
-            raise InputError(f"dpmpp-sde: eta must be at least 0 (deterministic), 1 is the SDE, got {self.eta}")
+        check_eta("dpmpp-sde", self.eta)
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        """Where eta is above 0."""
+        return self.eta > 0
 
     def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         (x_s,) = self.trajectory(sde, denoise, x, torch.stack([t, s]), noise)

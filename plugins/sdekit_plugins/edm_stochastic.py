@@ -33,8 +33,6 @@ class EDMStochastic(Sampler):
     s_noise: float = 1.0
     method: str = "heun"
 
-    order = 2
-    stochastic = True
     default_steps = 50
 
     def __post_init__(self) -> None:
@@ -51,6 +49,16 @@ class EDMStochastic(Sampler):
     def _method(self) -> Sampler:
         method: Sampler = make("sampler", self.method)
         return method
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        """Weakly: that of the method, at most 2."""
+        return None if self._method.order is None else min(2, self._method.order)
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        """Where s_churn is above 0."""
+        return self.s_churn > 0
 
     @property
     def calls(self) -> int:  # type: ignore[override]

@@ -24,12 +24,16 @@ class ERSDE(Sampler):
 
     values: int = 3
 
-    order = 2
     stochastic = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.values <= 3:
             raise InputError(f"er-sde: values must be 1, 2 or 3, got {self.values}")
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        """Weakly: the number of values, at most 2."""
+        return min(2, self.values)
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         coefficients = plan(sde, times, Fading(), self.values, warp=torch.clone)

@@ -25,12 +25,16 @@ class EulerAncestral(OneStep):
     s_noise: float = 1.0
 
     order = 1
-    stochastic = True
     default_steps = 100
 
     def __post_init__(self) -> None:
         if not (0 <= self.eta <= 1 and self.s_noise > 0):
             raise InputError(f"euler-ancestral: needs 0 <= eta <= 1 and s_noise > 0, got {self.eta} and {self.s_noise}")
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        """Where eta is above 0."""
+        return self.eta > 0
 
     def coefficients(self, sde: SDE, t: Tensor, s: Tensor) -> Coefficients:
         old, new, fresh = weights(sde, t, s, self.eta)

@@ -30,9 +30,6 @@ class Restart(Sampler):
     repeats: int = 2
     method: str = "heun"
 
-    order = 2
-    stochastic = True
-    calls = None
     default_steps = 30
 
     def __post_init__(self) -> None:
@@ -47,6 +44,21 @@ class Restart(Sampler):
     def _method(self) -> Sampler:
         method: Sampler = make("sampler", self.method)
         return method
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        """Weakly: that of the method, at most 2."""
+        return None if self._method.order is None else min(2, self._method.order)
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        """Where it goes up again."""
+        return self.repeats > 0
+
+    @property
+    def calls(self) -> int | None:  # type: ignore[override]
+        """Of the bare method; how many steps are repeated, only the grid tells."""
+        return None if self.repeats else self._method.calls
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         high, low = ((sde.rho(times) / s).log().abs().argmin() for s in (self.s_max, self.s_min))

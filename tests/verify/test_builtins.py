@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,28 @@ def test_samplers_in_full(name: str) -> None:
         check for check in verify.checks_of("sampler", name, quick=True) if str(check).startswith("marginals")
     ]
     verify.run(name, "sampler", found).raise_on_failure()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("edm-stochastic", {"method": "ddim"}),
+        ("edm-stochastic", {"s_churn": 0.0}),
+        ("restart", {"method": "ddim"}),
+        ("restart", {"repeats": 0}),
+        ("er-sde", {"values": 1}),
+        ("sa-solver", {"predictor": 1, "corrector": 0}),
+        ("sa-solver", {"tau": 0.0}),
+        ("dpmpp-sde", {"eta": 0.0}),
+        ("dpmpp-2m-sde", {"eta": 0.0}),
+        ("dpmpp-3m-sde", {"eta": 0.0}),
+        ("euler-ancestral", {"eta": 0.0}),
+    ],
+)
+def test_declarations_follow_the_options(name: str, options: dict[str, Any]) -> None:
+    """Order and noise are those of the options that are set, not of the defaults."""
+    verify.verify(plugins.make("sampler", name, **options), quick=True).raise_on_failure()
 
 
 @pytest.mark.parametrize("name", plugins.names("grid"))
