@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+PART = 1024  # items that are read at once where only their labels are wanted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
@@ -36,7 +38,11 @@ class Units:
         return x.movedim(-1, 1).contiguous() if self.layout == "hwc" else x
 
     def to_data(self, x: Tensor) -> np.ndarray:
-        """Inverse of `to_model`: tensor (B, *shape) to a float32 array (B, *item) in the user's units."""
+        """Inverse of `to_model`: tensor (B, *shape) to a float32 array (B, *item) in the user's units.
+
+        float32 tells 1 in 16 million: of numbers around 1.7e9 (seconds since 1970) it keeps every 128th. Where that is
+        too coarse, take the start off such a column before training.
+        """
         if self.layout == "hw":
             x = x.squeeze(1)
         elif self.layout == "hwc":
@@ -91,3 +97,9 @@ class Dataset(ABC):
     @abstractmethod
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The items at these indices, in this order, as (B, *shape) and (B,)."""
+
+    def labels_of(self, indices: Sequence[int] | np.ndarray) -> Tensor | None:
+        """`batch(indices).y` of any number of items. A data set that knows it without reading them says so here."""
+        read = [self.batch(indices[start : start + PART]).y for start in range(0, len(indices), PART)]
+        known = [y for y in read if y is not None]
+        return torch.cat(known) if known else None

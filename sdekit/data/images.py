@@ -6,9 +6,11 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sdekit.data.base import Batch, Dataset, Units
 from sdekit.data.decode import FILTER, Header, decode, header
@@ -91,9 +93,11 @@ class ImageDataset(Dataset):
         self.units = Units(shift=127.5, scale=127.5, low=0.0, high=255.0)
         self._path, self._source, self._good, self._size, self._skip_bad = path, source, good, size, skip_bad
         self._bad: set[int] = set()
-        self._lock = threading.Lock()
         self._threads = max(1, min(4, os.cpu_count() or 1))
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sdekit-images")  # starts threads when used
+        self._owned: dict[int, tuple[ThreadPoolExecutor, threading.Lock]] = {}  # by the process that they are of
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_owned": {}}
 
     def __len__(self) -> int:
         return len(self._good)
@@ -110,9 +114,21 @@ class ImageDataset(Dataset):
             for j in part:
                 items[j], pixels[j] = self._next_good(int(items[j]))
 
-        for _ in self._pool.map(fill, np.array_split(np.arange(len(items)), self._threads)):
+        for _ in self._own()[0].map(fill, np.array_split(np.arange(len(items)), self._threads)):
             pass
-        return Batch(self.units.to_model(pixels), None if self.labels is None else torch.from_numpy(self.labels[items]))
+        return Batch(self.units.to_model(pixels), self.labels_of(items))
+
+    def labels_of(self, indices: Sequence[int] | np.ndarray) -> Tensor | None:
+        """See `Dataset.labels_of`; no file is read, so that one that turns out to be bad has its own label still."""
+        return None if self.labels is None else torch.from_numpy(self.labels[np.asarray(indices, dtype=np.int64)])
+
+    def _own(self) -> tuple[ThreadPoolExecutor, threading.Lock]:
+        """Threads and lock of this process: a child that was forked has its parent's pool without the threads."""
+        pid = os.getpid()
+        if pid not in self._owned:  # no thread starts before the pool is used
+            made = ThreadPoolExecutor(self._threads, thread_name_prefix="sdekit-images"), threading.Lock()
+            self._owned.setdefault(pid, made)  # of two threads that come here the first wins
+        return self._owned[pid]
 
     def _next_good(self, i: int) -> tuple[int, np.ndarray]:
         """Item i, or the next one (in a circle) that can be decoded, and its pixels (C, H, W) uint8."""
@@ -136,7 +152,7 @@ class ImageDataset(Dataset):
         return pixels
 
     def _skip(self, item: int) -> None:
-        with self._lock:
+        with self._own()[1]:
             if item not in self._bad:
                 self._bad.add(item)
                 self.skipped = (*self.skipped, printable(self._source.names[int(self._good[item])]))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sdekit.data.base import Batch, Dataset, Units
 from sdekit.data.labels import Numbers
@@ -48,7 +49,11 @@ class MemoryDataset(Dataset):
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The rows at these indices: x (B, *shape) float32 in the model's units, y (B,) int64, (B, d) or None."""
         rows = np.asarray(indices, dtype=np.int64)
-        x = self.units.to_model(np.asarray(self.array[rows]))
+        return Batch(self.units.to_model(np.asarray(self.array[rows])), self.labels_of(rows))
+
+    def labels_of(self, indices: Sequence[int] | np.ndarray) -> Tensor | None:
+        """See `Dataset.labels_of`; the rows are not read."""
+        rows = np.asarray(indices, dtype=np.int64)
         if self.conditions is not None:
-            return Batch(x, self.conditions.units.to_model(np.asarray(self.conditions.array[rows])))
-        return Batch(x, None if self.labels is None else torch.from_numpy(self.labels[rows]))
+            return self.conditions.units.to_model(np.asarray(self.conditions.array[rows]))
+        return None if self.labels is None else torch.from_numpy(self.labels[rows])

@@ -8,7 +8,7 @@ import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -93,8 +93,16 @@ class ZipSource:
         self._size = np.array([entry.file_size for entry in entries], dtype=np.int64)
         self._crc = np.array([entry.CRC for entry in entries], dtype=np.uint32)
         self._deflated = np.array([entry.compress_type == zipfile.ZIP_DEFLATED for entry in entries], dtype=bool)
-        self._file = os.open(path, os.O_RDONLY)
+        self._path = path
+        self._open()
+
+    def _open(self) -> None:
+        self._file = os.open(self._path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open()  # the number that was pickled means another file, or none, in another process
 
     def read(self, i: int, limit: int | None = None) -> bytes:
         """See `Source.read`. A whole entry is checked against the length and CRC of the zip's directory."""

@@ -61,7 +61,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], fields: Mapping[str,
     """A safetensors file; `fields` (JSON) and the SHA-256 of it all lie in its header."""
     from safetensors.torch import save
 
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    held, places = dict[str, Tensor](), set[int]()
+    for name, tensor in tensors.items():
+        whole = tensor.detach().cpu().contiguous()
+        if (place := whole.untyped_storage().data_ptr()) in places:
+            whole = whole.clone()  # safetensors takes no two that share memory
+        held[name] = whole
+        places.add(place)
     record = json.dumps(dict(fields or {}))
     write_atomically(path, save(held, {"fields": record, "sha256": _tensor_digest(held, record)}))
 

@@ -24,9 +24,9 @@ from sdekit.networks.encoder import Encoder
 from sdekit.sde import as_time
 
 from .checkpoint import load_json, load_tensors, save_json, save_tensors, write_atomically
-from .objective import draw, key
-from .options import TrainOptions
-from .run import CHECKPOINT, CONFIG, FORMAT, METRICS, MODEL, Component, Recipe, read_metrics
+from .objective import draw, key, seeded
+from .options import TrainOptions, check_seed
+from .run import CHECKPOINT, CONFIG, FORMAT, METRICS, MODEL, Component, Recipe, model_step, read_metrics
 
 KIND = "classifier"
 LEVELS = (0.1, 0.5, 1.0, 2.0, 5.0)  # noise levels rho at which the accuracy is told
@@ -56,6 +56,7 @@ class ClassifierOptions:
             least = 1 if field.name in ("steps", "batch_size") else -math.inf if field.name == "noise_mean" else 0
             if not math.isfinite(value) or value < least:
                 raise InputError(f"train-classifier: {field.name} must be at least {least}, got {value}")
+        check_seed(self.seed, "train-classifier")
 
     @property
     def noise(self) -> TrainOptions:
@@ -101,7 +102,7 @@ class ClassifierTrainer:
         self.recipe, self.data, self.options = recipe, data, options or ClassifierOptions()
         self.device = torch.device(device)
         self.indices, self.held_out = split(len(data), self.options.held_out)
-        labels = torch.cat([self._labels(part) for part in self.indices_by(1024)])
+        labels = _long(data.labels_of(self.indices))
         frequencies = torch.bincount(labels, minlength=data.classes) / len(labels)
         with torch.random.fork_rng():
             torch.manual_seed(self.options.seed)
@@ -115,11 +116,6 @@ class ClassifierTrainer:
         )
         self.step, self.rows = 0, list[dict[str, Any]]()
         self._stopped, self._losses = False, list[float]()  # since the last row
-
-    def indices_by(self, size: int) -> Iterator[Any]:
-        """The indices trained on, in parts of at most so many."""
-        for start in range(0, len(self.indices), size):
-            yield self.indices[start : start + size]
 
     @property
     def finished(self) -> bool:
@@ -138,8 +134,8 @@ class ClassifierTrainer:
             rows = batch_indices(len(self.indices), options.batch_size, step, options.seed)
             batch = self.data.batch(self.indices[rows])
             t, eps = draw(model.sde, options.noise, self.recipe.shape, step)
-            torch.manual_seed(key(options.seed, 2, step))  # dropout
-            loss = F.cross_entropy(self._logits(batch.x, t, eps), _long(batch.y).to(self.device))
+            with seeded(key(options.seed, 2, step), self.device):  # dropout
+                loss = F.cross_entropy(self._logits(batch.x, t, eps), _long(batch.y).to(self.device))
             if not loss.isfinite():
                 raise SdekitError(f"the loss is {loss.item()} at step {step + 1}: try a lower learning_rate")
             for group in self.optimizer.param_groups:
@@ -159,18 +155,24 @@ class ClassifierTrainer:
         """Of held-out items, by noise level rho; empty where nothing is held out."""
         if not len(self.held_out):
             return {}
-        self.model.eval()
         batch = self.data.batch(self.held_out[:2048])
         eps = torch.randn(batch.x.shape, generator=torch.Generator().manual_seed(key(self.options.seed, 3)))
-        found = {}
-        for rho in LEVELS:
-            t = self.model.sde.time(as_time(rho)).expand(len(eps))
-            right = self._logits(batch.x, t, eps).argmax(1).cpu() == _long(batch.y)
-            found[f"{rho:g}"] = round(float(right.float().mean()), 4)
+        found, training = {}, self.model.training
+        self.model.eval()
+        try:
+            for rho in LEVELS:
+                t = self.model.sde.time(as_time(rho)).expand(len(eps))
+                right = self._logits(batch.x, t, eps).argmax(1).cpu() == _long(batch.y)
+                found[f"{rho:g}"] = round(float(right.float().mean()), 4)
+        finally:
+            self.model.train(training)
         return found
 
     def save(self, out: Path) -> None:
-        """The folder, which must be empty or an earlier state's; before the last step also what resuming it takes."""
+        """The folder, which must be empty or an earlier state's; before the last step also what resuming it takes.
+
+        Where it is cut short the folder can still be resumed, if it could be before.
+        """
         network = self.model.network
         told = {"accuracy": self.accuracy()}
         config = {
@@ -190,40 +192,41 @@ class ClassifierTrainer:
         save_json(out / CONFIG, config)
         rows = [*self.rows, {"step": self.step, **told}]
         write_atomically(out / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        weights = self.model.state_dict()
+        if not self.finished:
+            state = {f"{i}.{k}": v for i, one in self.optimizer.state_dict()["state"].items() for k, v in one.items()}
+            state |= {f"weights.{name}": tensor for name, tensor in weights.items()}
+            save_tensors(out / CHECKPOINT, state, {"step": self.step, "losses": self._losses})
+        save_tensors(out / MODEL, weights, {"step": self.step})
         if self.finished:
             shutil.rmtree((out / CHECKPOINT).parent, ignore_errors=True)
-        else:
-            state = {f"{i}.{k}": v for i, one in self.optimizer.state_dict()["state"].items() for k, v in one.items()}
-            save_tensors(out / CHECKPOINT, state, {"step": self.step, "losses": self._losses})
-        save_tensors(out / MODEL, self.model.state_dict(), {"step": self.step})
 
     def resume(self, out: Path) -> None:
         """Go on from a state that `save` left before the last step, with the same data and options, bit for bit."""
         if not (out / CHECKPOINT).exists():
+            if model_step(out) is None:
+                raise InputError(f"{out} holds no training that was saved: train again, into another folder")
             raise InputError(f"{out} is trained to its last step: there is nothing to resume")
-        weights, fields = load_tensors(out / MODEL)
-        tensors, kept = load_tensors(out / CHECKPOINT)
+        tensors, fields = load_tensors(out / CHECKPOINT)
+        weights, state = dict[str, Tensor](), dict[int, dict[str, Tensor]]()
         try:
-            self.model.load_state_dict(weights)
-            state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in tensors.items():
-                number, _, moment = name.partition(".")
-                state.setdefault(int(number), {})[moment] = tensor
+                part, _, rest = name.partition(".")
+                if part == "weights":
+                    weights[rest] = tensor
+                else:
+                    state.setdefault(int(part), {})[rest] = tensor
+            self.model.load_state_dict(weights)
             self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
         except (RuntimeError, ValueError) as error:
             raise InputError(f"{out / CHECKPOINT} does not fit {CONFIG}: {error}") from error
-        if fields["step"] != kept["step"]:
-            raise InputError(f"{out}: the checkpoint is of step {kept['step']}, the weights of {fields['step']}")
-        self.step, self._losses = int(fields["step"]), kept["losses"]
-        self.rows = [row for row in read_metrics(out) if "loss" in row]
+        self.step, self._losses = int(fields["step"]), fields["losses"]
+        self.rows = [row for row in read_metrics(out) if "loss" in row and row["step"] <= self.step]
 
     def _logits(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         x = self.model.sde.perturb(x0, t, eps).to(self.device)
         logits: Tensor = self.model(x, t)
         return logits
-
-    def _labels(self, indices: Any) -> Tensor:
-        return _long(self.data.batch(indices).y)
 
 
 def is_classifier(path: Path) -> bool:

@@ -38,16 +38,16 @@ class EMA:
     @contextmanager
     def swapped(self, weights: Iterable[Tensor]) -> Iterator[None]:
         """Within it the weights are the averaged ones."""
-        weights = list(weights)
-        self._swap(weights)
+        pairs = list(zip(weights, self.average, strict=True))
+        self._swap(pairs)
         try:
             yield
         finally:
-            self._swap(weights)
+            self._swap(pairs[::-1])  # the last first, since weights may share their memory
 
     @torch.no_grad()
-    def _swap(self, weights: list[Tensor]) -> None:
-        for weight, average in zip(weights, self.average, strict=True):
+    def _swap(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        for weight, average in pairs:
             held = weight.clone()
             weight.copy_(average)
             average.copy_(held)

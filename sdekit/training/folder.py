@@ -1,11 +1,12 @@
-"""The place of a run: empty, or a run that may be replaced."""
+"""The place of a run: empty, or a run that may be replaced, or that is gone on with."""
 
 import shutil
 from pathlib import Path
 
+from sdekit.data.base import Dataset
 from sdekit.errors import InputError, SdekitError
 
-from .run import CHECKPOINT, CONFIG, KEPT, METRICS, MODEL, PREVIEWS
+from .run import CHECKPOINT, CONFIG, KEPT, METRICS, MODEL, PREVIEWS, Recipe, read_config, read_recipe
 
 
 def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> None:
@@ -16,6 +17,13 @@ def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> N
     if out.is_dir() and any(out.iterdir()):
         if not (out / CONFIG).exists():
             raise InputError(f"{out} is not empty and holds no run: choose another --out")
+        try:
+            read_config(out)
+        except InputError as error:  # other programs too write files of these names
+            raise InputError(
+                f"{out} is not empty, and its {CONFIG} is not that of a run (or is damaged, or of a newer sdekit): it "
+                "is left as it is; choose another --out"
+            ) from error
         if not overwrite:
             raise InputError(f"{out} already holds a run: go on with --resume, replace it with --overwrite")
     if check_only:
@@ -28,3 +36,15 @@ def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> N
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SdekitError(f"cannot write into {out}: {error.strerror or error}") from error
+
+
+def check_resumed(out: Path, recipe: Recipe, data: Dataset) -> Recipe:
+    """The recipe of the run in `out`; InputError unless it is the one asked for, but for its length, and its data."""
+    (found := read_recipe(out)).check_same(recipe)
+    now = (tuple(data.shape), len(data), data.classes, data.units)
+    if now != (found.shape, found.items, found.classes, found.units):
+        raise InputError(
+            f"data {found.data.name!r} are not what the run was trained on: {len(data)} items of shape "
+            f"{tuple(data.shape)} now, {found.items} of {found.shape} then, or in other units"
+        )
+    return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ from sdekit.data.split import split
 from sdekit.errors import InputError, SdekitError
 
 from .batches import Batches
-from .checkpoint import save_json, save_tensors, write_atomically
-from .ema import EMA
-from .folder import prepare_folder
-from .objective import draw, key, times, told
-from .optimizer import adamw, learning_rate
+from .checkpoint import save_json, write_atomically
+from .folder import check_resumed, prepare_folder
+from .inputs import Inputs, inputs
+from .objective import key, seeded, times
+from .optimizer import learning_rate
 from .posterior import PosteriorMean
-from .preview import preview
+from .preview import PreviewWarning, preview
 from .run import (
     CHECKPOINT,
     CONFIG,
@@ -35,10 +36,10 @@ from .run import (
     Recipe,
     kept_name,
     load_checkpoint,
+    model_step,
     read_metrics,
-    read_recipe,
 )
-from .symmetry import turned
+from .state import State
 
 HELD_OUT_MOST = 1024  # held-out samples that the loss is taken over
 
@@ -75,14 +76,16 @@ class Trainer:
         self.out, self.device = Path(out), torch.device(device)
         self.indices, self.held_out = split(len(data), self.options.held_out)
         self.model = recipe.build().to(self.device).train()
-        self.weights = dict(self.model.network.named_parameters())
-        self.optimizer = adamw(self.model.network, self.options)
-        self.ema = EMA(self.weights.values(), self.options.ema)
+        self.state = State(self.model.network, self.options)
+        self.weights, self.optimizer, self.ema = self.state.weights, self.state.optimizer, self.state.ema
         self.posterior = PosteriorMean.of(data, self.indices, recipe)
         order = (self.indices, self.options.batch_size, self.options.seed)
         self.batches = Batches(data, *order, ahead=self.device.type != "cpu")
         self.step, self.seconds, self._stopped = 0, 0.0, False
         self._losses_since: list[float] = []  # of the steps since the last row of metrics
+        self._ahead: dict[int, Inputs] = {}
+        self.prepares = self.device.type != "cpu"  # the next step's inputs, while the device computes
+        self._previews_fail = False
         if resume:
             self._resume()
         else:
@@ -123,11 +126,11 @@ class Trainer:
                 mean = sum(self._losses_since) / len(self._losses_since)
                 self._log(loss=mean, learning_rate=learning_rate(self.options, self.step, self.progress))
                 self._losses_since = []
+            if self.options.keep_every and self.step % self.options.keep_every == 0:
+                self._save_average(self.out / kept_name(self.step))  # before the step can be resumed from
             if self.step % self.options.checkpoint_every == 0:
                 self.save()
                 self._log(held_out_loss=self.held_out_loss())
-            if self.options.keep_every and self.step % self.options.keep_every == 0:
-                self._save_average(self.out / kept_name(self.step))
             if self.options.preview_every and time.monotonic() - last_preview >= self.options.preview_every:
                 last_preview = time.monotonic()
                 self._preview()
@@ -139,33 +142,43 @@ class Trainer:
             self._preview()
 
     def _step(self) -> float:
-        """One optimizer step; the loss of the batch. The weights are untouched where it is not finite."""
+        """One optimizer step; the loss of the batch. The weights are untouched where it or its gradient is not finite.
+
+        Both are looked at once all is under way, and the next step's inputs are made: so a GPU seldom waits.
+        """
         options, step = self.options, self.step
-        with self._reading():
-            batch = self.batches(step)
-        t, eps = draw(self.model.sde, options, self.recipe.shape, step)
-        torch.manual_seed(key(options.seed, 2, step))  # dropout
-        y = None if self.recipe.condition == "none" or batch.y is None else told(batch.y, options, step)
-        mean = None if self.posterior is None else self.posterior(batch.x, t, eps, y)
-        x0, eps, mean = turned(self.model.sde.rho(t), options, step, batch.x, eps, mean)
-        losses = self._losses(x0, t, eps, y, mean)
-        value = (loss := losses.mean()).item()
+        given = self._ahead.pop(step, None) or self._inputs(step)
+        with seeded(key(options.seed, 2, step), self.device):  # dropout
+            losses = self._losses(*given)
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss := losses.mean()).backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), options.clip, foreach=True)
+        if self.prepares:
+            with suppress(SdekitError):  # of a damaged file, which stops the step that needs it
+                self._ahead = {step + 1: self._inputs(step + 1)}
+        value = loss.item()
         if not math.isfinite(value):
             worst = int((~losses.isfinite()).nonzero()[0]) if (~losses.isfinite()).any() else 0
-            rho = float(self.model.sde.rho(t[worst]))
-            raise SdekitError(
-                f"the loss is {value} at step {step + 1}, at noise level sigma/alpha = {rho:.4g}: training stopped and "
-                f"{self._kept()}. Try a lower train.learning_rate, or precision fp32"
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights.values(), options.clip, foreach=True)
+            rho = float(self.model.sde.rho(given.t[worst]))
+            raise self._diverged(f"the loss is {value} at step {step + 1}, at noise level sigma/alpha = {rho:.4g}")
+        if not norm.isfinite():
+            raise self._diverged(f"the gradient is not finite at step {step + 1}, where the loss is {value:.4g}")
         rate = learning_rate(options, step, self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.optimizer.step()
         self.ema.update(self.weights.values(), step + 1)
         return value
+
+    def _inputs(self, step: int) -> Inputs:
+        with self._reading():
+            batch = self.batches(step)
+        return inputs(self.recipe, self.model.sde, batch, self.posterior, step)
+
+    def _diverged(self, what: str) -> SdekitError:
+        return SdekitError(
+            f"{what}: training stopped and {self._kept()}. Try a lower train.learning_rate, or precision fp32"
+        )
 
     def _losses(self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None, mean: Tensor | None = None) -> Tensor:
         """(B,) on the device."""
@@ -196,56 +209,31 @@ class Trainer:
 
     def save(self) -> None:
         """The checkpoint, then the model; each replaces the old one only when it is whole."""
-        weights = {f"weights.{k}": v for k, v in self.model.network.state_dict().items()}
-        ema = {f"ema.{k}": v for k, v in zip(self.weights, self.ema.average, strict=True)}
-        states = [self.optimizer.state[p] for p in self.weights.values()]
-        moments = {
-            f"{moment}.{name}": state[moment]
-            for name, state in zip(self.weights, states, strict=True)
-            for moment in ("exp_avg", "exp_avg_sq")
-        }
-        fields = {"step": self.step, "seconds": self.seconds}
-        save_tensors(self.out / CHECKPOINT, weights | ema | moments, fields | {"losses": self._losses_since})
+        self.state.save(self.out / CHECKPOINT, self.step, {"seconds": self.seconds, "losses": self._losses_since})
         self._save_average(self.out / MODEL)
 
     def _save_average(self, path: Path) -> None:
-        averaged = dict(zip(self.weights, self.ema.average, strict=True))
-        save_tensors(path, self.model.network.state_dict() | averaged, {"step": self.step, "seconds": self.seconds})
+        self.state.save_average(path, {"step": self.step, "seconds": self.seconds})
 
     def _resume(self) -> None:
-        (found := read_recipe(self.out)).check_same(self.recipe)
-        now = (tuple(self.data.shape), len(self.data), self.data.classes, self.data.units)
-        if now != (found.shape, found.items, found.classes, found.units):
-            raise InputError(
-                f"data {found.data.name!r} are not what the run was trained on: {len(self.data)} items of shape "
-                f"{tuple(self.data.shape)} now, {found.items} of {found.shape} then, or in other units"
-            )
-        tensors, fields = load_checkpoint(self.out)
+        found = check_resumed(self.out, self.recipe, self.data)
+        fields = self.state.load(self.out / CHECKPOINT)
         self.step, self.seconds = int(fields["step"]), float(fields["seconds"])
         self._losses_since = fields.get("losses", [])
         if self.options.steps is not None and self.options.steps < self.step:
             raise InputError(
                 f"{self.out} has trained {self.step} steps already: ask for more than {self.options.steps}"
             )
-        part = {
-            p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)}
-            for p in ("weights.", "ema.", "exp_avg.", "exp_avg_sq.")
-        }
-        try:
-            self.model.network.load_state_dict(part["weights."])
-            for i, (name, weight) in enumerate(self.weights.items()):
-                self.ema.average[i].copy_(part["ema."][name])
-                self.optimizer.state[weight] = {"step": torch.tensor(float(self.step), device=self.device)} | {
-                    # in the memory format of the weight: the fused kernel takes that for granted
-                    moment: torch.empty_like(weight).copy_(part[f"{moment}."][name])
-                    for moment in ("exp_avg", "exp_avg_sq")
-                }
-        except (RuntimeError, KeyError) as error:
-            raise InputError(f"{self.out / CHECKPOINT} does not fit the network of {CONFIG}: {error}") from error
         if found != self.recipe:
             save_json(self.out / CONFIG, self.recipe.as_dict())
-        rows = [row for row in read_metrics(self.out) if row["step"] <= self.step]
+        if model_step(self.out) != self.step:  # it ended between the checkpoint and the model
+            self._save_average(self.out / MODEL)
+        rows = [row for row in read_metrics(self.out) if row["step"] <= self.step and self._belongs(row)]
         write_atomically(self.out / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def _belongs(self, row: dict[str, Any]) -> bool:
+        """Whether a run that never stopped has the row: its held-out loss is told at checkpoints, and at its end."""
+        return "held_out_loss" not in row or row["step"] % self.options.checkpoint_every == 0 or self.finished
 
     def _log(self, **values: Any) -> None:
         row = {"step": self.step, "seconds": round(self.seconds, 3), **values}
@@ -254,8 +242,15 @@ class Trainer:
         self._write(self.out / METRICS, (json.dumps(row) + "\n").encode(), append=True)
 
     def _preview(self) -> None:
-        with self._averaged():
-            content = preview(self.model, self.recipe)
+        """Sampling with half-trained weights may fail: that is told once, and is no reason to end the training."""
+        try:
+            with self._averaged():
+                content = preview(self.model, self.recipe)
+        except SdekitError as error:
+            if not self._previews_fail:
+                warnings.warn(f"no preview at step {self.step}: {error}", PreviewWarning, stacklevel=3)
+            self._previews_fail = True
+            return
         if content is not None:
             self._write(self.out / PREVIEWS / f"step-{self.step:07d}.png", content)
 
@@ -286,7 +281,7 @@ class Trainer:
         """Within it the model has the averaged weights, in evaluation mode."""
         self.model.eval()
         try:
-            with self.ema.swapped(self.weights.values()):
+            with self.state.averaged():
                 yield
         finally:
             self.model.train()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +26,24 @@ class Draw(NamedTuple):
 
 
 def key(*numbers: int) -> int:
-    """A seed from several numbers: equal for equal numbers, unrelated otherwise.
+    """A seed from several numbers below 2^32: of as many numbers, equal for equal ones and unrelated otherwise.
 
-    torch's CPU generator keeps 32 bits of it, so that of some 65,000 steps two may see the same noise: harmless.
+    A key of fewer numbers is that of the same and zeros. torch's CPU generator keeps 32 bits of it, so that of some
+    65,000 steps two may see the same noise: harmless.
     """
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Within it the global generators, which dropout draws from, start at the seed; after it they go on as before.
+
+    Those of the CPU and of the device in use.
+    """
+    with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+        # torch's own function takes longer, and on the CPU would seed the generators of all GPUs too
+        (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed)
+        yield
 
 
 def draw(sde: SDE, options: TrainOptions, shape: tuple[int, ...], step: int) -> Draw:

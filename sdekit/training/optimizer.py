@@ -12,15 +12,20 @@ from .options import TrainOptions
 
 
 def adamw(network: nn.Module, options: TrainOptions) -> torch.optim.AdamW:
-    """AdamW of all weights, in groups whose learning rate has one scale: the group's entry "scale".
+    """AdamW of all weights that are trained, in groups whose learning rate has one scale: the group's entry "scale".
 
-    A module that has `learning_rate_scale` sets it for the weights within; elsewhere it is 1.
+    A module that has `learning_rate_scale` sets it for the weights within; elsewhere it is 1. A weight that several
+    modules hold is updated once, at the scale of the first.
     """
     groups: dict[float, dict[str, Any]] = {}
+    seen = set[nn.Parameter]()
 
     def collect(module: nn.Module, scale: float) -> None:
         scale = getattr(module, "learning_rate_scale", scale)
         for weight in module.parameters(recurse=False):
+            if not weight.requires_grad or weight in seen:
+                continue
+            seen.add(weight)
             groups.setdefault(scale, {"params": [], "scale": scale})["params"].append(weight)
         for child in module.children():
             collect(child, scale)

@@ -9,6 +9,12 @@ from typing import Literal
 from sdekit.errors import InputError
 
 
+def check_seed(seed: int, where: str) -> None:
+    """InputError outside of [0, 2^32): torch's CPU generator keeps 32 bits, so that others would repeat."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"{where}: seed must be between 0 and 2^32 - 1, got {seed}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """What a run is trained with; all of it is recorded in the run folder.
@@ -75,8 +81,9 @@ class TrainOptions:
             raise InputError(
                 f"train: steps must be at least 1 and time_limit positive, got {self.steps} and {self.time_limit}"
             )
-        if min(self.warm_up, self.keep_every) < 0 or self.preview_every < 0 or self.weight_decay < 0 or self.seed < 0:
-            raise InputError("train: warm_up, keep_every, preview_every, weight_decay and seed must not be negative")
+        if min(self.warm_up, self.keep_every) < 0 or self.preview_every < 0 or self.weight_decay < 0:
+            raise InputError("train: warm_up, keep_every, preview_every and weight_decay must not be negative")
+        check_seed(self.seed, "train")
         for name in ("exact_target", "turn_below"):
             if getattr(self, name) < 0:
                 raise InputError(f"train: {name} must not be negative (0 is never), got {getattr(self, name)}")

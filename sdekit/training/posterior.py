@@ -25,8 +25,10 @@ class PosteriorMean:
     """
 
     def __init__(self, sde: SDE, rows: Tensor, labels: Tensor | None = None) -> None:
-        self.sde, self.rows, self.labels = sde, rows.flatten(1), labels
-        self.half_norms = self.rows.square().sum(1) / 2
+        flat = rows.flatten(1)
+        self.center = flat.mean(0)  # taken off, since float32 would cancel in the distances of rows far from 0
+        self.sde, self.centered, self.labels = sde, flat - self.center, labels
+        self.half_norms = self.centered.square().sum(1) / 2
 
     @classmethod
     def of(cls, data: Dataset, indices: np.ndarray, recipe: Recipe) -> PosteriorMean | None:
@@ -43,9 +45,9 @@ class PosteriorMean:
         A null row of y restricts nothing, as None does.
         """
         rho = like(self.sde.rho(t).clamp(max=LARGEST_RHO), x0)  # infinite where alpha is 0
-        z = (x0 + rho * eps).flatten(1)  # x_t / alpha
-        logits = (z @ self.rows.T - self.half_norms) / rho.flatten(1) ** 2
+        z = (x0.flatten(1) - self.center) + (rho * eps).flatten(1)  # x_t / alpha
+        logits = (z @ self.centered.T - self.half_norms) / rho.flatten(1) ** 2
         if self.labels is not None and y is not None:
             other = (self.labels != y[:, None]).flatten(2).any(2) if y.ndim > 1 else self.labels != y[:, None]
             logits = logits.masked_fill(other & ~is_null(y)[:, None], -torch.inf)
-        return (logits.softmax(1) @ self.rows).view_as(x0)
+        return (logits.softmax(1) @ self.centered + self.center).view_as(x0)

@@ -11,6 +11,10 @@ from .run import Recipe
 STEPS = 18
 
 
+class PreviewWarning(UserWarning):
+    """A preview could not be drawn; training goes on without it."""
+
+
 def preview(model: ScoreModel, recipe: Recipe) -> bytes | None:
     """Seeds 0 to 15 (images) or 0 to 1023 (2-D points) by Heun's method; None for data that has no picture."""
     image = recipe.kind == "image"

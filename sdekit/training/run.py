@@ -22,6 +22,7 @@ from sdekit.plugins import local_files, make, names
 
 from .checkpoint import load_json, load_tensors
 from .options import TrainOptions
+from .shared import load_unshared
 
 FORMAT = 1
 """Version of the run folder's layout; raised when an older sdekit could not read it."""
@@ -38,7 +39,7 @@ EXPORT = "export.json"
 """What the folder of `sdekit export` holds in place of these."""
 PLAIN = ("prediction", "condition", "shape", "kind", "items", "classes", "class_names", "condition_names", "data_std")
 
-UNSAID = {"noise_top": 0.0}
+UNSAID: dict[str, Any] = {"noise_top": 0.0, "exact_target": 0}
 """Of a run whose record does not name a training option: what it did before there was one, so that it goes on alike."""
 
 
@@ -169,6 +170,14 @@ def read_recipe(path: Path, *, with_data: bool = False) -> Recipe:
     An error too where the run leans on a plugin file that is not in use: for its process and network, and with_data
     for its data set.
     """
+    recipe, files = read_config(path)
+    needed = {"sde": recipe.sde.name, "network": recipe.network.name}
+    _check_files(path, needed | ({"dataset": recipe.data.name} if with_data else {}), files)
+    return recipe
+
+
+def read_config(path: Path) -> tuple[Recipe, Sequence[str]]:
+    """The recipe of a run folder and the plugin files that were in use; InputError as of `read_recipe`."""
     if not path.is_dir():
         raise InputError(f"{path}: no such run folder")
     if not (path / CONFIG).exists():
@@ -183,12 +192,9 @@ def read_recipe(path: Path, *, with_data: bool = False) -> Recipe:
     if fields.get("kind") == "classifier":
         raise InputError(f"{path} is a classifier and no run: use it as  --guidance classifier:run={path}")
     try:
-        recipe = Recipe.from_dict(fields)
+        return Recipe.from_dict(fields), fields.get("plugins") or ()
     except (KeyError, TypeError) as error:
         raise InputError(f"{path / CONFIG} does not describe a run ({type(error).__name__}: {error})") from error
-    needed = {"sde": recipe.sde.name, "network": recipe.network.name}
-    _check_files(path, needed | ({"dataset": recipe.data.name} if with_data else {}), fields.get("plugins") or ())
-    return recipe
 
 
 def _check_files(path: Path, needed: dict[str, str], recorded: Sequence[str]) -> None:
@@ -233,12 +239,20 @@ def load_run(
     weights, fields = load_tensors(path / MODEL if step is None else _kept(path, step))
     model = recipe.build()
     try:
-        model.network.load_state_dict(weights)
+        load_unshared(model.network, weights)
     except RuntimeError as error:
         raise InputError(f"{path / MODEL} does not fit the network of {CONFIG}: {error}") from error
     if backend is not None:
         model.run_with(backend)
     return Run(path, recipe, model.to(device).eval().requires_grad_(False), int(fields["step"]))
+
+
+def model_step(path: Path) -> int | None:
+    """The step of the model in a run folder; None where there is none that is whole."""
+    try:
+        return int(load_tensors(path / MODEL)[1]["step"])
+    except InputError:
+        return None
 
 
 def kept_name(step: int) -> str:
@@ -248,7 +262,9 @@ def kept_name(step: int) -> str:
 
 def _kept(path: Path, step: int) -> Path:
     if not (path / kept_name(step)).exists():
-        steps = ", ".join(str(int(p.stem.removeprefix("step-"))) for p in sorted((path / KEPT).glob("step-*")))
+        steps = ", ".join(
+            str(int(p.stem.removeprefix("step-"))) for p in sorted((path / KEPT).glob("step-*.safetensors"))
+        )
         raise InputError(
             f"{path} has kept no weights of step {step}: it has those of {steps}"
             if steps

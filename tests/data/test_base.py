@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 
-from sdekit.data.base import Units
+from sdekit.data.base import Batch, Dataset, Units
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,32 @@ def test_round_trip_by_feature() -> None:
     data = np.random.default_rng(0).normal(size=(100, 2)) * [1e-3, 1e3]
     units = Units(shift=(0.0, 5.0), scale=(1e-3, 1e3))
     np.testing.assert_allclose(units.to_data(units.to_model(data)), data.astype(np.float32), rtol=1e-5, atol=1e-9)
+
+
+class Doubled(Dataset):
+    """Item i is i, its label i % 3; it records how many were read at once."""
+
+    shape, kind, units, classes = (1,), "vector", Units(), 3
+
+    def __init__(self, labelled: bool = True) -> None:
+        self.labelled, self.read = labelled, list[int]()
+
+    def __len__(self) -> int:
+        return 5000
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """As any."""
+        self.read.append(len(indices))
+        x = torch.as_tensor(np.asarray(indices))[:, None]
+        return Batch(x.float(), x[:, 0] % 3 if self.labelled else None)
+
+
+def test_labels_of() -> None:
+    """What any data set knows of its labels by reading it, a part at a time."""
+    data, order = Doubled(), np.arange(4999, -1, -1)
+    labels = data.labels_of(order)
+    assert labels is not None and labels.tolist() == (order % 3).tolist() and max(data.read) <= 1024
+    assert Doubled(labelled=False).labels_of([1, 2]) is None and data.labels_of([]) is None
 
 
 def test_json() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,3 +159,43 @@ def test_large_folders_are_sampled(classes: Path, monkeypatch: pytest.MonkeyPatc
         data.batch([1])
     with pytest.raises(InputError, match="cat/b.png"):
         images(str(classes))
+
+
+def test_labels_without_decoding(classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = images(str(classes))
+    monkeypatch.setattr(type(data), "_decode", None)
+    labels = data.labels_of(np.array([5, 0, 3]))
+    assert labels is not None and labels.tolist() == [1, 0, 1] and labels.dtype == torch.int64
+    assert images(str(classes / "cat")).labels_of([0]) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_batch_in_a_forked_child(classes: Path) -> None:
+    """Also where the parent's threads, which the child has not, have read before."""
+    data = images(str(classes))
+    expected = data.batch([0, 1, 2]).x
+    queue = multiprocessing.get_context("fork").SimpleQueue()
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: queue.put(data.batch([0, 1, 2]).x.numpy().tobytes()), daemon=True
+    )
+    child.start()
+    child.join(20)
+    hangs = child.is_alive()
+    child.kill()
+    assert not hangs and queue.get() == expected.numpy().tobytes()
+    assert torch.equal(data.batch([0, 1, 2]).x, expected)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_pickled(classes: Path, zipped: Callable[..., Path], packed: bool) -> None:
+    """A copy in another process reads the same, through a file of its own."""
+    data = images(str(zipped(classes, classes.parent / "pets.zip") if packed else classes))
+    expected = data.batch([4, 1])
+    written = pickle.dumps(data)
+    if packed:
+        del data  # closes its file
+    copy = pickle.loads(written)
+    for a, b in zip(copy.batch([4, 1]), expected, strict=True):
+        assert torch.equal(a, b)
+    assert copy.class_names == ("cat", "dog")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sdekit.data.base import Units
+from sdekit.data.labels import check_numbers
 from sdekit.data.memory import MemoryDataset
 
 
@@ -20,6 +21,15 @@ def test_order_and_labels() -> None:
 def test_unlabelled() -> None:
     data = MemoryDataset(np.zeros((4, 2)), units=Units())
     assert data.batch([0]).y is None and data.classes == 0
+
+
+def test_labels_without_items() -> None:
+    """As the batch says, of labels and of numbers, in the order asked for."""
+    told = check_numbers(np.arange(10.0), 10, None, "numbers")
+    for given in ({"labels": np.arange(10) % 3, "classes": 3}, {"conditions": told}, {}):
+        data = MemoryDataset(np.arange(10)[:, None], units=Units(), **given)
+        expected, found = data.batch([7, 2, 2]).y, data.labels_of([7, 2, 2])
+        assert found is expected is None or (found is not None and expected is not None and found.equal(expected))
 
 
 @pytest.mark.parametrize(("layout", "item"), [("same", (3, 4, 5)), ("hwc", (4, 5, 3))])

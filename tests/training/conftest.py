@@ -59,9 +59,9 @@ def same_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], None]:
     def compare(one: Path, other: Path) -> None:
         for name in (MODEL, CHECKPOINT):
             (a, fields_a), (b, fields_b) = load_tensors(one / name), load_tensors(other / name)
-            assert a.keys() == b.keys() and len(a) > 10
+            assert a.keys() == b.keys() and len(a) > 6
             assert [k for k in a if not equal_bits(a[k], b[k])] == []
-            assert fields_a["step"] == fields_b["step"]
+            assert fields_a["step"] == fields_b["step"] and fields_a.get("updates") == fields_b.get("updates")
         assert [row for row in rows(one) if "loss" in row] == [row for row in rows(other) if "loss" in row]
         assert rows(one)[-1] == rows(other)[-1]
 

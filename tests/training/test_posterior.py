@@ -66,6 +66,17 @@ def test_loss_on_the_mean_has_the_same_minimizer_and_less_variance() -> None:
     assert gaps[0] == pytest.approx(gaps[1], rel=1e-9) and gaps[0] > 0.01
 
 
+def test_rows_far_from_zero() -> None:
+    """In float32 it is as exact for rows around 1000 as for the same ones around 0."""
+    sde, index = VP(), torch.arange(40)
+    near = ROWS[:, 0, 0]
+    t = sde.time(torch.logspace(-2, 1, 40, dtype=torch.float64))
+    eps = torch.randn(40, 2, generator=torch.Generator().manual_seed(2))
+    expected = PosteriorMean(sde, near.double())(near[index].double(), t, eps.double())
+    far = PosteriorMean(sde, near + 1000)(near[index] + 1000, t, eps) - 1000
+    torch.testing.assert_close(far.double(), expected, rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize(("most", "has"), [(0, False), (399, False), (400, True)])
 def test_only_small_sets_have_it(moons: Callable[..., Any], most: int, has: bool) -> None:
     recipe, data = moons(exact_target=most)

@@ -85,9 +85,10 @@ def test_a_run_goes_on_as_it_was_trained() -> None:
     """What its record does not name, because the option came later, stays as it was, not as it is by default now."""
     recipe, _ = plan("digits", given={"train": {"steps": 3, "turn_below": 0.25}})
     fields = json.loads(json.dumps(recipe.as_dict()))
-    assert fields["train"].pop("noise_top") > 0 and fields["train"].pop("turn_below") > 0
+    for later in ("noise_top", "turn_below", "exact_target"):
+        assert fields["train"].pop(later) > 0
     old = Recipe.from_dict(fields).train
-    assert (old.noise_top, old.turn_below) == (0, 0)
+    assert (old.noise_top, old.turn_below, old.exact_target) == (0, 0, 0)
 
 
 def test_read_back_recipe_resumes(tmp_path: Path) -> None:
@@ -197,6 +198,31 @@ def test_run_in_the_way(run: Path, moons: Moons) -> None:
     assert set(contents(run)) == {*FILES, METRICS, "notes.txt", f"{PREVIEWS}/step-0000002.png"}
     assert [row["step"] for row in read_metrics(run)] == [2]
     assert load_run(run).step == 2
+
+
+@pytest.mark.parametrize("config", ['{"architectures": ["BertModel"]}', "[]", "classifier", "newer"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_folder_of_something_else(tmp_path: Path, moons: Moons, config: str, overwrite: bool) -> None:
+    """Files of other programs have these names too, and classifiers: they are no run, and left as they are."""
+    if config == "classifier":
+        save_json(tmp_path / CONFIG, {"kind": "classifier", "format": FORMAT})
+    elif config == "newer":
+        save_json(tmp_path / CONFIG, {"format": FORMAT + 1})
+    else:
+        (tmp_path / CONFIG).write_text(config)
+    (tmp_path / MODEL).write_bytes(b"precious")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=f"{CONFIG} is not that of a run .* left as it is; choose another --out"):
+        prepare_folder(tmp_path, overwrite=overwrite)
+    assert contents(tmp_path) == before
+
+
+def test_kept_half_written(tmp_path: Path, moons: Moons) -> None:
+    """What a kill left of weights that were being kept is none of them."""
+    train(*moons(steps=4, keep_every=2), tmp_path)
+    (tmp_path / "kept" / "step-0000006.safetensors.partial").write_bytes(b"cut")
+    with pytest.raises(InputError, match="no weights of step 3: it has those of 2, 4"):
+        load_run(tmp_path, step=3)
 
 
 def test_prepare_folder_only_checks(run: Path, tmp_path: Path) -> None:

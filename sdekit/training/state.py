@@ -1,0 +1,80 @@
+"""What training has come to: weights, their average and Adam's moments, as tensors by name, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sdekit.errors import InputError
+
+from .checkpoint import load_tensors, save_tensors
+from .ema import EMA
+from .optimizer import adamw
+from .options import TrainOptions
+from .shared import load_unshared, unshared
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+PARTS = ("weights", "ema", *MOMENTS)
+
+
+class State:
+    """A network in training. weights: by name, those that are trained, each once. optimizer, ema: of these.
+
+    Raises InputError for a network without weights to train.
+    """
+
+    def __init__(self, network: nn.Module, options: TrainOptions) -> None:
+        self.network = network
+        self.weights = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        if not self.weights:
+            raise InputError(f"the network, {type(network).__name__}, has no weights that can be trained")
+        self.optimizer = adamw(network, options)
+        self.ema = EMA(self.weights.values(), options.ema)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the network has the averaged weights."""
+        with self.ema.swapped(self.weights.values()):
+            yield
+
+    def save(self, path: Path, step: int, fields: Mapping[str, Any]) -> None:
+        """All that going on bit for bit takes, after so many steps; fields go along.
+
+        "updates" tells how often a weight was updated, where the loss did not depend on it in each step.
+        """
+        moments, updates = dict[str, Tensor](), dict[str, int]()
+        for name, weight in self.weights.items():
+            state = self.optimizer.state.get(weight, {})
+            moments |= {f"{m}.{name}": state[m] if state else torch.zeros_like(weight) for m in MOMENTS}
+            if (count := int(state.get("step", 0))) != step:
+                updates[name] = count
+        weights = {f"weights.{name}": tensor for name, tensor in unshared(self.network).items()}
+        ema = {f"ema.{name}": tensor for name, tensor in zip(self.weights, self.ema.average, strict=True)}
+        save_tensors(path, weights | ema | moments, {**fields, "step": step, "updates": updates})
+
+    def save_average(self, path: Path, fields: Mapping[str, Any]) -> None:
+        """The network with the averaged weights: what is sampled with."""
+        with self.averaged():
+            save_tensors(path, unshared(self.network), fields)
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Go on from what `save` wrote; returns its fields. Raises InputError for another network's."""
+        tensors, fields = load_tensors(path)
+        part = {p: {k.removeprefix(f"{p}."): v for k, v in tensors.items() if k.startswith(f"{p}.")} for p in PARTS}
+        try:
+            load_unshared(self.network, part["weights"])
+            for average, (name, weight) in zip(self.ema.average, self.weights.items(), strict=True):
+                average.copy_(part["ema"][name])
+                # in the memory format of the weight: the fused kernel takes that for granted
+                moments = {moment: torch.empty_like(weight).copy_(part[moment][name]) for moment in MOMENTS}
+                if updates := fields.get("updates", {}).get(name, fields["step"]):
+                    step = torch.tensor(float(updates), device=weight.device)
+                    self.optimizer.state[weight] = {"step": step, **moments}
+        except (RuntimeError, KeyError) as error:
+            raise InputError(f"{path} does not fit the network of the run: {error}") from error
+        return fields
