@@ -94,10 +94,14 @@ class Guided:
 
 
 def compose(sde: SDE, denoise: Denoise, guidance: Sequence[Guidance]) -> Denoise:
-    """The denoiser with each guidance around it, the first one innermost."""
+    """The denoiser with each guidance around it, the first one innermost.
+
+    A guidance that knows itself what the model is without any gives a `Guided`, whose `plain` holds from then on.
+    """
     guided = denoise
     for one in guidance:
-        guided = Guided(one(sde, guided), denoise)
+        made = one(sde, guided)
+        guided = Guided(made, made.plain if isinstance(made, Guided) else unguided(guided))
     return guided
 
 

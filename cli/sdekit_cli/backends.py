@@ -1,5 +1,7 @@
 """`--backend NAME[:option=value,...]`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,14 +35,22 @@ def parse_backend(text: str | None) -> tuple[str, dict[str, Any]] | None:
 def run_with(run: "Run", chosen: tuple[str, dict[str, Any]] | None) -> None:
     """From now on the run's model uses the backend."""
     if chosen is not None:
-        import warnings
-
-        from sdekit.backend import BackendWarning
         from sdekit.plugins import make
 
         name, options = chosen
         run.model.run_with(make("backend", name, **options), name=name)
-        warnings.simplefilter("ignore", BackendWarning)  # `told` says it
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Within it a backend that falls back does not warn: `told` says so."""
+    import warnings
+
+    from sdekit.backend import BackendWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BackendWarning)
+        yield
 
 
 def told(run: "Run", chosen: tuple[str, dict[str, Any]] | None, *, quiet: bool) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from sdekit.errors import InputError, SdekitError
 
 from .console import note, print_json, progress_bar, shown
 from .device import pick_device
+from .local import Plugins, use
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,7 @@ def bench(
     sde: Annotated[str, typer.Option(help="Process, of the mixture.")] = "vp",
     plot: Annotated[Path | None, typer.Option(help="Draw error against calls into this PNG file.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    plugin: Plugins = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare samplers on one model: error of x_0 against network calls, and which to take.
@@ -49,6 +51,7 @@ def bench(
 
       sdekit bench run --solver dpmpp-2m --solver unipc --grid all --json
     """
+    use(plugin, quiet=json)
     budgets = sorted(set(nfe or BUDGETS))
     if budgets[0] < 1 or n < 1:
         raise InputError(f"--nfe and -n must be at least 1, got {budgets[0]} and {n}")

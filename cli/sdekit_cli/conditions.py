@@ -35,6 +35,8 @@ def conditions(
         return None if row is None else row.repeat(len(seeds), 1)
     if recipe.condition == "none" and label is None:
         return None
+    if label is not None and not recipe.classes:
+        raise InputError(f"--label {label}: the data of {run.path} have no labels")
     if label is not None and not 0 <= label < recipe.classes:
         names = f" ({', '.join(recipe.class_names)})" if recipe.class_names else ""
         raise InputError(f"--label {label}: {run.path} has the labels 0 to {recipe.classes - 1}{names}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from .plain import plain
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -28,8 +30,8 @@ def error(text: str) -> None:
 
 
 def print_json(fields: Mapping[str, Any]) -> None:
-    """One JSON object on stdout."""
-    print(json.dumps(fields))
+    """One JSON object on stdout; numbers that are not finite as text."""
+    print(json.dumps(plain(fields), allow_nan=False))
 
 
 def progress_bar(*columns: str, quiet: bool = False) -> Progress:

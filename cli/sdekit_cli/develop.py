@@ -38,6 +38,7 @@ def new(
       sdekit plugins new acme-heun --kind sampler
     """
     out = Path(name) if out is None else out
+    kind = next((said for said, (of, _) in COMPONENTS.items() if of == kind), kind)  # sde is a process here
     _check_new(name, kind, out)
     registry_kind = COMPONENTS[kind][0]
     written = files(name, kind, hook=KINDS[registry_kind], version=sdekit.__version__, api=sdekit.API_VERSION)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sdekit.distributed import world
 from sdekit.errors import InputError
 
-from .backends import parse_backend, run_with, told
+from .backends import parse_backend, run_with, told, unwarned
 from .conditions import conditions
 from .console import note, print_json
 from .device import pick_device
@@ -43,9 +44,7 @@ class Drawing:
         of_solver = {k: v for k, v in given.items() if not k.startswith("grid.")}
         if of_grid and asked.grid is None:
             raise InputError("options of the grid need its name: add --grid karras, for example")
-        default = solver or ("auto" if (asked.steps or asked.nfe) and not of_solver else "ode")
-        self.solver = asked.solver or default
-        self.of_solver = component("sampler", self.solver, of_solver)
+        self.solver, self.of_solver = _solver(asked, solver, of_solver)
         self.of_grid = {} if asked.grid is None else component("grid", asked.grid, of_grid)
         self.guidance, self.of_guidance = guides(asked.guidance or ())
         self.backend = parse_backend(asked.backend)
@@ -68,6 +67,11 @@ class Drawing:
         guided = bool(self.guidance)
         self.y = conditions(self.run, asked.label, self.seeds, numbers=asked.condition, guided=guided)
 
+    @property
+    def solving(self) -> dict[str, Any]:
+        """For the record: the solver and all of its options."""
+        return {"solver": self.solver, "options": asdict(self.sampler)}
+
     def draw(self, sampler: Sampler, *, name: str, guidance: Sequence[Guidance] = (), **other: Any) -> Samples | None:
         """The samples; None on all but the first of several processes. name: of the sampler, or what stands for it.
 
@@ -80,18 +84,19 @@ class Drawing:
             "grid": self.grid,
             "noise": asked.noise,
         } | other
-        drawn, self.seconds = draw(
-            self.run,
-            sampler,
-            name=name,
-            seeds=self.seeds,
-            y=self.y,
-            guidance=[*self.guidance, *guidance],
-            batch_size=asked.batch_size,
-            device=self.device,
-            quiet=asked.json,
-            **arguments,
-        )
+        with unwarned():
+            drawn, self.seconds = draw(
+                self.run,
+                sampler,
+                name=name,
+                seeds=self.seeds,
+                y=self.y,
+                guidance=[*self.guidance, *guidance],
+                batch_size=asked.batch_size,
+                device=self.device,
+                quiet=asked.json,
+                **arguments,
+            )
         self.drawn_noise = (asked.noise or sampler.default_noise) if sampler.stochastic else None
         self.drawn_grid = asked.grid or sampler.default_grid
         return drawn
@@ -137,7 +142,8 @@ class Drawing:
             "versions": {"sdekit": version("sdekit"), "torch": torch.__version__},
             **record,
         }
-        look, samples = write(asked.out, self.run, drawn, whole, name=name, also=also), asked.out / "samples.npy"
+        look = write(asked.out, self.run, drawn, whole, name=name, also=also, overwrite=asked.overwrite)
+        samples = asked.out / "samples.npy"
         if asked.json:
             files = {"samples": str(samples), "picture": None if look is None else str(look)}
             found = {key: whole[key] for key in keys}
@@ -145,3 +151,16 @@ class Drawing:
             return
         shown = f"look at [bold]{look}[/]" if look else f"they are in {samples}"
         note(f"drew {len(self.seeds)} {say}: {drawn.nfe} network calls each, {self.seconds:.1f} s; {shown}")
+
+
+def _solver(asked: Asked, default: str | None, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The solver to take and its typed options; where nobody named it, an error says which it is and why."""
+    if asked.solver is not None:
+        return asked.solver, component("sampler", asked.solver, given)
+    budget = "--steps" if asked.steps else "--nfe" if asked.nfe else None
+    name = default or ("auto" if budget else "ode")
+    try:
+        return name, component("sampler", name, given)
+    except InputError as error:
+        why = f"with {budget} and without --solver" if budget and not default else "without --solver"
+        raise InputError(f"{error}. The solver is {name} {why}: name another if the option is of that") from None

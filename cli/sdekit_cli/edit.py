@@ -17,7 +17,7 @@ def edit(
     asked: Asked,
     image: Annotated[Path, typer.Option(help="An image, or a .npy file of one sample in the data's units.")],
     strength: Annotated[
-        float | None, typer.Option(help="0 to 1: how much noise, 0.5 as much as there is signal.", show_default="0.5")
+        float | None, typer.Option(help="How much noise, 0 to 1; 0.5, the default, is as much as there is signal.")
     ] = None,
     t: Annotated[float | None, typer.Option("--t", help="The time to noise to, instead of --strength.")] = None,
 ) -> None:
@@ -59,7 +59,7 @@ def edit(
         also["before-after.png"] = png(image_grid(before_after(columns), len(columns)))
     drawing.finish(
         drawn,
-        {"image": str(image), "strength": strength, "t": until.t_max, "solver": drawing.solver},
+        {"image": str(image), "strength": strength, "t": until.t_max, **drawing.solving},
         f"variations from t = {until.t_max:.3g}",
         keys=("solver", "t", "steps", "nfe", "n", "seconds"),
         name="edit.json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,25 @@ from typing import Any
 from sdekit.errors import InputError
 from sdekit.plugins import entry, parameters, unknown
 
+from .annotations import plainly
+
+
+class Text(str):
+    """A value as it stands on the command line. What it means, the type of its option decides: see `typed`."""
+
+    @property
+    def value(self) -> Any:
+        """Read as a TOML value: a number, true, a list, a string in quotes; else the text itself."""
+        import tomllib
+
+        try:
+            return tomllib.loads(f"value = {self}")["value"]
+        except ValueError:  # no TOML; or a number of thousands of digits, which Python does not read
+            return str(self)
+
 
 def parse(assignments: Iterable[str]) -> dict[str, Any]:
-    """["eta=0.5", "method=rk4"] to {"eta": 0.5, "method": "rk4"}: a TOML value, else the text itself."""
-    import tomllib
-
+    """["eta=0.5", "method=rk4"] to {"eta": "0.5", "method": "rk4"}, each a `Text`."""
     parsed = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -22,10 +37,7 @@ def parse(assignments: Iterable[str]) -> dict[str, Any]:
             raise InputError(f"option {assignment!r}: write name=value")
         name = name.replace("-", "_")
         name += "_" if iskeyword(name) else ""  # `from` cannot be a parameter, `from_` can
-        try:
-            parsed[name] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed[name] = text
+        parsed[name] = Text(text)
     return parsed
 
 
@@ -35,7 +47,7 @@ def option_name(parameter: str) -> str:
 
 
 def named(text: str) -> tuple[str, dict[str, Any]]:
-    """ "cfg:scale=3,labels=[1, 2]" to ("cfg", {"scale": 3, "labels": [1, 2]}): a component and its options."""
+    """ "cfg:scale=3,labels=[1, 2]" to ("cfg", {"scale": "3", "labels": "[1, 2]"}): a component and its options."""
     name, colon, rest = text.partition(":")
     if not name or (colon and not rest):
         raise InputError(f"{text!r}: write NAME or NAME:option=value,option=value")
@@ -60,23 +72,34 @@ def _split(text: str) -> list[str]:
 
 def typed(what: str, target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` checked against the target's options and converted; InputError names the option and what it takes."""
-    from pydantic import TypeAdapter, ValidationError
-
     known = parameters(target)
     checked = {}
     for name, value in given.items():
         if name not in known:
             names = sorted(map(option_name, known))
             raise InputError(unknown(f"option of {what} named", option_name(name), names, "It has"))
-        annotation = known[name].annotation
         try:
-            checked[name] = TypeAdapter(annotation).validate_python(value)
-        except ValidationError as error:
+            checked[name] = _converted(value, known[name].annotation)
+        except ValueError as error:
             raise InputError(
-                f"option {option_name(name)} of {what}: {error.errors()[0]['msg'].lower()}, got {value!r} "
-                f"(it takes {type_name(annotation)}, by default {known[name].default!r})"
+                f"option {option_name(name)} of {what}: {error}, got {getattr(value, 'value', value)!r} "
+                f"(it takes {plainly(known[name].annotation)}, by default {known[name].default!r})"
             ) from None
     return checked
+
+
+def _converted(value: Any, annotation: Any) -> Any:
+    """A value of that type; ValueError says what it should be. 123 is a name too where no number is asked for."""
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(annotation)
+    try:
+        return adapter.validate_python(value.value if isinstance(value, Text) else value)
+    except ValidationError as error:
+        if isinstance(value, Text):
+            with suppress(ValidationError):
+                return adapter.validate_python(str(value), strict=True)
+        raise ValueError(error.errors()[0]["msg"].lower()) from None
 
 
 def component(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,8 +151,3 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
         if group not in groups or not isinstance(table, dict):
             raise InputError(f"--config {path}: {unknown('table option.', str(group), list(groups), 'Tables')}")
     return fields, {f"{group}.{name}": value for group, table in tables.items() for name, value in table.items()}
-
-
-def type_name(annotation: Any) -> str:
-    """A type as people write it."""
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

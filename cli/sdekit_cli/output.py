@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .folder import clear
+from .folder import IMAGES, staged
+from .plain import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,39 +25,36 @@ def write(
     *,
     name: str = "sample.json",
     also: Mapping[str, bytes] | None = None,
+    overwrite: bool = False,
 ) -> Path | None:
-    """samples.npy, the pictures that suit the data, and last the record; returns the picture to look at.
+    """samples.npy, the pictures that suit the data, and the record, all at once; returns the picture to look at.
 
     name: of the record. also: other files to write, by name; of those before-after.png is the one to look at.
+    overwrite: replace earlier results.
     """
     import numpy as np
 
     from sdekit.drawing import image_grid, picture, png, scatter, to_pixels
-    from sdekit.training.checkpoint import save_json, write_atomically
+    from sdekit.training.checkpoint import save_json
 
     data = run.recipe.units.to_data(drawn.x)
     look = None
-    clear(out)
-    try:
-        np.save(out / "samples.npy", data)
+    with staged(out, overwrite=overwrite) as new:
+        np.save(new / "samples.npy", data)
         for other, content in (also or {}).items():
-            (out / other).write_bytes(content)
+            (new / other).write_bytes(content)
         if run.recipe.kind == "image":
-            pixels = to_pixels(data, run.recipe.units)
-            look = out / "grid.png"
-            look.write_bytes(png(image_grid(pixels[:1024])))
-            (out / "images").mkdir()
+            pixels, look = to_pixels(data, run.recipe.units), "grid.png"
+            (new / look).write_bytes(png(image_grid(pixels[:1024])))
+            (new / IMAGES).mkdir()
             for seed, image in zip(drawn.seeds, pixels, strict=True):
-                write_atomically(out / "images" / f"{seed}.png", png(picture(image)))
+                (new / IMAGES / f"{seed}.png").write_bytes(png(picture(image)))
         elif run.recipe.shape == (2,):
-            look = out / "scatter.png"
-            look.write_bytes(scatter(data))
-    except OSError as error:
-        from sdekit.errors import SdekitError
-
-        raise SdekitError(f"could not write to {out}: {error.strerror or error}") from error
-    save_json(out / name, record)
-    return out / "before-after.png" if "before-after.png" in (also or {}) else look
+            look = "scatter.png"
+            (new / look).write_bytes(scatter(data))
+        save_json(new / name, plain(record))
+    look = "before-after.png" if "before-after.png" in (also or {}) else look
+    return None if look is None else out / look
 
 
 def npy(array: np.ndarray) -> bytes:

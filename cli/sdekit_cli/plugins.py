@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import re
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,9 +15,12 @@ from sdekit.plugins import KINDS, Entry, parameters, registry, unknown
 from sdekit.plugins import entry as entry_of
 
 from . import develop
+from .annotations import type_name
 from .console import print_json, shown
+from .kinds import kind_of
 from .local import Plugins, use
-from .options import option_name, type_name
+from .meanings import meanings
+from .options import option_name
 
 app = typer.Typer(
     add_completion=False,
@@ -42,8 +44,7 @@ def list_(
       sdekit plugins list --kind sampler
     """
     use(plugin, quiet=json)
-    if kind is not None and kind not in KINDS:
-        raise InputError(unknown("kind", kind, list(KINDS), "Kinds"))
+    kind = kind_of(kind)
     found = sorted(registry().entries.values(), key=lambda e: (list(KINDS).index(e.kind), e.name))
     rows = [_row(entry) for entry in found if kind in (None, entry.kind)]
     if json:
@@ -51,7 +52,7 @@ def list_(
         return
     table = Table("kind", "name", "what it is", "package", box=None, header_style="bold")
     for row in rows:
-        table.add_row(row["kind"], row["name"], row["summary"], f"{row['package']} {row['version']}")
+        table.add_row(*map(escape, (row["kind"], row["name"], row["summary"], f"{row['package']} {row['version']}")))
     shown.print(table)
 
 
@@ -69,6 +70,7 @@ def show(
       sdekit plugins show ode
     """
     use(plugin, quiet=json)
+    kind = kind_of(kind)
     found = [entry_of(k, n) for k, n in registry().entries if n == name and kind in (None, k)]
     if not found:
         names = sorted({n for k, n in registry().entries if kind in (None, k)})
@@ -79,7 +81,7 @@ def show(
         return
     for fields in described:
         shown.print(
-            f"[bold]{fields['name']}[/]  {fields['kind']} of {fields['package']} {fields['version']} "
+            f"[bold]{fields['name']}[/]  {fields['kind']} of {escape(fields['package'])} {fields['version']} "
             f"({fields['source']})"
         )
         shown.print(fields["doc"] + "\n", markup=False)
@@ -128,26 +130,16 @@ def _source(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin else None
 
 
-def meanings(doc: str) -> dict[str, str]:
-    """Option to what a docstring says of it, in a sentence of the form "name: what, range" or "one, two: what"."""
-    found: dict[str, str] = {}
-    for sentence in re.split(r"(?<=[.;])\s", re.sub(r"\s+", " ", doc)):
-        told = re.match(r"([a-z_]\w*(?:(?:,| and) [a-z_]\w*)*): (.+?)[.;]?$", sentence)
-        for name in re.split(r",| and ", told[1]) if told else ():
-            found.setdefault(name.strip(), told[2] if told else "")
-    return found
-
-
 def _described(entry: Entry) -> dict[str, Any]:
     target = entry.load()
     doc = inspect.getdoc(target) or ""
-    told = {option_name(name): meaning for name, meaning in meanings(doc).items()}
+    told = meanings(doc, (option_name(name) for name in parameters(target)))
     fields: dict[str, Any] = _row(entry) | {
         "doc": doc,
         "source": f"{target.__module__}:{target.__qualname__}",
         "options": [
             {"name": (name := option_name(p.name)), "type": type_name(p.annotation), "default": p.default}
-            | {"meaning": told.get(name, "")}
+            | {"meaning": told[name]}
             for p in parameters(target).values()
         ],
     }

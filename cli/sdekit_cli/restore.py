@@ -8,6 +8,7 @@ import typer
 from sdekit.errors import InputError
 
 from .asked import Asked, drawing
+from .backends import unwarned
 from .drawing import Drawing
 from .measuring import Measured, as_images, before_after, in_data_units, measure
 from .options import component, named, with_data_std
@@ -70,7 +71,8 @@ def restore(
     recipe, model, device = drawing.run.recipe, drawing.run.model, drawing.device
     measured = measure(recipe, what, of_operator, measurement, degrade, known or 0.0)
     inner, told_y, unit = in_model_units(measured.operator, recipe.units, measured.y, 1.0)
-    std = estimate_noise(model, inner, told_y, y=drawing.y, device=device) if known is None else known * unit
+    with unwarned():
+        std = estimate_noise(model, inner, told_y, y=drawing.y, device=device) if known is None else known * unit
     of_method = options("restorer", how, with_data_std("restorer", how, of_method, recipe.data_std))
     made: Guidance | Sampler = restorer(how, Problem(inner, told_y, std), **of_method)
     alone = isinstance(made, Sampler)
@@ -91,7 +93,7 @@ def restore(
         "noise_std": std / unit,
         "noise_estimated": known is None,
         "method": {"name": how, "options": of_method},
-        "solver": None if alone else drawing.solver,
+        **({"solver": None, "options": None} if alone else drawing.solving),
         **agreement(measured, drawn, recipe),
     }
     drawing.finish(

@@ -34,9 +34,7 @@ def sample(asked: Asked) -> None:
     if drawn is None:  # of several processes the first one writes
         return
 
-    from dataclasses import asdict
-
-    record = {"solver": solver, "options": asdict(sampler), "tuned": told_of(tuned)}
+    record = {**drawing.solving, "tuned": told_of(tuned)}
     how = solver if tuned is None else f"{solver}, tuned (--grid {sampler.default_grid}: untuned)"
     record |= {} if tuned is None else {"grid": "tuned"}
     drawing.finish(drawn, record, f"samples with {how}", keys=("solver", "grid", "steps", "nfe", "n", "seconds"))

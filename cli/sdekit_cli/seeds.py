@@ -2,6 +2,10 @@
 
 from sdekit.errors import InputError
 
+FORM = "write numbers and ranges, such as 0-63 or 3,17,20-29"
+LONGEST = 100
+"""Digits of a number, leading zeros and all: Python itself reads no more than some thousands."""
+
 
 def parse_seeds(n: int | None, text: str | None, default: int = 64) -> tuple[int, ...]:
     """`-n 3` or "0-2" or "0,1,2" to (0, 1, 2); `default` seeds where nothing is said."""
@@ -15,10 +19,12 @@ def parse_seeds(n: int | None, text: str | None, default: int = 64) -> tuple[int
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise InputError(f"--seeds {text!r}: write numbers and ranges, such as 0-63 or 3,17,20-29")
-        if int(last or first) >= 2**32:
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"--seeds {text!r}: {FORM}")
+        if max(len(first), len(last)) > LONGEST or int(last or first) >= 2**32:
             raise InputError(f"--seeds {text!r}: a seed is below 2^32")
+        if dash and int(last) < int(first):
+            raise InputError(f"--seeds {text!r}: {FORM}")
         seeds.extend(range(int(first), int(last or first) + 1))
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--seeds {text!r} names a seed twice")

@@ -1,6 +1,5 @@
 """`sdekit train`."""
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from .console import console, note, print_json, progress_bar
 from .device import pick_device
 from .local import Plugins, use
 from .options import component, grouped, parse, read_config, typed
+from .stopping import stopping
 
 if TYPE_CHECKING:
     from sdekit.training.loop import Trainer
@@ -178,24 +178,19 @@ def _run(trainer: "Trainer", out: Path, *, quiet: bool) -> None:
             f"({len(trainer.indices)} items {'x'.join(map(str, recipe.shape))}), process {recipe.sde.name}, "
             f"on {trainer.device}, into {out}"
         )
-    handlers = {s: signal.signal(s, lambda *_: trainer.stop()) for s in (signal.SIGINT, signal.SIGTERM)}
     done, first, seconds, average = trainer.progress, trainer.step, trainer.seconds, 0.0
     told = seconds
-    try:
-        with progress_bar("loss", "rate", quiet=quiet) as bar:
-            task = bar.add_task("training", total=1.0, loss="", rate="")
-            bar.update(task, completed=done)
-            for count, now in enumerate(trainer.run(), 1):
-                average += (now.loss - average) / min(count, 100)
-                rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
-                loss, speed = f"step {now.step}  loss {average:.4f}", f"{rate:.0f}/s"
-                bar.update(task, completed=now.progress, loss=loss, rate=speed)
-                if not (quiet or console.is_terminal) and now.seconds >= told + LINE_EVERY:
-                    told = now.seconds
-                    note(f"{now.progress:4.0%}  {loss}  {speed}  {now.seconds:.0f} s")
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with stopping(trainer.stop), progress_bar("loss", "rate", quiet=quiet) as bar:
+        task = bar.add_task("training", total=1.0, loss="", rate="")
+        bar.update(task, completed=done)
+        for count, now in enumerate(trainer.run(), 1):
+            average += (now.loss - average) / min(count, 100)
+            rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
+            loss, speed = f"step {now.step}  loss {average:.4f}", f"{rate:.0f}/s"
+            bar.update(task, completed=now.progress, loss=loss, rate=speed)
+            if not (quiet or console.is_terminal) and now.seconds >= told + LINE_EVERY:
+                told = now.seconds
+                note(f"{now.progress:4.0%}  {loss}  {speed}  {now.seconds:.0f} s")
     if trainer.data.skipped:
         note(
             f"passed over {len(trainer.data.skipped)} items that could not be read, the first {trainer.data.skipped[0]}"

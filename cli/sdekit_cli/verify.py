@@ -8,16 +8,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError
-from sdekit.plugins import KINDS, registry, unknown
+from sdekit.plugins import registry, unknown
 
 from .console import print_json, progress_bar, shown
+from .kinds import kind_of
 from .local import Plugins, use
 from .options import component, named
 
 if TYPE_CHECKING:
     from sdekit.verify import Report
 
-ALIASES = {"process": "sde"}
 COLOURS = {"ok": "green", "skipped": "yellow", "FAILED": "red"}
 
 
@@ -80,9 +80,7 @@ class Found(NamedTuple):
 
 def find(given: str, kind: str | None) -> Found:
     """What an argument names; InputError with a suggestion where there is no such component or option."""
-    kind = ALIASES.get(kind or "", kind)
-    if kind is not None and kind not in (*KINDS, "prediction"):
-        raise InputError(unknown("kind", kind, [*KINDS, "prediction", *ALIASES], "Kinds"))
+    kind = kind_of(kind, "prediction")
     known = registry().entries
     name, colon, path = given.partition(":")
     found = [k for k, n in known if n == name and kind in (None, k)]

@@ -1,6 +1,8 @@
 """Autoguidance: a bad version of the model shows where the good one is going."""
 
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from sdekit.errors import InputError
 from sdekit.guidance import check_finite, counted
 from sdekit.mixture import GaussianMixture
 from sdekit.sde import SDE, Denoise
-from sdekit.training.run import load_run
+from sdekit.training.run import Run, load_run
 
 
 def autoguidance(
@@ -45,7 +47,8 @@ def autoguidance(
 
 
 def _load(sde: SDE, path: str, step: int | None) -> Denoise:
-    loaded = load_run(path, step=step)
+    files = [file for file in sorted(Path(path).glob("*")) if file.suffix in (".json", ".safetensors")]
+    loaded = _opened(path, step, tuple(file.stat().st_mtime_ns for file in files))
     if not same_process(loaded.model.sde, sde):
         raise InputError(
             f"autoguidance: {path} was trained with the process {loaded.recipe.sde.name}, not with the model's: both "
@@ -59,6 +62,12 @@ def _load(sde: SDE, path: str, step: int | None) -> Denoise:
         return result
 
     return weak
+
+
+@lru_cache(maxsize=2)  # every batch asks for it
+def _opened(path: str, step: int | None, written: tuple[int, ...]) -> Run:
+    """The run. written: when its files were, so that one that was trained on is read anew."""
+    return load_run(path, step=step)
 
 
 def _trial(sde: SDE, mixture: GaussianMixture) -> Any:

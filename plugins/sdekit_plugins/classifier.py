@@ -1,15 +1,17 @@
 """Classifier guidance."""
 
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sdekit.classifier import same_process
+from sdekit.classifier import Classifier, same_process
 from sdekit.conditions import is_null
 from sdekit.errors import InputError
-from sdekit.guidance import check_finite, needed, tilt
+from sdekit.guidance import Guided, check_finite, needed, tilt, unguided
 from sdekit.mixture import GaussianMixture
 from sdekit.sde import SDE, Denoise
 from sdekit.training.classifier import load_classifier
@@ -37,6 +39,8 @@ def classifier(
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         y = needed("classifier", y)
+        if y.is_floating_point() or y.ndim != 1:
+            raise InputError("classifier: it knows labels, and the condition here is numbers: leave the guidance out")
         x0 = denoise(x, t, y if conditional else None)
 
         def log_weight(z: Tensor, u: Tensor) -> Tensor:
@@ -47,11 +51,15 @@ def classifier(
 
         return x0 if scale == 0 else x0 + scale * tilt(sde, x, t, log_weight)
 
-    return guided
+    if conditional:
+        return guided
+    plain = unguided(denoise)
+    return Guided(guided, lambda x, t, y=None: plain(x, t))  # without guidance too the model is not told y
 
 
 def _load(sde: SDE, path: str) -> Callable[..., Tensor]:
-    model = load_classifier(path)
+    files = [file for file in sorted(Path(path).glob("*")) if file.suffix in (".json", ".safetensors")]
+    model = _opened(path, tuple(file.stat().st_mtime_ns for file in files))
     if not same_process(model.sde, sde):
         raise InputError(f"classifier: {path} was trained for another process than the model's: train one for its run")
 
@@ -60,6 +68,12 @@ def _load(sde: SDE, path: str) -> Callable[..., Tensor]:
         return result
 
     return logits
+
+
+@lru_cache(maxsize=2)  # every batch asks for it
+def _opened(path: str, written: tuple[int, ...]) -> Classifier:
+    """The classifier. written: when its files were, so that one that was trained on is read anew."""
+    return load_classifier(path)
 
 
 def _trial(sde: SDE, mixture: GaussianMixture) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sdekit.errors import InputError
+from sdekit.errors import InputError, SdekitError
 from sdekit.guidance import check_finite, tilt
 from sdekit.mixture import GaussianMixture
 from sdekit.sde import SDE, Denoise, like
@@ -30,14 +30,14 @@ def energy(
     one. scale: 0 is the model as it is; negative seeks a high E. through: "network" takes C = sigma^2 / alpha dD/dx by
     a backward pass, exact for linear E and Gaussian data; "x0" takes the variance of x_0 were the data Gaussian with
     standard deviation data_std, one number, without a backward pass; "xt" has E of the noisy x_t, E(x_t, t), and
-    multiplies the density of x_t, exactly. One network call. Source: Song et al. 2023 ("Loss-guided diffusion models
-    for plug-and-play controllable generation"), eq. 8-9, without their noise around x_0; "x0" as in He et al. 2023
-    (MPGD).
+    multiplies the density of x_t, exactly. data_std: of the data in the model's units, > 0, for "x0". One network
+    call. Source: Song et al. 2023 ("Loss-guided diffusion models for plug-and-play controllable generation"), eq. 8-9,
+    without their noise around x_0; "x0" as in He et al. 2023 (MPGD).
     """
     check_finite("energy", scale=scale)
     if not data_std > 0:
         raise InputError(f"energy: data_std must be positive, got {data_std}")
-    measure = _imported(function) if isinstance(function, str) else function
+    measure = _measured(_imported(function) if isinstance(function, str) else function)
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         if scale == 0:
@@ -56,6 +56,10 @@ def energy(
 
         def log_weight(z: Tensor, u: Tensor) -> Tensor:
             kept.append(denoise(z, u, y))
+            if not kept[0].requires_grad:
+                raise InputError(
+                    "energy: the network gives no gradients with respect to x: choose the backend eager, or through=x0"
+                )
             return -scale * measure(kept[0])
 
         gain = tilt(sde, x, t, log_weight, most=LARGEST_RHO)
@@ -70,12 +74,38 @@ def _imported(name: str) -> Callable[..., Tensor]:
         raise InputError(f"energy: say which function: function=module:name, got {name!r}")
     try:
         found: Callable[..., Tensor] = getattr(import_module(module), path)
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
         raise InputError(
-            f"energy: {name!r} cannot be imported ({error}): name an installed module, or write a plugin "
-            "(--plugin FILE)"
+            f"energy: {name!r} cannot be imported ({type(error).__name__}: {error}): name an installed module, or "
+            "write a plugin (--plugin FILE)"
         ) from error
+    if not callable(found):
+        raise InputError(f"energy: {name!r} is no function but a {type(found).__name__}")
     return found
+
+
+def _measured(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    """The function; InputError, naming it, where it raises or what it returns has no gradient."""
+    name = getattr(function, "__name__", type(function).__name__)
+
+    def measure(x: Tensor, *time: Tensor) -> Tensor:
+        try:
+            value = function(x, *time)
+        except (SdekitError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a function of somebody's may raise anything
+            raise InputError(
+                f"energy: function {name} failed on x {tuple(x.shape)} {x.dtype}: {type(error).__name__}: {error}"
+            ) from error
+        if not (isinstance(value, Tensor) and value.requires_grad):
+            what = "a tensor without gradient" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise InputError(
+                f"energy: function {name} returned {what}: compute E, (B,), from x, (B, *), by functions of torch"
+            )
+        result: Tensor = value
+        return result
+
+    return measure
 
 
 def _trial(sde: SDE, mixture: GaussianMixture) -> Any:

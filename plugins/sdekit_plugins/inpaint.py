@@ -1,10 +1,14 @@
 """Inpainting as a guidance: some pixels of an image are known."""
 
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
+from sdekit.guidance import Guidance
 from sdekit.inverse import Problem, restorer
 from sdekit.operators import Mask
 from sdekit.operators.files import read_array, read_mask
@@ -23,24 +27,30 @@ def inpaint(
     """
     if not mask or not image:
         raise InputError("inpaint: say what is known: inpaint:mask=FILE,image=FILE")
-    numbers = read_array(image, "image")
-    known = torch.from_numpy(np.asarray(numbers if image.endswith(".npy") else numbers / 127.5 - 1))
     made: dict[tuple[int, ...], Denoise] = {}
-
-    def guided(shape: tuple[int, ...]) -> Denoise:
-        problem = Problem(Mask(read_mask(mask, shape)), _fitted(known, shape, image), noise_std)
-        guidance = restorer(method, problem)
-        if isinstance(guidance, Sampler):
-            raise InputError(f"inpaint: {method} is a sampler and no guidance: use it by sdekit restore")
-        return guidance(sde, denoise)
 
     def conditional(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         shape = tuple(x.shape[1:])
         if shape not in made:
-            made[shape] = guided(shape)
+            written = tuple(path.stat().st_mtime_ns for path in map(Path, (mask, image)) if path.exists())
+            made[shape] = _guidance(mask, image, noise_std, method, shape, written)(sde, denoise)
         return made[shape](x, t) if y is None else made[shape](x, t, y)
 
     return conditional
+
+
+@lru_cache(maxsize=4)  # every batch asks for it
+def _guidance(
+    mask: str, image: str, noise_std: float, method: str, shape: tuple[int, ...], written: tuple[int, ...]
+) -> Guidance:
+    """The restorer for samples (*shape). written: when the files were, so that changed ones are read anew."""
+    numbers = read_array(image, "image")
+    known = torch.from_numpy(np.asarray(numbers if image.endswith(".npy") else numbers / 127.5 - 1))
+    problem = Problem(Mask(read_mask(mask, shape)), _fitted(known, shape, image), noise_std)
+    guidance = restorer(method, problem)
+    if isinstance(guidance, Sampler):
+        raise InputError(f"inpaint: {method} is a sampler and no guidance: use it by sdekit restore")
+    return guidance
 
 
 def _fitted(known: Tensor, shape: tuple[int, ...], image: str) -> Tensor:

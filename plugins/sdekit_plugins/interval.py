@@ -11,9 +11,10 @@ from sdekit.sde import SDE, Denoise
 def interval(sde: SDE, denoise: Denoise, *, from_: float = 0.2, to: float = 5.0) -> Denoise:
     """The guidances before it where from <= rho <= to, and the model as it was before any guidance elsewhere.
 
-    rho = sigma / alpha, EDM's sigma. At high noise guidance takes away diversity, at low noise it does nothing: left
-    out there, it may be stronger between. Outside, nothing of it is computed: a batch is not doubled. Rows of a batch
-    at different noise levels are computed apart. Source: Kynkaanniemi et al. 2024, eq. 5.
+    from, to: the least and the largest rho that is guided, 0 <= from < to; rho = sigma / alpha, EDM's sigma. At high
+    noise guidance takes away diversity, at low noise it does nothing: left out there, it may be stronger between.
+    Outside, nothing of it is computed: a batch is not doubled. Rows of a batch at different noise levels are computed
+    apart. Source: Kynkaanniemi et al. 2024, eq. 5.
     """
     if not 0 <= from_ < to:
         raise InputError(f"interval: needs 0 <= from < to, got {from_} and {to}")

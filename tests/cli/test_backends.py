@@ -1,12 +1,15 @@
 """`--backend`: recorded, told, refused."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from sdekit.backend import BackendWarning
 
 HOW = ("--solver", "ddim", "--steps", 4, "-n", 3)
 
@@ -39,6 +42,8 @@ def test_a_fallback_is_told(
     assert told.count("warning: backend 'compile' failed (FileNotFoundError: no C++ compiler (no-such-compiler)") == 1
     record = json.loads((tmp_path / "out" / "sample.json").read_text())["backend"]
     assert record["fell_back"] and record["options"] == {"mode": "default"}
+    ignored = [category for action, _, category, *_ in warnings.filters if action == "ignore"]
+    assert BackendWarning not in ignored  # for this command alone
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sdekit import plugins
+
 CLI = Callable[..., Any]
 
 
@@ -32,6 +34,19 @@ def test_json_on_a_run(sdekit: CLI, digits_run: Path) -> None:
         ("ddim", "uniform", 4),
         ("heun", "uniform", 3),
     ]
+
+
+def test_a_plugin_file(sdekit: CLI, tmp_path: Path) -> None:
+    """Its sampler is compared as any other."""
+    (tmp_path / "mine.py").write_text(
+        "from sdekit import hookimpl\nfrom sdekit_plugins.heun import Heun\n"
+        "@hookimpl\ndef sdekit_samplers():\n    return {'my-heun': Heun}\n"
+    )
+    given = ("bench", "mixture", "--solver", "my-heun", "--nfe", 5, "-n", 4, "--plugin", tmp_path / "mine.py", "--json")
+    result = sdekit(*given)
+    plugins.forget_files()
+    assert result.code == 0, result.err
+    assert [m["sampler"] for m in json.loads(result.out)["measurements"]] == ["my-heun"]
 
 
 def test_refused(refused: Callable[..., str], tmp_path: Path) -> None:

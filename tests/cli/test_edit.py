@@ -31,6 +31,32 @@ def test_edit(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> Non
     assert result.code == 0 and json.loads(result.out)["t"] == pytest.approx(0.3)
 
 
+def test_the_solver_is_recorded(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> None:
+    """With all of its options."""
+    given = (
+        "--image",
+        clean,
+        "-n",
+        1,
+        "--steps",
+        2,
+        "--solver",
+        "ddim",
+        "--option",
+        "eta=0.7",
+        "--out",
+        tmp_path / "e",
+    )
+    assert sdekit("edit", digits_run, *given).code == 0
+    record = json.loads((tmp_path / "e" / "edit.json").read_text())
+    assert record["solver"] == "ddim" and record["options"]["eta"] == 0.7
+
+
+def test_help_tells_the_default(sdekit: CLI) -> None:
+    told = " ".join(sdekit("edit", "--help").out.replace("│", " ").split())
+    assert "0.5, the default, is as much as there is signal" in told and "(0.5)" not in told
+
+
 def test_edit_refusals(refused: Callable[..., str], digits_run: Path, clean: Path, tmp_path: Path) -> None:
     """Out of range, or both ways to say it."""
     given = ("edit", digits_run, "--image", clean, "--out", tmp_path / "e")

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sdekit.training.checkpoint import load_json
+
 CLI = Callable[..., Any]
 QUICK = ("--steps", 4, "-n", 6)
 
@@ -32,6 +34,37 @@ def test_guidances_compose_and_are_recorded(sdekit: CLI, dropped_run: Path, tmp_
         {"name": "interval", "options": {"from": 0.3, "to": 4.0}},
     ]
     assert record(out)["labels"] == [1] * 6 and json.loads(result.out)["nfe"] == 4
+
+
+def test_infinite_options_are_written_as_text(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
+    asked = ("--guidance", "cfg", "--guidance", "interval:from=0.2,to=inf")
+    assert sdekit("sample", dropped_run, "--out", tmp_path / "s", *QUICK, *asked).code == 0
+    told = json.loads((tmp_path / "s" / "sample.json").read_text(), parse_constant=pytest.fail)
+    assert told["guidance"][1]["options"] == {"from": 0.2, "to": "inf"}
+    assert load_json(tmp_path / "s" / "sample.json")["seeds"] == list(range(6))  # the checksum is of what is written
+
+
+def test_a_folder_may_be_called_a_number(refused: CLI, dropped_run: Path, tmp_path: Path) -> None:
+    """A path is text, whatever it looks like."""
+    for name in ("123", "2024-01-01"):
+        message = refused("sample", dropped_run, "--out", tmp_path / "s", "--guidance", f"autoguidance:run={name}")
+        assert message == f"{name}: no such run folder"
+
+
+def test_an_energy_that_fails(refused: CLI, moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is imported, as it is called, and in what it returns: one message that names it."""
+    (tmp_path / "my_energies.py").write_text("def raises(x):\n    raise ValueError('not today')\n")
+    (tmp_path / "my_broken_energies.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)  # `refused` holds that no file is written
+    for function, message in {
+        "math:sin": "energy: function sin failed on x (6, 2) torch.float32: ",
+        "my_energies:raises": "energy: function raises failed on x (6, 2) torch.float32: ValueError: not today",
+        "my_broken_energies:f": "cannot be imported (ZeroDivisionError: division by zero)",
+        "math:pi": "'math:pi' is no function but a float",
+    }.items():
+        asked = ("--guidance", f"energy:function={function}")
+        assert message in refused("sample", moons_run, "--out", tmp_path / "s", *QUICK, *asked)
 
 
 def test_the_ends_of_cfg(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
@@ -123,6 +156,10 @@ def test_train_classifier_guides_a_run_without_labels(sdekit: CLI, refused: CLI,
         assert sdekit("sample", run, "--nfe", 8, "-n", 64, *guide, "--out", out).code == 0
         heights.append(np.load(out / "samples.npy")[:, 1].mean())
     assert heights[0] > heights[1] + 0.4  # the upper moon is 0
+    between = ("--guidance", f"classifier:run={judge},scale=3", "--guidance", "interval:from=0.1,to=3")
+    assert sdekit("sample", run, "--nfe", 8, "-n", 64, "--label", 0, *between, "--out", tmp_path / "between").code == 0
+    heights.append(np.load(tmp_path / "between" / "samples.npy")[:, 1].mean())
+    assert heights[2] > heights[1] + 0.2 and heights[2] != heights[0]  # outside of it the run is told no label
     assert "already holds something" in refused("train-classifier", run, "--out", judge)
     assert "was trained without labels" in refused("sample", run, "--label", 0, "--out", tmp_path / "s")
     config = (judge / "config.json").read_text()
@@ -158,6 +195,17 @@ def test_train_classifier_is_stopped_and_resumed(
     assert told["steps"] == 8 and not told["resumable"] and set(told["accuracy"]) == {"0.1", "0.5", "1", "2", "5"}
     assert "nothing to resume" in refused(*again)
     assert "holds no classifier" in refused("train-classifier", moons_run, "--out", moons_run, "--resume")
+
+
+def test_a_label_of_what_has_none(sdekit: CLI, refused: CLI, numbers_run: Path, tmp_path: Path) -> None:
+    """Said so, before the classifier is looked for."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(20, 2)))
+    train = ("--data", f"array:{tmp_path / 'x.npy'}", "--network", "mlp", "--steps", 1)
+    assert sdekit("train", *train, "--out", tmp_path / "run").code == 0
+    judged = ("--guidance", f"classifier:run={tmp_path}", "--out", tmp_path / "s")
+    message = refused("sample", tmp_path / "run", "--label", 0, *judged)
+    assert f"--label 0: the data of {tmp_path / 'run'} have no labels" in message
+    assert "was trained without labels" in refused("sample", numbers_run, "--label", 0, *judged)
 
 
 def test_train_classifier_needs_labels(refused: CLI, numbers_run: Path, tmp_path: Path) -> None:

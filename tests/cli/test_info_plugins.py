@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sdekit import plugins
+from sdekit_cli.meanings import defined, meanings
 from sdekit_cli.options import option_name
 
 CLI = Callable[..., Any]
@@ -68,11 +69,46 @@ def test_show(sdekit: CLI, kind: str, name: str) -> None:
     known = [option_name(option) for option in plugins.parameters(plugins.entry(kind, name).load())]
     assert result.code == 0 and shown["doc"].startswith(shown["summary"])
     assert [option["name"] for option in shown["options"]] == known
+    assert all(option["meaning"] for option in shown["options"]), "say in the docstring what each option is"
     if kind in ("sde", "sampler"):  # the others say it in their own words, here and there
-        untold = {option["name"] for option in shown["options"] if not option["meaning"]}
-        assert not untold, "write `name: what it is, its range.` into the docstring"
+        assert set(known) <= set(defined(shown["doc"])), "write `name: what it is, its range.` into the docstring"
     out = sdekit("plugins", "show", name, "--kind", kind).out
     assert all(option in out for option in known) and shown["summary"].split()[0] in out
+
+
+def test_meanings() -> None:
+    """From "name: what" wherever that stands, of several names too; else from the sentence that names the option."""
+    doc = """Sums at several angles (Who et al. 2024, eq. 5): a larger p does more.
+
+    scale: 1 is all, as in Who et al. 2024, 0 none; more
+    is wrong. seed, n and to: of the noise. Levels 0, 1, …
+    last: the end. A share `keep` is kept, and keep is a share."""
+    assert meanings(doc, ["scale", "n", "seed", "to", "last", "p", "angles", "keep", "other"]) == {
+        "scale": "1 is all, as in Who et al. 2024, 0 none",
+        "seed": "of the noise",
+        "n": "of the noise",
+        "to": "of the noise",
+        "last": "the end",
+        "p": "Sums at several angles (Who et al. 2024, eq. 5): a larger p does more",
+        "angles": "Sums at several angles (Who et al. 2024, eq. 5): a larger p does more",
+        "keep": "A share `keep` is kept, and keep is a share",
+        "other": "",
+    }
+
+
+def test_either_name_of_a_process(sdekit: CLI, tmp_path: Path) -> None:
+    """process, as people say, and sde, as the registry: to every command that takes a kind."""
+    listed = [json.loads(sdekit("plugins", "list", "--kind", kind, "--json").out) for kind in ("process", "sde")]
+    assert listed[0] == listed[1] and "vp" in {row["name"] for row in listed[0]["components"]}
+    assert "beta_max" in sdekit("plugins", "show", "vp", "--kind", "process").out
+    for kind in ("process", "sde"):
+        assert sdekit("plugins", "new", "acme-flow", "--kind", kind, "--out", tmp_path / kind).code == 0
+
+
+def test_brackets_are_shown(sdekit: CLI) -> None:
+    """They are no markup: the extra that a backend needs is a part of what to install."""
+    out = "".join(sdekit("plugins", "list", "--kind", "backend").out.split())
+    assert "'sdekit[onnx]'" in out
 
 
 def test_unknown_names(refused: Callable[..., str]) -> None:

@@ -1,9 +1,13 @@
-"""NAME:option=value, as --guidance and others take it."""
+"""NAME:option=value, as --guidance and others take it, and what becomes of a value."""
+
+from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
 from sdekit.errors import InputError
-from sdekit_cli.options import named
+from sdekit_cli.annotations import plainly, type_name
+from sdekit_cli.options import Text, named, typed
 
 
 @pytest.mark.parametrize(
@@ -18,10 +22,70 @@ from sdekit_cli.options import named
     ],
 )
 def test_a_name_and_its_options(text, expected):
-    assert named(text) == expected
+    name, options = named(text)
+    assert (name, {option: value.value for option, value in options.items()}) == expected
 
 
 @pytest.mark.parametrize("text", ["", ":scale=3", "cfg:", "cfg:scale", "cfg:scale=3,"])
 def test_what_cannot_be_read_is_said(text):
     with pytest.raises(InputError, match="write"):
         named(text)
+
+
+def component(
+    *,
+    run: str | Callable[..., int] = "",
+    word: str = "",
+    kind: Literal["1", "2"] = "1",
+    number: float = 0.0,
+    count: int = 0,
+    either: int | str = 0,
+    several: tuple[int, ...] | None = None,
+    flag: bool = False,
+) -> None:
+    """With options of every type."""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("run", "123", "123"),
+        ("run", "2024-01-01", "2024-01-01"),
+        ("run", "inf", "inf"),
+        ("run", "true", "true"),
+        ("run", '"a b"', "a b"),
+        ("word", "1.50", "1.50"),
+        ("kind", "2", "2"),
+        ("number", "3", 3.0),
+        ("number", "inf", float("inf")),
+        ("either", "3", 3),
+        ("either", "x", "x"),
+        ("several", "[1, 2]", (1, 2)),
+        ("flag", "true", True),
+    ],
+)
+def test_the_type_decides(name, text, expected):
+    """What looks like a number or a date is text where text is asked for: a folder may be called so."""
+    (found,) = typed("it", component, {name: Text(text)}).values()
+    assert found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("number", "big", r"option number of it: .* got 'big' \(it takes a number, by default 0.0\)"),
+        ("count", "9" * 5000, r"got '9+' \(it takes a whole number"),
+        ("kind", "3", r"got 3 \(it takes 1 or 2, by default '1'\)"),
+        ("several", "3", r"got 3 \(it takes a list in brackets, by default None\)"),
+        ("flag", "maybe", r"it takes true or false"),
+    ],
+)
+def test_what_it_takes_is_said_plainly(name, text, message):
+    with pytest.raises(InputError, match=message):
+        typed("it", component, {name: Text(text)})
+
+
+def test_functions_are_left_out():
+    """Nobody can write one on the command line."""
+    assert plainly(str | Callable[..., int] | None) == "a string" and plainly(int | str) == "a whole number or a string"
+    assert type_name(str | Callable[..., int] | None) == "str | None" and type_name(float) == "float"

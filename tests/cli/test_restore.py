@@ -121,6 +121,17 @@ def test_restore_refusals(refused: Callable[..., str], digits_run: Path, clean: 
     assert "no such file" in refused("restore", digits_run, *blur, "--degrade", tmp_path / "none.npy", *out)
 
 
+def test_the_solver_is_recorded(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> None:
+    """With its options; a method that is a solver itself has them under its own name."""
+    given = ("--operator", "super-resolution", "--degrade", clean, "-n", 1, "--steps", 2)
+    told = {}
+    for name, more in {"ddim": ("--option", "eta=0.7"), "ddrm": ("--method", "ddrm")}.items():
+        assert sdekit("restore", digits_run, *given, *more, "--out", tmp_path / name).code == 0
+        told[name] = json.loads((tmp_path / name / "restore.json").read_text())
+    assert told["ddim"]["solver"] == "ddim" and told["ddim"]["options"]["eta"] == 0.7
+    assert told["ddrm"]["solver"] is None and told["ddrm"]["options"] is None and told["ddrm"]["method"]["options"]
+
+
 def test_inpaint_as_a_guidance(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
     """`sample --guidance inpaint` keeps what is known, with any solver; it says what is missing."""
     mask = np.zeros((8, 8), np.uint8)

@@ -108,18 +108,36 @@ def test_seed_alone_is_seed_in_a_batch(sdekit: CLI, digits_run: Path, tmp_path: 
         (("--nfe", 6), "auto"),
         (("--steps", 6), "auto"),
         (("--nfe", 6, "--grid", "karras"), "auto"),
-        (("--nfe", 6, "--option", "method=rk4"), "ode"),
+        (("--nfe", 6, "--option", "points=5"), "auto"),
         (("--nfe", 6, "--solver", "ddim"), "ddim"),
     ],
 )
 def test_a_budget_alone_is_auto(
     sdekit: CLI, digits_run: Path, tmp_path: Path, given: tuple[object, ...], solver: str
 ) -> None:
-    """Without --solver: auto where calls are named, ode where nothing or one of its options is."""
+    """Without --solver: auto where calls are named, whatever its options, else ode."""
     loose = LOOSE["ode"] if not given else ()
     assert sdekit("sample", digits_run, "-n", 2, *given, *loose, "--out", tmp_path / "s").code == 0
     record = json.loads((tmp_path / "s" / "sample.json").read_text())
     assert record["solver"] == solver and (not given or record["nfe"] <= 6)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--nfe", 6), "The solver is auto with --nfe and without --solver"),
+        (("--steps", 6), "The solver is auto with --steps and without --solver"),
+        ((), "The solver is ode without --solver"),
+    ],
+)
+def test_whose_option_it_is(
+    refused: Callable[..., str], digits_run: Path, tmp_path: Path, given: tuple[object, ...], message: str
+) -> None:
+    """An option that is not the solver's says which solver it was for, and why that one."""
+    told = refused("sample", digits_run, *given, "--option", "eta=0.5", "--out", tmp_path / "s")
+    assert "named 'eta'" in told and message in told
+    told = refused("sample", digits_run, "--solver", "heun", "--option", "eta=0.5", "--out", tmp_path / "s")
+    assert "of sampler 'heun' named 'eta'" in told and "without --solver" not in told
 
 
 def test_same_as_the_library(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
@@ -208,7 +226,7 @@ def test_seeds(n: int | None, text: str | None, expected: tuple[int, ...]) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "3-1", "1-", "-3", "1--2", "1,,2", "1.5", "0-2,1", str(2**32), "0-4294967296", "1e3"]
+    "text", ["", "a", "3-1", "1-", "-3", "1--2", "1,,2", "1.5", "0-2,1", str(2**32), "0-4294967296", "1e3", "9" * 5000]
 )
 def test_bad_seeds(text: str) -> None:
     """What is no list of numbers and ranges, or names a seed twice, is refused and quoted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +58,21 @@ def test_a_run_and_its_earlier_weights(tmp_path: Path) -> None:
         autoguidance(sde, last.model, run=str(tmp_path / "run"), step=15)
     with pytest.raises(InputError, match="was trained with the process vp, not with the model's"):
         autoguidance(EDM(), last.model, run=str(tmp_path / "run"))
+
+
+def test_a_run_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches there are; anew where its files have changed since."""
+    module, loads = sys.modules[autoguidance.__module__], []
+    monkeypatch.setattr(module, "load_run", lambda path, step=None: loads.append(step) or load_run(path, step=step))
+    given = {"data": {"n": 100}, "network": {"width": 8, "depth": 1}, "train": {"steps": 2, "preview_every": 0.0}}
+    for _ in range(2):
+        recipe, data = plan("moons", network="mlp", given=given)
+        train(recipe, data, tmp_path / "run", overwrite=True)
+        model = load_run(tmp_path / "run").model
+        guidance = [partial(autoguidance, run=str(tmp_path / "run"))]
+        for _ in range(2):
+            sample(model.sde, model, "ddim", shape=(2,), n=4, steps=2, batch_size=1, guidance=guidance)
+    assert loads == [None, None]
 
 
 def test_bad_options(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,12 +14,15 @@ import torch
 from torch import Tensor
 
 from sdekit import plugins
+from sdekit.classifier import Classifier
 from sdekit.errors import InputError
 from sdekit.mixture import GaussianMixture
+from sdekit.networks.encoder import Encoder
 from sdekit.processes import VP
 from sdekit.sampling import sample
 from sdekit.sde import SDE, as_time
 from sdekit_plugins.classifier import classifier
+from sdekit_plugins.interval import interval
 
 MIXTURE = GaussianMixture(
     torch.tensor([[-1.0, 0.5], [0.7, -0.4], [0.2, 1.0]]), torch.tensor([0.4, 0.3, 0.6]), torch.tensor([0.5, 0.3, 0.2])
@@ -82,6 +87,41 @@ def test_samples_carry_the_label(sampler: str) -> None:
     assert (torch.cdist(drawn.x, MIXTURE.means.float()).argmin(1) == y).float().mean() > 0.85
 
 
+def test_outside_of_an_interval_the_model_is_told_no_label() -> None:
+    """It may be one that takes none; with conditional it is told everywhere."""
+    sde, y, told = VP(), torch.arange(6) % 3, []
+
+    def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        told.append(y is not None)
+        return MIXTURE.denoiser(sde)(x, t, y)
+
+    for conditional in (False, True):
+        judge, within = partial(classifier, run=exact(sde), conditional=conditional), partial(interval, to=5.0)
+        for guidance in ([judge, within], [judge, lambda sde, guided: lambda x, t, y=None: guided(x, t, y), within]):
+            told.clear()
+            sample(sde, denoise, "ddim", shape=(2,), n=6, steps=10, y=y, guidance=guidance)
+            assert told == [conditional] * 10
+
+
+def test_it_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches there are; anew where its files have changed since."""
+    loads: list[str] = []
+
+    def load(path: str) -> Classifier:
+        loads.append(path)
+        return Classifier(Encoder((2,), 3, width=8), VP(), torch.ones(3))
+
+    monkeypatch.setattr(sys.modules[classifier.__module__], "load_classifier", load)
+    for text in ("first", "second"):
+        (tmp_path / "config.json").write_text(text)
+        os.utime(tmp_path / "config.json", ns=(0, len(text)))
+        guidance = [partial(classifier, run=str(tmp_path))]
+        for _ in range(2):
+            y = torch.arange(4) % 3
+            sample(VP(), MIXTURE.denoiser(VP()), "ddim", shape=(2,), n=4, steps=2, y=y, batch_size=1, guidance=guidance)
+    assert loads == [str(tmp_path)] * 2
+
+
 def test_bad_options() -> None:
     sde = VP()
     base = MIXTURE.denoiser(sde)
@@ -93,5 +133,7 @@ def test_bad_options() -> None:
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5))
     with pytest.raises(InputError, match="label 3: it knows the labels 0 to 2"):
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5), torch.tensor([3]))
+    with pytest.raises(InputError, match="the condition here is numbers"):
+        classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5), torch.zeros(1, 2))
     with pytest.raises(InputError, match="is no folder of sdekit train-classifier"):
         classifier(sde, base, run=str(Path("nowhere")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -86,3 +87,31 @@ def test_a_function_by_name() -> None:
     ):
         with pytest.raises(InputError, match=message):
             energy(VP(), GAUSS.denoiser(VP()), function=bad)
+
+
+@pytest.mark.parametrize("through", ["network", "x0", "xt"])
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x, t=None: 1 / 0, r"failed on x \(2, 2\) torch.float32: ZeroDivisionError: division by zero"),
+        (lambda x, t=None: 0.0, "returned a float: compute E"),
+        (lambda x, t=None: x.detach().sum(1), "returned a tensor without gradient: compute E"),
+    ],
+)
+def test_a_function_that_will_not_do(function: Any, message: str, through: str) -> None:
+    """Whatever it raises or returns is an error that names it."""
+    guided = energy(VP(), GAUSS.denoiser(VP()), function=function, through=through)
+    with pytest.raises(InputError, match=f"energy: function <lambda> {message}"):
+        guided(torch.randn(2, 2), as_time(0.5))
+
+
+def test_a_network_without_gradients() -> None:
+    """Is told apart from a function without; through x0 it will do."""
+    x, t = torch.randn(2, 2), as_time(0.5)
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        return GAUSS.denoiser(VP())(x, t).detach()
+
+    with pytest.raises(InputError, match="the network gives no gradients"):
+        energy(VP(), lambda x, t, y=None: denoise(x, t), function=linear)(x, t)
+    assert energy(VP(), lambda x, t, y=None: denoise(x, t), function=linear, through="x0")(x, t).isfinite().all()

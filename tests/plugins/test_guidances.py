@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +18,7 @@ from torch import Tensor
 from sdekit import plugins
 from sdekit.errors import InputError
 from sdekit.mixture import GaussianMixture
+from sdekit.operators.files import read_array
 from sdekit.processes import EDM, VP, RectifiedFlow
 from sdekit.renoise import renoise
 from sdekit.sampling import sample
@@ -22,6 +27,7 @@ from sdekit_plugins.apg import apg
 from sdekit_plugins.cfg import cfg
 from sdekit_plugins.cfg_pp import cfg_pp
 from sdekit_plugins.cfg_zero_star import cfg_zero_star
+from sdekit_plugins.inpaint import inpaint
 from sdekit_plugins.interval import interval
 from sdekit_plugins.rescale import rescale
 
@@ -240,3 +246,20 @@ def test_interval_with_samplers(sampler: str) -> None:
     sde = RectifiedFlow()
     drawn = sample(sde, MIXTURE.denoiser(sde), sampler, shape=(3,), n=5, y=Y, guidance=guidance)
     assert drawn.x.isfinite().all()
+
+
+def test_inpaint_reads_its_files_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches there are; anew where one has changed since."""
+    module, reads = sys.modules[inpaint.__module__], []
+    monkeypatch.setattr(module, "read_array", lambda path, what: reads.append(what) or read_array(path, what))
+    np.save(tmp_path / "m.npy", np.array([1.0, 0.0, 1.0]))
+    guidance = [partial(inpaint, mask=str(tmp_path / "m.npy"), image=str(tmp_path / "x.npy"))]
+    for known in (0.5, -0.5):
+        np.save(tmp_path / "x.npy", np.full(3, known))
+        os.utime(tmp_path / "x.npy", ns=(0, int(1 + known)))
+        for _ in range(2):
+            drawn = sample(
+                VP(), MIXTURE.denoiser(VP()), "ddim", shape=(3,), n=3, steps=8, batch_size=1, guidance=guidance
+            )
+            torch.testing.assert_close(drawn.x[:, ::2], torch.full((3, 2), known), rtol=0, atol=0.05)
+    assert reads == ["image"] * 2

@@ -1,0 +1,20 @@
+"""JSON on stdout: what other programs read, which know no Infinity."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from sdekit_cli.console import print_json
+
+
+def test_numbers_that_json_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    """At any depth they are text; all else is as it was."""
+    print_json({"a": math.inf, "b": [1.5, (-math.inf, None)], "c": {"d": math.nan, "e": "inf", "f": True}})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "a": "inf",
+        "b": [1.5, ["-inf", None]],
+        "c": {"d": "nan", "e": "inf", "f": True},
+    }
