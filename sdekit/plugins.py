@@ -109,8 +109,7 @@ def load_file(path: Path) -> None:
 
     Raises InputError where there is no such file, or the plugin cannot be loaded: the message says why.
     """
-    path = path.absolute()
-    if path in _files:
+    if (path := path.absolute()) in _files:
         return
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"--plugin {path}: {'no such file' if path.suffix == '.py' else 'name a Python file (.py)'}")
@@ -119,6 +118,7 @@ def load_file(path: Path) -> None:
     problems = [problem for problem in registry().problems if f" of {path} local" in problem]
     if problems:
         _files.remove(path)
+        _module.cache_clear()
         registry.cache_clear()
         raise InputError(f"--plugin: {problems[0]}")
 
@@ -131,6 +131,7 @@ def local_files() -> list[str]:
 def forget_files() -> None:
     """Use no plugin files any longer."""
     _files.clear()
+    _module.cache_clear()
     registry.cache_clear()
 
 
@@ -143,12 +144,12 @@ def _sources() -> list[Source]:
     return [*installed, *(Source(path.stem, str(path), "local", partial(_module, path)) for path in _files)]
 
 
+@cache
 def _module(path: Path) -> ModuleType:
-    """The module that a file holds, imported anew."""
+    """The module that a file holds, imported once until `forget_files`: its classes stay the same."""
     name = f"sdekit_local_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}"
     spec = spec_from_file_location(name, path)
-    if not spec or not spec.loader:
-        raise InputError("it cannot be imported")
+    assert spec and spec.loader  # of any .py file
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and "module:Name" look it up
     spec.loader.exec_module(module)
@@ -232,7 +233,7 @@ def options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {option: given.get(option, p.default) for option, p in known.items()}
 
 
-def make(kind: str, name: str, *args: Any, **given: Any) -> Any:
+def make(kind: str, name: str, /, *args: Any, **given: Any) -> Any:
     """Build a component: sdes, samplers and datasets are called; of grids and guidances the options are bound.
 
     args: what comes before the options, (shape, classes) for a network and (path,) for some data sets.
@@ -245,8 +246,7 @@ def make(kind: str, name: str, *args: Any, **given: Any) -> Any:
 
 
 def fault(kind: str, target: Callable[..., Any]) -> str | None:
-    """What keeps a component from being configured and recorded, or None: a class that is no frozen dataclass, an
-    option without a type or a default."""
+    """What keeps a component from being configured, or None: no frozen dataclass, an option without type or default."""
     if kind in ("sampler", "sde") and isinstance(target, type):
         made = vars(target).get("__dataclass_params__")
         if made is None or not made.frozen:

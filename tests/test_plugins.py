@@ -224,6 +224,24 @@ def test_a_local_file(tmp_path: Path) -> None:
     assert "acme" not in plugins.names("metric") and plugins.local_files() == []
 
 
+def test_a_local_file_is_imported_once(tmp_path: Path) -> None:
+    """What it defined stays the same when another file comes; one that failed is read anew."""
+    one, other = tmp_path / "acme_one.py", tmp_path / "acme_other.py"
+    one.write_text(HEAD + "def f(*, kind: int = 1):\n    return kind\n" + hook("metric", "{'acme': f}"))
+    other.write_text("1 / 0\n")
+    try:
+        plugins.load_file(one)
+        with pytest.raises(InputError, match="ZeroDivisionError"):
+            plugins.load_file(other)
+        assert plugins.make("metric", "acme", kind=3)() == 3  # an option may be called kind
+        kept = plugins.entry("metric", "acme").load()
+        other.write_text(HEAD + hook("metric", "{'beta': repr}"))
+        plugins.load_file(other)
+        assert plugins.entry("metric", "acme").load() is kept and "beta" in plugins.names("metric")
+    finally:
+        plugins.forget_files()
+
+
 BROKEN = {
     "import_error": (
         "import there_is_no_such_module\n",
