@@ -26,7 +26,10 @@ def uniform(sde: SDE, n: int) -> Tensor:
 
 @kept_grid
 def karras(sde: SDE, n: int, *, p: float = 7.0) -> Tensor:
-    """Equal steps in rho^(1/p) (Karras et al. 2022, eq. 5): a larger p puts more of them at low noise."""
+    """Equal steps in rho^(1/p) (Karras et al. 2022, eq. 5).
+
+    p: the root, > 0; a larger one puts more of the steps at low noise.
+    """
     if not 0 < p < math.inf:
         raise InputError(f"grid karras: p must be positive and finite, got {p}")
     high, low = _ends(sde)

@@ -162,8 +162,9 @@ def fourier_mask(
 ) -> FourierMask:
     """Some frequencies are known, as in magnetic resonance imaging: whole columns of the plane of frequencies.
 
-    mask: an image or .npy file of the sample's size, frequency 0 in its middle, white where it is known; or, without
-    it, a share `keep` of the columns drawn from `seed`, with all of the share `centre` of lowest frequencies.
+    mask: an image or .npy file of the sample's size, frequency 0 in its middle, white where it is known. keep: without
+    a mask, the share of columns that is known, at random. centre: the share of lowest frequencies, all of them known.
+    seed: of the choice.
     """
     if mask:
         axes = sides(shape)

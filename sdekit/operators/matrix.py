@@ -84,7 +84,10 @@ def _measured(function: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> t
 
 
 def matrix(shape: tuple[int, ...], *, matrix: str = "") -> Matrix:
-    """Any matrix (m, d) on the flattened sample, from a .npy file."""
+    """Any matrix on the flattened sample.
+
+    matrix: a .npy file of shape (m, d), d numbers a sample.
+    """
     if not matrix:
         raise InputError("matrix: say which, with matrix=FILE (.npy, of shape (m, d))")
     weights = read_array(matrix, "matrix")

@@ -119,8 +119,8 @@ def identity(shape: tuple[int, ...]) -> Identity:
 def mask(shape: tuple[int, ...], *, mask: str = "", keep: float = 0.5, seed: int = 0) -> Mask:
     """Some pixels (for vectors: entries) are known: inpainting.
 
-    mask: an image or .npy file of the sample's size, white (1) where it is known; or, without it, a random share
-    `keep` of the pixels, between 0 and 1, drawn from `seed`.
+    mask: an image or .npy file of the sample's size, white (1) where it is known. keep: without a mask, the share of
+    pixels that is known, above 0 and at most 1, at random. seed: of their choice.
     """
     if mask:
         return Mask(read_mask(mask, shape))
@@ -134,7 +134,10 @@ def mask(shape: tuple[int, ...], *, mask: str = "", keep: float = 0.5, seed: int
 
 
 def super_resolution(shape: tuple[int, ...], *, factor: int = 2) -> Average:
-    """The mean of each box of factor x factor pixels (for vectors: of factor entries)."""
+    """The mean of each box of factor x factor pixels (for vectors: of factor entries).
+
+    factor: it divides the sides.
+    """
     return Average(shape, factor)
 
 

@@ -40,5 +40,8 @@ class Radon(LinearOperator):
 
 
 def radon(shape: tuple[int, ...], *, angles: int = 16) -> Radon:
-    """Sums along parallel lines at several angles in [0, pi), as in tomography."""
+    """Sums along parallel lines at several angles in [0, pi), as in tomography.
+
+    angles: how many, evenly spaced, at least 1.
+    """
     return Radon(shape, angles)
