@@ -6,11 +6,12 @@ import io
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FILTER = "lanczos"  # recorded by the data set: the filter moves FID
 
 FORMATS = ("PNG", "JPEG", "WEBP")  # nothing else is even tried: each further reader can be attacked
+STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of their files
 GREY = ("1", "L", "LA", "I;16", "I;16B", "I")
 SWAPPED = (5, 6, 7, 8)  # EXIF orientations that turn the image by a quarter
 ORIENTATION = 0x0112
@@ -26,7 +27,7 @@ class Header(NamedTuple):
 
 def header(data: bytes) -> Header:
     """What the first bytes of a file say. Raises what Pillow raises, of any type, where they are no image."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _opened(data) as image:
         width, height = image.size
         if "exif" in image.info and image.getexif().get(ORIENTATION) in SWAPPED:
             width, height = height, width
@@ -40,7 +41,7 @@ def decode(data: bytes, size: int | None, channels: int) -> np.ndarray:
     Transparent pixels lie on white; 16 bits are rounded to 8; EXIF orientation is applied; of an animation, the first
     frame. Raises what Pillow raises, of any type, for a damaged file.
     """
-    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+    with _opened(data) as opened:
         if size is not None:
             opened.draft(None, (2 * size, 2 * size))  # JPEG decoded at 1/2, 1/4, 1/8, never below twice the target
         image: Image.Image = opened
@@ -55,6 +56,17 @@ def decode(data: bytes, size: int | None, channels: int) -> np.ndarray:
         image = image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
     pixels = np.asarray(image)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The image before its pixels are read. Raises OSError for what is none of `FORMATS`."""
+    if not data:
+        raise OSError("empty file")
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        begun = any(data.startswith(start) for start in STARTS)
+        raise OSError("damaged or cut short" if begun else "not a PNG, JPEG or WebP image") from error
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:

@@ -26,7 +26,8 @@ SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", 
 def images(path: str, *, size: int | None = None, skip_bad: bool = False) -> ImageDataset:
     """PNG, JPEG and WebP images in a folder, its sub-folders, or a zip of it; sorted by relative path.
 
-    Sub-folders that hold images, two or more of them and no image beside them, are classes in the order of their names.
+    Sub-folders that hold images, two or more of them and no image beside them, are classes in the order of their names;
+    a folder around all of them is not looked at.
     The model sees (1, H, W) if every image is grey, else (3, H, W); 0..255 becomes [-1, 1].
     size: pixels a side; the centre square of each image is resized to it by antialiased Lanczos. Without it the images
     must share one size, which need not be square.
@@ -164,8 +165,10 @@ def _classes(source: Source, path: str) -> tuple[np.ndarray | None, tuple[str, .
     if "" in names or len(names) < 2:
         return None, ()
     if all(name.lower() in SPLITS for name in names):
-        largest = names[int(np.bincount(source.folder).argmax())]
-        hint = f"images:{os.path.join(path, largest)}" if os.path.isdir(path) else f"a zip of '{largest}' alone"
+        place = int(np.bincount(source.folder).argmax())
+        largest, parts = names[place], source.names[int((source.folder == place).argmax())].split("/")
+        inside = os.path.join(path, *parts[: parts.index(largest) + 1])
+        hint = f"images:{inside}" if os.path.isdir(path) else f"a zip of '{largest}' alone"
         raise InputError(
             f"images:{path}: its folders {', '.join(names)} are splits of one data set, not classes; pass {hint}"
         )

@@ -19,10 +19,13 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class Source(Protocol):
-    """Image files in the order of their relative paths; `read` may be called from several threads."""
+    """Image files in the order of their relative paths; `read` may be called from several threads.
+
+    Where all of them lie in one folder, as in what zipping a folder makes, that one is the top.
+    """
 
     names: PackedNames
-    folders: tuple[str, ...]  # the immediate sub-folders that hold images, sorted; "" stands for the top itself
+    folders: tuple[str, ...]  # sub-folders of the top that hold images, sorted; "" stands for the top itself
     folder: np.ndarray  # (N,) the position in `folders` of each file's own
 
     def read(self, i: int, limit: int | None = None) -> bytes:
@@ -37,11 +40,21 @@ def open_source(path: str) -> Source:
         source: Source = FolderSource(path)
     elif zipfile.is_zipfile(path):
         source = ZipSource(path)
+    elif _begins_as_zip(path):
+        raise InputError(f"images:{path} is a zip file that is incomplete or damaged; copy or download it again")
     else:
         raise InputError(f"images:{path} is neither a folder nor a zip file; pass the folder that holds the images")
     if not len(source.names):
         raise InputError(f"images:{path} holds no images; looked for {', '.join(EXTENSIONS)} in it and its sub-folders")
     return source
+
+
+def _begins_as_zip(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False
 
 
 class FolderSource:
@@ -84,10 +97,7 @@ class ZipSource:
                 )
         entries.sort(key=lambda entry: entry.filename)
         self.names = PackedNames(entry.filename for entry in entries)
-        # Zipping a folder puts everything below its name: that wrapper is no class.
-        tops = {entry.filename.partition("/")[0] if "/" in entry.filename else "" for entry in entries}
-        wrapper = f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
-        self.folders, self.folder = _first_folders([entry.filename.removeprefix(wrapper) for entry in entries])
+        self.folders, self.folder = _first_folders([entry.filename for entry in entries])
         self._offset = np.array([entry.header_offset for entry in entries], dtype=np.int64)
         self._packed = np.array([entry.compress_size for entry in entries], dtype=np.int64)
         self._size = np.array([entry.file_size for entry in entries], dtype=np.int64)
@@ -150,8 +160,10 @@ def _wanted_part(part: str) -> bool:
 
 
 def _first_folders(paths: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """`folders` and `folder` of a source, from its relative paths."""
-    firsts = (path.partition("/") for path in paths)
+    """`folders` and `folder` of a source, from its relative paths; a folder around everything is no class."""
+    tops = {first if slash else "" for first, slash, _ in (path.partition("/") for path in paths)}
+    wrapper = f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
+    firsts = (path.removeprefix(wrapper).partition("/") for path in paths)
     number: dict[str, int] = {}
     folder = np.fromiter(
         (number.setdefault(first if slash else "", len(number)) for first, slash, _ in firsts), np.int32, len(paths)

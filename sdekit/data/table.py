@@ -16,6 +16,8 @@ from sdekit.data.scaling import ScaleChoice, vector_units
 from sdekit.errors import InputError
 from sdekit.plugins import unknown
 
+NEW_LINE = "\n"
+
 
 def table(
     path: str, *, label: str | None = None, condition: str | None = None, scale: ScaleChoice = "columns"
@@ -84,7 +86,8 @@ def _conditioned(
 
 
 def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number (from 1) and cells of every line that is not blank."""
+    """Line number (from 1) where it begins, and cells, of every record that is not blank."""
+    line = 1
     if not os.path.isfile(path):
         raise InputError(f"table:{path}: no such file; expected a .csv file")
     try:
@@ -96,9 +99,14 @@ def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
             reader = csv.reader(file, delimiter=max(",;\t", key=start.count), skipinitialspace=True)
             for cells in reader:
                 if any(cell.strip() for cell in cells):
-                    yield reader.line_num, cells
-    except (UnicodeDecodeError, csv.Error) as error:
+                    yield line, cells
+                line = reader.line_num + 1
+    except UnicodeDecodeError as error:
         raise InputError(f"table:{path} cannot be read as text ({error}); save it as CSV in UTF-8") from error
+    except csv.Error as error:
+        raise InputError(
+            f"table:{path}, line {line}: no record of a CSV file ({error}); is a quote left open there?"
+        ) from error
     except OSError as error:
         raise InputError(f"table:{path} cannot be opened ({error.strerror})") from error
 
@@ -114,7 +122,8 @@ def _read_row(
 ) -> None:
     """Append the numbers of one row, and its class if there is a label column. Raises InputError for a bad cell."""
     if len(cells) != len(names):
-        raise InputError(f"{where}, line {line}: {len(cells)} cells; expected {len(names)}, as in the first line")
+        problem = f"{len(cells)} cells; expected {len(names)}, as in the first line"
+        raise InputError(f"{where}, line {line}: {problem}{_unclosed(cells)}")
     for i, cell in enumerate(cells):
         if i == skip:
             if not cell.strip():
@@ -126,12 +135,18 @@ def _read_row(
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            found = f"'{cell.strip()}'" if cell.strip() else "an empty cell"
+            found = f"'{cell.strip().partition(NEW_LINE)[0]}'" if cell.strip() else "an empty cell"
             raise InputError(
-                f"{where}, line {line}, column '{names[i]}': {found}; expected a finite number. "
+                f"{where}, line {line}, column '{names[i]}': {found}; expected a finite number"
+                f"{_unclosed([cell])}. "
                 "Fix the cell or remove the row; name a column of classes with label."
             )
         numbers.append(number)
+
+
+def _unclosed(cells: list[str]) -> str:
+    """What is probably wrong with a record of several lines."""
+    return " (is a quote left open there?)" if any(NEW_LINE in cell for cell in cells) else ""
 
 
 def _label_column(label: str | None, names: tuple[str, ...], where: str) -> int:

@@ -88,7 +88,30 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     found = _tensor_digest(tensors, record)
     if found != expected:
         raise InputError(_altered(path, expected, found))
-    return tensors, json.loads(record)
+    try:
+        fields = json.loads(record)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its fields cannot be read ({error}). {REMEDY}") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{path}: its fields are {record[:60]}; expected a table. {REMEDY}")
+    return tensors, fields
+
+
+def step_of(path: Path, fields: Mapping[str, Any]) -> int:
+    """The step that a file's fields tell; InputError where they tell none."""
+    step = fields.get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise InputError(f"{path}: its step is {step!r}; expected a whole number. {REMEDY}")
+    return step
+
+
+def check_recipe(path: Path, fields: Mapping[str, Any], digest: str) -> None:
+    """InputError where weights were trained by another recipe than this; older files do not say by which."""
+    if fields.get("recipe", digest) != digest:
+        raise InputError(
+            f"{path} does not belong to the config.json of its run: these weights were trained with another process, "
+            f"network, condition or units. {REMEDY}"
+        )
 
 
 def _altered(path: Path, expected: str, found: str) -> str:

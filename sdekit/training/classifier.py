@@ -24,9 +24,11 @@ from sdekit.networks.encoder import Encoder
 from sdekit.sde import as_time
 
 from .checkpoint import load_json, load_tensors, save_json, save_tensors, write_atomically
+from .fields import FORMAT, check_format
+from .folder import model_step
 from .objective import draw, key, seeded
-from .options import TrainOptions, check_seed
-from .run import CHECKPOINT, CONFIG, FORMAT, METRICS, MODEL, Component, Recipe, model_step, read_metrics
+from .options import TrainOptions, check_batch, check_seed
+from .run import CHECKPOINT, CONFIG, METRICS, MODEL, Component, Recipe, read_metrics
 
 KIND = "classifier"
 LEVELS = (0.1, 0.5, 1.0, 2.0, 5.0)  # noise levels rho at which the accuracy is told
@@ -100,6 +102,7 @@ class ClassifierTrainer:
                 "another scale"
             )
         self.recipe, self.data, self.options = recipe, data, options or ClassifierOptions()
+        check_batch(self.options.batch_size, recipe.shape, "train-classifier")
         self.device = torch.device(device)
         self.indices, self.held_out = split(len(data), self.options.held_out)
         labels = _long(data.labels_of(self.indices))
@@ -241,8 +244,7 @@ def read_classifier(path: Path) -> dict[str, Any]:
     if not is_classifier(path):
         raise InputError(f"{path} holds no classifier: train one with  sdekit train-classifier RUN --out FOLDER")
     config = load_json(path / CONFIG)
-    if config["format"] > FORMAT:
-        raise InputError(f"{path} was written by a newer sdekit (format {config['format']}): upgrade sdekit to read it")
+    check_format(config, path / CONFIG)
     return config
 
 

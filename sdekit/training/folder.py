@@ -5,8 +5,11 @@ from pathlib import Path
 
 from sdekit.data.base import Dataset
 from sdekit.errors import InputError, SdekitError
+from sdekit.tuned import FOLDER as TUNED
 
-from .run import CHECKPOINT, CONFIG, KEPT, METRICS, MODEL, PREVIEWS, Recipe, read_config, read_recipe
+from .checkpoint import check_recipe, load_tensors, step_of
+from .lock import LOCK, FolderLock
+from .run import CHECKPOINT, CONFIG, KEPT, METRICS, MODEL, PREVIEWS, Recipe, load_checkpoint, read_config, read_recipe
 
 
 def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> None:
@@ -14,7 +17,7 @@ def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> N
     for place in (out, *out.parents):
         if place.exists() and not place.is_dir():
             raise InputError(f"{place} is a file: choose another --out")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
         if not (out / CONFIG).exists():
             raise InputError(f"{out} is not empty and holds no run: choose another --out")
         try:
@@ -31,11 +34,48 @@ def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> N
     try:
         for name in (CHECKPOINT, MODEL, METRICS, CONFIG):
             (out / name).unlink(missing_ok=True)
-        for name in (PREVIEWS, KEPT):
+        for name in (PREVIEWS, KEPT, TUNED):
             shutil.rmtree(out / name, ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SdekitError(f"cannot write into {out}: {error.strerror or error}") from error
+
+
+def locked(out: Path, *, resume: bool, overwrite: bool) -> FolderLock:
+    """The folder for one trainer alone; InputError where another has it, or where it must not be replaced."""
+    if resume:
+        read_config(out)
+    else:
+        prepare_folder(out, overwrite=overwrite, check_only=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SdekitError(f"cannot write into {out}: {error.strerror or error}") from error
+    return FolderLock(out)
+
+
+def is_begun(out: Path) -> bool:
+    """Whether the run has saved anything that it can go on from, or that would be lost if it were begun again."""
+    return (out / CHECKPOINT).exists() or (out / MODEL).exists()
+
+
+def model_step(out: Path, recipe: Recipe | None = None) -> int | None:
+    """The step of the model in a run folder; None where there is none that is whole, and of the recipe."""
+    try:
+        fields = load_tensors(out / MODEL)[1]
+        if recipe is not None:
+            check_recipe(out / MODEL, fields, recipe.digest)
+        return step_of(out / MODEL, fields)
+    except InputError:
+        return None
+
+
+def kept(out: Path) -> str:
+    """What is left of a training that stops now."""
+    if not (out / CHECKPOINT).exists():
+        return "no checkpoint had been saved yet"
+    step = load_checkpoint(out)[1]["step"]
+    return f"the last good checkpoint, of step {step}, is kept (--resume goes on from it)"
 
 
 def check_resumed(out: Path, recipe: Recipe, data: Dataset) -> Recipe:

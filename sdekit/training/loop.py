@@ -20,25 +20,14 @@ from sdekit.data.split import split
 from sdekit.errors import InputError, SdekitError
 
 from .batches import Batches
-from .checkpoint import save_json, write_atomically
-from .folder import check_resumed, prepare_folder
+from .checkpoint import check_recipe, save_json, write_atomically
+from .folder import check_resumed, is_begun, kept, locked, model_step, prepare_folder
 from .inputs import Inputs, inputs
 from .objective import key, seeded, times
 from .optimizer import learning_rate
 from .posterior import PosteriorMean
 from .preview import PreviewWarning, preview
-from .run import (
-    CHECKPOINT,
-    CONFIG,
-    METRICS,
-    MODEL,
-    PREVIEWS,
-    Recipe,
-    kept_name,
-    load_checkpoint,
-    model_step,
-    read_metrics,
-)
+from .run import CHECKPOINT, CONFIG, METRICS, MODEL, PREVIEWS, Recipe, kept_name, read_metrics
 from .state import State
 
 HELD_OUT_MOST = 1024  # held-out samples that the loss is taken over
@@ -59,7 +48,7 @@ class Trainer:
 
     data: what the recipe was made for. out: the run folder. device: "cpu", "cuda", ... resume: go on from the last
     checkpoint in `out`, whose recipe must be this one, but for steps and time_limit. overwrite: replace a run
-    in `out`. Raises InputError before anything is written.
+    in `out`. Raises InputError before anything is written. It has the folder for itself until `run()` has ended.
     """
 
     def __init__(
@@ -86,11 +75,13 @@ class Trainer:
         self._ahead: dict[int, Inputs] = {}
         self.prepares = self.device.type != "cpu"  # the next step's inputs, while the device computes
         self._previews_fail = False
-        if resume:
-            self._resume()
-        else:
-            prepare_folder(self.out, overwrite=overwrite)
-            save_json(self.out / CONFIG, recipe.as_dict())
+        self._lock = locked(self.out, resume=resume, overwrite=overwrite)
+        with self._lock.released_on_error():
+            if resume:
+                self._resume()
+            else:
+                prepare_folder(self.out, overwrite=overwrite)
+                save_json(self.out / CONFIG, recipe.as_dict())
 
     def stop(self) -> None:
         """End `run()` after the step under way; it saves."""
@@ -112,7 +103,17 @@ class Trainer:
         return self._stopped and not self.finished
 
     def run(self) -> Iterator[Step]:
-        """Train until the steps or the time are over, or `stop()`; yields after each step and saves at the end."""
+        """Train until the steps or the time are over, or `stop()`; yields after each step and saves at the end.
+
+        Nothing is saved where it ends before its first step.
+        """
+        self._lock.take()
+        try:
+            yield from self._run()
+        finally:
+            self._lock.release()
+
+    def _run(self) -> Iterator[Step]:
         started, before = time.monotonic(), self.seconds
         last_preview, logged = started, self.step
         limit = math.inf if self.options.steps is None else self.options.time_limit or math.inf  # of this session
@@ -122,6 +123,7 @@ class Trainer:
             self.step += 1
             self.seconds = before + time.monotonic() - started
             yield Step(self.step, loss, self.seconds, self.progress)
+            self._lock.check()
             if self.step % self.options.log_every == 0:
                 mean = sum(self._losses_since) / len(self._losses_since)
                 self._log(loss=mean, learning_rate=learning_rate(self.options, self.step, self.progress))
@@ -177,7 +179,7 @@ class Trainer:
 
     def _diverged(self, what: str) -> SdekitError:
         return SdekitError(
-            f"{what}: training stopped and {self._kept()}. Try a lower train.learning_rate, or precision fp32"
+            f"{what}: training stopped and {kept(self.out)}. Try a lower train.learning_rate, or precision fp32"
         )
 
     def _losses(self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None, mean: Tensor | None = None) -> Tensor:
@@ -209,24 +211,27 @@ class Trainer:
 
     def save(self) -> None:
         """The checkpoint, then the model; each replaces the old one only when it is whole."""
-        self.state.save(self.out / CHECKPOINT, self.step, {"seconds": self.seconds, "losses": self._losses_since})
+        fields = {"seconds": self.seconds, "losses": self._losses_since, "recipe": self.recipe.digest}
+        self.state.save(self.out / CHECKPOINT, self.step, fields)
         self._save_average(self.out / MODEL)
 
     def _save_average(self, path: Path) -> None:
-        self.state.save_average(path, {"step": self.step, "seconds": self.seconds})
+        fields = {"step": self.step, "seconds": self.seconds, "recipe": self.recipe.digest}
+        self.state.save_average(path, fields)
 
     def _resume(self) -> None:
         found = check_resumed(self.out, self.recipe, self.data)
-        fields = self.state.load(self.out / CHECKPOINT)
-        self.step, self.seconds = int(fields["step"]), float(fields["seconds"])
-        self._losses_since = fields.get("losses", [])
+        if begun := is_begun(self.out):  # else it ended before its first checkpoint
+            fields = self.state.load(self.out / CHECKPOINT)
+            check_recipe(self.out / CHECKPOINT, fields, found.digest)
+            self.step, self.seconds, self._losses_since = fields["step"], fields["seconds"], fields["losses"]
         if self.options.steps is not None and self.options.steps < self.step:
             raise InputError(
                 f"{self.out} has trained {self.step} steps already: ask for more than {self.options.steps}"
             )
         if found != self.recipe:
             save_json(self.out / CONFIG, self.recipe.as_dict())
-        if model_step(self.out) != self.step:  # it ended between the checkpoint and the model
+        if begun and model_step(self.out, found) != self.step:  # it ended between the checkpoint and the model
             self._save_average(self.out / MODEL)
         rows = [row for row in read_metrics(self.out) if row["step"] <= self.step and self._belongs(row)]
         write_atomically(self.out / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -248,7 +253,7 @@ class Trainer:
                 content = preview(self.model, self.recipe)
         except SdekitError as error:
             if not self._previews_fail:
-                warnings.warn(f"no preview at step {self.step}: {error}", PreviewWarning, stacklevel=3)
+                warnings.warn(f"no preview at step {self.step}: {error}", PreviewWarning, stacklevel=4)
             self._previews_fail = True
             return
         if content is not None:
@@ -260,13 +265,7 @@ class Trainer:
             with open(path, "ab" if append else "wb") as file:
                 file.write(content)
         except OSError as error:
-            raise SdekitError(f"could not write {path}: {error.strerror or error}; {self._kept()}") from error
-
-    def _kept(self) -> str:
-        if not (self.out / CHECKPOINT).exists():
-            return "no checkpoint had been saved yet"
-        step = load_checkpoint(self.out)[1]["step"]
-        return f"the last good checkpoint, of step {step}, is kept (--resume goes on from it)"
+            raise SdekitError(f"could not write {path}: {error.strerror or error}; {kept(self.out)}") from error
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -274,7 +273,7 @@ class Trainer:
         try:
             yield
         except SdekitError as error:
-            raise SdekitError(f"{error}. Training stopped after step {self.step} and {self._kept()}") from error
+            raise SdekitError(f"{error}. Training stopped after step {self.step} and {kept(self.out)}") from error
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

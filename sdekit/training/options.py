@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from math import prod
 from typing import Literal
 
 from sdekit.errors import InputError
+
+MOST_NUMBERS = 2**31  # in a batch
 
 
 def check_seed(seed: int, where: str) -> None:
     """InputError outside of [0, 2^32): torch's CPU generator keeps 32 bits, so that others would repeat."""
     if not 0 <= seed < 2**32:
         raise InputError(f"{where}: seed must be between 0 and 2^32 - 1, got {seed}")
+
+
+def check_batch(batch_size: int, shape: tuple[int, ...], where: str) -> None:
+    """InputError for a batch of more than 2^31 numbers: the memory would be full before the first step."""
+    if batch_size * prod(shape) > MOST_NUMBERS:
+        raise InputError(
+            f"{where}: batch_size {batch_size} of items of {prod(shape)} numbers is more than 2^31 numbers a step: at "
+            f"most {MOST_NUMBERS // prod(shape)} items go into a batch"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +89,13 @@ class TrainOptions:
                 raise InputError(f"train: {name} must be at least 0 and below {high}, got {getattr(self, name)}")
         if self.steps is None and self.time_limit is None:
             raise InputError("train: say how long: steps or time_limit")
-        if (self.steps is not None and self.steps < 1) or (self.time_limit is not None and not self.time_limit > 0):
-            raise InputError(
-                f"train: steps must be at least 1 and time_limit positive, got {self.steps} and {self.time_limit}"
-            )
-        if min(self.warm_up, self.keep_every) < 0 or self.preview_every < 0 or self.weight_decay < 0:
-            raise InputError("train: warm_up, keep_every, preview_every and weight_decay must not be negative")
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"train: steps must be at least 1, got {self.steps}")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise InputError(f"train: time_limit must be positive, got {self.time_limit}")
+        for name in ("warm_up", "keep_every", "preview_every", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise InputError(f"train: {name} must not be negative, got {getattr(self, name)}")
         check_seed(self.seed, "train")
         for name in ("exact_target", "turn_below"):
             if getattr(self, name) < 0:

@@ -16,7 +16,7 @@ from sdekit.errors import InputError, SdekitError
 from sdekit.model import PREDICTIONS
 from sdekit.plugins import entry, names, options, parameters, unknown
 
-from .options import TrainOptions
+from .options import TrainOptions, check_batch
 from .run import Component, Recipe
 
 SMALL_ITEM = 256  # items of at most so many numbers come in larger batches, at little further cost
@@ -83,6 +83,7 @@ def plan(
     if data.kind == "image" and max(data.shape[1:]) > TINY:
         suited = suited | LARGE_DEFAULTS
     train = TrainOptions(**suited | dict(given.get("train", {})))
+    check_batch(train.batch_size, tuple(data.shape), "train")
     if train.turn_below and data.kind != "image":
         raise InputError(f"turn_below={train.turn_below:g}: data {spec!r} has no images to turn: leave it out")
     if train.drop and condition == "none":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,14 +20,13 @@ from sdekit.conditions import Conditioning
 from sdekit.data.base import Units
 from sdekit.errors import InputError
 from sdekit.model import ScoreModel
-from sdekit.plugins import local_files, make, names
+from sdekit.plugins import local_files, make
 
-from .checkpoint import load_json, load_tensors
+from .checkpoint import check_recipe, load_json, load_tensors, step_of
+from .fields import FORMAT, check_fields, check_format, is_row
+from .needs import check_data, check_files
 from .options import TrainOptions
 from .shared import load_unshared
-
-FORMAT = 1
-"""Version of the run folder's layout; raised when an older sdekit could not read it."""
 
 CONFIG, MODEL, CHECKPOINT, METRICS, PREVIEWS, KEPT = (
     "config.json",
@@ -126,6 +127,14 @@ class Recipe:
                 "--out"
             )
 
+    @property
+    def digest(self) -> str:
+        """Of what gives the weights their meaning; they carry it, so that another run's are told from them."""
+        units = [(u.shift, u.scale, u.layout) for u in (self.units, self.condition_units) if u is not None]
+        told = (self.condition, self.condition_names, self.conditioning.classes, self.conditioning.null)
+        parts = (vars(self.sde), vars(self.network), self.prediction, self.shape, self.data_std, units, told)
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: the recipe, its format and the versions that wrote it."""
         packages = ("torch", "torchdiffeq", "numpy", "scipy", "safetensors")
@@ -168,11 +177,13 @@ def read_recipe(path: Path, *, with_data: bool = False) -> Recipe:
     """The recipe of a run folder; InputError where it is none, damaged, or written by a newer sdekit.
 
     An error too where the run leans on a plugin file that is not in use: for its process and network, and with_data
-    for its data set.
+    for its data set, whose files must be there too.
     """
     recipe, files = read_config(path)
     needed = {"sde": recipe.sde.name, "network": recipe.network.name}
-    _check_files(path, needed | ({"dataset": recipe.data.name} if with_data else {}), files)
+    check_files(path, needed | ({"dataset": recipe.data.name} if with_data else {}), files)
+    if with_data:
+        check_data(path, recipe.data.name)
     return recipe
 
 
@@ -183,32 +194,14 @@ def read_config(path: Path) -> tuple[Recipe, Sequence[str]]:
     if not (path / CONFIG).exists():
         raise InputError(f"{path} is no run folder: {CONFIG} is missing")
     fields = load_json(path / CONFIG)
-    if fields.get("format", 0) > FORMAT:
-        wrote = fields.get("versions", {}).get("sdekit", "a newer version")
-        raise InputError(
-            f"{path} was written by sdekit {wrote} (run format {fields['format']}); this is {__version__} (format "
-            f"{FORMAT}): upgrade sdekit to read it"
-        )
+    check_format(fields, path / CONFIG)
     if fields.get("kind") == "classifier":
         raise InputError(f"{path} is a classifier and no run: use it as  --guidance classifier:run={path}")
+    check_fields(fields, path / CONFIG)
     try:
         return Recipe.from_dict(fields), fields.get("plugins") or ()
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path / CONFIG} does not describe a run ({type(error).__name__}: {error})") from error
-
-
-def _check_files(path: Path, needed: dict[str, str], recorded: Sequence[str]) -> None:
-    """InputError naming the plugin files of the run's record, where something that it needs is not there."""
-    files = [file for file in recorded if file not in local_files()]
-    for kind, name in needed.items():
-        name = name.partition(":")[0]
-        if files and name not in names(kind):
-            gone = ", ".join(file for file in files if not Path(file).is_file())
-            raise InputError(
-                f"{path} was trained with a plugin file, and its {kind} {name!r} is not there without it: add "
-                + " ".join(f"--plugin {file}" for file in files)
-                + (f" (not found: {gone}; say where it is now)" if gone else "")
-            )
+    except (TypeError, InputError) as error:
+        raise InputError(f"{path / CONFIG} does not describe a run ({error})") from error
 
 
 def load_run(
@@ -236,23 +229,33 @@ def load_run(
             exported.model.run_with(backend)
         return exported
     recipe = read_recipe(path)
-    weights, fields = load_tensors(path / MODEL if step is None else _kept(path, step))
-    model = recipe.build()
+    file = path / MODEL if step is None else _kept(path, step)
+    if not (file.exists() or (path / CHECKPOINT).exists()):
+        raise InputError(
+            f"{file} is missing: the run was not trained as far as its first checkpoint. Train it with --resume"
+        )
+    weights, fields = load_tensors(file)
+    model = _built(path, recipe)
     try:
         load_unshared(model.network, weights)
     except RuntimeError as error:
-        raise InputError(f"{path / MODEL} does not fit the network of {CONFIG}: {error}") from error
+        raise InputError(f"{file} does not fit the network of {CONFIG}: {error}") from error
+    check_recipe(file, fields, recipe.digest)
     if backend is not None:
         model.run_with(backend)
-    return Run(path, recipe, model.to(device).eval().requires_grad_(False), int(fields["step"]))
+    return Run(path, recipe, model.to(device).eval().requires_grad_(False), step_of(file, fields))
 
 
-def model_step(path: Path) -> int | None:
-    """The step of the model in a run folder; None where there is none that is whole."""
-    try:
-        return int(load_tensors(path / MODEL)[1]["step"])
-    except InputError:
-        return None
+def _built(path: Path, recipe: Recipe) -> ScoreModel:
+    """The model of a config.json, which anybody may have written."""
+    parts: dict[str, Callable[[], Any]] = {"sde": lambda: recipe.sde.make("sde"), "network": recipe.build}
+    for part, build in parts.items():
+        try:
+            built = build()
+        except (InputError, TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
+            raise InputError(f"{path / CONFIG}: its {part} cannot be built from its options ({error})") from error
+    model: ScoreModel = built
+    return model
 
 
 def kept_name(step: int) -> str:
@@ -274,14 +277,18 @@ def _kept(path: Path, step: int) -> Path:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl; a last line cut short by a crash is left out."""
+    """Rows of metrics.jsonl; a line that is none, such as one that a crash cut short, is left out."""
+    try:
+        lines = (path / METRICS).read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"{path / METRICS} cannot be read ({error.strerror or error}): move it away") from error
     rows = []
-    for line in (path / METRICS).read_text(errors="replace").splitlines() if (path / METRICS).exists() else ():
-        try:
+    for line in lines:
+        with suppress(ValueError, RecursionError):
             rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
+    return [row for row in rows if is_row(row)]
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

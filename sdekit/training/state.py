@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from sdekit.errors import InputError
 
-from .checkpoint import load_tensors, save_tensors
+from .checkpoint import REMEDY, load_tensors, save_tensors, step_of
 from .ema import EMA
+from .fields import is_count, is_number
 from .optimizer import adamw
 from .options import TrainOptions
 from .shared import load_unshared, unshared
@@ -65,6 +66,7 @@ class State:
     def load(self, path: Path) -> dict[str, Any]:
         """Go on from what `save` wrote; returns its fields. Raises InputError for another network's."""
         tensors, fields = load_tensors(path)
+        _check_counters(path, fields)
         part = {p: {k.removeprefix(f"{p}."): v for k, v in tensors.items() if k.startswith(f"{p}.")} for p in PARTS}
         try:
             load_unshared(self.network, part["weights"])
@@ -72,9 +74,22 @@ class State:
                 average.copy_(part["ema"][name])
                 # in the memory format of the weight: the fused kernel takes that for granted
                 moments = {moment: torch.empty_like(weight).copy_(part[moment][name]) for moment in MOMENTS}
-                if updates := fields.get("updates", {}).get(name, fields["step"]):
+                if updates := fields["updates"].get(name, fields["step"]):
                     step = torch.tensor(float(updates), device=weight.device)
                     self.optimizer.state[weight] = {"step": step, **moments}
         except (RuntimeError, KeyError) as error:
             raise InputError(f"{path} does not fit the network of the run: {error}") from error
         return fields
+
+
+def _check_counters(path: Path, fields: dict[str, Any]) -> None:
+    """InputError naming a counter that is not of its kind; what is older has no "losses" and "updates"."""
+    fields["step"] = step_of(path, fields)
+    losses, updates = fields.setdefault("losses", []), fields.setdefault("updates", {})
+    for name, good in {
+        "seconds": is_number(fields.get("seconds")),
+        "losses": isinstance(losses, list) and all(isinstance(loss, float) for loss in losses),
+        "updates": isinstance(updates, dict) and all(is_count(count) for count in updates.values()),
+    }.items():
+        if not good:
+            raise InputError(f"{path}: {name} is {str(fields.get(name))[:60]!r}. {REMEDY}")

@@ -76,5 +76,14 @@ def test_orientation() -> None:
 
 
 def test_other_formats_are_refused() -> None:
-    with pytest.raises(OSError, match="cannot identify"):
+    with pytest.raises(OSError, match="^not a PNG, JPEG or WebP image$"):
         header(encoded(Image.new("RGB", (2, 2)), "BMP"))
+
+
+def test_what_is_no_image_is_told() -> None:
+    """In words that name no object of Python."""
+    whole = encoded(Image.new("RGB", (8, 8)))
+    for data, message in ((b"", "empty file"), (b"hello", "not a PNG, JPEG or WebP image"), (whole[:9], "cut short")):
+        for read in (header, lambda data: decode(data, None, 3)):
+            with pytest.raises(OSError, match=message):
+                read(data)

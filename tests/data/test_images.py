@@ -58,6 +58,8 @@ def test_splits_are_no_classes(tmp_path: Path, save: Save, zipped: Callable[...,
     save(tmp_path / "all" / "train" / "a.png")
     save(tmp_path / "all" / "train" / "b.png")
     save(tmp_path / "all" / "test" / "a.png")
+    with pytest.raises(InputError, match="test, train are splits of one data set.*pass images:.*/all/train"):
+        images(str(tmp_path))
     with pytest.raises(InputError, match="test, train are splits of one data set.*pass images:.*/train"):
         images(str(tmp_path / "all"))
     with pytest.raises(InputError, match="pass a zip of 'train' alone"):

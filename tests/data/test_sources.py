@@ -64,8 +64,20 @@ def test_no_images(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK no zip")
     with pytest.raises(InputError, match="neither a folder nor a zip"):
         open_source(str(tmp_path / "a.zip"))
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and the rest was not copied")
+    with pytest.raises(InputError, match="a zip file that is incomplete or damaged"):
+        open_source(str(tmp_path / "a.zip"))
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("readme.txt", b"x")
         archive.writestr("__MACOSX/a.png", b"x")
     with pytest.raises(InputError, match="holds no images"):
         open_source(str(tmp_path / "b.zip"))
+
+
+def test_folder_around_everything(classes: Path) -> None:
+    """It is passed over in a folder as in a zip."""
+    (classes.parent / "all").mkdir()
+    classes.rename(classes.parent / "all" / "pets")
+    source = open_source(str(classes.parent / "all"))
+    assert source.folders == ("cat", "dog") and source.folder.tolist() == [0, 0, 0, 1, 1, 1]
+    assert source.names[0] == "pets/cat/a.png" and source.read(0)[1:4] == b"PNG"

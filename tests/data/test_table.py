@@ -94,3 +94,20 @@ def test_bad_files(file: Path) -> None:
     file.write_bytes(b"\xff\xfe1,2\n")
     with pytest.raises(InputError, match="cannot be read as text"):
         table(str(file))
+
+
+@pytest.mark.parametrize("last", ['7,"8', '"7,8'])
+def test_quote_left_open(file: Path, last: str) -> None:
+    """The line is told where the record begins, not the last of the file."""
+    file.write_text(f"a,b\n1,2\n{last}\n" + "5,6\n" * 40)
+    with pytest.raises(InputError, match=r"t.csv, line 3\b.*is a quote left open there"):
+        table(str(file))
+    file.write_text(f"a,b\n1,2\n{last}\n" + "5,6\n" * 40_000)  # beyond the largest cell that csv takes
+    with pytest.raises(InputError, match=r"t.csv, line 3\b.*is a quote left open there"):
+        table(str(file))
+
+
+def test_lines_after_a_record_of_several(file: Path) -> None:
+    file.write_text('a,b\n1,"2\n"\n\n3,x\n')
+    with pytest.raises(InputError, match="line 5, column 'b': 'x'; expected a finite number. Fix"):
+        table(str(file))

@@ -134,3 +134,9 @@ def test_parts_that_do_not_fit(tmp_path: Path) -> None:
     recipe, data = plan("moons", given={"data": {"n": 200}, "network": {}, "sde": {}, "train": {"steps": 1}})
     with pytest.raises(InputError, match="does not fit"):
         ClassifierTrainer(recipe, data, OPTIONS, network=NETWORK | {"width": 12}).resume(tmp_path)
+
+
+def test_batch_beyond_the_memory() -> None:
+    recipe, data = plan("digits", given={"train": {"steps": 1}})
+    with pytest.raises(InputError, match="train-classifier: batch_size 99999999999999 of items of 64 numbers"):
+        ClassifierTrainer(recipe, data, ClassifierOptions(batch_size=99999999999999), network=NETWORK)

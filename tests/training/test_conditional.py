@@ -13,12 +13,12 @@ from sdekit.conditions import is_null, null
 from sdekit.errors import InputError
 from sdekit.processes import VP
 from sdekit.sde import as_time
-from sdekit.training.checkpoint import load_json, save_json
+from sdekit.training.checkpoint import load_json, load_tensors, save_json, save_tensors
 from sdekit.training.loop import Trainer
 from sdekit.training.objective import told
 from sdekit.training.options import TrainOptions
 from sdekit.training.posterior import PosteriorMean
-from sdekit.training.run import CONFIG, load_run, read_recipe
+from sdekit.training.run import CHECKPOINT, CONFIG, MODEL, load_run, read_recipe
 
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 
@@ -86,5 +86,9 @@ def test_runs_from_before_still_load(tmp_path: Path, moons: Callable[..., Any], 
         del fields[group][name]
     del fields["network"]["options"]["conditions"], fields["condition_names"], fields["condition_units"]
     save_json(tmp_path / CONFIG, fields)
+    for name in (MODEL, CHECKPOINT):
+        tensors, said = load_tensors(tmp_path / name)
+        assert said.pop("recipe")
+        save_tensors(tmp_path / name, tensors, said)
     assert load_run(tmp_path).model(torch.zeros(2, 2), as_time(0.5), torch.tensor([0, 1])).shape == (2, 2)
     assert Trainer(read_recipe(tmp_path), data, tmp_path, resume=True).step == 2

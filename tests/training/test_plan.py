@@ -88,6 +88,10 @@ def test_every_process_can_be_trained(sde: str) -> None:
         ({"given": STEPS | {"sde": {"beta": 1}}}, "no option of sde 'vp' named 'beta'"),
         ({"given": {"train": {"steps": 1, "held_out": 0.999999}}}, "leaves none to train on"),
         ({"spec": "moons", "given": {"train": {"steps": 1, "turn_below": 0.1}}}, "'moons' has no images to turn"),
+        (
+            {"spec": "moons", "given": {"train": {"steps": 1, "batch_size": 2**30 + 1}}},
+            "batch_size 1073741825 of .* 2 n",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
