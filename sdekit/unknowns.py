@@ -50,7 +50,9 @@ class Unknowns:
             placed[of_stage] = hats
             rows = torch.cat([rows, placed], 1)
         if weights:
-            rows = torch.cat([rows, torch.eye(total, dtype=torch.float64)[:, -1:]], 1)
+            last = torch.zeros(total, 1, dtype=torch.float64)
+            last[-1] = 1
+            rows = torch.cat([rows, last], 1)
         return cls(top, steps, _hats(len(steps), KNOTS), rows, POINTS)
 
     @property

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Sequence
 
 import typer
-from rich.markup import escape
 
 import sdekit
 from sdekit.distributed import leave, together, world
 from sdekit.errors import InputError, SdekitError
 
 from .console import error, note
+from .failures import told
 from .root import Root
 
 SHARED = ("sample", "restore", "edit")
@@ -56,7 +56,7 @@ def _assemble() -> None:
             why = f"{type(error).__name__}: {error}"
             problems.append(f"the commands of plugin {manager.get_name(plugin)!r} are left out: {why}")
     for problem in problems:
-        note(f"[yellow]warning:[/] {escape(problem)}")
+        note("[yellow]warning:[/] {}", problem)
 
 
 _assemble()
@@ -71,12 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if world().rank:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (to the end)
     try:
-        with together():
+        with together(), told():
             _check_shared(given)
             app(args=given)
     except SdekitError as problem:
         error(str(problem))
         sys.exit(problem.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
     finally:
         leave()
 

@@ -27,7 +27,9 @@ class Asked:
     nfe: Annotated[int | None, typer.Option(help="Network calls at most, instead of steps.")] = None
     n: Annotated[int | None, typer.Option("-n", help="How many samples: seeds 0 to n - 1 (sample: 64, else 8).")] = None
     seeds: Annotated[str | None, typer.Option(help="Which samples: 0-63 or 3,17,20-29.")] = None
-    label: Annotated[int | None, typer.Option(help="Class to draw, of a run trained with --condition label.")] = None
+    label: Annotated[
+        str | None, typer.Option(help="Class to draw, by number or name, of a run trained with --condition label.")
+    ] = None
     condition: Annotated[
         str | None, typer.Option(metavar="X,Y", help="The numbers to draw for, of a run trained on numbers.")
     ] = None

@@ -60,7 +60,7 @@ def told(run: "Run", chosen: tuple[str, dict[str, Any]] | None, *, quiet: bool) 
         return None
     name, options = chosen
     if backed.fallback:
-        note(f"[yellow]warning:[/] backend {name!r} {backed.note}")
+        note("[yellow]warning:[/] backend {} {}", repr(name), backed.note)
     elif backed.note and not quiet:
-        note(f"backend {name!r}: {backed.note}")
+        note("backend {}: {}", repr(name), backed.note)
     return {"name": name, "options": options, "note": backed.note, "fell_back": bool(backed.fallback)}

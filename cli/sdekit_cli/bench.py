@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError, SdekitError
 
-from .console import note, print_json, progress_bar, shown
+from .console import note, print_json, progress_bar, show_table
 from .device import pick_device
 from .local import Plugins, use
+from .seeds import bounded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,6 +57,7 @@ def bench(
     budgets = sorted(set(nfe or BUDGETS))
     if budgets[0] < 1 or n < 1:
         raise InputError(f"--nfe and -n must be at least 1, got {budgets[0]} and {n}")
+    bounded("-n", n)
     if plot is not None and (not plot.parent.is_dir() or plot.suffix.lower() != ".png"):
         raise InputError(f"--plot {plot}: name a .png file in a folder that is there")
 
@@ -64,6 +67,7 @@ def bench(
     from sdekit.bench import plot as draw
 
     pairs = methods(solver or (), grid or ())
+    _check_budgets(pairs, budgets)
     process, denoise, x, data_std = _model(run, sde, n, pick_device(device))
     with torch.no_grad(), progress_bar(quiet=json) as bar:
         task = bar.add_task("solving the flow finely", total=len(pairs) * len(budgets))
@@ -82,7 +86,25 @@ def bench(
         print_json({"run": run, "n": n} | report(found))
         return
     _show(found, budgets)
-    note(f"nearest to the best over all of these: [bold]--solver {choice[0]} --grid {choice[1]}[/]")
+    note("nearest to the best over all of these: [bold]--solver {} --grid {}[/]", *choice)
+
+
+def _check_budgets(pairs: list[tuple[str, str]], budgets: list[int]) -> None:
+    """InputError where the most calls are too few for every solver."""
+    from sdekit.plugins import make
+
+    needed = {name: 1 if (calls := make("sampler", name).calls) == 1 else calls + 1 for name, _ in pairs}
+    least = min(needed, key=lambda name: needed[name])
+    if needed[least] > budgets[-1]:
+        raise InputError(f"--nfe {budgets[-1]}: too few calls, {least} needs {needed[least]}: allow as many")
+
+
+def _check_name(run: str) -> None:
+    """InputError for `mixture` misspelt."""
+    from difflib import get_close_matches
+
+    if not Path(run).exists() and get_close_matches(run, [MIXTURE]):
+        raise InputError(f"{run}: no such run folder; did you mean {MIXTURE!r}?")
 
 
 def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoise, Tensor, float]":
@@ -96,6 +118,7 @@ def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoise, Tens
         process, mixture = make("sde", sde), ring()
         x = mixture.sample(n, 0, process, process.t_max)
         return process, mixture.denoiser(process), x, 1.0
+    _check_name(run)
     from sdekit.training.run import load_run
 
     loaded = load_run(run, device=device)
@@ -120,5 +143,7 @@ def _show(found: "list[Measurement]", budgets: list[int]) -> None:
         row = {one.nfe: one for one in found if (one.sampler, one.grid) == pair}
         cells = ["-" if (e := row[budget].error) is None else f"{e:.2g}" for budget in budgets]
         bold = [least.get(budget) is row[budget] for budget in budgets]
-        table.add_row(*pair, *(f"[bold]{cell}[/]" if b else cell for cell, b in zip(cells, bold, strict=True)))
-    shown.print(table)
+        table.add_row(
+            *map(escape, pair), *(f"[bold]{cell}[/]" if b else cell for cell, b in zip(cells, bold, strict=True))
+        )
+    show_table(table)

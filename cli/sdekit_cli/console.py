@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,37 @@ from .plain import plain
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from rich.table import Table
 
-console = Console(stderr=True, soft_wrap=True, highlight=False)
+console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
-shown = Console(soft_wrap=False, highlight=False)
+shown = Console(soft_wrap=False, highlight=False, emoji=False)
+
+NARROWEST = 40
+"""Columns that a table is laid out for in narrower terminals too, which then break its lines."""
 
 
-def note(text: str) -> None:
-    """A line for people, in rich's markup."""
-    console.print(text)
+def note(text: str, *values: object) -> None:
+    """A line for people, in rich's markup; `values` fill its {} and are shown letter by letter."""
+    console.print(marked(text, *values))
+
+
+def marked(text: str, *values: object) -> str:
+    """Markup with its {} filled: numbers as its formats say, all else without a meaning to rich."""
+    return text.format(*(value if isinstance(value, int | float) else escape(str(value)) for value in values))
+
+
+def quoted(path: object) -> str:
+    """A path as a shell takes it, for commands that people are told to give."""
+    return shlex.quote(str(path))
+
+
+def show_table(table: Table) -> None:
+    """Print a table on stdout; nothing in it is cut short."""
+    shown.width = max(shown.width, NARROWEST)
+    for column in table.columns:
+        column.overflow = "fold"
+    shown.print(table, crop=False)
 
 
 def error(text: str) -> None:
@@ -46,9 +69,13 @@ def progress_bar(*columns: str, quiet: bool = False) -> Progress:
     )
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        *([MofNCompleteColumn()] if not columns else [TextColumn(f"{{task.fields[{name}]}}") for name in columns]),
+        *(
+            [MofNCompleteColumn()]
+            if not columns
+            else [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in columns]
+        ),
         TimeElapsedColumn(),
         TextColumn("eta"),
         TimeRemainingColumn(),

@@ -19,7 +19,7 @@ import sdekit
 from sdekit.errors import InputError, SdekitError
 from sdekit.plugins import KINDS, Entry, parameters, registry, unknown
 
-from .console import note, print_json, shown
+from .console import note, print_json, quoted, show_table, shown
 from .local import Plugins, use
 from .options import option_name
 from .skeletons import COMPONENTS
@@ -49,9 +49,10 @@ def new(
     except OSError as error:
         raise SdekitError(f"cannot write into {out}: {error.strerror or error}") from error
     package = name.replace("-", "_")
-    note(f"wrote {len(written)} files into [bold]{out}[/]; your part is {out / 'src' / package / 'component.py'}")
-    place = escape(f"{out.absolute()}[test]")
-    note(f"next: pip install -e '{place}' && pytest {out} && sdekit verify {name}")
+    part = out / "src" / package / "component.py"
+    note("wrote {} files into [bold]{}[/]; your part is {}", len(written), out, part)
+    place = quoted(f"{out.absolute()}[test]")
+    note("next: pip install -e {} && pytest {} && sdekit verify {}", place, quoted(out), name)
 
 
 def _check_new(name: str, kind: str, out: Path) -> None:
@@ -102,7 +103,7 @@ def check(
             if v.verdict != "ok":
                 table.add_row(*map(escape, v))
         if table.row_count:
-            shown.print(table)
+            show_table(table)
         plugins = len({v.plugin for v in verdicts})
         shown.print(f"{len(verdicts)} checks of {plugins} plugins, {len(failed)} failed")
     if failed:

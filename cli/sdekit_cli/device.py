@@ -14,7 +14,15 @@ def pick_device(name: str) -> str:
         return f"cuda:{here.local % torch.cuda.device_count()}" if name == "cuda" and here.size > 1 else name
     try:
         torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {name} cannot be used here ({reason}): try --device auto") from None
+    except (RuntimeError, AssertionError):
+        found = f"this machine has {', '.join(_devices())} (auto takes the best)"
+        raise InputError(f"--device {name} cannot be used here: {found}") from None
     return name
+
+
+def _devices() -> list[str]:
+    """Those of this machine, as --device takes them."""
+    import torch
+
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]

@@ -149,8 +149,11 @@ class Drawing:
             found = {key: whole[key] for key in keys}
             print_json({k: v["name"] if isinstance(v, dict) else v for k, v in found.items()} | files)
             return
-        shown = f"look at [bold]{look}[/]" if look else f"they are in {samples}"
-        note(f"drew {len(self.seeds)} {say}: {drawn.nfe} network calls each, {self.seconds:.1f} s; {shown}")
+        where = "look at [bold]{}[/]" if look else "they are in {}"
+        if look and self.run.recipe.kind == "image" and self.run.recipe.shape[0] not in (1, 3):
+            where += f" (it shows {3 if self.run.recipe.shape[0] > 3 else 1} of {self.run.recipe.shape[0]} channels)"
+        drew = (len(self.seeds), say, drawn.nfe, self.seconds, look or samples)
+        note("drew {} {}: {} network calls each, {:.1f} s; " + where, *drew)
 
 
 def _solver(asked: Asked, default: str | None, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

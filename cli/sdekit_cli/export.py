@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from .console import console, note, print_json
+from .console import console, note, print_json, quoted
 from .device import pick_device
 from .local import Plugins, use
+from .trained import only_trained
 
 
 def export(
@@ -37,6 +38,7 @@ def export(
     from sdekit.export.folder import check_out, format_of
     from sdekit.training.run import load_run
 
+    only_trained(run, "one is made of a run folder of `sdekit train`")
     format_of(format).check(f"format {format!r}")
     out = out or run.resolve().with_name(f"{run.resolve().name}-{format}")
     check_out(out, overwrite=overwrite)
@@ -48,7 +50,6 @@ def export(
         print_json({"export": str(out), "format": format, "deviation": deviation, "bytes": size})
         return
     trust = " --trust" if format_of(format).code else ""
-    note(
-        f"exported {run}: {size / 1e6:.1f} MB, within {deviation:.1g} of the network. "
-        f"Sample it with  [bold]sdekit sample {out}{trust} --out samples[/]"
-    )
+    sample = f"sdekit sample {quoted(out)}{trust} --out samples"
+    found = (run, size / 1e6, deviation, sample)
+    note("exported {}: {:.1f} MB, within {:.1g} of the network. Sample it with  [bold]{}[/]", *found)

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from .backends import Trust
-from .console import print_json, shown
+from .console import print_json, show_table
 
 
 def info(
@@ -31,8 +32,8 @@ def info(
         return
     table = Table(show_header=False, box=None)
     for name, value in fields.items():
-        table.add_row(f"[bold]{name.replace('_', ' ')}[/]", _written(value))
-    shown.print(table)
+        table.add_row(f"[bold]{name.replace('_', ' ')}[/]", escape(_written(value)))
+    show_table(table)
 
 
 def _written(value: Any) -> str:

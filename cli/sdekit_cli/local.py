@@ -22,4 +22,4 @@ def use(files: list[Path] | None, *, quiet: bool = False) -> None:
         load_file(file)
         provided = [f"{e.kind} {e.name}" for e in registry().entries.values() if e.package == str(file.absolute())]
         if not quiet:
-            note(f"local plugin [bold]{file}[/]: {', '.join(provided) or 'it provides nothing'}")
+            note("local plugin [bold]{}[/]: {}", file, ", ".join(provided) or "it provides nothing")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sdekit.operators import Operator
     from sdekit.training.run import Recipe
 
+FAR = 1e3
+"""What is so many times larger than the data is in other units: pictures of 0 to 255 of data from 0 to 1 are not."""
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -59,6 +61,7 @@ def read_sample(path: Path, recipe: Recipe, what: str) -> Tensor:
             found = (found @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))[None]
     if tuple(found.shape) != shape:
         raise InputError(f"{what} {path}: has shape {tuple(found.shape)}, and a sample of this run {shape}")
+    _check_reach(found, _spread(recipe, 1), f"{what} {path}", "the data of this run reach")
     return found.contiguous()
 
 
@@ -74,12 +77,30 @@ def measure(
     operator: Operator = make("operator", name, recipe.shape, **options)
     if measurement is not None:
         array = read_numbers(measurement, recipe, "--measurement")
-        return Measured(operator, measured_from(array, operator, recipe.units, f"--measurement {measurement}"), None)
+        y = measured_from(array, operator, recipe.units, f"--measurement {measurement}")
+        usual = operator.apply(_spread(recipe, 8)).abs() + noise_std
+        _check_reach(y, usual, f"--measurement {measurement}", f"what {name} makes of this run's data reaches")
+        return Measured(operator, y, None)
     assert clean is not None
     x = read_sample(clean, recipe, "--degrade")
     y = operator.apply(x[None])[0]
     noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return Measured(operator, operator.check(y + noise_std * noise), x)
+
+
+def _spread(recipe: Recipe, n: int) -> Tensor:
+    """(n, *shape) numbers about as large as the data, in the data's units, float64."""
+    import torch
+
+    x = torch.randn(n, *recipe.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return in_data_units(3 * x, recipe)
+
+
+def _check_reach(numbers: Tensor, usual: Tensor, where: str, what: str) -> None:
+    """InputError for numbers that are far too large to be in the units that they should be in."""
+    reach, most = float(numbers.abs().max()), float(usual.abs().max())
+    if reach > FAR * most > 0:
+        raise InputError(f"{where}: holds {reach:.3g}, and {what} about {most:.3g}: give it in the data's units")
 
 
 def in_data_units(x: Tensor, recipe: Recipe) -> Tensor:

@@ -30,15 +30,25 @@ class Text(str):
 
 def parse(assignments: Iterable[str]) -> dict[str, Any]:
     """["eta=0.5", "method=rk4"] to {"eta": "0.5", "method": "rk4"}, each a `Text`."""
-    parsed = {}
+    parsed: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
             raise InputError(f"option {assignment!r}: write name=value")
         name = name.replace("-", "_")
         name += "_" if iskeyword(name) else ""  # `from` cannot be a parameter, `from_` can
+        if name in parsed:
+            raise InputError(f"option {option_name(name)!r} is given twice, {parsed[name]!r} and {text!r}: choose one")
         parsed[name] = Text(text)
     return parsed
+
+
+def merged(options: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Options, and those that have a flag of their own; InputError for one that is given as both."""
+    for name in options.keys() & flags.keys():
+        flag = f"--{name.partition('.')[2].replace('_', '-')}"
+        raise InputError(f"{flag} {flags[name]} and --option {name}={options[name]} are both given: choose one")
+    return {**options, **flags}
 
 
 def option_name(parameter: str) -> str:
@@ -133,6 +143,8 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
     """A TOML run file: names at the top (`sde = "vp"`), options in tables (`[option.sde]`)."""
     import tomllib
 
+    from sdekit.training.options import TrainOptions
+
     try:
         fields = tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -141,13 +153,21 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
         raise InputError(f"--config {path}: {error}") from error
     tables = fields.pop("option", {})
     for name, value in fields.items():
+        if name in groups and isinstance(value, dict):
+            raise InputError(f"--config {path}: [{name}]: options of {name} stand in a table [option.{name}]")
         if name not in keys:
+            if "train" in groups and name in parameters(TrainOptions):
+                raise InputError(
+                    f"--config {path}: {name} is an option of train: write [option.train] {name} = {value!r}"
+                )
             raise InputError(f"--config {path}: {unknown('key', name, [*keys, 'option'], 'Keys')}")
         if not isinstance(value, str):
             raise InputError(f"--config {path}: {name} takes a name in quotes, got {value!r}")
     if not isinstance(tables, dict):
         raise InputError(f"--config {path}: write options in tables, such as [option.train], got option = {tables!r}")
     for group, table in tables.items():
-        if group not in groups or not isinstance(table, dict):
+        if group in groups and not isinstance(table, dict):
+            raise InputError(f"--config {path}: option.{group} = {table!r} must be a table: write [option.{group}]")
+        if group not in groups:
             raise InputError(f"--config {path}: {unknown('table option.', str(group), list(groups), 'Tables')}")
     return fields, {f"{group}.{name}": value for group, table in tables.items() for name, value in table.items()}

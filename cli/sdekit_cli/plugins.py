@@ -16,7 +16,7 @@ from sdekit.plugins import entry as entry_of
 
 from . import develop
 from .annotations import type_name
-from .console import print_json, shown
+from .console import marked, print_json, show_table, shown
 from .kinds import kind_of
 from .local import Plugins, use
 from .meanings import meanings
@@ -51,9 +51,10 @@ def list_(
         print_json({"components": rows, "problems": list(registry().problems)})
         return
     table = Table("kind", "name", "what it is", "package", box=None, header_style="bold")
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for row in rows:
         table.add_row(*map(escape, (row["kind"], row["name"], row["summary"], f"{row['package']} {row['version']}")))
-    shown.print(table)
+    show_table(table)
 
 
 @app.command()
@@ -81,8 +82,9 @@ def show(
         return
     for fields in described:
         shown.print(
-            f"[bold]{fields['name']}[/]  {fields['kind']} of {escape(fields['package'])} {fields['version']} "
-            f"({fields['source']})"
+            marked(
+                "[bold]{}[/]  {} of {} {} ({})", *(fields[k] for k in ("name", "kind", "package", "version", "source"))
+            )
         )
         shown.print(fields["doc"] + "\n", markup=False)
         for attribute in ("order", "stochastic", "calls", "default_steps", "default_grid"):
@@ -91,7 +93,11 @@ def show(
         table = Table("option", "type", "default", "meaning", box=None, header_style="bold")
         for option in fields["options"]:
             table.add_row(*map(escape, (option["name"], option["type"], repr(option["default"]), option["meaning"])))
-        shown.print(table if fields["options"] else "  no options")
+        if fields["options"]:
+            table.columns[0].no_wrap = True
+            show_table(table)
+        else:
+            shown.print("  no options")
 
 
 def _row(entry: Entry) -> dict[str, str]:

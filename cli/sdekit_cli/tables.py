@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .console import note
+from .console import note, quoted
 
 if TYPE_CHECKING:
     from sdekit.sampling import Sampler
@@ -25,7 +25,7 @@ def stored(run: Run, solver: str, sampler: Sampler, steps: int | None, nfe: int 
     length = (nfe - 1) // sampler.calls + 1 if nfe else steps or sampler.default_steps
     found, why = find(run.path, solver, asdict(sampler), (length - 1) * sampler.calls + 1)
     if why and not quiet:
-        note(f"[yellow]not using what was tuned:[/] {why}; sdekit tune {run.path} makes it anew")
+        note("[yellow]not using what was tuned:[/] {}; sdekit tune {} makes it anew", why, quoted(run.path))
     return found
 
 

@@ -1,16 +1,18 @@
 """`sdekit train`."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sdekit.errors import InputError
+from sdekit.plugins import entry, parameters
 
-from .console import console, note, print_json, progress_bar
+from .console import console, note, print_json, progress_bar, quoted
 from .device import pick_device
 from .local import Plugins, use
-from .options import component, grouped, parse, read_config, typed
+from .options import component, grouped, merged, parse, read_config, typed
 from .stopping import stopping
 
 if TYPE_CHECKING:
@@ -102,28 +104,23 @@ def train(
         trainer = _resumed(out, length, device, skip_bad)
     else:
         read, options = read_config(config, KEYS, GROUPS) if config else ({}, {})
-        options = options | parse(option or ()) | given | length
-        trainer = _planned(read | chosen, options, out, device, overwrite)
-    _run(trainer, out, quiet=json)
-    summary = _summary(trainer, out)
+        options = options | merged(parse(option or ()), given | length)
+        trainer = _planned(read | chosen, options, out, device, overwrite, given)
+    before = trainer.step
+    loss = _run(trainer, out, quiet=json)
+    summary = _summary(trainer, out, loss)
     if json:
         print_json(summary)
+    if trainer.interrupted or not json:
+        _tell(trainer, out, summary, resumed=resume, before=before)
     if trainer.interrupted:
-        note(f"stopped at step {trainer.step} and saved: go on with  [bold]sdekit train --out {out} --resume[/]")
         raise typer.Exit(130)
-    if not json and not trainer.finished:
-        note(
-            f"reached --time-limit at step {trainer.step} of {trainer.options.steps} and saved: go on for as long with"
-            f"  [bold]sdekit train --out {out} --resume[/]"
-        )
-    elif not json:
-        note(
-            f"trained {trainer.step} steps in {trainer.seconds:.0f} s; held-out loss {summary['held_out_loss']}. "
-            f"Sample it with  [bold]sdekit sample {out} --out samples[/]"
-        )
 
 
-def _planned(names: dict[str, str], options: dict[str, Any], out: Path, device: str, overwrite: bool) -> "Trainer":
+def _planned(
+    names: dict[str, str], options: dict[str, Any], out: Path, device: str, overwrite: bool, flags: Collection[str]
+) -> "Trainer":
+    """A trainer of what was asked for. flags: which of the options were given by a flag of their own."""
     groups = grouped(options, GROUPS)
     if not {"steps", "time_limit"} & set(groups["train"]):
         groups["train"]["steps"] = DEFAULT_STEPS
@@ -135,7 +132,9 @@ def _planned(names: dict[str, str], options: dict[str, Any], out: Path, device: 
     from sdekit.training.plan import plan
 
     spec = names.pop("data", "digits")
-    groups["data"] = component("dataset", parse_spec(spec, registered("dataset"))[0], groups["data"])
+    kind = parse_spec(spec, registered("dataset"))[0]
+    _check_flags(kind, flags)
+    groups["data"] = component("dataset", kind, groups["data"])
     groups["sde"] = component("sde", names.get("sde", "vp"), groups["sde"])
     if groups["network"]:
         if "network" not in names:
@@ -146,6 +145,14 @@ def _planned(names: dict[str, str], options: dict[str, Any], out: Path, device: 
     with console.status("reading the data ..."):
         recipe, data = plan(spec, **names, given=groups)
     return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite)
+
+
+def _check_flags(dataset: str, given: Collection[str]) -> None:
+    """InputError for --size and --skip-bad where the data set knows neither."""
+    known = parameters(entry("dataset", dataset).load())
+    for name, flag in (("size", "--size"), ("skip_bad", "--skip-bad")):
+        if f"data.{name}" in given and name not in known:
+            raise InputError(f"{flag} is for images:, and the data are {dataset}: leave it out")
 
 
 def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> "Trainer":
@@ -168,15 +175,15 @@ def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> 
     return Trainer(recipe, data, out, device=pick_device(device), resume=True)
 
 
-def _run(trainer: "Trainer", out: Path, *, quiet: bool) -> None:
-    """Train with a progress bar; Ctrl-C and SIGTERM end it after the step under way."""
+def _run(trainer: "Trainer", out: Path, *, quiet: bool) -> float | None:
+    """Train with a progress bar; Ctrl-C and SIGTERM end it after the step under way. The mean loss of late steps."""
     recipe = trainer.recipe
     parameters = sum(p.numel() for p in trainer.model.parameters())
     if not quiet:
         note(
-            f"training [bold]{recipe.network.name}[/] ({parameters / 1e6:.2f} M parameters) on {recipe.data.name} "
-            f"({len(trainer.indices)} items {'x'.join(map(str, recipe.shape))}), process {recipe.sde.name}, "
-            f"on {trainer.device}, into {out}"
+            "training [bold]{}[/] ({:.2f} M parameters) on {} ({} items {}), process {}, on {}, into {}",
+            *(recipe.network.name, parameters / 1e6, recipe.data.name, len(trainer.indices)),
+            *("x".join(map(str, recipe.shape)), recipe.sde.name, trainer.device, out),
         )
     done, first, seconds, average = trainer.progress, trainer.step, trainer.seconds, 0.0
     told = seconds
@@ -190,14 +197,33 @@ def _run(trainer: "Trainer", out: Path, *, quiet: bool) -> None:
             bar.update(task, completed=now.progress, loss=loss, rate=speed)
             if not (quiet or console.is_terminal) and now.seconds >= told + LINE_EVERY:
                 told = now.seconds
-                note(f"{now.progress:4.0%}  {loss}  {speed}  {now.seconds:.0f} s")
-    if trainer.data.skipped:
-        note(
-            f"passed over {len(trainer.data.skipped)} items that could not be read, the first {trainer.data.skipped[0]}"
-        )
+                note("{:4.0%}  {}  {}  {:.0f} s", now.progress, loss, speed, now.seconds)
+    if skipped := trainer.data.skipped:
+        note("passed over {} items that could not be read, the first {}", len(skipped), skipped[0])
+    return average if trainer.step > first else None
 
 
-def _summary(trainer: "Trainer", out: Path) -> dict[str, Any]:
+def _tell(trainer: "Trainer", out: Path, summary: dict[str, Any], *, resumed: bool, before: int) -> None:
+    """How the training ended, and the command to give next."""
+    again = f"sdekit train --out {quoted(out)} --resume"
+    step, whole = trainer.step, trainer.options.steps
+    if not trainer.finished:
+        why = f"stopped at step {step}" if trainer.interrupted else f"reached --time-limit at step {step} of {whole}"
+        so = "saved: go on" + ("" if trainer.interrupted else " for as long") if step else "nothing was trained: start"
+        again += "" if step or trainer.interrupted else " --time-limit 60"
+        note("{} and {} with  [bold]{}[/]", why, so, again)
+        return
+    if resumed and step == before:
+        longer = f"--steps {2 * step}" if whole else f"--time-limit {2 * (trainer.options.time_limit or 0):g}"
+        note("{} was finished already, at step {}: go on with  [bold]{} {}[/]", out, step, again, longer)
+        return
+    held_out = "" if summary["held_out_loss"] is None else f"; held-out loss {summary['held_out_loss']}"
+    so = f"trained {step} steps in {trainer.seconds:.0f} s{held_out}"
+    note("{}. Sample it with  [bold]sdekit sample {} --out samples[/]", so, quoted(out))
+
+
+def _summary(trainer: "Trainer", out: Path, loss: float | None) -> dict[str, Any]:
+    """For --json. loss: where the run is too short for its metrics to have one."""
     from sdekit.training.run import read_metrics
 
     last = {name: value for row in read_metrics(out) for name, value in row.items()}
@@ -206,7 +232,7 @@ def _summary(trainer: "Trainer", out: Path) -> dict[str, Any]:
         "run": str(out),
         "step": trainer.step,
         "seconds": round(trainer.seconds, 2),
-        "loss": last.get("loss"),
+        "loss": last.get("loss", loss),
         "held_out_loss": held_out if held_out is None else round(held_out, 5),
         "finished": trainer.finished,
         "skipped": len(trainer.data.skipped),

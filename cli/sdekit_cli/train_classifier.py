@@ -8,10 +8,10 @@ import typer
 
 from sdekit.errors import InputError
 
-from .console import console, note, print_json, progress_bar
+from .console import console, note, print_json, progress_bar, quoted
 from .device import pick_device
 from .local import Plugins, use
-from .options import component, grouped, parse, typed
+from .options import component, grouped, merged, parse, typed
 from .stopping import stopping
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def train_classifier(
     """
     use(plugin, quiet=json)
     flags = {"train.steps": steps, "train.batch_size": batch_size, "train.seed": seed}
-    given = parse(option or ()) | {name: value for name, value in flags.items() if value is not None}
+    given = merged(parse(option or ()), {name: value for name, value in flags.items() if value is not None})
     if resume and (given or data):
         raise InputError("--resume takes everything from --out: beside it only RUN and --device")
     trainer = _resumed(run, out, device) if resume else _planned(run, out, data, grouped(given, GROUPS), device)
@@ -66,14 +66,15 @@ def train_classifier(
     if json:
         print_json({"run": str(out), "steps": trainer.step, "seconds": round(seconds, 2), "accuracy": accuracy})
     if not trainer.finished:
-        again = f"sdekit train-classifier {run} --out {out} --resume"
-        note(f"stopped at step {trainer.step} and saved: go on with  [bold]{again}[/]")
+        again = f"sdekit train-classifier {quoted(run)} --out {quoted(out)} --resume"
+        note("stopped at step {} and saved: go on with  [bold]{}[/]", trainer.step, again)
         raise typer.Exit(130)
     if not json:
         told = ", ".join(f"{value:.0%} at {rho}" for rho, value in accuracy.items()) or "nothing was held out"
+        guide = f"sdekit sample {quoted(run)} --label 0 --guidance {quoted(f'classifier:run={out}')} --out samples"
         note(
-            f"trained {trainer.step} steps in {seconds:.0f} s; held-out accuracy by noise level: {told}. Guide "
-            f"with  [bold]sdekit sample {run} --label 0 --guidance classifier:run={out} --out samples[/]"
+            "trained {} steps in {:.0f} s; held-out accuracy by noise level: {}. Guide with  [bold]{}[/]",
+            *(trainer.step, seconds, told, guide),
         )
 
 

@@ -11,10 +11,12 @@ from rich.table import Table
 
 from sdekit.errors import InputError
 
-from .console import note, print_json, progress_bar, shown
+from .console import note, print_json, progress_bar, quoted, show_table
 from .device import pick_device
 from .local import Plugins, use
 from .options import component, parse, with_data_std
+from .seeds import bounded
+from .trained import only_trained
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -57,6 +59,8 @@ def tune(
         raise InputError(
             f"-n must be at least 2, --held-out and --time-limit positive: got {n}, {held_out}, {time_limit}"
         )
+    bounded("-n", n), bounded("--held-out", held_out)
+    only_trained(run, "it is tuned before it is exported")
     of_solver = component("sampler", solver, parse(option or ()))
 
     from sdekit.plugins import make
@@ -77,7 +81,8 @@ def tune(
         sets = _sets(loaded, n, held_out, device, time_limit / 4, bar)
         if len(sets[0].x) < n and not json:
             note(
-                f"finely solved in a quarter of --time-limit {time_limit:g}: {len(sets[0].x)} of {n} starts to tune on"
+                "finely solved in a quarter of --time-limit {:g}: {} of {} starts to tune on",
+                *(time_limit, len(sets[0].x), n),
             )
         while left:
             task = bar.add_task(f"tuning {solver} for {left[0]} calls", total=None)
@@ -130,12 +135,12 @@ def _show(run: Path, solver: str, done: "list[tuple[Tuned, Path | None]]") -> No
     for found, path in done:
         told = f"{found.ratio:.2f}" if path else "1, kept untuned"
         table.add_row(str(found.calls), f"{found.untuned:.2g}", f"{found.tuned:.2g}", told)
-    shown.print(table)
+    show_table(table)
     starts = done[0][0].starts
-    note(f"error of x_0 against the fine solution, root mean square over {starts} starts that tuning has not seen")
+    note("error of x_0 against the fine solution, root mean square over {} starts that tuning has not seen", starts)
     kept = [found.calls for found, path in done if path]
     if len(kept) < len(done):
         note("where tuning did not help, or had no time to, nothing was stored: the solver stays as it was")
     if kept:
         named = "" if solver == "auto" else f"--solver {solver} "
-        note(f"in use from now on: [bold]sdekit sample {run} {named}--nfe {kept[0]} --out samples[/]")
+        note("in use from now on: [bold]sdekit sample {} {}--nfe {} --out samples[/]", quoted(run), named, kept[0])

@@ -10,7 +10,7 @@ from rich.table import Table
 from sdekit.errors import InputError
 from sdekit.plugins import registry, unknown
 
-from .console import print_json, progress_bar, shown
+from .console import print_json, progress_bar, show_table, shown
 from .kinds import kind_of
 from .local import Plugins, use
 from .options import component, named
@@ -50,11 +50,12 @@ def verify(
     chosen = [find(name, kind) for name in names]
     if plot is not None and (not plot.parent.is_dir() or plot.suffix.lower() != ".png"):
         raise InputError(f"--plot {plot}: name a .png file in a folder that is there")
+    if plot is not None and not any(map(_measures_order, chosen)):
+        raise InputError(f"--plot {plot}: no check of {', '.join(names)} measures an error against steps: leave it out")
     from sdekit.verify import checks_of, run
 
-    reports = []
-    for given, (of_kind, name, path, options) in zip(names, chosen, strict=True):
-        checks = checks_of(of_kind, name, path=path, options=options, quick=quick)
+    reports, made = [], [checks_of(f.kind, f.name, path=f.path, options=f.options, quick=quick) for f in chosen]
+    for given, (of_kind, *_), checks in zip(names, chosen, made, strict=True):
         with progress_bar(quiet=json) as bar:
             task = bar.add_task(f"verifying {given}", total=len(checks))
             reports.append(run(given, of_kind, checks, lambda _: bar.advance(task)))  # noqa: B023
@@ -76,6 +77,13 @@ class Found(NamedTuple):
     name: str
     path: str | None = None
     options: dict[str, Any] = {}
+
+
+def _measures_order(found: Found) -> bool:
+    """Whether some check of it draws a curve: samplers that declare an order have such checks."""
+    from sdekit.plugins import make
+
+    return found.kind == "sampler" and make("sampler", found.name, **found.options).order is not None
 
 
 def find(given: str, kind: str | None) -> Found:
@@ -110,7 +118,7 @@ def _show(report: "Report") -> None:
         measured = "" if result.skipped else show(result.measured)  # why stands below, once
         table.add_row(mark, *map(escape, (result.name, measured, result.expected)))
     shown.print(f"[bold]{report.kind} {escape(report.component)}[/]", soft_wrap=True)
-    shown.print(table)
+    show_table(table)
     for result in report.failures:
         because = f"[red]{escape(result.name)}[/]: {escape(result.cause or str(result.measured))}"
         shown.print(f"{because}. The law: {escape(result.equation)}", soft_wrap=True)

@@ -139,7 +139,7 @@ def _read_row(
             raise InputError(
                 f"{where}, line {line}, column '{names[i]}': {found}; expected a finite number"
                 f"{_unclosed([cell])}. "
-                "Fix the cell or remove the row; name a column of classes with label."
+                "Fix the cell or remove the row; name a column of classes with --option data.label=NAME."
             )
         numbers.append(number)
 

@@ -17,6 +17,7 @@ On the command line: `sdekit verify NAME`.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -95,7 +96,8 @@ def checks_of(
 ) -> list[Check]:
     """The checks of a registered component. path: of a data set or loader NAME:PATH; options: unless its defaults.
 
-    Raises InputError for a data set that needs a path and has none, and for a path or options that nothing takes.
+    Raises InputError for a data set that needs a path and has none, for a path where nothing is, and for a path or
+    options that nothing takes.
     """
     if kind == "prediction":
         return predictions.checks(name, quick=quick)
@@ -103,6 +105,7 @@ def checks_of(
     if kind not in BY_KIND:
         raise InputError(f"{kind} {name!r}: there are no checks for a {kind} (there are for {', '.join(BY_KIND)})")
     if kind == "loader":
+        _check_there(target, name, path)
         return loaders.checks(target, path=path, quick=quick)
     if kind == "dataset":
         return checks(_opened(target, name, path), kind=kind, quick=quick)
@@ -120,7 +123,18 @@ def _opened(target: Callable[..., Dataset], name: str, path: str | None) -> Call
     except TypeError:
         needs = f"needs a path: write {name}:PATH" if path is None else f"takes no path: write {name}"
         raise InputError(f"data set {name!r} {needs}") from None
+    _check_there(target, name, path)
     return partial(target, *before)
+
+
+def _check_there(target: Callable[..., Any], name: str, path: str | None) -> None:
+    """Where no file or folder is at the path it is opened once, or every check would say that it is missing."""
+    if path is None or os.path.exists(os.path.expanduser(path)):
+        return
+    try:
+        target(path)
+    except OSError as error:
+        raise InputError(f"{name}:{path}: {error.strerror or error}") from error
 
 
 def find(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sdekit.training.run import load_run
 from sdekit.tuned import Tuned, save
@@ -92,3 +93,14 @@ def test_refused(refused: Callable[..., str], moons: Path, tmp_path: Path) -> No
     assert "at least 2" in refused("tune", moons, "--nfe", 5, "-n", 1)
     assert "no such run folder" in refused("tune", tmp_path / "none", "--nfe", 5)
     assert "--nfe" in refused("tune", moons)
+
+
+def test_many_calls() -> None:
+    """A path of 100 000 calls has few unknowns, and takes no memory of the square of that."""
+    from sdekit.plugins import make
+    from sdekit.unknowns import Unknowns
+
+    sde = make("sde", "vp")
+    times = torch.linspace(sde.t_max, sde.t_min, 100_001, dtype=torch.float64)
+    found = Unknowns.of(sde, times, 1, True)
+    assert found.of_rows.shape[0] == 100_001 and found.of_rows[:, -1].nonzero().tolist() == [[100_000]]
