@@ -22,6 +22,7 @@ from .run import Component, Recipe
 SMALL_ITEM = 256  # items of at most so many numbers come in larger batches, at little further cost
 SMALL_DEFAULTS = {"batch_size": 64, "learning_rate": 4e-3}
 LARGE_DEFAULTS = {"noise_mean": 0.0}  # of images beyond `TINY`: more pixels tell the same shape, through more noise
+FEW_DEFAULTS = {"turn_below": 0.25}  # of tiny images of which there are few: without, they are learned by heart
 EXACT_NUMBERS = 2**15  # in a training set whose posterior mean still costs less than the network: 16,384 points in 2-D
 TINY = 12  # pixels a side, up to which all of an image is seen at once
 DATA_STD_ITEMS = 2048  # items that the standard deviation is estimated from
@@ -60,7 +61,8 @@ def plan(
     numbers.
     given: options by group: data, sde, network, train (`TrainOptions`; where items have at most 256 numbers, its
     defaults are a batch of 64 at a rate of 4e-3; where images have more than 12 pixels a side, a noise_mean of 0;
-    where an item has fewer than 16 numbers, an exact_target of 32,768 numbers in all).
+    where they have not, and are at most 2,048, a turn_below of .25; where an item has fewer than 16 numbers, an
+    exact_target of 32,768 numbers in all).
     Raises InputError for what does not fit.
     """
     given = given or {}
@@ -82,6 +84,8 @@ def plan(
     suited = suited | {"exact_target": max(TrainOptions.exact_target, EXACT_NUMBERS // prod(data.shape))}
     if data.kind == "image" and max(data.shape[1:]) > TINY:
         suited = suited | LARGE_DEFAULTS
+    elif data.kind == "image" and len(data) <= TrainOptions.exact_target:
+        suited = suited | FEW_DEFAULTS
     train = TrainOptions(**suited | dict(given.get("train", {})))
     check_batch(train.batch_size, tuple(data.shape), "train")
     if train.turn_below and data.kind != "image":

@@ -118,8 +118,9 @@ def test_load_data_records_defaults() -> None:
 @pytest.mark.parametrize(
     ("shape", "given", "train"),
     [
-        ((10, 8, 8, 1), {}, (64, 4e-3, -1.0, 0.0)),
-        ((10, 8, 8, 1), {"turn_below": 0.25}, (64, 4e-3, -1.0, 0.25)),
+        ((10, 8, 8, 1), {}, (64, 4e-3, -1.0, 0.25)),
+        ((10, 8, 8, 1), {"turn_below": 0.0}, (64, 4e-3, -1.0, 0.0)),
+        ((2049, 8, 8, 1), {}, (64, 4e-3, -1.0, 0.0)),
         ((10, 14, 14, 1), {}, (64, 4e-3, 0.0, 0.0)),
         ((10, 8, 20, 3), {}, (32, 2e-3, 0.0, 0.0)),
         ((10, 8, 20, 3), {"noise_mean": -2.0, "batch_size": 5, "turn_below": 0.1}, (5, 2e-3, -2.0, 0.1)),
@@ -129,7 +130,7 @@ def test_load_data_records_defaults() -> None:
 def test_training_suits_the_data(
     tmp_path: Path, shape: tuple[int, ...], given: dict[str, float], train: object
 ) -> None:
-    """Small items come in larger batches, large images with more noise; what is asked for is kept."""
+    """Small items in larger batches, large images with more noise, few tiny ones turned; what is asked for is kept."""
     if len(shape) == 2:
         x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     else:
