@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from sdekit.errors import InputError
 from sdekit.guidance import check_finite, counted
 from sdekit.mixture import GaussianMixture
 from sdekit.sde import SDE, Denoise
+from sdekit.training.folder import when_written
 from sdekit.training.run import Run, load_run
 
 
@@ -47,8 +47,7 @@ def autoguidance(
 
 
 def _load(sde: SDE, path: str, step: int | None) -> Denoise:
-    files = [file for file in sorted(Path(path).glob("*")) if file.suffix in (".json", ".safetensors")]
-    loaded = _opened(path, step, tuple(file.stat().st_mtime_ns for file in files))
+    loaded = _opened(path, step, when_written(path))
     if not same_process(loaded.model.sde, sde):
         raise InputError(
             f"autoguidance: {path} was trained with the process {loaded.recipe.sde.name}, not with the model's: both "

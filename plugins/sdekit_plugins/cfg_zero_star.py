@@ -28,7 +28,7 @@ def cfg_zero_star(sde: SDE, denoise: Denoise, *, scale: float = 2.0, zero_steps:
             return denoise(x, t, y if scale else None)
         still = x / like(line.scale(t), x)  # the x_0 of a velocity of 0
         early = _early(t, zero_steps)
-        if early.all():
+        if zero_steps and early.all():
             return still
         conditional, plain = (line.velocity(x, x0, t) for x0 in pair(denoise, x, t, y))
         fit = (conditional * plain).flatten(1).sum(1) / plain.square().flatten(1).sum(1).clamp(min=1e-30)

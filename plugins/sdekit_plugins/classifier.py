@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from sdekit.guidance import Guided, check_finite, needed, tilt, unguided
 from sdekit.mixture import GaussianMixture
 from sdekit.sde import SDE, Denoise
 from sdekit.training.classifier import load_classifier
+from sdekit.training.folder import when_written
 
 
 def classifier(
@@ -58,8 +58,7 @@ def classifier(
 
 
 def _load(sde: SDE, path: str) -> Callable[..., Tensor]:
-    files = [file for file in sorted(Path(path).glob("*")) if file.suffix in (".json", ".safetensors")]
-    model = _opened(path, tuple(file.stat().st_mtime_ns for file in files))
+    model = _opened(path, when_written(path))
     if not same_process(model.sde, sde):
         raise InputError(f"classifier: {path} was trained for another process than the model's: train one for its run")
 

@@ -45,7 +45,7 @@ class TDS(Sampler):
         return self.particles
 
     def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
-        top = bool(times[0] >= sde.t_max)  # else x is what is known
+        top = bool(times[0] >= sde.t_max * (1 - 1e-6))  # as `sample` sees it; else x is what is known
         xs = torch.stack([x, *(sde.prior(noise()) if top else x for _ in range(self.particles - 1))])  # (K, B, *)
         earlier = xs.new_zeros(xs.shape[:2])  # log-weights (K, B), but for the twist
         last = top and len(times) > 2  # a look at the end too; its calls are saved at the start, where x tells nothing

@@ -88,3 +88,9 @@ def check_resumed(out: Path, recipe: Recipe, data: Dataset) -> Recipe:
             f"{tuple(data.shape)} now, {found.items} of {found.shape} then, or in other units"
         )
     return found
+
+
+def when_written(path: str | Path) -> tuple[int, ...]:
+    """When the config and the weights in a folder were last written: equal as long as what it holds is the same."""
+    files = [file for file in sorted(Path(path).glob("*")) if file.suffix in (".json", ".safetensors")]
+    return tuple(file.stat().st_mtime_ns for file in files)
