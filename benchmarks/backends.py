@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from sdekit import VP, InputError, ScoreModel, sample
-from sdekit.plugins import names
+from sdekit.registry import component_names
 
 SHAPE, BATCH = (3, 32, 32), 64
 SDE = VP()
@@ -133,7 +133,7 @@ def contenders(calls: int, only: list[str]) -> tuple[dict[str, Callable[[], Tens
         except Exception as error:  # whatever another library does
             found.pop(name, None)
             absent[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-    for name in names("backend"):
+    for name in component_names("backend"):
         if only and name not in only:
             continue
         own = Eps(build())  # channels-last rearranges the weights of its network

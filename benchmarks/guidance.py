@@ -24,11 +24,11 @@ import torch
 from distances import energy_distance
 from torch import Tensor
 
-from sdekit.guidance import Guidance, compose, resolve
-from sdekit.plugins import make
+from sdekit.guidance import Guidance, compose, resolve_guidance
+from sdekit.processes import as_time
+from sdekit.registry import make
+from sdekit.runs import Run, load_run
 from sdekit.sampling import sample
-from sdekit.sde import as_time
-from sdekit.training.run import Run, load_run
 
 Method = tuple[str, Sequence[Guidance]]
 
@@ -96,7 +96,7 @@ def cost(run: Run, method: Method, n: int, pairs: int) -> list[str]:
     """Seconds of a guided denoising over those of a network call on 2 n, and over one on n."""
     sde, t = run.model.sde, as_time(run.model.sde.time(as_time(1.0)))
     x, y = torch.randn(n, *run.recipe.shape), torch.arange(n) % 10
-    guided = compose(sde, run.model, resolve(method[1]))
+    guided = compose(sde, run.model, resolve_guidance(method[1]))
     doubled = (torch.cat([x, x]), t, torch.cat([y, y]))
     found = [_seconds((x, t, y), guided, doubled, run.model, (x, t, y), run.model) for _ in range(pairs)]
     guide = statistics.median(row[0] for row in found)

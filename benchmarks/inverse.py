@@ -27,10 +27,10 @@ from mixtures import digits
 from torch import Tensor
 
 from sdekit import EDM, VP, GaussianMixture
-from sdekit.inverse import Problem, restore, restorer
-from sdekit.operators import Average, LinearOperator, Mask, Matrix
-from sdekit.posterior import FullMixture
-from sdekit.sde import as_time
+from sdekit.distributions import FullCovarianceMixture
+from sdekit.inverse import Problem, build_restorer, restore
+from sdekit.inverse.operators import Average, LinearOperator, Mask, Matrix
+from sdekit.processes import as_time
 
 OUT = Path(__file__).parent / "results" / "inverse.md"
 Draw = Callable[["Case", int, int], Tensor]
@@ -48,7 +48,7 @@ class Case:
     noise_std: float
 
     @property
-    def posterior(self) -> FullMixture:
+    def posterior(self) -> FullCovarianceMixture:
         """The truth."""
         return self.mixture.posterior(self.operator, self.y, self.noise_std)
 
@@ -120,7 +120,7 @@ def ours() -> dict[str, Draw]:
 
     def draw(method: str, options: dict[str, float], case: Case, n: int, calls: int) -> Tensor:
         sde = VP()
-        made = restorer(method, case.problem, **options)
+        made = build_restorer(method, case.problem, **options)
         sampler = {} if method == "tds" else {"sampler": "ddpm"}
         found = restore(
             sde, case.mixture.denoiser(sde), case.problem, made, n=n, nfe=calls, dtype=torch.float64, **sampler

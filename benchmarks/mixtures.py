@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdekit import EDM, VP, GaussianMixture, RectifiedFlow
-from sdekit.sde import SDE, Denoise, as_time
+from sdekit.processes import SDE, Denoiser, as_time
 
 FAR, NEAR = 1e6, 1e-4  # rho: beyond the first the start is noise alone, below the second x_0 is the denoiser's
 
@@ -52,7 +52,7 @@ class Problem(Flow):
         return {}
 
     @property
-    def denoiser(self) -> Denoise:
+    def denoiser(self) -> Denoiser:
         """The exact one, on the process."""
         return self.mixture.denoiser(self.sde)
 

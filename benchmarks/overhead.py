@@ -25,7 +25,7 @@ import torch
 from peers import importable
 from torch import Tensor
 
-from sdekit import EDM, plugins, sample
+from sdekit import EDM, registry, sample
 
 OUT = Path(__file__).parent / "results" / "overhead.md"
 STEPS = 50
@@ -58,7 +58,7 @@ def ours(name: str, noise: Any = None, **options: Any) -> Make:
 
     def make(x: Tensor, answer: Tensor) -> Callable[[], Any]:
         def run() -> Any:
-            sampler = plugins.make("sampler", name, **options)
+            sampler = registry.make("sampler", name, **options)
             return sample(EDM(), lambda x, t: answer, sampler, shape=x.shape[1:], x=x, steps=STEPS, noise=noise)
 
         return run
@@ -266,7 +266,7 @@ def of(name: str, **options: Any) -> Callable[[Network, Tensor], Any]:
     """A run of a sampler, looked up and built anew."""
 
     def run(network: Network, x: Tensor) -> Any:
-        return sample(EDM(), network, plugins.make("sampler", name, **options), shape=x.shape[1:], x=x, steps=STEPS)
+        return sample(EDM(), network, registry.make("sampler", name, **options), shape=x.shape[1:], x=x, steps=STEPS)
 
     return run
 

@@ -24,7 +24,7 @@ from peers import Solve, peers
 from torch import Tensor
 from trained import Trained
 
-from sdekit import VP, plugins, sample
+from sdekit import VP, registry, sample
 from sdekit.errors import SdekitError
 
 OUT = Path(__file__).parent / "results" / "solvers.md"
@@ -36,8 +36,8 @@ def ours(problem: Problem | Trained, calls: list[int], only: list[str]) -> dict[
     """Every installed deterministic sampler with a fixed number of calls a step."""
     denoise, shape = problem.denoiser, problem.shape
     rows: dict[str, Row] = {}
-    for name in only or plugins.names("sampler"):
-        sampler = plugins.make("sampler", name, **(problem.options if name == "auto" else {}))
+    for name in only or registry.component_names("sampler"):
+        sampler = registry.make("sampler", name, **(problem.options if name == "auto" else {}))
         if sampler.stochastic or sampler.calls is None:
             continue
         rows[name] = []

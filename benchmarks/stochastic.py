@@ -34,7 +34,7 @@ from peers import (
 )
 from torch import Tensor
 
-from sdekit import plugins, sample
+from sdekit import registry, sample
 from sdekit.errors import SdekitError
 
 OUT = Path(__file__).parent / "results" / "stochastic.md"
@@ -212,8 +212,8 @@ def main() -> None:
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     others = libraries() if given.peers else {}
-    names = given.samplers or [n for n in plugins.names("sampler") if plugins.make("sampler", n).stochastic]
-    names = [name for name in names if plugins.make("sampler", name).calls is not None]
+    names = given.samplers or [n for n in registry.component_names("sampler") if registry.make("sampler", n).stochastic]
+    names = [name for name in names if registry.make("sampler", name).calls is not None]
     text = [
         "# Distance of stochastic samplers to exact samples",
         "",

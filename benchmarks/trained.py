@@ -12,9 +12,9 @@ from mixtures import Flow
 from torch import Tensor
 
 from sdekit import SeedNoise, load_run
-from sdekit.bench import exact
 from sdekit.errors import InputError
-from sdekit.sde import SDE, Denoise, as_time
+from sdekit.evaluation import exact_solution
+from sdekit.processes import SDE, Denoiser, as_time
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Trained(Flow):
         return {"data_std": self.run.model.data_std}
 
     @property
-    def denoiser(self) -> Denoise:
+    def denoiser(self) -> Denoiser:
         """The network."""
         model = self.run.model
         return lambda x, t, y=None: model(x.double(), t)
@@ -78,6 +78,6 @@ class Trained(Flow):
         return self.denoiser(x_bar * float(self.sde.alpha(t)), t).to(x_bar.dtype)
 
     @cached_property
-    def exact(self) -> Tensor:
+    def exact_solution(self) -> Tensor:
         """x_0 at the end of the network's own flow, by the adaptive `ode`, to about 1e-5."""
-        return torch.cat([exact(self.sde, self.run.model, part, tolerance=3e-8) for part in self.x.split(64)])
+        return torch.cat([exact_solution(self.sde, self.run.model, part, tolerance=3e-8) for part in self.x.split(64)])

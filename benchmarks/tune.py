@@ -21,8 +21,8 @@ import torch
 from mixtures import problems
 
 from sdekit import SeedNoise, load_run
-from sdekit.sde import SDE, Denoise
-from sdekit.tune import Starts, solved, tune
+from sdekit.processes import SDE, Denoiser
+from sdekit.tuning import Starts, solve_starts, tune
 
 OUT = Path(__file__).parent / "results" / "tune.md"
 PEERS = {
@@ -39,7 +39,7 @@ class Case:
     name: str
     title: str
     sde: SDE
-    denoise: Denoise
+    denoise: Denoiser
     train: Starts
     check: Starts
     held_out: Starts
@@ -51,7 +51,7 @@ def of_mixture(name: str, starts: int, train: int) -> Case:
     sde, mixture = problem.sde, problem.mixture
     denoise = mixture.denoiser(sde)
     first, second = (
-        solved(sde, denoise, mixture.sample(train, seed, sde, sde.t_max), batch_size=1024) for seed in (1, 2)
+        solve_starts(sde, denoise, mixture.sample(train, seed, sde, sde.t_max), batch_size=1024) for seed in (1, 2)
     )
     title = f"{name}: d = {problem.x[0].numel()}, {type(sde).__name__}"
     return Case(name, title, sde, denoise, first, second, Starts(problem.x, problem.exact))
@@ -64,7 +64,7 @@ def of_run(path: Path, starts: int, train: int) -> Case:
 
     def of(first: int, count: int) -> Starts:
         x = sde.prior(SeedNoise(range(first, first + count), recipe.shape)())
-        return solved(sde, run.model, x, recipe.examples(count))
+        return solve_starts(sde, run.model, x, recipe.examples(count))
 
     title = f"{recipe.data.name}, {recipe.network.name} trained for {run.step} steps, {type(sde).__name__}"
     return Case(path.name, title, sde, run.model, of(2**31, train), of(2**31 + train, train), of(0, starts))

@@ -20,10 +20,10 @@ from typing import Any
 
 os.environ["COLUMNS"] = "150"  # of the tables: before the console is made
 
-from sdekit import plugins, verify
+from sdekit import registry, verify
 from sdekit.errors import InputError
-from sdekit.model import PREDICTIONS
-from sdekit.verify import loaders
+from sdekit.models import PREDICTIONS
+from sdekit.verify import loader_checks as loaders
 from sdekit_cli.app import main
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -56,7 +56,7 @@ def samples(kind: str) -> list[verify.Check]:
     if kind == "metric":
         return verify.checks(lambda x, y: 0.0, kind="metric")
     found: dict[str, verify.Check] = {}
-    for name in EXAMPLES.get(kind, ()) or plugins.names(kind)[:1]:
+    for name in EXAMPLES.get(kind, ()) or registry.component_names(kind)[:1]:
         for check in verify.checks_of(kind, name):
             found.setdefault(bare(check.name), check)
     return list(found.values())
@@ -97,7 +97,7 @@ def write_laws() -> None:
 def components() -> Iterator[tuple[str, str]]:
     """Kind and name of all that can be verified without a file."""
     for kind in verify.BY_KIND:
-        for name in PREDICTIONS if kind == "prediction" else plugins.names(kind):
+        for name in PREDICTIONS if kind == "prediction" else registry.component_names(kind):
             try:
                 if kind != "sampler":
                     verify.checks_of(kind, name, quick=True)

@@ -17,7 +17,7 @@ from .errors import SdekitError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .sampling import Samples
+    from sdekit.sampling import Samples
 
 LONGEST_MESSAGE = 4096
 PATIENCE = timedelta(days=30)  # for a slower process; torchrun ends the others where one dies

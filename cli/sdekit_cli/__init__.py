@@ -1,5 +1,5 @@
 """The command line: one file a command, thin over the package's own functions."""
 
-from .interrupts import quietly
+from sdekit_cli.terminal.interrupts import quietly
 
 quietly()

@@ -9,10 +9,9 @@ import typer
 import sdekit
 from sdekit.distributed import leave, together, world
 from sdekit.errors import InputError, SdekitError
-
-from .console import error, note
-from .failures import told
-from .root import Root
+from sdekit_cli.terminal.console import error, note
+from sdekit_cli.terminal.failures import report_failures
+from sdekit_cli.terminal.help import Root
 
 SHARED = ("sample", "restore", "edit")
 """Commands that several processes may do together."""
@@ -41,7 +40,7 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
 
 def _assemble() -> None:
     """Add the commands of plugins to sdekit's own (root.py); what is wrong with one is told, and the others work."""
-    from sdekit.plugins import registry
+    from sdekit.registry import registry
 
     problems, manager = list(registry().problems), registry().manager
     plugins = {one.plugin for one in manager.hook.sdekit_commands.get_hookimpls()}
@@ -71,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if world().rank:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (to the end)
     try:
-        with together(), told():
+        with together(), report_failures():
             _check_shared(given)
             app(args=given)
     except SdekitError as problem:

@@ -3,7 +3,7 @@
 import torch
 
 from sdekit import hookimpl
-from sdekit.backend import Runner
+from sdekit.backends import PreparedNetwork
 
 
 def bfloat16(network):
@@ -13,7 +13,9 @@ def bfloat16(network):
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             return network(x, c_noise, y).to(x.dtype)
 
-    return Runner(call=run, dtype=torch.bfloat16)  # the dtype sets how far from the network's own result it may be
+    return PreparedNetwork(
+        call=run, dtype=torch.bfloat16
+    )  # the dtype sets how far from the network's own result it may be
 
 
 @hookimpl

@@ -5,9 +5,9 @@ from sdekit import hookimpl
 
 def processes():
     """Print the name of every process."""
-    from sdekit.plugins import names
+    from sdekit.registry import component_names
 
-    print("\n".join(names("sde")))
+    print("\n".join(component_names("sde")))
 
 
 @hookimpl

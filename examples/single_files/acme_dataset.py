@@ -3,8 +3,7 @@
 import numpy as np
 
 from sdekit import hookimpl
-from sdekit.data.base import Units
-from sdekit.data.memory import MemoryDataset
+from sdekit.data import InMemoryDataset, Units
 
 
 def cross(*, n: int = 5000, seed: int = 0):
@@ -12,7 +11,7 @@ def cross(*, n: int = 5000, seed: int = 0):
     rng = np.random.default_rng(seed)
     along, across, label = rng.uniform(-2, 2, n), rng.normal(0, 0.05, n), rng.integers(0, 2, n)
     points = np.where(label[:, None], np.stack([along, across], 1), np.stack([across, along], 1))
-    return MemoryDataset(points.astype(np.float32), units=Units(), labels=label, classes=2)
+    return InMemoryDataset(points.astype(np.float32), units=Units(), labels=label, classes=2)
 
 
 @hookimpl

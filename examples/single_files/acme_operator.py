@@ -1,7 +1,7 @@
 """An operator in one file: `sdekit restore RUN --operator acme-differences --plugin acme_operator.py ...`."""
 
 from sdekit import InputError, hookimpl
-from sdekit.operators import LinearOperator
+from sdekit.inverse.operators import LinearOperator
 
 
 class Differences(LinearOperator):

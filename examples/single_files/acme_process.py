@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from sdekit import SDE, hookimpl
-from sdekit.sde import as_time
+from sdekit.processes import as_time
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """A method for inverse problems in one file: `sdekit restore RUN --method acme-pull --plugin acme_restorer.py ...`."""
 
 from sdekit import hookimpl
-from sdekit.inverse import moved, ridge
+from sdekit.inverse import posterior_mean_guidance, regularized_least_squares
 
 
 def pull(problem, *, data_std: float = 1.0):
@@ -10,7 +10,9 @@ def pull(problem, *, data_std: float = 1.0):
     Source: Song et al. 2023.
     """
     operator, noise = problem.linear("acme-pull"), problem.noise_std**2
-    return moved(problem, lambda local, r, pull: ridge(operator, r, local.isotropic(data_std), noise))
+    return posterior_mean_guidance(
+        problem, lambda local, r, pull: regularized_least_squares(operator, r, local.isotropic(data_std), noise)
+    )
 
 
 @hookimpl

@@ -1,1 +1,5 @@
-"""Data sets: anything that answers `batch(indices)` with tensors in the model's units."""
+"""Data sets: items by index in the units of the model, their labels, split and order."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdekit.data.base import Units
-from sdekit.data.scaling import vector_units
 from sdekit.errors import InputError
+
+from .dataset import Units
+from .standardization import vector_units
 
 MAX_CLASSES = 2**20  # beyond this a column of numbers was taken for labels by mistake
 

@@ -10,12 +10,13 @@ import math
 
 import numpy as np
 
-from sdekit.data.base import Units
-from sdekit.data.memory import MemoryDataset
 from sdekit.errors import InputError
 
+from .dataset import Units
+from .in_memory import InMemoryDataset
 
-def moons(*, n: int = 10_000, noise: float = 0.05, seed: int = 0) -> MemoryDataset:
+
+def moons(*, n: int = 10_000, noise: float = 0.05, seed: int = 0) -> InMemoryDataset:
     """Two interleaved half circles of radius 1; the label says which.
 
     n: points, at least 2. noise: standard deviation of the blur around the curve. seed: at least 0.
@@ -28,7 +29,7 @@ def moons(*, n: int = 10_000, noise: float = 0.05, seed: int = 0) -> MemoryDatas
     return _toy(np.stack([x, y], axis=1), rng, noise, label)
 
 
-def checkerboard(*, n: int = 10_000, noise: float = 0.0, seed: int = 0) -> MemoryDataset:
+def checkerboard(*, n: int = 10_000, noise: float = 0.0, seed: int = 0) -> InMemoryDataset:
     """Uniform on the eight dark squares of a 4x4 board over [-2, 2] x [-2, 2]: sharp edges, no labels.
 
     n: points, at least 2. noise: standard deviation of the blur. seed: at least 0.
@@ -40,7 +41,7 @@ def checkerboard(*, n: int = 10_000, noise: float = 0.0, seed: int = 0) -> Memor
     return _toy(corner + rng.random((n, 2)), rng, noise)
 
 
-def swiss_roll(*, n: int = 10_000, noise: float = 0.03, seed: int = 0) -> MemoryDataset:
+def swiss_roll(*, n: int = 10_000, noise: float = 0.03, seed: int = 0) -> InMemoryDataset:
     """A spiral of one and a half turns, r = angle / (4.5 pi) from 1/3 to 1; no labels.
 
     n: points, at least 2. noise: standard deviation of the blur around the curve. seed: at least 0.
@@ -51,7 +52,7 @@ def swiss_roll(*, n: int = 10_000, noise: float = 0.03, seed: int = 0) -> Memory
     return _toy(np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1), rng, noise)
 
 
-def rings(*, n: int = 10_000, noise: float = 0.02, seed: int = 0) -> MemoryDataset:
+def rings(*, n: int = 10_000, noise: float = 0.02, seed: int = 0) -> InMemoryDataset:
     """Four concentric circles of radius 1/4, 1/2, 3/4 and 1, equally likely; the label counts from the inside.
 
     n: points, at least 2. noise: standard deviation of the blur around the curve. seed: at least 0.
@@ -63,7 +64,7 @@ def rings(*, n: int = 10_000, noise: float = 0.02, seed: int = 0) -> MemoryDatas
     return _toy(np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1), rng, noise, label)
 
 
-def mixture(*, n: int = 10_000, noise: float = 0.1, seed: int = 0) -> MemoryDataset:
+def mixture(*, n: int = 10_000, noise: float = 0.1, seed: int = 0) -> InMemoryDataset:
     """Eight equal Gaussians on the unit circle; the label is the component, at the angle label * pi / 4.
 
     n: points, at least 2. noise: standard deviation of every component. seed: at least 0.
@@ -85,13 +86,15 @@ def _generator(n: int, noise: float, seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _toy(points: np.ndarray, rng: np.random.Generator, noise: float, label: np.ndarray | None = None) -> MemoryDataset:
+def _toy(
+    points: np.ndarray, rng: np.random.Generator, noise: float, label: np.ndarray | None = None
+) -> InMemoryDataset:
     """Blur the points (n, 2) and standardise them with one scale; label: (n,) or None."""
     points = points + noise * rng.standard_normal(points.shape)
     mean = points.mean(axis=0)
     scale = math.sqrt(np.square(points - mean).mean())
     units = Units(shift=(float(mean[0]), float(mean[1])), scale=scale)
     if label is None:
-        return MemoryDataset(points.astype(np.float32), units=units)
+        return InMemoryDataset(points.astype(np.float32), units=units)
     labels = label.astype(np.int64)
-    return MemoryDataset(points.astype(np.float32), units=units, labels=labels, classes=int(labels.max()) + 1)
+    return InMemoryDataset(points.astype(np.float32), units=units, labels=labels, classes=int(labels.max()) + 1)

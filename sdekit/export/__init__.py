@@ -3,7 +3,6 @@
 `torch` and `aoti` files run what they hold, as any program does: open only those that you trust. `onnx` is data.
 """
 
-from .folder import export_run, load_export
-from .formats import FORMATS, Format
+import lazy_loader
 
-__all__ = ["FORMATS", "Format", "export_run", "load_export"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

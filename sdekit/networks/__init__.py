@@ -5,3 +5,7 @@ unconditional too. Each is built by `Network(shape, classes, **options)` and kee
 which rebuild it. One with an option `conditions` takes so many numbers, (B, conditions), instead of labels, and rows
 of NaN for none.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

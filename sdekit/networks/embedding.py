@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdekit.conditions import is_null
 from sdekit.errors import InputError
+from sdekit.models import is_null
 
 Frequencies = Literal["fourier", "sinusoidal"]
 

@@ -6,8 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from sdekit.data.base import Batch, Dataset
-from sdekit.data.order import batch_indices
+from sdekit.data import Batch, Dataset, batch_indices
 
 
 class Batches:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .options import TrainOptions
+from sdekit.runs import TrainOptions
 
 
 def adamw(network: nn.Module, options: TrainOptions) -> torch.optim.AdamW:

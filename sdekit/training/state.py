@@ -11,13 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from sdekit.errors import InputError
+from sdekit.runs import REMEDY, TrainOptions, is_count, is_number, load_tensors, load_tied, save_tensors, step_of, untie
 
-from .checkpoint import REMEDY, load_tensors, save_tensors, step_of
 from .ema import EMA
-from .fields import is_count, is_number
 from .optimizer import adamw
-from .options import TrainOptions
-from .shared import load_unshared, unshared
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 PARTS = ("weights", "ema", *MOMENTS)
@@ -54,14 +51,14 @@ class State:
             moments |= {f"{m}.{name}": state[m] if state else torch.zeros_like(weight) for m in MOMENTS}
             if (count := int(state.get("step", 0))) != step:
                 updates[name] = count
-        weights = {f"weights.{name}": tensor for name, tensor in unshared(self.network).items()}
+        weights = {f"weights.{name}": tensor for name, tensor in untie(self.network).items()}
         ema = {f"ema.{name}": tensor for name, tensor in zip(self.weights, self.ema.average, strict=True)}
         save_tensors(path, weights | ema | moments, {**fields, "step": step, "updates": updates})
 
     def save_average(self, path: Path, fields: Mapping[str, Any]) -> None:
         """The network with the averaged weights: what is sampled with."""
         with self.averaged():
-            save_tensors(path, unshared(self.network), fields)
+            save_tensors(path, untie(self.network), fields)
 
     def load(self, path: Path) -> dict[str, Any]:
         """Go on from what `save` wrote; returns its fields. Raises InputError for another network's."""
@@ -69,7 +66,7 @@ class State:
         _check_counters(path, fields)
         part = {p: {k.removeprefix(f"{p}."): v for k, v in tensors.items() if k.startswith(f"{p}.")} for p in PARTS}
         try:
-            load_unshared(self.network, part["weights"])
+            load_tied(self.network, part["weights"])
             for average, (name, weight) in zip(self.ema.average, self.weights.items(), strict=True):
                 average.copy_(part["ema"][name])
                 # in the memory format of the weight: the fused kernel takes that for granted

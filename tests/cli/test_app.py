@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import sdekit as package
-from sdekit_cli import root
+from sdekit_cli.terminal import help as root
 
 COMMANDS = [
     ("train",),
@@ -80,7 +80,7 @@ def test_root_help_is_light() -> None:
     """`sdekit --help` loads no Markdown parser, nothing that draws progress bars and no command: half of its time."""
     code = (
         "import sys\nfrom sdekit_cli.app import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'markdown_it', 'rich.progress', 'tomllib', 'pydantic', 'sdekit_cli.train'}\n"
+        "heavy = {'markdown_it', 'rich.progress', 'tomllib', 'pydantic', 'sdekit_cli.commands.train'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

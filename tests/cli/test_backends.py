@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdekit.backend import BackendWarning
+from sdekit.backends import BackendWarning
 
 HOW = ("--solver", "ddim", "--steps", 4, "-n", 3)
 

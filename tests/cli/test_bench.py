@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sdekit import plugins
+from sdekit import registry
 
 CLI = Callable[..., Any]
 
@@ -39,12 +39,12 @@ def test_json_on_a_run(sdekit: CLI, digits_run: Path) -> None:
 def test_a_plugin_file(sdekit: CLI, tmp_path: Path) -> None:
     """Its sampler is compared as any other."""
     (tmp_path / "mine.py").write_text(
-        "from sdekit import hookimpl\nfrom sdekit_plugins.heun import Heun\n"
+        "from sdekit import hookimpl\nfrom sdekit_plugins.samplers.heun import Heun\n"
         "@hookimpl\ndef sdekit_samplers():\n    return {'my-heun': Heun}\n"
     )
     given = ("bench", "mixture", "--solver", "my-heun", "--nfe", 5, "-n", 4, "--plugin", tmp_path / "mine.py", "--json")
     result = sdekit(*given)
-    plugins.forget_files()
+    registry.forget_plugin_files()
     assert result.code == 0, result.err
     assert [m["sampler"] for m in json.loads(result.out)["measurements"]] == ["my-heun"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HEAD = "from sdekit import hookimpl\n@hookimpl\n"
-CLASH = HEAD + "def sdekit_grids():\n    return {'clash': 'sdekit.grids:uniform'}\n"
+CLASH = HEAD + "def sdekit_grids():\n    return {'clash': 'sdekit.sampling.grids:uniform'}\n"
 THAWED = (
     "from dataclasses import dataclass\nfrom sdekit import Sampler\n@dataclass\nclass T(Sampler):\n    a: int = 1\n"
 )

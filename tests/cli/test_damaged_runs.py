@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sdekit.training.checkpoint import load_json, save_json
-from sdekit.training.run import CHECKPOINT, CONFIG, FORMAT, MODEL
+from sdekit.runs import CHECKPOINT, CONFIG, FORMAT, MODEL, load_json, save_json
 
 Refused = Callable[..., str]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from sdekit import plugins
-from sdekit_cli import develop
-from sdekit_cli.skeletons import COMPONENTS
+from sdekit import registry
+from sdekit_cli.scaffold import plugin_commands as develop
+from sdekit_cli.scaffold.skeletons import COMPONENTS
 
 CLI = Callable[..., Any]
 
@@ -32,7 +32,7 @@ def local(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         return path
 
     yield write
-    plugins.forget_files()
+    registry.forget_plugin_files()
 
 
 @pytest.mark.parametrize("kind", COMPONENTS)
@@ -102,8 +102,8 @@ def test_check(sdekit: CLI) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("import sdekit_cli.console\n", "imports sdekit_cli.console"),
-        ("from sdekit.grids import _ends\n", "imports sdekit.grids._ends"),
+        ("import sdekit_cli.terminal.console\n", "imports sdekit_cli.terminal.console"),
+        ("from sdekit.sampling.grids import _ends\n", "imports sdekit.sampling.grids._ends"),
         ("def f():\n    pass\n", "it has no docstring"),
         ("def f(*, a: int):\n    'What a is.'\n", "its option 'a' has no default: give it one"),
         ("def f(*, a=1):\n    'What a is.'\n", "its option 'a' has no type: annotate it"),
@@ -137,5 +137,7 @@ def test_check_for_people(sdekit: CLI, local: Callable[[str], Path]) -> None:
 
 def test_which_plugin_imports_torch() -> None:
     """Of several, those that do; the standard library's `torch`-less modules do not."""
-    verdicts = develop._light({"a": "json", "b": "sdekit.sde", "c": "sdekit.noise", "d": "sdekit.errors"})
+    verdicts = develop._light(
+        {"a": "json", "b": "sdekit.processes.sde", "c": "sdekit.sampling.noise", "d": "sdekit.errors"}
+    )
     assert [(v.plugin, v.verdict) for v in verdicts] == [("a", "ok"), ("b", "advice"), ("c", "advice"), ("d", "ok")]

@@ -89,8 +89,8 @@ def test_each_process_edits_its_part(
     assert sdekit(*given, "--seeds", "3-7", "--out", tmp_path / "all").code == 0
     parts = []
     for rank in range(2):
-        monkeypatch.setattr("sdekit_cli.draw.world", lambda rank=rank: World(rank, 2))
-        monkeypatch.setattr("sdekit_cli.draw.gather", lambda drawn, seeds, shape: parts.append(drawn))
+        monkeypatch.setattr("sdekit_cli.sampling.drawing_loop.world", lambda rank=rank: World(rank, 2))
+        monkeypatch.setattr("sdekit_cli.sampling.drawing_loop.gather", lambda drawn, seeds, shape: parts.append(drawn))
         assert sdekit(*given, "--seeds", "3-7", "--out", tmp_path / "part").code == 0
     assert not (tmp_path / "part").exists() and [part.seeds for part in parts] == [(3, 4, 5), (6, 7)]
     drawn = np.concatenate([part.x.numpy() for part in parts])

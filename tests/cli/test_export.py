@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sdekit.export import FORMATS
-from sdekit_plugins.backend_compile import COMPILERS, shutil
+from sdekit_plugins.backends.compiled import COMPILERS, shutil
 
 WITHOUT_NETWORKS = """
 import sys

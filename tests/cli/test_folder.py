@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from sdekit.errors import InputError, SdekitError
-from sdekit_cli.folder import check_out, staged
+from sdekit_cli.sampling.result_folder import check_out, staged
 
 CLI = Callable[..., Any]
 HOW = ("--solver", "ddim", "--steps", 2)
@@ -123,7 +123,7 @@ def test_results_that_came_meanwhile(
     sdekit: CLI, digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow run keeps those of a faster one into the same folder, and its own beside them."""
-    from sdekit_cli import drawing
+    from sdekit_cli.sampling import session as drawing
 
     out, slow = tmp_path / "s", drawing.write
 

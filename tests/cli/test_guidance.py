@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdekit.training.checkpoint import load_json
+from sdekit.runs import load_json
 
 CLI = Callable[..., Any]
 QUICK = ("--steps", 4, "-n", 6)
@@ -172,7 +172,7 @@ def test_train_classifier_is_stopped_and_resumed(
     sdekit: CLI, refused: CLI, moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C saves and says how to go on; `info` tells what it is at any time."""
-    from sdekit.training import classifier
+    from sdekit.training import classifier_trainer as classifier
 
     def interrupting(n: int, size: int, step: int, seed: int) -> Any:
         if step == 4:

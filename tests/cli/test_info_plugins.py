@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from sdekit import plugins
-from sdekit_cli.meanings import defined, meanings
-from sdekit_cli.options import option_name
+from sdekit import registry
+from sdekit_cli.options.assignments import option_name
+from sdekit_cli.options.option_help import defined, meanings
 
 CLI = Callable[..., Any]
-ENTRIES = sorted(plugins.registry().entries)
+ENTRIES = sorted(registry.registry().entries)
 
 
 def test_info_json(sdekit: CLI, digits_run: Path) -> None:
@@ -58,7 +58,7 @@ def test_list_for_people(sdekit: CLI) -> None:
     out = sdekit("plugins", "list").out
     assert all(name in out for _, name in ENTRIES)
     rows = json.loads(sdekit("plugins", "list", "--kind", "grid", "--json").out)["components"]
-    assert [row["name"] for row in rows] == plugins.names("grid")
+    assert [row["name"] for row in rows] == registry.component_names("grid")
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES, ids=["-".join(entry) for entry in ENTRIES])
@@ -66,7 +66,7 @@ def test_show(sdekit: CLI, kind: str, name: str) -> None:
     """Every component shows its documentation and each option with type and default, as JSON too."""
     result = sdekit("plugins", "show", name, "--kind", kind, "--json")
     (shown,) = json.loads(result.out)["components"]
-    known = [option_name(option) for option in plugins.parameters(plugins.entry(kind, name).load())]
+    known = [option_name(option) for option in registry.parameters(registry.find_component(kind, name).load())]
     assert result.code == 0 and shown["doc"].startswith(shown["summary"])
     assert [option["name"] for option in shown["options"]] == known
     assert all(option["meaning"] for option in shown["options"]), "say in the docstring what each option is"

@@ -16,8 +16,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from sdekit_cli import app, console
-from sdekit_cli.output import npy
+from sdekit_cli import app
+from sdekit_cli.sampling.result_files import npy
+from sdekit_cli.terminal import console
 
 from .conftest import TINY_MLP
 

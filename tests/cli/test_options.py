@@ -6,8 +6,8 @@ from typing import Literal
 import pytest
 
 from sdekit.errors import InputError
-from sdekit_cli.annotations import plainly, type_name
-from sdekit_cli.options import Text, named, typed
+from sdekit_cli.options.assignments import Text, named, typed
+from sdekit_cli.options.type_names import plainly, type_name
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from sdekit_cli.console import print_json
+from sdekit_cli.terminal.console import print_json
 
 
 def test_numbers_that_json_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:

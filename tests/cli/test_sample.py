@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdekit import plugins
+from sdekit import registry
 from sdekit.errors import InputError
+from sdekit.runs import load_run
 from sdekit.sampling import sample
-from sdekit.training.run import load_run
-from sdekit_cli.seeds import parse_seeds
+from sdekit_cli.options.seed_option import parse_seeds
 
 CLI = Callable[..., Any]
-SAMPLERS = plugins.names("sampler")
+SAMPLERS = registry.component_names("sampler")
 LOOSE = {"ode": ("--option", "rtol=1e-3", "--option", "atol=1e-3")}
 FIELDS = {
     "run", "run_step", "solver", "options", "grid", "grid_options", "steps", "nfe", "n", "seeds", "labels",
@@ -46,7 +46,7 @@ def test_images(sdekit: CLI, digits_run: Path, tmp_path: Path, name: str) -> Non
     record = json.loads((out / "sample.json").read_text())
     assert record.keys() == FIELDS and record["solver"] == name and record["seeds"] == [0, 1, 2]
     assert record["steps"] == len(record["times"]) == 3 and record["nfe"] >= 3 and record["run_step"] == 4
-    assert record["options"].keys() == plugins.parameters(plugins.entry("sampler", name).load()).keys()
+    assert record["options"].keys() == registry.parameters(registry.find_component("sampler", name).load()).keys()
     assert Image.open(out / "grid.png").size == (134, 134)
     assert sorted(os.listdir(out / "images")) == ["0.png", "1.png", "2.png"]
     pixels = np.rint((drawn(out) / 16).clip(0, 1) * 255)[2, 0]
@@ -141,12 +141,12 @@ def test_whose_option_it_is(
 
 
 def test_same_as_the_library(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
-    """The command is thin: `sdekit.sampling.sample` draws the same, once mapped to data units (pixels 0 to 16)."""
+    """The command is thin: `sdekit.sample` draws the same, once mapped to data units (pixels 0 to 16)."""
     given = ("--solver", "ddim", "--option", "eta=0.5", "--grid", "karras", "--option", "grid.p=3", "--nfe", 5)
     assert sdekit("sample", digits_run, "-n", 4, *given, "--out", tmp_path / "s").code == 0
-    run, grid = load_run(digits_run), plugins.make("grid", "karras", p=3.0)
+    run, grid = load_run(digits_run), registry.make("grid", "karras", p=3.0)
     found = sample(
-        run.model.sde, run.model, plugins.make("sampler", "ddim", eta=0.5), shape=(1, 8, 8), n=4, nfe=5, grid=grid
+        run.model.sde, run.model, registry.make("sampler", "ddim", eta=0.5), shape=(1, 8, 8), n=4, nfe=5, grid=grid
     )
     np.testing.assert_allclose(drawn(tmp_path / "s"), found.x.numpy() * 8 + 8, atol=1e-4)
     record = json.loads((tmp_path / "s" / "sample.json").read_text())

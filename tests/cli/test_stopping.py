@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from sdekit_cli.stopping import stopping
+from sdekit_cli.terminal.signals import stopping
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -27,9 +27,7 @@ def test_twice(capsys: pytest.CaptureFixture[str], number: signal.Signals) -> No
     assert signal.getsignal(number) == before
 
 
-@pytest.mark.parametrize(
-    "code", ["raise KeyboardInterrupt", "from sdekit_cli import app, root; app.app = stop; app.main()"]
-)
+@pytest.mark.parametrize("code", ["raise KeyboardInterrupt", "from sdekit_cli import app; app.app = stop; app.main()"])
 def test_before_a_command(code: str) -> None:
     """While sdekit is imported, and in `main` itself: 130, and not a word."""
     whole = f"import sdekit_cli\ndef stop(**_): raise KeyboardInterrupt\n{code}"

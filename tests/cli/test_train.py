@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from sdekit.data.split import held_out
+from sdekit.data import held_out
+from sdekit.runs import CHECKPOINT, METRICS, MODEL, load_run, load_tensors, read_metrics
 from sdekit.sampling import sample
-from sdekit.training.checkpoint import load_tensors
-from sdekit.training.run import CHECKPOINT, METRICS, MODEL, load_run, read_metrics
 
 CLI = Callable[..., Any]
 TINY_UNET = ("--network", "unet", "--option", "network.width=8", "--option", "train.batch_size=4")
@@ -243,7 +242,7 @@ def test_file_size_limit(sdekit: CLI, tmp_path: Path) -> None:
 
 def test_failure_while_running(sdekit: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss that is not finite is exit 1 with one message and no traceback."""
-    from sdekit.training.loop import Trainer
+    from sdekit.training import Trainer
 
     losses = Trainer._losses
     monkeypatch.setattr(

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from sdekit.training.run import load_run
-from sdekit.tuned import Tuned, save
+from sdekit.runs import load_run
+from sdekit.tuning import Tuned, save_tuned
 
 CLI = Callable[..., Any]
 FEW = ("-n", 24, "--held-out", 24)
@@ -72,7 +72,7 @@ def test_json(sdekit: CLI, moons: Path) -> None:
 def test_stale(sdekit: CLI, moons: Path, digits_run: Path, tmp_path: Path) -> None:
     """What was tuned for other weights is not used, and that is said."""
     found = Tuned(calls=5, levels=(4.0, 1.0, 0.3, 0.1), gains=(), starts=1, untuned=2.0, tuned=1.0)
-    save(moons, "auto", {"points": None, "data_std": load_run(moons).recipe.data_std}, found)
+    save_tuned(moons, "auto", {"points": None, "data_std": load_run(moons).recipe.data_std}, found)
     path = moons / "tuned" / "auto-5.json"
     assert sdekit("sample", moons, "--nfe", 5, "-n", 2, "--out", tmp_path / "a").code == 0
     assert record(tmp_path / "a")["grid"] == "tuned"
@@ -97,10 +97,10 @@ def test_refused(refused: Callable[..., str], moons: Path, tmp_path: Path) -> No
 
 def test_many_calls() -> None:
     """A path of 100 000 calls has few unknowns, and takes no memory of the square of that."""
-    from sdekit.plugins import make
-    from sdekit.unknowns import Unknowns
+    from sdekit.registry import make
+    from sdekit.tuning import Parametrization
 
     sde = make("sde", "vp")
     times = torch.linspace(sde.t_max, sde.t_min, 100_001, dtype=torch.float64)
-    found = Unknowns.of(sde, times, 1, True)
+    found = Parametrization.of(sde, times, 1, True)
     assert found.of_rows.shape[0] == 100_001 and found.of_rows[:, -1].nonzero().tolist() == [[100_000]]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdekit import plugins
+from sdekit import registry
 
 CLI = Callable[..., Any]
 
@@ -42,7 +42,7 @@ def local(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         return path
 
     yield write
-    plugins.forget_files()
+    registry.forget_plugin_files()
 
 
 def test_for_people(sdekit: CLI) -> None:
@@ -99,15 +99,15 @@ def test_refused(refused: Callable[..., str], tmp_path: Path) -> None:
 def test_local_plugins_are_recorded(sdekit: CLI, local: Callable[[str], Path], tmp_path: Path) -> None:
     """A process, a grid and a sampler from one file: trained and sampled with, named in both records."""
     path = local(
-        "from dataclasses import dataclass\nfrom sdekit import VP, hookimpl, plugins\n"
+        "from dataclasses import dataclass\nfrom sdekit import VP, hookimpl, registry\n"
         "@hookimpl\ndef sdekit_sdes():\n    return {'acme-vp': VP}\n"
-        "@hookimpl\ndef sdekit_samplers():\n    return {'acme-ddim': 'sdekit_plugins.ddim:DDIM'}\n"
+        "@hookimpl\ndef sdekit_samplers():\n    return {'acme-ddim': 'sdekit_plugins.samplers.ddim:DDIM'}\n"
     )
     run, out = tmp_path / "run", tmp_path / "out"
     tiny = ("--network", "mlp", "--option", "network.width=8", "--option", "data.n=50", "--steps", 2)
     assert sdekit("train", "--data", "moons", "--sde", "acme-vp", "--plugin", path, "--out", run, *tiny).code == 0
     assert json.loads((run / "config.json").read_text())["plugins"] == [str(path)]
-    plugins.forget_files()
+    registry.forget_plugin_files()
     for command in (("sample", run, "--out", out), ("info", run), ("train", "--out", run, "--resume", "--steps", 3)):
         failed = sdekit(*command)
         assert failed.code == 2 and f"its sde 'acme-vp' is not there without it: add --plugin {path}" in failed.err
@@ -146,7 +146,7 @@ def test_a_broken_local_plugin(
     """Asked for by name, it is an error; nothing of it stays."""
     message = refused("plugins", "list", "--plugin", local(source))
     assert "acme_local.py" in message and words in message
-    assert plugins.local_files() == []
+    assert registry.plugin_files() == []
 
 
 def test_a_local_plugin_that_is_not_there(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_plugin_file_that_has_gone(sdekit: CLI, local: Callable[[str], Path], 
     run = tmp_path / "run"
     tiny = ("--network", "mlp", "--option", "network.width=8", "--option", "data.n=50", "--steps", 2)
     assert sdekit("train", "--data", "acme-moons", "--plugin", path, "--out", run, *tiny).code == 0
-    plugins.forget_files()
+    registry.forget_plugin_files()
     assert sdekit("sample", run, "--steps", 3, "-n", 2, "--out", tmp_path / "out").code == 0
     path.rename(moved := tmp_path / "moved.py")
     failed = sdekit("train", "--out", run, "--resume", "--steps", 3)
@@ -205,7 +205,7 @@ def test_a_loader(sdekit: CLI, tmp_path: Path) -> None:
         part = sdekit("verify", "acme-matrix", "--plugin", plugin)
         assert part.code == 0 and "acme-matrix passed 3 checks, 1 skipped" in part.out
     finally:
-        plugins.forget_files()
+        registry.forget_plugin_files()
 
 
 def test_with_options(sdekit: CLI, refused: Callable[..., str]) -> None:

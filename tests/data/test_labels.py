@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdekit.data.labels import check_labels
+from sdekit.data import check_labels
 from sdekit.errors import InputError
 
 

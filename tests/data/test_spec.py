@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sdekit.data.spec import parse
+from sdekit.data import parse
 from sdekit.errors import InputError
 
 

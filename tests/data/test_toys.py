@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from sdekit.data import toys
-from sdekit.data.memory import MemoryDataset
+from sdekit.data import InMemoryDataset, toys
 from sdekit.errors import InputError
 
 TOYS = {toys.moons: 2, toys.checkerboard: 0, toys.swiss_roll: 0, toys.rings: 4, toys.mixture: 8}
-Toy = Callable[..., MemoryDataset]
+Toy = Callable[..., InMemoryDataset]
 
 
 @pytest.mark.parametrize("toy", TOYS)

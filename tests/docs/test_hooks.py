@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sdekit import hookspecs, plugins, verify
+from sdekit import registry, verify
+from sdekit.registry import hookspecs
 
 DOCS = Path(__file__).parents[2] / "docs"
 HOOKS = {name: function for name, function in vars(hookspecs).items() if name.startswith("sdekit_")}
@@ -18,7 +19,7 @@ def test_a_hook_is_documented(name: str) -> None:
     arguments = ", ".join(inspect.signature(HOOKS[name]).parameters)
     written = f"`{name}({arguments})`" if arguments else f"`{name}`"
     assert f"| {written} |" in (DOCS / "plugins.md").read_text("utf-8")
-    assert "::: sdekit.hookspecs" in (DOCS / "reference" / "plugins.md").read_text("utf-8")
+    assert "::: sdekit.registry.hookspecs" in (DOCS / "reference" / "plugins.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", sorted(set(HOOKS) - {"sdekit_commands"}))
@@ -32,4 +33,4 @@ def test_what_is_verified_is_documented() -> None:
     text = (DOCS / "plugins.md").read_text("utf-8")
     said = {"sde": "process"}
     missing = [kind for kind in verify.BY_KIND if f"| {said.get(kind, kind)} | " not in text]
-    assert not missing and set(verify.BY_KIND) == {*plugins.KINDS, "prediction"}
+    assert not missing and set(verify.BY_KIND) == {*registry.KINDS, "prediction"}

@@ -11,7 +11,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from sdekit import plugins, verify
+from sdekit import registry, verify
 from sdekit.errors import InputError
 
 FOLDER = Path(__file__).parents[2] / "examples" / "single_files"
@@ -22,13 +22,13 @@ FILES = sorted(FOLDER.glob("*.py"))
 def forgotten() -> Iterator[None]:
     """What was loaded is forgotten."""
     yield
-    plugins.forget_files()
+    registry.forget_plugin_files()
 
 
-def provided(path: Path) -> list[plugins.Entry]:
+def provided(path: Path) -> list[registry.Entry]:
     """What a file provides."""
-    plugins.load_file(path)
-    return [entry for entry in plugins.registry().entries.values() if entry.package == str(path)]
+    registry.load_plugin_file(path)
+    return [entry for entry in registry.registry().entries.values() if entry.package == str(path)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -42,27 +42,27 @@ def test_it_conforms(path: Path) -> None:
 
 def test_every_kind_has_an_example() -> None:
     """The sampler's is a package, examples/acme_sampler."""
-    assert {entry.kind for path in FILES for entry in provided(path)} | {"sampler"} == set(plugins.KINDS)
+    assert {entry.kind for path in FILES for entry in provided(path)} | {"sampler"} == set(registry.KINDS)
 
 
 def test_the_loader(tmp_path: Path) -> None:
     """It opens what it wrote of, and refuses the rest."""
     provided(FOLDER / "acme_loader.py")
     np.savez(tmp_path / "model.npz", weight=2 * np.eye(3))
-    model = plugins.make("loader", "acme-matrix", tmp_path / "model.npz")
+    model = registry.make("loader", "acme-matrix", tmp_path / "model.npz")
     with torch.no_grad():
         x0 = model(torch.ones(1, 3), 0.5)
     assert x0.shape == (1, 3) and x0.std() < 1e-6 and x0.mean() > 0
     (tmp_path / "other.npz").write_text("text")
     with pytest.raises(InputError, match="not an .npz file with an array 'weight'"):
-        plugins.make("loader", "acme-matrix", tmp_path / "other.npz")
+        registry.make("loader", "acme-matrix", tmp_path / "other.npz")
 
 
 def test_the_command() -> None:
     """It is added to the application."""
-    plugins.load_file(FOLDER / "acme_command.py")
+    registry.load_plugin_file(FOLDER / "acme_command.py")
     app = typer.Typer()
     app.callback()(lambda: None)
-    plugins.registry().manager.hook.sdekit_commands(app=app)
+    registry.registry().manager.hook.sdekit_commands(app=app)
     result = CliRunner().invoke(app, ["acme-processes"])
     assert result.exit_code == 0 and "rectified-flow\n" in result.output

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from sdekit import load_run
 from sdekit.errors import InputError, SdekitError
-from sdekit.export import FORMATS, export_run
-from sdekit.export.folder import TOLERANCE
-from sdekit.model import ScoreModel
-from sdekit.training.plan import plan
-from sdekit.training.run import EXPORT, Run
+from sdekit.export import FORMATS, TOLERANCE, export_run
+from sdekit.models import ScoreModel
+from sdekit.runs import EXPORT, Run
+from sdekit.training import plan
 
 ONNX = pytest.param("onnx", marks=pytest.mark.skipif(not find_spec("onnxruntime"), reason="no onnxruntime"))
 
@@ -52,7 +51,7 @@ def exported(written: Path, tmp_path: Path) -> Path:
 
 def altered(folder: Path, change: Callable[[dict], None]) -> None:
     """Another export.json, with its checksum."""
-    from sdekit.training.checkpoint import load_json, save_json
+    from sdekit.runs import load_json, save_json
 
     fields = load_json(folder / EXPORT)
     change(fields["export"])

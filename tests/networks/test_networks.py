@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdekit import plugins
+from sdekit import registry
 from sdekit.errors import InputError
-from sdekit.networks.embedding import Condition, NoiseEmbedding
-from sdekit.networks.mixer import CHANNELS, Mixer, _Pixels
-from sdekit.networks.mlp import MLP
-from sdekit.networks.unet import UNet
+from sdekit.networks import CHANNELS, MLP, Condition, Mixer, NoiseEmbedding, UNet
+from sdekit.networks.mixer import _Pixels
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"width": 16, "depth": 2},
@@ -26,14 +24,14 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
     "mixer": [(1, 8, 8), (3, 5, 12)],
     "unet": [(1, 8, 8), (3, 9, 11), (3, 32, 32), (4, 13, 64)],  # the first two with fully connected blocks
 }
-CASES = [(name, shape) for name in plugins.names("network") for shape in SHAPES.get(name, [(1, 8, 8)])]
+CASES = [(name, shape) for name in registry.component_names("network") for shape in SHAPES.get(name, [(1, 8, 8)])]
 each_case = pytest.mark.parametrize(("name", "shape"), CASES, ids=[f"{n}-{'x'.join(map(str, s))}" for n, s in CASES])
 
 
 def build(name: str, shape: tuple[int, ...], classes: int = 0, seed: int = 0, **options: Any) -> nn.Module:
     """A small network of fixed weights, moved off its initial zeros so that every part acts."""
     torch.manual_seed(seed)
-    network: nn.Module = plugins.make("network", name, shape, classes, **SMALL.get(name, {}) | options)
+    network: nn.Module = registry.make("network", name, shape, classes, **SMALL.get(name, {}) | options)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -95,7 +93,7 @@ def test_rebuilds_from_its_options(name: str, shape: tuple[int, ...]) -> None:
     """`.options` holds every option, resolved, and rebuilds a network that the same weights make the same."""
     network, (x, c, y) = build(name, shape, classes=3), inputs(shape)
     options = network.options
-    assert options.keys() == plugins.parameters(plugins.entry("network", name).load()).keys()
+    assert options.keys() == registry.parameters(registry.find_component("network", name).load()).keys()
     assert None not in options.values()
     again = build(name, shape, 3, 9, **options)
     assert list(again.state_dict()) == list(network.state_dict())
@@ -127,7 +125,7 @@ def test_label_without_classes_is_refused(name: str, shape: tuple[int, ...]) -> 
 @each_case
 def test_starts_at_zero(name: str, shape: tuple[int, ...]) -> None:
     """A fresh network's output is the same for every x: the last layer's weights start at zero."""
-    fresh = plugins.make("network", name, shape, 0, **SMALL.get(name, {}))
+    fresh = registry.make("network", name, shape, 0, **SMALL.get(name, {}))
     x, c, _ = inputs(shape)
     with torch.no_grad():
         assert torch.equal(fresh(x, c), fresh(2 * x, c))
@@ -143,12 +141,12 @@ def test_dropout_acts_in_training_only(name: str, shape: tuple[int, ...]) -> Non
         assert not torch.equal(network(x, c), network(x, c))
 
 
-@pytest.mark.parametrize("name", plugins.names("network"))
+@pytest.mark.parametrize("name", registry.component_names("network"))
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])
 def test_dropout_range(name: str, dropout: float) -> None:
     """Dropout is a probability below 1."""
     with pytest.raises(InputError, match="0 <= dropout < 1"):
-        plugins.make("network", name, (1, 8, 8), 0, dropout=dropout)
+        registry.make("network", name, (1, 8, 8), 0, dropout=dropout)
 
 
 @pytest.mark.parametrize("shape", [(1, 7, 8), (3, 8, 4), (2,), (8, 8)])
@@ -257,7 +255,7 @@ def test_embedding_errors(width: int, kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fourier", "sinusoidal"])
-@pytest.mark.parametrize("name", plugins.names("network"))
+@pytest.mark.parametrize("name", registry.component_names("network"))
 def test_networks_take_both_embeddings(name: str, kind: str) -> None:
     """The kind of embedding is an option that reaches the network: the frequencies it holds are of that kind."""
     network = build(name, (1, 8, 8), embedding=kind)

@@ -12,12 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sdekit.data.base import Batch, Dataset, Units
-from sdekit.data.order import batch_indices
+from sdekit.data import Batch, Dataset, Units, batch_indices
 from sdekit.errors import SdekitError
-from sdekit.training.batches import Batches
-from sdekit.training.loop import Trainer, train
-from sdekit.training.plan import plan
+from sdekit.training import Batches, Trainer, plan, train
 
 INDICES = np.arange(20) * 3
 

@@ -12,11 +12,15 @@ import pytest
 import torch
 
 from sdekit.errors import InputError
-from sdekit.training import classifier
-from sdekit.training.checkpoint import load_tensors
-from sdekit.training.classifier import ClassifierOptions, ClassifierTrainer, load_classifier, read_classifier
-from sdekit.training.plan import plan
-from sdekit.training.run import CHECKPOINT, CONFIG, METRICS, MODEL
+from sdekit.runs import CHECKPOINT, CONFIG, METRICS, MODEL, load_tensors
+from sdekit.training import (
+    ClassifierOptions,
+    ClassifierTrainer,
+    classifier_trainer as classifier,
+    load_classifier,
+    plan,
+    read_classifier,
+)
 
 OPTIONS = ClassifierOptions(steps=52, batch_size=8)
 NETWORK = {"width": 8, "depth": 1, "dropout": 0.2}

@@ -9,26 +9,36 @@ from typing import Any
 import pytest
 import torch
 
-from sdekit.conditions import is_null, null
 from sdekit.errors import InputError
-from sdekit.processes import VP
-from sdekit.sde import as_time
-from sdekit.training.checkpoint import load_json, load_tensors, save_json, save_tensors
-from sdekit.training.loop import Trainer
-from sdekit.training.objective import told
-from sdekit.training.options import TrainOptions
-from sdekit.training.posterior import PosteriorMean
-from sdekit.training.run import CHECKPOINT, CONFIG, MODEL, load_run, read_recipe
+from sdekit.models import is_null, null_condition
+from sdekit.processes import VP, as_time
+from sdekit.runs import (
+    CHECKPOINT,
+    CONFIG,
+    MODEL,
+    TrainOptions,
+    load_json,
+    load_run,
+    load_tensors,
+    read_recipe,
+    save_json,
+    save_tensors,
+)
+from sdekit.training import PosteriorMean, Trainer, dropped_conditions
 
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 
 
 def test_what_a_step_drops_is_a_function_of_seed_and_step() -> None:
     y, options = torch.arange(1000) % 5, TrainOptions(steps=1, drop=0.25)
-    one, again, next_step = told(y, options, 3), told(y, options, 3), told(y, options, 4)
+    one, again, next_step = (
+        dropped_conditions(y, options, 3),
+        dropped_conditions(y, options, 3),
+        dropped_conditions(y, options, 4),
+    )
     assert torch.equal(one, again) and not torch.equal(one, next_step)
     assert 200 < int(is_null(one).sum()) < 300
-    assert told(y, TrainOptions(steps=1), 3) is y
+    assert dropped_conditions(y, TrainOptions(steps=1), 3) is y
 
 
 @pytest.mark.parametrize(
@@ -38,7 +48,7 @@ def test_dropped_rows_have_the_unconditional_target(labels: torch.Tensor) -> Non
     """Null rows have the mean over all data, the others that over their own kind."""
     sde, t = VP(), as_time(0.4).expand(6)
     x0, eps, y = ROWS[:6], torch.randn(6, 3), labels[:6]
-    mixed = torch.cat([y[:3], null(y[3:])])
+    mixed = torch.cat([y[:3], null_condition(y[3:])])
     found = PosteriorMean(sde, ROWS, labels)(x0, t, eps, mixed)
     torch.testing.assert_close(found[:3], PosteriorMean(sde, ROWS, labels)(x0, t, eps, y)[:3])
     torch.testing.assert_close(found[3:], PosteriorMean(sde, ROWS)(x0, t, eps)[3:])

@@ -13,12 +13,8 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.training import loop
-from sdekit.training.checkpoint import load_tensors
-from sdekit.training.loop import Trainer, train
-from sdekit.training.preview import PreviewWarning
-from sdekit.training.run import CHECKPOINT, MODEL, PREVIEWS, kept_name, load_run, read_metrics
-from sdekit.training.state import State
+from sdekit.runs import CHECKPOINT, MODEL, PREVIEWS, load_run, load_tensors, read_metrics, snapshot_name
+from sdekit.training import PreviewWarning, State, Trainer, train, trainer as loop
 
 Moons = Callable[..., Any]
 Go = Callable[..., Trainer]
@@ -69,7 +65,7 @@ def test_kept_before_the_checkpoint(tmp_path: Path, moons: Moons, monkeypatch: p
         for now in Trainer(*moons(checkpoint_every=4, keep_every=4), tmp_path / "run").run():
             if now.step == 5:
                 break
-    assert (tmp_path / "run" / kept_name(4)).exists()
+    assert (tmp_path / "run" / snapshot_name(4)).exists()
 
 
 @pytest.mark.parametrize("saved", [True, False])
@@ -113,7 +109,7 @@ def test_preview_that_fails(tmp_path: Path, moons: Moons, error: SdekitError, mo
     def fail(*_: object, **__: object) -> Any:
         raise error
 
-    monkeypatch.setattr("sdekit.training.preview.sample", fail)
+    monkeypatch.setattr("sdekit.training.previews.sample", fail)
     with pytest.warns(PreviewWarning, match="no preview at step 1: out of reach") as told:
         trainer = train(*moons(steps=6, dropout=0.2, preview_every=1e-9), tmp_path / "run")
     assert len(told) == 1 and trainer.finished and trainer.model.training

@@ -3,9 +3,9 @@
 import pytest
 from torch import nn
 
-from sdekit.networks.unet import UNet
-from sdekit.training.optimizer import adamw, learning_rate
-from sdekit.training.options import TrainOptions
+from sdekit.networks import UNet
+from sdekit.runs import TrainOptions
+from sdekit.training import adamw, learning_rate
 
 
 class Slow(nn.Module):

@@ -10,13 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sdekit import plugins
-from sdekit.data.base import Dataset
+from sdekit import registry
+from sdekit.data import Dataset
 from sdekit.errors import InputError
-from sdekit.training.ema import EMA
-from sdekit.training.loop import Trainer, train
-from sdekit.training.plan import plan
-from sdekit.training.run import CHECKPOINT, MODEL, Recipe, load_run
+from sdekit.runs import CHECKPOINT, MODEL, Recipe, load_run
+from sdekit.training import EMA, Trainer, plan, train
 
 PLUGIN = '''
 import torch
@@ -58,7 +56,7 @@ Odd = Callable[..., tuple[Recipe, Dataset]]
 def odd(tmp_path: Path) -> Iterator[Odd]:
     """odd(kind, **train): the recipe of a network of that kind, on 200 points."""
     (tmp_path / "odd_network.py").write_text(PLUGIN)
-    plugins.load_file(tmp_path / "odd_network.py")
+    registry.load_plugin_file(tmp_path / "odd_network.py")
 
     def make(kind: str, **train: Any) -> tuple[Recipe, Dataset]:
         options = {"steps": 12, "batch_size": 8, "log_every": 5, "preview_every": 0.0, "ema": 0.2, **train}
@@ -66,7 +64,7 @@ def odd(tmp_path: Path) -> Iterator[Odd]:
         return plan("moons", network="odd", given=given)
 
     yield make
-    plugins.forget_files()
+    registry.forget_plugin_files()
 
 
 @pytest.mark.parametrize("kind", KINDS)

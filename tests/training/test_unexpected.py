@@ -15,14 +15,25 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sdekit import tuned
 from sdekit.errors import InputError
-from sdekit.training import checkpoint
-from sdekit.training.checkpoint import load_json, load_tensors, save_json, save_tensors
-from sdekit.training.loop import Trainer, train
-from sdekit.training.plan import plan
-from sdekit.training.run import CHECKPOINT, CONFIG, FORMAT, METRICS, MODEL, kept_name, load_run, read_metrics
-from sdekit.training.run import read_recipe as read
+from sdekit.runs import (
+    CHECKPOINT,
+    CONFIG,
+    FORMAT,
+    METRICS,
+    MODEL,
+    TUNED,
+    files as checkpoint,
+    load_json,
+    load_run,
+    load_tensors,
+    read_metrics,
+    read_recipe as read,
+    save_json,
+    save_tensors,
+    snapshot_name,
+)
+from sdekit.training import Trainer, plan, train
 
 Moons = Callable[..., Any]
 
@@ -147,7 +158,7 @@ def test_weights_of_another_run(tmp_path: Path, moons: Moons) -> None:
         plan(f"array:{tmp_path / 'x.npy'}", network="mlp", given=given),
     ):
         train(*other, tmp_path / "other", overwrite=(tmp_path / "other").exists())
-        for name in (MODEL, kept_name(1)):
+        for name in (MODEL, snapshot_name(1)):
             shutil.copy(tmp_path / "other" / name, tmp_path / "one" / name)
         for step in (None, 1):
             with pytest.raises(InputError, match=r"safetensors does not belong to the config.json of its run"):
@@ -199,10 +210,10 @@ def test_model_without_a_checkpoint_is_not_trained_anew(run: Path, moons: Moons)
 
 
 def test_overwrite_removes_what_was_tuned(run: Path, moons: Moons) -> None:
-    (run / tuned.FOLDER).mkdir()
-    (run / tuned.FOLDER / "heun-8.json").write_text("{}")
+    (run / TUNED).mkdir()
+    (run / TUNED / "heun-8.json").write_text("{}")
     train(*moons(steps=1), run, overwrite=True)
-    assert not (run / tuned.FOLDER).exists()
+    assert not (run / TUNED).exists()
 
 
 def test_data_that_are_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdekit.noise import Noise
-from sdekit.renoise import renoise
-from sdekit.sampling import Sampler
-from sdekit.sde import SDE, Denoise
+from sdekit.processes import SDE, Denoiser, renoise
+from sdekit.sampling import Noise, Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +32,7 @@ class Ancestral(Sampler):
         """What the faults alter."""
         return self.eta
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return renoise(sde, x, denoise(x, t), t, s, self.draw(noise, x, t, s), self.strength())
 
 
@@ -125,7 +123,7 @@ class Unused(Ancestral):
 class ForgetsLastNoise(Ancestral):
     """Old noise is taken away in the last step, and no new noise is added."""
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         z = noise(t, s) * float(s > sde.t_min)
         return renoise(sde, x, denoise(x, t), t, s, z, self.eta)
 
@@ -134,7 +132,7 @@ class ForgetsLastNoise(Ancestral):
 class VarianceForStd(Ancestral):
     """What scales the new noise is squared."""
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         fresh = (1 - (sde.rho(s) / sde.rho(t)) ** 2).sqrt()
         return renoise(sde, x, denoise(x, t), t, s, noise(t, s) * fresh, self.eta)
 
@@ -149,12 +147,12 @@ class Adaptive(Sampler):
     stochastic = True
     alone = True
 
-    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         for t, s in pairwise(times):
             x = self.between(sde, denoise, x, t, s, noise, 0)
             yield x
 
-    def between(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise, depth: int) -> Tensor:
+    def between(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise, depth: int) -> Tensor:
         """x at s, by as many steps as it takes."""
         x0, z = denoise(x, t), noise(t, s)
         x_s = renoise(sde, x, x0, t, s, z)

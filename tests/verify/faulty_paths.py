@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdekit.noise import Noise
-from sdekit.sampling import Sampler
-from sdekit.sde import SDE, Denoise, as_time
+from sdekit.processes import SDE, Denoiser, as_time
+from sdekit.sampling import Noise, Sampler
 
 from .faulty_steps import Heun
 
@@ -31,7 +30,7 @@ class Multistep(Sampler):
         """What the faults alter."""
         return sde.sigma(s) / sde.sigma(t)
 
-    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         before: tuple[Tensor, Tensor] | None = None
         for t, s in pairwise(times):
             x0, h = denoise(x, t), sde.rho(t).clamp(max=1e8).log() - sde.rho(s).log()
@@ -61,7 +60,7 @@ class RatioUpsideDown(Multistep):
 
 @dataclass(frozen=True, kw_only=True)
 class SigmaOfT(Multistep):
-    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         before: tuple[Tensor, Tensor] | None = None
         for t, s in pairwise(times):
             x0, h = denoise(x, t), sde.rho(t).clamp(max=1e8).log() - sde.rho(s).log()
@@ -76,7 +75,7 @@ class SigmaOfT(Multistep):
 class RemembersOutside(Multistep):
     memory: dict[str, Any] = field(default_factory=dict, compare=False)
 
-    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         for t, s in pairwise(times):
             x0, h = denoise(x, t), sde.rho(t).clamp(max=1e8).log() - sde.rho(s).log()
             before = self.memory.get("before") if t < times[0] else None
@@ -88,7 +87,7 @@ class RemembersOutside(Multistep):
 
 @dataclass(frozen=True, kw_only=True)
 class YieldsTheStart(Heun):
-    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         yield x
         yield from super().trajectory(sde, denoise, x, times, noise)
 
@@ -97,7 +96,7 @@ class YieldsTheStart(Heun):
 class IndexAsTime(Heun):
     """The network is asked at the number of the step."""
 
-    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         for i, (t, s) in enumerate(pairwise(times)):
             x = self.step(sde, lambda x, _, i=i: denoise(x, as_time(i)), x, t, s, noise)  # type: ignore[misc]
             yield x
@@ -107,7 +106,7 @@ class IndexAsTime(Heun):
 class SkipsLastStep(Heun):
     """One pair of times is left out."""
 
-    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         return super().trajectory(sde, denoise, x, times[:-1], noise)
 
 
@@ -115,7 +114,7 @@ class SkipsLastStep(Heun):
 class StopsOneEarly(Heun):
     """The last x is given twice, as at t_min."""
 
-    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         for x_s in super().trajectory(sde, denoise, x, times[:-1], noise):
             yield (x := x_s)
         denoise(x, times[-1])
@@ -129,7 +128,7 @@ class StaleHistory(Multistep):
 
     memory: dict[str, Any] = field(default_factory=dict, compare=False)
 
-    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         for t, s in pairwise(times):
             x0, h = denoise(x, t), sde.rho(t).clamp(max=1e8).log() - sde.rho(s).log()
             before = self.memory.get("before")
@@ -144,6 +143,6 @@ class StaleHistory(Multistep):
 class OwnGrid(Heun):
     """It walks along equal steps in t, whatever times it is given."""
 
-    def trajectory(self, sde: SDE, denoise: Denoise, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         own = torch.linspace(float(times[0]), float(times[-1]), len(times), dtype=torch.float64)
         return super().trajectory(sde, denoise, x, own, noise)

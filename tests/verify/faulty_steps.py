@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdekit.noise import Noise
-from sdekit.renoise import renoise
-from sdekit.sampling import Sampler
-from sdekit.sde import SDE, Denoise, as_time
+from sdekit.processes import SDE, Denoiser, as_time, renoise
+from sdekit.sampling import Noise, Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +18,7 @@ class Heun(Sampler):
     order = 2
     calls = 2
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         x0 = denoise(x, t)
         x_s = renoise(sde, x, x0, t, s, None, 0)
         return self.corrected(sde, x_s, x0, denoise(x_s, s), t, s)
@@ -49,7 +47,7 @@ class NeverCorrects(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class SkipsLastCall(Heun):
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         if s == sde.t_min:
             return renoise(sde, x, denoise(x, t), t, s, None, 0)
         return super().step(sde, denoise, x, t, s, noise)
@@ -57,38 +55,38 @@ class SkipsLastCall(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class HiddenCall(Heun):
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         denoise(x, (t + s) / 2)
         return super().step(sde, denoise, x, t, s, noise)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HiddenBatch(Heun):
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, lambda x, t: denoise(torch.cat([x, x]), t)[: len(x)], x, t, s, noise)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallsAtZero(Heun):
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, lambda x, t: denoise(x, t if t > sde.t_min else as_time(0.0)), x, t, s, noise)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Float32Schedule(Heun):
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, denoise, x, t.float().double(), s.float().double(), noise)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Float32Result(Heun):
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, denoise, x, t, s, noise).float()
 
 
 @dataclass(frozen=True, kw_only=True)
 class InPlace(Heun):
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return x.copy_(super().step(sde, denoise, x, t, s, noise))
 
 
@@ -102,20 +100,20 @@ class InPlaceDenoised(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class KeepsGraph(Heun):
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         with torch.enable_grad():
             return super().step(sde, denoise, x, t, s, noise)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DividesByAlpha(Heun):
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, denoise, sde.alpha(t) * (x / sde.alpha(t)), t, s, noise)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WrongAxis(Heun):
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         x_s = super().step(sde, denoise, x, t, s, noise)
         return x_s if x.ndim == 2 else x_s + 0 * x_s + (x_s - x_s.mean((2, 3), keepdim=True)) * 0.01
 
@@ -138,7 +136,7 @@ class NoDefault(Heun):
 class Drifts(Heun):
     order = None
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, denoise, x, t, s, noise) + 0.1 * (t - s)
 
 
@@ -146,7 +144,7 @@ class Drifts(Heun):
 class TurnsNoise(Heun):
     """The noise in x with the wrong sign."""
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         x0 = denoise(x, t)
         denoise(x, t)
         return sde.perturb(x0, s, -sde.eps(x, x0, t))
@@ -156,7 +154,7 @@ class TurnsNoise(Heun):
 class RhoAsTime(Heun):
     """The network is asked at the noise level in place of the time."""
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, lambda x, u: denoise(x, sde.rho(u).clamp(max=1e3)), x, t, s, noise)
 
 
@@ -164,7 +162,7 @@ class RhoAsTime(Heun):
 class CorrectsTooEarly(Heun):
     """The second call is made at t."""
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, lambda x, u: denoise(x, t), x, t, s, noise)
 
 
@@ -190,7 +188,7 @@ class SwapsAtTheEnd(Heun):
 class Clips(Heun):
     """x_0 is held within [-1, 1], as pixels are."""
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, lambda x, u: denoise(x, u).clamp(-1, 1), x, t, s, noise)
 
 
@@ -198,5 +196,5 @@ class Clips(Heun):
 class Cancels(Heun):
     """A large number is added and taken away."""
 
-    def step(self, sde: SDE, denoise: Denoise, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return (super().step(sde, denoise, x, t, s, noise) + 1e5) - 1e5

@@ -7,15 +7,21 @@ from typing import Any
 
 import pytest
 
-from sdekit import plugins, verify
+from sdekit import registry, verify
 from sdekit.errors import InputError
-from sdekit.model import PREDICTIONS
+from sdekit.models import PREDICTIONS
 
 FROM_FILES = ("images", "mnist", "array", "table")
 COMPILED = ("compile", "export")  # a minute of compiling; tests/plugins/test_backends.py compares them with eager
 IN_FULL = ("sampler", "grid")  # has tests of its own, of which the quick checks are a part
 COMPONENTS = [
-    *((k, n) for k in verify.BY_KIND if k not in IN_FULL for n in plugins.names(k) if n not in FROM_FILES + COMPILED),
+    *(
+        (k, n)
+        for k in verify.BY_KIND
+        if k not in IN_FULL
+        for n in registry.component_names(k)
+        if n not in FROM_FILES + COMPILED
+    ),
     *(("prediction", name) for name in PREDICTIONS),
 ]
 
@@ -27,7 +33,7 @@ def test_it_conforms(kind: str, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", plugins.names("sampler"))
+@pytest.mark.parametrize("name", registry.component_names("sampler"))
 def test_samplers_in_full(name: str) -> None:
     """Every process and every number of steps; and what --quick measures otherwise, marginals of fewer samples."""
     found = verify.checks_of("sampler", name) + [
@@ -55,10 +61,10 @@ def test_samplers_in_full(name: str) -> None:
 )
 def test_declarations_follow_the_options(name: str, options: dict[str, Any]) -> None:
     """Order and noise are those of the options that are set, not of the defaults."""
-    verify.verify(plugins.make("sampler", name, **options), quick=True).raise_on_failure()
+    verify.verify(registry.make("sampler", name, **options), quick=True).raise_on_failure()
 
 
-@pytest.mark.parametrize("name", plugins.names("grid"))
+@pytest.mark.parametrize("name", registry.component_names("grid"))
 def test_grids_in_full(name: str) -> None:
     """Every process, up to a thousand steps."""
     verify.verify(name, kind="grid").raise_on_failure()
@@ -87,7 +93,7 @@ def test_a_report_is_data() -> None:
 
 def test_checks_one_by_one() -> None:
     """A list to parametrize a test over, each with its name."""
-    checks = verify.checks(plugins.make("sde", "vp"))
+    checks = verify.checks(registry.make("sde", "vp"))
     assert [str(check) for check in checks] == [check().name for check in checks]
 
 

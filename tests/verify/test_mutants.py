@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from sdekit import verify
-from sdekit.grids import karras
-from sdekit.processes import VP, SubVP, TabulatedVP
-from sdekit.sampling import Sampler
-from sdekit.sde import SDE, as_time
+from sdekit.processes import SDE, VP, SubVP, TabulatedVP, as_time
+from sdekit.sampling import Sampler, karras
 
 from . import faulty_noise, faulty_paths, faulty_steps
-from .told import failure
+from .findings import failure
 
 # fault: the check that fails, and words of its cause
 SAMPLERS: dict[str, tuple[str, str]] = {

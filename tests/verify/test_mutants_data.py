@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from sdekit import verify
-from sdekit.data.base import Batch
-from sdekit.data.memory import MemoryDataset
-from sdekit.data.toys import moons
+from sdekit.data import Batch, InMemoryDataset, moons
 
-from .told import failure
+from .findings import failure
 
 
-class Shaken(MemoryDataset):
+class Shaken(InMemoryDataset):
     """Adds noise of its own."""
 
     def batch(self, indices: Any) -> Batch:
@@ -26,21 +24,21 @@ class Shaken(MemoryDataset):
         return Batch(x + 0.01 * torch.randn_like(x), y)
 
 
-class Sorted(MemoryDataset):
+class Sorted(InMemoryDataset):
     """Puts a batch into its own order."""
 
     def batch(self, indices: Any) -> Batch:
         return super().batch(sorted(indices))
 
 
-class SortsLabels(MemoryDataset):
+class SortsLabels(InMemoryDataset):
     """The images stay in order; their labels do not."""
 
     def batch(self, indices: Any) -> Batch:
         return Batch(super().batch(indices).x, super().batch(sorted(indices)).y)
 
 
-class Relabelled(MemoryDataset):
+class Relabelled(InMemoryDataset):
     """Counts labels from 1."""
 
     def batch(self, indices: Any) -> Batch:
@@ -48,7 +46,7 @@ class Relabelled(MemoryDataset):
         return Batch(x, None if y is None else y + 1)
 
 
-class Double(MemoryDataset):
+class Double(InMemoryDataset):
     """float64."""
 
     def batch(self, indices: Any) -> Batch:
@@ -56,7 +54,7 @@ class Double(MemoryDataset):
         return Batch(x.double(), y)
 
 
-def as_class(kind: type[MemoryDataset]) -> MemoryDataset:
+def as_class(kind: type[InMemoryDataset]) -> InMemoryDataset:
     """Moons, by another class."""
     data = moons(n=50)
     return kind(data.array, units=data.units, labels=data.labels, classes=data.classes)
@@ -65,14 +63,14 @@ def as_class(kind: type[MemoryDataset]) -> MemoryDataset:
 count = 0
 
 
-def another() -> MemoryDataset:
+def another() -> InMemoryDataset:
     """Moons of another seed each time."""
     global count
     count += 1
     return moons(n=50, seed=count)
 
 
-class Streams(MemoryDataset):
+class Streams(InMemoryDataset):
     """Says how many batches it has given."""
 
     given = 0
@@ -83,7 +81,7 @@ class Streams(MemoryDataset):
         return Batch(x + self.given, y)
 
 
-class Cumulative(MemoryDataset):
+class Cumulative(InMemoryDataset):
     """An item depends on the smallest index that was read since it was opened."""
 
     least = 10**9
@@ -94,7 +92,7 @@ class Cumulative(MemoryDataset):
         return Batch(x + 0.001 * self.least, y)
 
 
-class Shares(MemoryDataset):
+class Shares(InMemoryDataset):
     """Gives its own memory away."""
 
     def batch(self, indices: Any) -> Batch:
@@ -106,7 +104,7 @@ class Shares(MemoryDataset):
         return self.kept[key]
 
 
-DATASETS: dict[str, tuple[Callable[[], MemoryDataset], str, str]] = {
+DATASETS: dict[str, tuple[Callable[[], InMemoryDataset], str, str]] = {
     "Shaken": (lambda: as_class(Shaken), "repeatable", "nothing may be random here"),
     "Sorted": (lambda: as_class(Sorted), "order", "not the items asked for, in order"),
     "SortsLabels": (lambda: as_class(SortsLabels), "order", "in order, with their labels"),

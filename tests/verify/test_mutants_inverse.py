@@ -10,12 +10,11 @@ from torch import Tensor
 
 from sdekit.guidance import Guidance
 from sdekit.inverse import Problem
-from sdekit.operators import Average, Matrix, Operator
-from sdekit.operators.base import SVD
-from sdekit.sde import SDE, Denoise
-from sdekit_plugins.mmps import mmps
+from sdekit.inverse.operators import SVD, Average, Matrix, Operator
+from sdekit.processes import SDE, Denoiser
+from sdekit_plugins.inverse.mmps import mmps
 
-from .told import failure
+from .findings import failure
 
 
 def average(shape: tuple[int, ...]) -> Average:
@@ -77,7 +76,7 @@ def deaf(problem: Problem) -> Guidance:
 def backwards(problem: Problem) -> Guidance:
     """Moves away from the measurement."""
 
-    def guidance(sde: SDE, denoise: Denoise) -> Denoise:
+    def guidance(sde: SDE, denoise: Denoiser) -> Denoiser:
         towards = mmps(problem)(sde, denoise)
         return lambda x, t, y=None: 2 * denoise(x, t) - towards(x, t)
 
@@ -87,7 +86,7 @@ def backwards(problem: Problem) -> Guidance:
 def averaged(problem: Problem) -> Guidance:
     """The batch moves as one."""
 
-    def guidance(sde: SDE, denoise: Denoise) -> Denoise:
+    def guidance(sde: SDE, denoise: Denoiser) -> Denoiser:
         towards = mmps(problem)(sde, denoise)
         return lambda x, t, y=None: denoise(x, t) + (towards(x, t) - denoise(x, t)).mean(0)
 

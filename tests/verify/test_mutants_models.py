@@ -11,27 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from sdekit import verify
+from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
-from sdekit.mixture import GaussianMixture
-from sdekit.networks.mlp import MLP
-from sdekit.sde import SDE, Denoise, as_time, like
-from sdekit.verify.exact import PLANE
-from sdekit.verify.guidances import Trial
+from sdekit.networks import MLP
+from sdekit.processes import SDE, Denoiser, as_time, broadcast
+from sdekit.verify import Trial
+from sdekit.verify.common.problems import PLANE
 
-from .told import failure
+from .findings import failure
 
 
-def by_classifier(scales_eps: bool = False, more: float = 0.0, mean: bool = False) -> Callable[..., Denoise]:
+def by_classifier(scales_eps: bool = False, more: float = 0.0, mean: bool = False) -> Callable[..., Denoiser]:
     """Classifier guidance with the mixture's exact classifier: score + scale grad log p_t(y | x)."""
 
-    def guidance(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
+    def guidance(sde: SDE, denoise: Denoiser, *, scale: float = 1.0) -> Denoiser:
         exact = PLANE.denoiser(sde)
 
         def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
             change = exact(x, t, y) - exact(x, t)  # sigma^2 / alpha grad log p_t(y | x)
             change = change.mean(0, keepdim=True) if mean else change
             # eps = -sigma score; the fault leaves sigma out
-            change = change / like(sde.sigma(as_time(t)), x) if scales_eps else change
+            change = change / broadcast(sde.sigma(as_time(t)), x) if scales_eps else change
             return denoise(x, t) + (scale + more) * change
 
         return guided
@@ -39,28 +39,28 @@ def by_classifier(scales_eps: bool = False, more: float = 0.0, mean: bool = Fals
     return guidance
 
 
-def held(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
+def held(sde: SDE, denoise: Denoiser, *, scale: float = 1.0) -> Denoiser:
     """The scale goes no further than 1."""
     return by_classifier()(sde, denoise, scale=min(scale, 1.0))
 
 
-def altered(change: Callable[..., Tensor]) -> Callable[..., Denoise]:
+def altered(change: Callable[..., Tensor]) -> Callable[..., Denoiser]:
     """Classifier guidance; change(sde, guided, x, t, y) in place of guided(x, t, y)."""
 
-    def guidance(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
+    def guidance(sde: SDE, denoise: Denoiser, *, scale: float = 1.0) -> Denoiser:
         guided = by_classifier()(sde, denoise, scale=scale)
         return lambda x, t, y=None: change(sde, guided, x, as_time(t), y)
 
     return guidance
 
 
-def with_graph(sde: SDE, guided: Denoise, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+def with_graph(sde: SDE, guided: Denoiser, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
     """Differentiates, and does not detach."""
     with torch.enable_grad():
         return guided(x.detach().requires_grad_(), t, y)
 
 
-def asks_data(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
+def asks_data(sde: SDE, denoise: Denoiser, *, scale: float = 1.0) -> Denoiser:
     """The denoiser at t = 0."""
     guided = by_classifier()(sde, denoise, scale=scale)
 
@@ -71,7 +71,7 @@ def asks_data(sde: SDE, denoise: Denoise, *, scale: float = 1.0) -> Denoise:
     return both
 
 
-GUIDANCES: dict[str, tuple[Callable[..., Denoise], str, str]] = {
+GUIDANCES: dict[str, tuple[Callable[..., Denoiser], str, str]] = {
     "scales eps": (by_classifier(scales_eps=True), "scale 1[vp]", "scale the score"),
     "scale counts from 1": (by_classifier(more=1.0), "scale 0[vp]", "not the unconditional model"),
     "scale held at 1": (held, "scale 2[vp]", "the scale is held at 1, or ignored"),
@@ -85,7 +85,7 @@ GUIDANCES: dict[str, tuple[Callable[..., Denoise], str, str]] = {
     "in place": (altered(lambda sde, d, x, t, y: x.copy_(d(x, t, y))), "inputs[vp]", "in-place change"),
     "asks at t = 0": (asks_data, "times[vp]", "a network call at t = 0,"),
     "divides by alpha": (
-        altered(lambda sde, d, x, t, y: like(sde.alpha(t) / sde.alpha(t), x) * d(x, t, y)),
+        altered(lambda sde, d, x, t, y: broadcast(sde.alpha(t) / sde.alpha(t), x) * d(x, t, y)),
         "finite[rectified-flow]",
         "divides by alpha",
     ),
@@ -106,7 +106,7 @@ def test_a_sound_guidance() -> None:
     verify.verify(by_classifier(), kind="guidance").raise_on_failure()
 
 
-def first_is(sde: SDE, denoise: Denoise, *, value: float | None = None, wrong: float = 0.0) -> Denoise:
+def first_is(sde: SDE, denoise: Denoiser, *, value: float | None = None, wrong: float = 0.0) -> Denoiser:
     """x_0's first coordinate is known: its denoised value is what it is. wrong: the fault."""
     if value is None:
         raise InputError("first-is: needs value, the first coordinate")
@@ -137,10 +137,10 @@ def test_a_guidance_that_needs_options() -> None:
     assert all("needs options: first-is: needs value" in str(result.measured) for result in report.results)
     assert "shape[vp]: skipped" in str(report.results[0])
 
-    def sound(sde: SDE, denoise: Denoise, *, value: float | None = None) -> Denoise:
+    def sound(sde: SDE, denoise: Denoiser, *, value: float | None = None) -> Denoiser:
         return first_is(sde, denoise, value=value)
 
-    def faulty(sde: SDE, denoise: Denoise, *, value: float | None = None) -> Denoise:
+    def faulty(sde: SDE, denoise: Denoiser, *, value: float | None = None) -> Denoiser:
         return first_is(sde, denoise, value=value, wrong=1e-3)
 
     sound.trial = faulty.trial = first_is_trial  # type: ignore[attr-defined]

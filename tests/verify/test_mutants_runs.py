@@ -11,17 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sdekit import model as models
 from sdekit import verify
-from sdekit.backend import Runner
+from sdekit.backends import PreparedNetwork
 from sdekit.errors import InputError
-from sdekit.model import PREDICTIONS, ScoreModel
-from sdekit.networks.mlp import MLP
-from sdekit.processes import VP
-from sdekit.sde import as_time, like
-from sdekit.verify import loaders
+from sdekit.models import PREDICTIONS, ScoreModel
+from sdekit.networks import MLP
+from sdekit.processes import VP, as_time, broadcast
+from sdekit.verify.component_checks import loader_checks as loaders
 
-from .told import failed, failure
+from .findings import failed, failure
 
 
 class OtherSkip(ScoreModel):
@@ -31,7 +29,7 @@ class OtherSkip(ScoreModel):
         t = as_time(t)
         c_skip, _ = PREDICTIONS[self.prediction](self.sde.alpha(t), self.sde.sigma(t), 1.0)
         _, c_out = PREDICTIONS[self.prediction](self.sde.alpha(t), self.sde.sigma(t), self.data_std)
-        return like(c_skip, x) * x + like(c_out, x) * self._output(self.network, x, t, y)
+        return broadcast(c_skip, x) * x + broadcast(c_out, x) * self._output(self.network, x, t, y)
 
 
 class Median(ScoreModel):
@@ -61,7 +59,7 @@ class ScoreOverSigma(ScoreModel):
     """eps = -sigma score, taken for the score."""
 
     def score(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
-        return super().score(x, t, y) * like(self.sde.sigma(as_time(t)), x)
+        return super().score(x, t, y) * broadcast(self.sde.sigma(as_time(t)), x)
 
 
 class NoDataStd(ScoreModel):
@@ -69,7 +67,7 @@ class NoDataStd(ScoreModel):
 
     def _output(self, run: Any, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
-        output: Tensor = run(like((alpha**2 + sigma**2).rsqrt(), x) * x, torch.zeros(len(x), dtype=x.dtype), y)
+        output: Tensor = run(broadcast((alpha**2 + sigma**2).rsqrt(), x) * x, torch.zeros(len(x), dtype=x.dtype), y)
         return output
 
 
@@ -91,7 +89,7 @@ class BreaksAtTheEnd(ScoreModel):
     """Divides by alpha."""
 
     def forward(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
-        scale = like(self.sde.alpha(as_time(t)), x)
+        scale = broadcast(self.sde.alpha(as_time(t)), x)
         return super().forward(x, t, y) * scale / scale
 
 
@@ -136,7 +134,7 @@ TABLES: dict[str, tuple[Any, str, str]] = {
 def test_faulty_tables(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong sign or factor of (c_skip, c_out) still fits its own loss: only the paper knows better."""
     table, check, words = TABLES[name]
-    monkeypatch.setitem(models.PREDICTIONS, name, table)
+    monkeypatch.setitem(PREDICTIONS, name, table)
     assert words in failure(name, check, kind="prediction").cause
 
 
@@ -193,14 +191,16 @@ def test_faulty_backends(name: str) -> None:
 def test_what_a_backend_says_of_itself() -> None:
     """The dtype that it computes in sets the tolerance; to have no gradients is no fault where it says so."""
 
-    def rough(network: nn.Module) -> Runner:
-        return Runner(call=lambda x, c, y=None: 1.02 * network(x, c, y), dtype=torch.bfloat16, differentiable=False)
+    def rough(network: nn.Module) -> PreparedNetwork:
+        return PreparedNetwork(
+            call=lambda x, c, y=None: 1.02 * network(x, c, y), dtype=torch.bfloat16, differentiable=False
+        )
 
     report = verify.verify(rough, kind="backend", quick=True)
     report.raise_on_failure()
     assert [result.name for result in report.skipped] == ["gradient[mlp]"]
 
-    def elsewhere(network: nn.Module) -> Runner:
+    def elsewhere(network: nn.Module) -> PreparedNetwork:
         raise InputError("needs a machine of another kind")
 
     report = verify.verify(elsewhere, kind="backend", quick=True)

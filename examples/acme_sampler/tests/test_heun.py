@@ -3,8 +3,7 @@
 import pytest
 from acme_sampler.heun import Heun
 
-from sdekit import VP, GaussianMixture, InputError, plugins, sample
-from sdekit.verify import checks, verify
+from sdekit import VP, GaussianMixture, InputError, checks, registry, sample, verify
 
 
 @pytest.mark.parametrize("check", checks(Heun(), quick=True), ids=str)
@@ -37,4 +36,4 @@ def test_a_wrong_option():
 
 def test_it_is_registered():
     """`--solver acme-heun` leads here."""
-    assert plugins.entry("sampler", "acme-heun").load() is Heun
+    assert registry.find_component("sampler", "acme-heun").load() is Heun

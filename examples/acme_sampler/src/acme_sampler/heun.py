@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from sdekit import InputError, Sampler
-from sdekit.line import Line
+from sdekit.processes import FlowCoordinates
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heun(Sampler):
-    """Heun's method, y_s = y_t + (r_s - r_t) (v_t + v_s) / 2, in the coordinates of `sdekit.line`.
+    """Heun's method, y_s = y_t + (r_s - r_t) (v_t + v_s) / 2, in the coordinates of `sdekit.processes.coordinates`.
 
     corrections: how often the velocity at s is asked for; 0 is Euler's method (DDIM), 1 is Heun's.
     Source: Karras et al. 2022, Algorithm 1 with S_churn = 0.
@@ -34,7 +34,7 @@ class Heun(Sampler):
 
     def step(self, sde, denoise, x, t, s, noise):
         """From x_t (B, *) to x_s, s < t."""
-        line = Line(sde)
+        line = FlowCoordinates(sde)
         y, h = x / line.scale(t), line.r(s) - line.r(t)
         v = line.velocity(x, denoise(x, t), t)
         x_s = line.scale(s) * (y + h * v)

@@ -1,0 +1,1 @@
+"""The commands of sdekit: one file for each."""

@@ -1,0 +1,234 @@
+"""`sdekit train`."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdekit.errors import InputError
+from sdekit.registry import find_component, parameters
+from sdekit_cli.options.assignments import component, grouped, merged, parse, read_config, typed
+from sdekit_cli.options.device_option import pick_device
+from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
+from sdekit_cli.terminal.console import console, note, print_json, progress_bar, quoted
+from sdekit_cli.terminal.signals import stopping
+
+if TYPE_CHECKING:
+    from sdekit.training import Trainer
+
+GROUPS = ("data", "sde", "network", "train")
+KEYS = ("data", "sde", "network", "prediction", "condition")
+DEFAULT_STEPS = 5000
+LINE_EVERY = 15  # seconds between lines of progress where there is no terminal to draw a bar on
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="digits (default), moons, checkerboard, swiss-roll, rings, mixture, images:PATH, mnist:PATH, "
+            "array:PATH or table:PATH.",
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML run file; flags win over it.")] = None,
+    sde: Annotated[str | None, typer.Option(help="Process: vp (default), ve, sub-vp, cosine, edm, ...")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Unless said, unet for images, mixer for tiny ones, mlp for the rest.")
+    ] = None,
+    prediction: Annotated[str | None, typer.Option(help="edm (default), eps, v, flow or x0.")] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="none (default), label, or numbers of the data: COLUMN,COLUMN of a table.")
+    ] = None,
+    drop: Annotated[
+        float | None, typer.Option(help="How often to train without the condition; 0.1 suits guidance by cfg.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help=f"Optimizer steps ({DEFAULT_STEPS} if no limit is given).")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds of training: the whole run, or, beside --steps, this session.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Items a step (64 if they are tiny, else 32).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    size: Annotated[int | None, typer.Option(help="Crop and resize images to this many pixels.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Pass over images that cannot be read.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="fp32 (default) or bf16.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP.NAME=VALUE", help="Any option of data, sde, network or train; repeat it."),
+    ] = None,
+    plugin: PluginFiles = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train a score network on data.
+
+    Ctrl-C saves; --resume goes on as if nothing had happened. The run folder holds config.json, model.safetensors
+    (averaged weights), checkpoint/, metrics.jsonl and previews/. See every option with: sdekit plugins show unet
+
+    Examples:
+
+      sdekit train --data digits --out run --time-limit 120
+
+      sdekit train --data images:photos --size 64 --sde ve --out run --steps 20000 --option train.batch_size=64
+
+      sdekit train --condition label --drop 0.1 --out run --time-limit 200
+
+      sdekit train --out run --resume
+    """
+    load_plugin_files(plugin, quiet=json)
+    names = dict(data=data, sde=sde, network=network, prediction=prediction, condition=condition)
+    flags = {
+        "train.batch_size": batch_size,
+        "train.seed": seed,
+        "train.checkpoint_every": checkpoint_every,
+        "train.precision": precision,
+        "train.drop": drop,
+        "data.size": size,
+        "data.skip_bad": skip_bad or None,
+    }
+    length = {"train.steps": steps, "train.time_limit": time_limit}
+    given = {name: value for name, value in flags.items() if value is not None}
+    length = {name: value for name, value in length.items() if value is not None}
+    chosen = {name: value for name, value in names.items() if value is not None}
+    if resume:
+        if given.keys() - {"data.skip_bad"} or chosen or config or option or overwrite:
+            raise InputError(
+                "--resume takes everything from the run: beside it only --steps, --time-limit, --skip-bad and --device"
+            )
+        trainer = _resumed(out, length, device, skip_bad)
+    else:
+        read, options = read_config(config, KEYS, GROUPS) if config else ({}, {})
+        options = options | merged(parse(option or ()), given | length)
+        trainer = _planned(read | chosen, options, out, device, overwrite, given)
+    before = trainer.step
+    loss = _run(trainer, out, quiet=json)
+    summary = _summary(trainer, out, loss)
+    if json:
+        print_json(summary)
+    if trainer.interrupted or not json:
+        _tell(trainer, out, summary, resumed=resume, before=before)
+    if trainer.interrupted:
+        raise typer.Exit(130)
+
+
+def _planned(
+    names: dict[str, str], options: dict[str, Any], out: Path, device: str, overwrite: bool, flags: Collection[str]
+) -> "Trainer":
+    """A trainer of what was asked for. flags: which of the options were given by a flag of their own."""
+    groups = grouped(options, GROUPS)
+    if not {"steps", "time_limit"} & set(groups["train"]):
+        groups["train"]["steps"] = DEFAULT_STEPS
+    from sdekit.data import parse as parse_spec
+    from sdekit.registry import component_names as registered
+    from sdekit.runs import TrainOptions, prepare_folder
+    from sdekit.training import Trainer, plan
+
+    spec = names.pop("data", "digits")
+    kind = parse_spec(spec, registered("dataset"))[0]
+    _check_flags(kind, flags)
+    groups["data"] = component("dataset", kind, groups["data"])
+    groups["sde"] = component("sde", names.get("sde", "vp"), groups["sde"])
+    if groups["network"]:
+        if "network" not in names:
+            raise InputError("options of the network need its name: add --network unet or --network mlp")
+        groups["network"] = component("network", names["network"], groups["network"])
+    groups["train"] = typed("train", TrainOptions, groups["train"])
+    prepare_folder(out, overwrite=overwrite, check_only=True)
+    with console.status("reading the data ..."):
+        recipe, data = plan(spec, **names, given=groups)
+    return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite)
+
+
+def _check_flags(dataset: str, given: Collection[str]) -> None:
+    """InputError for --size and --skip-bad where the data set knows neither."""
+    known = parameters(find_component("dataset", dataset).load())
+    for name, flag in (("size", "--size"), ("skip_bad", "--skip-bad")):
+        if f"data.{name}" in given and name not in known:
+            raise InputError(f"{flag} is for images:, and the data are {dataset}: leave it out")
+
+
+def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> "Trainer":
+    from dataclasses import replace
+
+    from sdekit.runs import TrainOptions, read_recipe
+    from sdekit.training import Trainer, load_data
+
+    recipe = read_recipe(out, with_data=True)
+    changes = typed("train", TrainOptions, {name.partition(".")[2]: value for name, value in length.items()})
+    recipe = replace(recipe, train=replace(recipe.train, **changes))
+    if skip_bad and "skip_bad" not in recipe.data.options:
+        raise InputError(f"--skip-bad is for images:, and the run was trained on {recipe.data.name}")
+    if skip_bad:
+        recipe = replace(recipe, data=replace(recipe.data, options=recipe.data.options | {"skip_bad": True}))
+    with console.status("reading the data ..."):
+        data, _ = load_data(recipe.data.name, **recipe.data.options)
+    return Trainer(recipe, data, out, device=pick_device(device), resume=True)
+
+
+def _run(trainer: "Trainer", out: Path, *, quiet: bool) -> float | None:
+    """Train with a progress bar; Ctrl-C and SIGTERM end it after the step under way. The mean loss of late steps."""
+    recipe = trainer.recipe
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    if not quiet:
+        note(
+            "training [bold]{}[/] ({:.2f} M parameters) on {} ({} items {}), process {}, on {}, into {}",
+            *(recipe.network.name, parameters / 1e6, recipe.data.name, len(trainer.indices)),
+            *("x".join(map(str, recipe.shape)), recipe.sde.name, trainer.device, out),
+        )
+    done, first, seconds, average = trainer.progress, trainer.step, trainer.seconds, 0.0
+    told = seconds
+    with stopping(trainer.stop), progress_bar("loss", "rate", quiet=quiet) as bar:
+        task = bar.add_task("training", total=1.0, loss="", rate="")
+        bar.update(task, completed=done)
+        for count, now in enumerate(trainer.run(), 1):
+            average += (now.loss - average) / min(count, 100)
+            rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
+            loss, speed = f"step {now.step}  loss {average:.4f}", f"{rate:.0f}/s"
+            bar.update(task, completed=now.progress, loss=loss, rate=speed)
+            if not (quiet or console.is_terminal) and now.seconds >= told + LINE_EVERY:
+                told = now.seconds
+                note("{:4.0%}  {}  {}  {:.0f} s", now.progress, loss, speed, now.seconds)
+    if skipped := trainer.data.skipped:
+        note("passed over {} items that could not be read, the first {}", len(skipped), skipped[0])
+    return average if trainer.step > first else None
+
+
+def _tell(trainer: "Trainer", out: Path, summary: dict[str, Any], *, resumed: bool, before: int) -> None:
+    """How the training ended, and the command to give next."""
+    again = f"sdekit train --out {quoted(out)} --resume"
+    step, whole = trainer.step, trainer.options.steps
+    if not trainer.finished:
+        why = f"stopped at step {step}" if trainer.interrupted else f"reached --time-limit at step {step} of {whole}"
+        so = "saved: go on" + ("" if trainer.interrupted else " for as long") if step else "nothing was trained: start"
+        again += "" if step or trainer.interrupted else " --time-limit 60"
+        note("{} and {} with  [bold]{}[/]", why, so, again)
+        return
+    if resumed and step == before:
+        longer = f"--steps {2 * step}" if whole else f"--time-limit {2 * (trainer.options.time_limit or 0):g}"
+        note("{} was finished already, at step {}: go on with  [bold]{} {}[/]", out, step, again, longer)
+        return
+    held_out = "" if summary["held_out_loss"] is None else f"; held-out loss {summary['held_out_loss']}"
+    so = f"trained {step} steps in {trainer.seconds:.0f} s{held_out}"
+    note("{}. Sample it with  [bold]sdekit sample {} --out samples[/]", so, quoted(out))
+
+
+def _summary(trainer: "Trainer", out: Path, loss: float | None) -> dict[str, Any]:
+    """For --json. loss: where the run is too short for its metrics to have one."""
+    from sdekit.runs import read_metrics
+
+    last = {name: value for row in read_metrics(out) for name, value in row.items()}
+    held_out = last.get("held_out_loss")
+    return {
+        "run": str(out),
+        "step": trainer.step,
+        "seconds": round(trainer.seconds, 2),
+        "loss": last.get("loss", loss),
+        "held_out_loss": held_out if held_out is None else round(held_out, 5),
+        "finished": trainer.finished,
+        "skipped": len(trainer.data.skipped),
+    }

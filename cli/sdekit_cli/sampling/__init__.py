@@ -1,0 +1,1 @@
+"""What `sample`, `restore` and `edit` share."""

@@ -1,0 +1,1 @@
+"""Templates of new plugins, and checks of installed ones."""

@@ -1,0 +1,1 @@
+"""Output to the terminal, error messages, help and signals."""

@@ -1,0 +1,1 @@
+"""Built-in guidances: one per file."""

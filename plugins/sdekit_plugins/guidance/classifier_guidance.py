@@ -1,0 +1,88 @@
+"""Classifier guidance."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdekit.distributions import GaussianMixture
+from sdekit.errors import InputError
+from sdekit.guidance import GuidedDenoiser, check_finite, require_condition, tilt, unguided
+from sdekit.models import Classifier, is_null, same_process
+from sdekit.processes import SDE, Denoiser
+from sdekit.runs import when_written
+from sdekit.training import load_classifier
+
+
+def classifier(
+    sde: SDE,
+    denoise: Denoiser,
+    *,
+    run: str | Callable[..., Tensor] = "",
+    scale: float = 1.0,
+    conditional: bool = False,
+) -> Denoiser:
+    """D(x) + scale sigma^2 / alpha grad_x log p(y | x_t), with a classifier that knows noise.
+
+    run: a folder of `sdekit train-classifier`, or a function of (x, t), t () or (B,), to logits (B, classes). scale: 1
+    is Bayes' rule, the conditional model if the classifier is exact; 0 the plain model, bit for bit; more than 1
+    sharpens p(y | x_t). conditional: whether the model is told y as well, else it need know no labels. One network
+    call and one of the classifier, forward and backward. Source: Dhariwal & Nichol 2021, eq. 13, for any process.
+    """
+    check_finite("classifier", scale=scale)
+    if not run:
+        raise InputError("classifier: say which: run=FOLDER of sdekit train-classifier")
+    logits = _load(sde, run) if isinstance(run, str) else run
+
+    def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        y = require_condition("classifier", y)
+        if y.is_floating_point() or y.ndim != 1:
+            raise InputError("classifier: it knows labels, and the condition here is numbers: leave the guidance out")
+        x0 = denoise(x, t, y if conditional else None)
+
+        def log_weight(z: Tensor, u: Tensor) -> Tensor:
+            log_p = logits(z, u).log_softmax(1)
+            if y.max() >= log_p.shape[1]:
+                raise InputError(f"classifier: label {int(y.max())}: it knows the labels 0 to {log_p.shape[1] - 1}")
+            return log_p.gather(1, y.clamp(min=0)[:, None])[:, 0] * ~is_null(y)
+
+        return x0 if scale == 0 else x0 + scale * tilt(sde, x, t, log_weight)
+
+    if conditional:
+        return guided
+    plain = unguided(denoise)
+    return GuidedDenoiser(guided, lambda x, t, y=None: plain(x, t))  # without guidance too the model is not told y
+
+
+def _load(sde: SDE, path: str) -> Callable[..., Tensor]:
+    model = _opened(path, when_written(path))
+    if not same_process(model.sde, sde):
+        raise InputError(f"classifier: {path} was trained for another process than the model's: train one for its run")
+
+    def logits(x: Tensor, t: Tensor) -> Tensor:
+        result: Tensor = model.to(x.device)(x, t)
+        return result
+
+    return logits
+
+
+@lru_cache(maxsize=2)  # every batch asks for it
+def _opened(path: str, written: tuple[int, ...]) -> Classifier:
+    """The classifier. written: when its files were, so that one that was trained on is read anew."""
+    return load_classifier(path)
+
+
+def _trial(sde: SDE, mixture: GaussianMixture) -> Any:
+    """Bayes' rule: the exact p(y | x_t) turns the plain model into the conditional one."""
+    from sdekit.verify import Trial  # here, since drawing needs no checks
+
+    def logits(x: Tensor, t: Tensor) -> Tensor:
+        labels = torch.arange(len(mixture.means)).expand(len(x), -1).unbind(1)
+        return torch.stack([mixture.log_prob(x, sde, t, y) for y in labels], 1) + mixture.log_weights
+
+    return Trial({"run": logits}, mixture.denoiser(sde))
+
+
+classifier.trial = _trial  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Built-in methods for inverse problems: one per file."""

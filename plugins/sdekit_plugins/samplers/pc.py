@@ -1,0 +1,65 @@
+"""Predictor-corrector sampling: any sampler predicts, Langevin steps correct."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from torch import Tensor
+
+from sdekit.errors import InputError
+from sdekit.processes import SDE, Denoiser, broadcast
+from sdekit.registry import make
+from sdekit.sampling import Noise, Sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class PC(Sampler):
+    """Predictor-corrector: after each step of any sampler, Langevin steps x + h score + sqrt(2 h) z at the new time.
+
+    predictor: a registered one-step sampler. corrector: "langevin" takes h = 2 (snr |z| / |score|)^2 with the norms of
+    each sample alone; "annealed-langevin" takes h = 2 (snr sigma_s)^2, which leaves p_s unchanged as snr -> 0 in
+    few dimensions too. corrections: after each step, >= 0. snr: signal-to-noise ratio of a correction, > 0.
+    Source: Song et al. 2021, Algorithms 2-5; the norms there are means over the batch.
+    """
+
+    predictor: str = "ddpm"
+    corrector: Literal["langevin", "annealed-langevin"] = "annealed-langevin"
+    corrections: int = 1
+    snr: float = 0.16
+
+    stochastic = True
+    default_steps = 100
+
+    def __post_init__(self) -> None:
+        if self.corrections < 0 or not self.snr > 0:
+            raise InputError(f"pc: needs corrections >= 0 and snr > 0, got {self.corrections} and {self.snr}")
+        if self.corrector not in ("langevin", "annealed-langevin"):
+            raise InputError(f"pc: corrector must be 'langevin' or 'annealed-langevin', got {self.corrector!r}")
+        if type(self._predictor).step is Sampler.step or self._predictor.calls is None:
+            raise InputError(f"pc: {self.predictor!r} has no single step that a corrector could follow")
+
+    @cached_property
+    def _predictor(self) -> Sampler:
+        predictor: Sampler = make("sampler", self.predictor)
+        return predictor
+
+    @property
+    def calls(self) -> int:  # type: ignore[override]
+        """Of the predictor and of each correction."""
+        return (self._predictor.calls or 0) + self.corrections
+
+    def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+        x = self._predictor.step(sde, denoise, x, t, s, noise)
+        for _ in range(self.corrections):
+            score, z = sde.score(x, denoise(x, s), s), noise(s, s)
+            h = (
+                2
+                * (self.snr * (sde.sigma(s) if self.corrector == "annealed-langevin" else _norm(z) / _norm(score))) ** 2
+            )
+            x = x + broadcast(h, x) * score + broadcast((2 * h).sqrt(), x) * z
+        return x
+
+
+def _norm(x: Tensor) -> Tensor:
+    """Norm of each sample, (B,)."""
+    return x.flatten(1).square().sum(1).sqrt()

@@ -1,0 +1,137 @@
+"""The formats of an exported network: how each is written, and how it is run again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdekit.backends import PreparedNetwork
+from sdekit.errors import InputError
+
+LARGEST_PROTOBUF = 2**30
+"""Bytes of weights up to which an ONNX graph is one file; a protobuf holds 2 GiB at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One way to keep a network. suffix: of its files. write(program, path); read(path, device) -> Runner.
+
+    code: whether reading it runs what it holds. pinned: whether it serves only the torch version, device and kind of
+    processor that it was made with. needs: packages beyond sdekit's own, of the extra `onnx`.
+    """
+
+    suffix: str
+    write: Callable[[torch.export.ExportedProgram, Path], None]
+    read: Callable[[Path, torch.device], PreparedNetwork]
+    code: bool
+    pinned: bool = False
+    needs: tuple[str, ...] = ()
+
+    def check(self, who: str, *, writing: bool = True) -> None:
+        """InputError where a package is missing; who: what asks for it. Reading needs the first only."""
+        missing = [name for name in self.needs[: None if writing else 1] if find_spec(name) is None]
+        if missing:
+            raise InputError(f"{who} needs {' and '.join(missing)}: pip install 'sdekit[onnx]'")
+
+
+def _write_torch(program: torch.export.ExportedProgram, path: Path) -> None:
+    torch.export.save(program, path)
+
+
+def _read_torch(path: Path, device: torch.device) -> PreparedNetwork:
+    from torch.export.passes import move_to_device_pass
+
+    program = torch.export.load(path)  # may unpickle: `code` says so, and `load_export` asks for trust
+    return PreparedNetwork(call=move_to_device_pass(program, device).module())
+
+
+def _write_aoti(program: torch.export.ExportedProgram, path: Path) -> None:
+    from torch._inductor import aoti_compile_and_package
+
+    aoti_compile_and_package(program, package_path=str(path))
+
+
+def _read_aoti(path: Path, device: torch.device) -> PreparedNetwork:
+    from torch._inductor import aoti_load_package
+
+    package = aoti_load_package(str(path), device_index=_index(device))
+
+    def run(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        result: Tensor = package(x.contiguous(), c_noise.contiguous(), y)
+        return result
+
+    return PreparedNetwork(call=run, differentiable=False)
+
+
+def _write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
+    size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
+    torch.onnx.export(
+        program,
+        (),
+        path,
+        input_names=["x", "c_noise", "y"],
+        output_names=["output"],
+        dynamo=True,
+        verbose=False,
+        external_data=size > LARGEST_PROTOBUF,
+    )
+
+
+def _read_onnx(path: Path, device: torch.device) -> PreparedNetwork:
+    import onnxruntime
+
+    provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device.type)
+    if provider not in onnxruntime.get_available_providers():
+        raise InputError(
+            f"ONNX Runtime cannot use {device} here (it has {', '.join(onnxruntime.get_available_providers())}): "
+            "pip install onnxruntime-gpu for CUDA, or use --device cpu"
+        )
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    settings.log_severity_level = 3
+    where = {"device_id": device.index or 0} if device.type == "cuda" else {}
+    session = onnxruntime.InferenceSession(os.fspath(path), settings, providers=[(provider, where)])
+    names = [field.name for field in session.get_inputs()]
+
+    def run(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        given = {"x": x, "c_noise": c_noise} | ({} if y is None else {"y": y})
+        arrays: dict[str, Any] = {name: given[name].detach().cpu().numpy() for name in names if name in given}
+        (result,) = session.run(None, arrays)
+        return torch.from_numpy(result).to(x.device)
+
+    return PreparedNetwork(call=run, differentiable=False)
+
+
+FORMATS = {
+    "torch": Format(suffix=".pt2", write=_write_torch, read=_read_torch, code=True),
+    "aoti": Format(suffix=".pt2", write=_write_aoti, read=_read_aoti, code=True, pinned=True),
+    "onnx": Format(
+        suffix=".onnx",
+        write=_write_onnx,
+        read=_read_onnx,
+        code=False,
+        needs=("onnxruntime", "onnx", "onnxscript"),
+    ),
+}
+"""torch: a program of torch.export, run by torch on any device. aoti: the same compiled by AOTInductor into native
+code, for one kind of machine. onnx: a graph for ONNX Runtime, and for whatever else reads ONNX."""
+
+
+def machine(device: torch.device) -> dict[str, str]:
+    """What a pinned format is bound to."""
+    on_gpu = device.type == "cuda"
+    processor = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
+    return {"torch": torch.__version__, "device": device.type, "processor": processor}
+
+
+def _index(device: torch.device) -> int:
+    """Of a GPU; -1 where none is said."""
+    index: int | None = device.index
+    return -1 if index is None else index

@@ -1,0 +1,5 @@
+"""Guidance: decorators of the denoiser, their composition, and the sampling context."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,100 @@
+"""Adaptive Runge-Kutta where every sample of the batch has its own step size, so that none sees the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import scipy.integrate
+import torch
+from torch import Tensor
+
+from sdekit.errors import SdekitError
+from sdekit.processes import broadcast
+
+METHODS = {"dopri5": scipy.integrate.RK45, "bosh3": scipy.integrate.RK23}
+"""Name to the scipy class whose Butcher tableau (A, B, C, E) is used; both are first-same-as-last."""
+
+SAFETY, SLOWEST, FASTEST = 0.9, 0.2, 10.0  # of a change of step size (Hairer, Norsett & Wanner 1993, section II.4)
+MAX_STEPS = 10_000
+
+Field = Callable[[Tensor, Tensor], Tensor]
+
+
+class ToleranceError(SdekitError):
+    """An adaptive method cannot meet its tolerance."""
+
+
+def solve_adaptive(
+    field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rtol: float, atol: float
+) -> Tensor:
+    """y (B, *) at r_end, from dy/dr = field(r, y) with y given at r; r and r_end 0-dim float64, r_end either side.
+
+    The error of a step, as an RMS over one sample against atol + rtol max(|y|, |y_new|), is kept at most 1 for each
+    sample on its own: a sample's result does not depend on its batch. field: r (B,) and y (B, *) to (B, *), always
+    the whole batch, since a condition may be bound to it: a sample that has arrived takes steps of 0. Raises
+    ToleranceError where a tolerance cannot be met.
+    Source: Dormand & Prince 1980; step control of Hairer, Norsett & Wanner 1993, section II.4.
+    """
+    tableau = METHODS[method]
+    a, b, c, e = (torch.as_tensor(getattr(tableau, name), dtype=torch.float64).tolist() for name in "ABCE")
+    power = -1 / (tableau.error_estimator_order + 1)
+    way = 1.0 if r_end > r else -1.0
+    end = r_end.to(y.device)
+    r = r.to(y.device).expand(len(y)).clone()
+    slope = field(r, y)
+    h = _first_step(field, r, y, slope, end - r, rtol, atol, -power)
+    for _ in range(MAX_STEPS):
+        step = way * torch.minimum(h, (end - r).abs())
+        slopes = [slope]
+        for row, node in zip(a[1:], c[1:], strict=True):
+            slopes.append(field(r + node * step, y + broadcast(step, y) * _combine(row, slopes)))
+        y_new = y + broadcast(step, y) * _combine(b, slopes)
+        reached = torch.where(step.abs() >= (end - r).abs(), end, r + step)
+        slopes.append(field(reached, y_new))
+        error = _rms(broadcast(step, y) * _combine(e, slopes) / (atol + rtol * torch.maximum(y.abs(), y_new.abs())))
+        good = error <= 1  # a NaN is no good step
+        factor = (SAFETY * error**power).clamp(SLOWEST, FASTEST).nan_to_num(SLOWEST)
+        h = step.abs() * torch.where(good, factor, factor.clamp(max=1.0))
+        keep = broadcast(good.to(y.dtype), y).bool()
+        y, slope = torch.where(keep, y_new, y), torch.where(keep, slopes[-1], slope)
+        r = torch.where(good, reached, r)
+        going = r != end
+        if not going.any():
+            return y
+        if (going & (h < 1e-14 * r.abs().clamp(min=1e-10))).any():
+            break
+    stuck = int(h.where(going, torch.inf).argmin())
+    raise ToleranceError(
+        f"{method} cannot meet rtol={rtol:g}, atol={atol:g} at r = {float(r[stuck]):.6g}: its step fell to "
+        f"{float(h[stuck]):.2g}. Raise the tolerances, compute in float64, or choose a fixed-step method"
+    )
+
+
+def _combine(weights: list[float], slopes: list[Tensor]) -> Tensor:
+    total = weights[0] * slopes[0]
+    for weight, slope in zip(weights[1:], slopes[1:], strict=False):
+        if weight:
+            total = total.add(slope, alpha=weight)
+    return total
+
+
+def _rms(z: Tensor) -> Tensor:
+    """Root mean square of each sample, (B,) float64."""
+    return z.flatten(1).double().square().mean(1).sqrt()
+
+
+def _first_step(
+    field: Field, r: Tensor, y: Tensor, slope: Tensor, whole: Tensor, rtol: float, atol: float, power: float
+) -> Tensor:
+    """Step size (B,) from the sizes of y, y' and y'' (Hairer, Norsett & Wanner 1993, section II.4).
+
+    whole: (B,), from here to the end; the field is not asked beyond.
+    """
+    scale, way, most = atol + rtol * y.abs(), whole.sign(), whole.abs().clamp(min=1e-300)
+    d0, d1 = _rms(y / scale), _rms(slope / scale)
+    h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1).minimum(most)
+    probe = field(r + way * h0, y + broadcast(way * h0, y) * slope)
+    d2 = _rms((probe - slope) / scale) / h0
+    largest = torch.maximum(d1, d2)
+    h1 = torch.where(largest <= 1e-15, (h0 * 1e-3).clamp(min=1e-6), (0.01 / largest) ** power)
+    return torch.minimum(100 * h0, h1).minimum(most)

@@ -1,0 +1,5 @@
+"""Inverse problems: measurements, linear solvers, guidance towards a measurement, and restoration."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

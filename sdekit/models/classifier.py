@@ -1,0 +1,44 @@
+"""A classifier of noisy items: p(y | x_t) at every noise level."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sdekit.processes import LARGEST_RHO, SDE, as_time, broadcast
+
+
+class Classifier(nn.Module):
+    """log p(y) + F(c_in x, c_noise) / (1 + (rho / data_std)^2)^(1/2), up to a constant: logits (B, classes).
+
+    What x_t says about y vanishes as 1 / rho; with that factor outside of the network, sigma^2 / alpha times the
+    gradient, which guidance needs, is of order 1 at any noise level. network: (x (B, *), c_noise (B,)) to
+    (B, classes). frequencies: (classes,), of the labels in the data.
+    """
+
+    log_prior: Tensor
+
+    def __init__(self, network: nn.Module, sde: SDE, frequencies: Tensor, *, data_std: float = 1.0) -> None:
+        super().__init__()
+        self.network, self.sde, self.data_std = network, sde, data_std
+        self.register_buffer("log_prior", frequencies.clamp(min=1e-6).log().float())
+
+    def forward(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """x (B, *), t () or (B,), to unnormalised log-probabilities (B, classes)."""
+        t = as_time(t)
+        alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
+        signal = alpha * self.data_std
+        norm = (signal**2 + sigma**2).rsqrt()  # c_in; signal norm = (1 + (rho / data_std)^2)^(-1/2)
+        c_noise = (sigma / alpha).clamp(1e-4, LARGEST_RHO).log() / 4
+        out = self.network(broadcast(norm, x) * x, c_noise.to(x.device, x.dtype).expand(len(x)))
+        gain = (signal * norm).to(x.device, x.dtype).expand(len(x))
+        logits: Tensor = self.log_prior.to(x.dtype) + gain[:, None] * out
+        return logits
+
+
+def same_process(one: SDE, other: SDE) -> bool:
+    """Whether `one` has alpha and sigma of `other` at all times of that: what was trained for one then serves both."""
+    if one.t_min > other.t_min or one.t_max < other.t_max:
+        return False
+    t = torch.linspace(other.t_min, other.t_max, 5, dtype=torch.float64)
+    return torch.allclose(one.alpha(t), other.alpha(t)) and torch.allclose(one.sigma(t), other.sigma(t))

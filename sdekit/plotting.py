@@ -1,0 +1,76 @@
+"""Pictures of samples: a grid of images, a scatter plot of 2-D points."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from sdekit.data import Units
+
+CELL = 64  # pixels: small images are drawn enlarged to about this
+
+
+def to_pixels(data: np.ndarray, units: Units) -> np.ndarray:
+    """(N, *item) to (N, H, W, 1 or 3) uint8: units.low is black and units.high white, else their own range."""
+    low = float(data.min()) if units.low is None else units.low
+    high = float(data.max()) if units.high is None else units.high
+    pixels: np.ndarray = np.rint(((data.astype(np.float64) - low) / (high - low or 1.0)).clip(0, 1) * 255).astype(
+        np.uint8
+    )
+    if units.layout == "hw":
+        pixels = pixels[..., None]
+    elif units.layout == "same":
+        pixels = pixels.transpose(0, 2, 3, 1)
+    return pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1]
+
+
+def picture(pixels: np.ndarray) -> Image:
+    """One image (H, W, 1 or 3) uint8 for Pillow."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def image_grid(pixels: np.ndarray, columns: int | None = None) -> Image:
+    """(N, H, W, C) uint8 as one picture, row by row with a thin gap; small images are enlarged without smoothing."""
+    from PIL import Image
+
+    n, height, width, channels = pixels.shape
+    columns = math.ceil(math.sqrt(n)) if columns is None else columns
+    rows = math.ceil(n / columns)
+    factor, gap = max(1, CELL // max(height, width)), 2
+    cell_h, cell_w = height * factor + gap, width * factor + gap
+    canvas = np.full((rows * cell_h + gap, columns * cell_w + gap, channels), 96, np.uint8)
+    for i, image in enumerate(pixels.repeat(factor, 1).repeat(factor, 2)):
+        top, left = gap + i // columns * cell_h, gap + i % columns * cell_w
+        canvas[top : top + height * factor, left : left + width * factor] = image
+    return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+
+
+def scatter(points: np.ndarray, reference: np.ndarray | None = None) -> bytes:
+    """(N, 2) points as a PNG, over the data (M, 2) in grey where given."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes: Any = figure.subplots()
+    if reference is not None:
+        axes.scatter(*reference.T, s=4, c="0.8", linewidths=0, label="data")
+    axes.scatter(*points.T, s=6, alpha=0.7, linewidths=0, label="samples")
+    axes.set_aspect("equal")
+    axes.legend(loc="upper right", fontsize="small")
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=120)
+    return out.getvalue()
+
+
+def png(image: Image) -> bytes:
+    """A Pillow picture as PNG."""
+    out = BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()

@@ -1,0 +1,39 @@
+from .coordinates import (
+    LARGEST_RHO as LARGEST_RHO,
+    FlowCoordinates as FlowCoordinates,
+)
+from .cosine import (
+    Cosine as Cosine,
+)
+from .edm import (
+    EDM as EDM,
+)
+from .process import (
+    Process as Process,
+    check_betas as check_betas,
+    check_sigmas as check_sigmas,
+)
+from .rectified_flow import (
+    RectifiedFlow as RectifiedFlow,
+)
+from .sde import (
+    SDE as SDE,
+    Denoiser as Denoiser,
+    as_time as as_time,
+    broadcast as broadcast,
+)
+from .tabulated import (
+    TabulatedVP as TabulatedVP,
+)
+from .transitions import (
+    diffuse as diffuse,
+    renoise as renoise,
+    renoise_weights as renoise_weights,
+)
+from .ve import (
+    VE as VE,
+)
+from .vp import (
+    VP as VP,
+    SubVP as SubVP,
+)

@@ -1,0 +1,41 @@
+"""The variance-exploding SDE of Song et al. 2021."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from .process import Process, check_sigmas
+from .sde import as_time
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class VE(Process):
+    """Variance-exploding SDE: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
+
+    sigma_min, sigma_max: sigma at t = 0 and at t = 1, 0 < sigma_min < sigma_max. t_min, t_max: the times in use.
+    Source: Song et al. 2021, eq. 9 and 30.
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    t_min: float = 0.0
+    t_max: float = 1.0
+    _least = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sigmas("VE", self.sigma_min, self.sigma_max)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1 + 0 * as_time(t)  # keeps t in the graph, for f = 0
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.sigma_min * (as_time(t) * math.log(self.sigma_max / self.sigma_min)).exp()
+
+    def time(self, rho: Tensor) -> Tensor:
+        return (as_time(rho) / self.sigma_min).log() / math.log(self.sigma_max / self.sigma_min)

@@ -1,0 +1,128 @@
+"""The fields of a run's config.json: each is what it must be, or is named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields as fields_of
+from pathlib import Path
+from typing import Any
+
+from sdekit import __version__
+from sdekit.errors import InputError
+from sdekit.models import PREDICTIONS
+
+from .training_options import TrainOptions
+
+FORMAT = 1
+"""Version of the run folder's layout; raised when an older sdekit could not read it."""
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def is_number(value: object) -> bool:
+    """A finite number, and no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_count(value: object, least: int = 0) -> bool:
+    """A whole number that is not below `least`."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def is_row(row: object) -> bool:
+    """A row of metrics: a step, and numbers."""
+    if not isinstance(row, dict) or not is_count(row.get("step")):
+        return False
+    return all(value is None or isinstance(value, (int, float, dict)) for value in row.values())
+
+
+def check_format(fields: Mapping[str, Any], where: Path) -> None:
+    """InputError where config.json is of a newer sdekit, whatever else it holds, or does not say of which."""
+    written, versions = fields.get("format", 0), fields.get("versions")
+    if not is_count(written):
+        raise InputError(f"{where} does not describe a run (format is {written!r}; expected a whole number)")
+    if written > FORMAT:
+        wrote = versions.get("sdekit") if isinstance(versions, dict) else None
+        raise InputError(
+            f"{where.parent} was written by sdekit {wrote or 'a newer version'} (run format {written}); this is "
+            f"{__version__} (format {FORMAT}): upgrade sdekit to read it"
+        )
+
+
+def check_fields(fields: Mapping[str, Any], where: Path) -> None:
+    """InputError naming the file and the first field that is missing, or is not of its kind."""
+    for name, check in FIELDS.items():
+        if name in fields or name not in ("condition_names", "condition_units"):
+            _check(fields, name, check, where)
+    for part in ("data", "sde", "network"):
+        for name, check in COMPONENT.items():
+            _check(fields[part], name, check, where, f"{part}.")
+    for part in ("units", "condition_units"):
+        for name in set(UNITS) & set(fields.get(part) or {}):
+            _check(fields[part], name, UNITS[name], where, f"{part}.")
+    for field in fields_of(TrainOptions):
+        if field.name in fields["train"]:
+            _check(fields["train"], field.name, TRAIN.get(str(field.type), TEXT), where, "train.")
+    if fields["condition"] == "numbers" and not fields.get("condition_units"):
+        raise InputError(f"{where} does not describe a run (condition_units is missing, of condition 'numbers')")
+    lengths = {"units": fields["shape"][0]} if len(fields["shape"]) == 1 else {}
+    lengths["condition_units"] = len(fields.get("condition_names") or ())
+    for part, length in lengths.items():
+        for name in ("shift", "scale"):
+            value = (fields.get(part) or {}).get(name)
+            if isinstance(value, list) and len(value) != length:
+                raise InputError(
+                    f"{where} does not describe a run ({part}.{name} has {len(value)} of {length} numbers)"
+                )
+
+
+def _check(fields: Mapping[str, Any], name: str, check: Check, where: Path, part: str = "") -> None:
+    good, expected = check
+    if name not in fields:
+        raise InputError(f"{where} does not describe a run ({part}{name} is missing)")
+    if not good(value := fields[name]):
+        raise InputError(f"{where} does not describe a run ({part}{name} is {repr(value)[:60]}; expected {expected})")
+
+
+def _all(value: object, good: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(good(v) for v in value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_scale(value: object) -> bool:
+    return is_number(value) and value != 0
+
+
+TEXT: Check = (_is_text, "text")
+TABLE: Check = (lambda v: isinstance(v, dict), "a table of fields")
+NAMES: Check = (lambda v: _all(v, _is_text), "a list of names")
+FIELDS: dict[str, Check] = {
+    **dict.fromkeys(("data", "sde", "network", "train", "units"), TABLE),
+    "prediction": (lambda v: _is_text(v) and v in PREDICTIONS, f"one of {', '.join(PREDICTIONS)}"),
+    "condition": (lambda v: v in ("none", "label", "numbers"), "none, label or numbers"),
+    "shape": (lambda v: bool(v) and _all(v, lambda n: is_count(n, 1)), "a list of sizes"),
+    "kind": TEXT,
+    "items": (lambda v: is_count(v, 1), "how many there are"),
+    "classes": (is_count, "how many there are"),
+    "class_names": NAMES,
+    "data_std": (lambda v: is_number(v) and v > 0, "a number above 0"),
+    "condition_names": NAMES,
+    "condition_units": (lambda v: v is None or isinstance(v, dict), "a table of fields, or null"),
+}
+COMPONENT = {"name": TEXT, "options": TABLE}
+UNITS: dict[str, Check] = {
+    "shift": (lambda v: is_number(v) or _all(v, is_number), "a number, or a list of numbers"),
+    "scale": (lambda v: _is_scale(v) or _all(v, _is_scale), "a number other than 0, or a list of such"),
+    "layout": (lambda v: v in ("same", "hw", "hwc"), "same, hw or hwc"),
+    **dict.fromkeys(("low", "high"), (lambda v: v is None or is_number(v), "a number, or null")),
+}
+TRAIN: dict[str, Check] = {
+    "int": (lambda v: isinstance(v, int) and not isinstance(v, bool), "a whole number"),
+    "int | None": (lambda v: v is None or isinstance(v, int) and not isinstance(v, bool), "a whole number, or null"),
+    "float": (is_number, "a number"),
+    "float | None": (lambda v: v is None or is_number(v), "a number, or null"),
+}

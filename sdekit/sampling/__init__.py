@@ -1,0 +1,5 @@
+"""Sampling: the base class of samplers, the sampling loop, time grids, noise, and SDEdit."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

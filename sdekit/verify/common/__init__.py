@@ -1,0 +1,1 @@
+"""Exact problems, published coefficients and reports that all checks use."""

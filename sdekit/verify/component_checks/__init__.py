@@ -1,0 +1,1 @@
+"""Checks of every kind of component but samplers."""

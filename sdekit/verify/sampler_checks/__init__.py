@@ -1,0 +1,1 @@
+"""Checks of samplers: order, contract, randomness and single steps."""

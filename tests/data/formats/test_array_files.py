@@ -1,0 +1,169 @@
+"""NumPy files: what is a vector, what an image, and everything that is neither."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdekit.data.formats import array
+from sdekit.errors import InputError
+
+RNG = np.random.default_rng(0)
+
+
+def saved(folder: Path, items: object, **more: object) -> str:
+    file = folder / ("a.npz" if more else "a.npy")
+    if more:
+        np.savez(file, x=items, **more)  # type: ignore[arg-type]
+    else:
+        np.save(file, items)  # type: ignore[arg-type]
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("item", "shape", "layout"),
+    [
+        ((3,), (3,), "same"),
+        ((5, 6), (1, 5, 6), "hw"),
+        ((1, 5, 6), (1, 5, 6), "same"),
+        ((5, 6, 3), (3, 5, 6), "hwc"),
+        ((3, 6, 3), (3, 6, 3), "same"),
+        ((5, 6, 4), (4, 5, 6), "hwc"),
+    ],
+)
+def test_shapes(tmp_path: Path, item: tuple[int, ...], shape: tuple[int, ...], layout: str) -> None:
+    items = RNG.normal(size=(7, *item)).astype(np.float32)
+    data = array(saved(tmp_path, items))
+    assert (
+        data.shape == shape and data.units.layout == layout and data.kind == ("vector" if len(item) == 1 else "image")
+    )
+    x, y = data.batch([5, 1])
+    assert x.shape == (2, *shape) and y is None
+    np.testing.assert_allclose(data.units.to_data(x), items[[5, 1]], atol=1e-6)
+
+
+def test_npy_is_memory_mapped(tmp_path: Path) -> None:
+    assert isinstance(array(saved(tmp_path, RNG.normal(size=(7, 3)))).array, np.memmap)
+
+
+def test_image_units(tmp_path: Path) -> None:
+    units = array(saved(tmp_path, RNG.integers(0, 200, (9, 4, 4), dtype=np.uint8))).units
+    assert (units.shift, units.scale, units.low, units.high) == (127.5, 127.5, 0, 255)
+    units = array(saved(tmp_path, np.linspace(-1, 1, 32).reshape(2, 4, 4))).units
+    assert (units.shift, units.scale, units.low, units.high) == (0, 1, -1, 1)
+    units = array(saved(tmp_path, np.linspace(2, 6, 32).reshape(2, 4, 4))).units
+    assert (units.shift, units.scale) == (4, 2)
+    mask = RNG.integers(0, 2, (9, 4, 4))
+    for dtype in (np.uint8, bool):
+        units = array(saved(tmp_path, mask.astype(dtype))).units
+        assert (units.shift, units.scale, units.high) == (0.5, 0.5, 1)
+    units = array(saved(tmp_path, mask.astype(np.uint8)), scale="none").units
+    assert (units.shift, units.scale, units.layout) == (0, 1, "hw")
+
+
+def test_npz(tmp_path: Path) -> None:
+    data = array(saved(tmp_path, RNG.normal(size=(3, 2)), y=np.array([1, 0, 1])))
+    y = data.batch([0, 1]).y
+    assert data.classes == 2 and y is not None and y.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("items", "labels"), [("images", "labels"), ("data", "y"), ("anything", "labels")])
+def test_npz_keys(tmp_path: Path, items: str, labels: str) -> None:
+    objects = np.array([None, "cat"], dtype=object)
+    found = {"names": objects, "version": np.array(2), labels: np.array([[0], [3]]), items: np.zeros((2, 4, 4))}
+    np.savez(tmp_path / "a.npz", **found)  # type: ignore[arg-type]
+    data = array(str(tmp_path / "a.npz"))
+    assert data.shape == (1, 4, 4) and data.classes == 4
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (np.zeros((3, 2), complex), "type complex128; expected real numbers"),
+        (np.array([["a"], ["b"]]), "type <U1; expected real numbers"),
+        (np.array([[None], [1]], dtype=object), "holds Python objects"),
+        (np.zeros(5), r"shape \(5,\).*reshape"),
+        (np.zeros((2, 1, 3, 4, 5)), r"shape \(2, 1, 3, 4, 5\); expected vectors"),
+        (np.zeros((0, 3)), "empty array"),
+        (np.zeros((3, 0)), "empty array"),
+        (np.zeros((1, 3)), "one item only"),
+        (np.zeros((2, 5, 6, 7)), "no axis of 1, 3 or 4 channels"),
+        (np.array([[0.0, 1.0], [np.nan, 2.0]]), r"nan at index \[1, 0\]"),
+        (np.full((2, 4, 4), np.inf, np.float16), r"inf at index \[0, 0, 0\]"),
+    ],
+)
+def test_bad_items(tmp_path: Path, items: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        array(saved(tmp_path, items))
+    if items.size:
+        with pytest.raises(InputError, match=message):
+            array(saved(tmp_path, items, more=np.array(0)))
+
+
+def test_bad_labels(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'y' in a.npz: labels outside the range: label -2 at index 1"):
+        array(saved(tmp_path, np.zeros((2, 3)), y=np.array([0, -2])))
+
+
+def test_columns_of_images(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'columns' is for vectors"):
+        array(saved(tmp_path, np.zeros((2, 4, 4))), scale="columns")
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        array(str(tmp_path / "no.npy"))
+    with pytest.raises(InputError, match="is a folder.*images:"):
+        array(str(tmp_path))
+    (tmp_path / "text.npy").write_text("hello, world")
+    with pytest.raises(InputError, match="neither a .npy nor a .npz"):
+        array(str(tmp_path / "text.npy"))
+    file = Path(saved(tmp_path, np.zeros((100, 3))))
+    file.write_bytes(file.read_bytes()[:-50])
+    with pytest.raises(InputError, match="cannot be read .*complete"):
+        array(str(file))
+    file = Path(saved(tmp_path, np.zeros((100, 3)), y=np.zeros(100, int)))
+    file.write_bytes(file.read_bytes()[:-50])
+    with pytest.raises(InputError, match="cannot be read .*complete"):
+        array(str(file))
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("cat.png", b"...")
+    with pytest.raises(InputError, match="no array of numbers; it holds cat.png"):
+        array(str(tmp_path / "other.npz"))
+
+
+def test_numbers_to_condition_on(tmp_path: Path) -> None:
+    """A name in the .npz, or a file of their own; (N,) is one number an item."""
+    x, c = np.arange(24.0).reshape(6, 4), np.array([1.0, 2, 3, 4, 5, 6])
+    np.savez(tmp_path / "d.npz", x=x, y=np.arange(6), c=np.stack([c, c**2], 1))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "c.npy", c)
+    inside = array(str(tmp_path / "d.npz"), condition="c")
+    beside = array(str(tmp_path / "x.npy"), condition=str(tmp_path / "c.npy"))
+    assert inside.condition_names == ("number1", "number2") and inside.classes == 0
+    y = beside.batch([0, 5]).y
+    assert y is not None and y.shape == (2, 1) and beside.condition_units is not None
+    np.testing.assert_allclose(beside.condition_units.to_data(y), [[1], [6]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "condition", "message"),
+    [
+        ("d.npz", "d", "no array in .* 'd'.* It holds: x, c, short"),
+        ("d.npz", "short", "condition 'short' of d.npz: 2 rows for 6 items"),
+        ("x.npy", "c", "put its condition into a .npy file"),
+        ("x.npy", "none.npy", "cannot be read"),
+    ],
+)
+def test_numbers_that_do_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, condition: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.arange(24.0).reshape(6, 4)
+    np.savez("d.npz", x=x, c=x[:, 0], short=x[:2])
+    np.save("x.npy", x)
+    with pytest.raises(InputError, match=message):
+        array(name, condition=condition)

@@ -1,0 +1,181 @@
+"""The coefficients of linear multistep methods: exact integrals on every process, finite where alpha is 0."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from scipy.integrate import quad
+from torch import Tensor
+
+from sdekit import registry
+from sdekit.distributions import GaussianMixture
+from sdekit.errors import InputError
+from sdekit.integrators import (
+    IntegralForm,
+    MultistepCoefficients,
+    Variable,
+    adams_bashforth,
+    add_weighted,
+    check_start,
+    data_prediction,
+    nodes,
+    noise_prediction,
+    polynomial_weights,
+)
+from sdekit.processes import EDM, SDE, VP, FlowCoordinates, RectifiedFlow
+from sdekit.sampling import sample
+
+PROCESSES = {name: registry.make("sde", name) for name in registry.component_names("sde")}
+each_process = pytest.mark.parametrize("process", PROCESSES)
+FRAMES: dict[str, Callable[[SDE, Tensor], IntegralForm]] = {"data": data_prediction, "noise": noise_prediction}
+each_frame = pytest.mark.parametrize("frame", FRAMES)
+WARPS: dict[str, Variable] = {
+    "log": torch.log,
+    "root": lambda rho: rho**0.25,
+    "bounded": lambda rho: 1 / (1 + 1 / rho),
+}
+
+
+@each_process
+@each_frame
+@pytest.mark.parametrize("warp", WARPS)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_polynomials_are_integrated(process: str, frame: str, warp: str, ahead: bool) -> None:
+    """Where three nodes are known, 1, w and w^2 in the warp integrate to what scipy's adaptive quadrature finds."""
+    sde, w = PROCESSES[process], WARPS[warp]
+    grid = FRAMES[frame](sde, registry.make("grid", "karras")(sde, 8))
+    coefficients, u = polynomial_weights(grid, w, 3, ahead=ahead), nodes(grid, w)
+    # the place of an infinite rho is a convention: from the step on where it is no node
+    for i in range(3 if grid.rho[0].isinf() else 2, 8):
+        known = u[[i + int(ahead) - j for j in range(3)]]
+        span = float(known[0] - known[2])
+        for power in (0, 1, 2):
+
+            def integrand(c: float, power: int = power, centre: float = float(known[0]), span: float = span) -> float:
+                value = float(w(grid.rho_at(torch.tensor(c, dtype=torch.float64))))
+                return ((value - centre) / span) ** power
+
+            start, end = grid.clock[i : i + 2].tolist()
+            exact = quad(integrand, start, end, epsabs=0, epsrel=1e-9, limit=200)[0]
+            ours = float(coefficients[i] @ ((known - known[0]) / span) ** power)
+            assert math.isclose(ours, exact, rel_tol=1e-7), (i, power)
+
+
+@pytest.mark.parametrize(
+    ("order", "ahead", "row"),
+    [
+        (1, False, [1]),
+        (2, False, [3 / 2, -1 / 2]),
+        (3, False, [23 / 12, -16 / 12, 5 / 12]),
+        (4, False, [55 / 24, -59 / 24, 37 / 24, -9 / 24]),
+        (2, True, [1 / 2, 1 / 2]),
+        (3, True, [5 / 12, 8 / 12, -1 / 12]),
+        (4, True, [9 / 24, 19 / 24, -5 / 24, 1 / 24]),
+    ],
+)
+def test_equal_steps_are_adams(order: int, ahead: bool, row: list[float]) -> None:
+    """With equal steps of rho, a polynomial in rho gives the tables of Adams-Bashforth and Adams-Moulton."""
+    sde = EDM()
+    frame = noise_prediction(sde, torch.linspace(80, 0.5, 9, dtype=torch.float64))
+    got = polynomial_weights(frame, FlowCoordinates.edm(sde).r_at, order, ahead=ahead)[-1] / frame.clock.diff()[-1]
+    assert torch.allclose(got, torch.tensor(row, dtype=torch.float64), rtol=0, atol=1e-10)
+
+
+@each_process
+@each_frame
+@pytest.mark.parametrize("warp", WARPS)
+@pytest.mark.parametrize("grid", registry.component_names("grid"))
+def test_finite_and_consistent(process: str, frame: str, warp: str, grid: str) -> None:
+    """On any grid of 1 to 200 steps all weights are finite and a constant q is integrated exactly."""
+    sde = PROCESSES[process]
+    for n in (1, 2, 3, 10, 200):
+        f = FRAMES[frame](sde, registry.make("grid", grid)(sde, n))
+        for ahead in (False, True):
+            w = polynomial_weights(f, WARPS[warp], 4, ahead=ahead)
+            assert w.isfinite().all()
+            # cancellation costs digits, between weights of either sign as between close values of the clock
+            tolerance = 1e-11 * w.abs().sum(1) + 1e-15 * f.clock[1:]
+            assert ((w.sum(1) - f.clock.diff()).abs() <= tolerance).all()
+
+
+@each_process
+def test_frames_are_the_flow(process: str) -> None:
+    """From a known x_0 the frame's step is alpha_s x_0 + sigma_s eps, for both frames, at any step."""
+    sde = PROCESSES[process]
+    times = registry.make("grid", "karras")(sde, 6)
+    x0, eps = torch.randn(2, 5, 3, dtype=torch.float64)
+    x = sde.perturb(x0, times[0], eps)
+    for frame in FRAMES.values():
+        f = frame(sde, times)
+        path = list(MultistepCoefficients(f, f.clock.diff()[:, None]).run(lambda x, t: x0, x, times))
+        for x_s, s in zip(path, times[1:], strict=True):
+            exact = sde.perturb(x0, s, eps)
+            assert (x_s - exact).abs().max() < 1e-10 * max(1.0, float(x.abs().max()))
+
+
+def test_an_empty_corrector_changes_nothing() -> None:
+    """Rows of zeros repeat no step; the path has an x for every time, in memory of its own."""
+    sde = VP()
+    times = registry.make("grid", "karras")(sde, 5)
+    denoise = GaussianMixture(torch.tensor([[-1.0], [1.0]]), 0.3).denoiser(sde)
+    frame, x = data_prediction(sde, times), torch.randn(4, 1, dtype=torch.float64)
+    w = polynomial_weights(frame, torch.log, 2)
+    plain = list(MultistepCoefficients(frame, w).run(denoise, x, times))
+    idle = list(MultistepCoefficients(frame, w, torch.zeros(5, 3, dtype=torch.float64)).run(denoise, x, times))
+    assert len(plain) == len(idle) == 5 and all(torch.equal(a, b) for a, b in zip(plain, idle, strict=True))
+    assert len({v.data_ptr() for v in (x, *plain)}) == 6
+
+
+def test_corrected_start_keeps_third_order() -> None:
+    """On equal steps of the flow's own clock DDIM's first step leaves second order; corrected, third, at no call."""
+    sde, errors = RectifiedFlow(), {}
+    mixture = GaussianMixture(torch.tensor([[-1.0], [1.0]]), torch.tensor([0.8, 0.6]))
+    x = torch.linspace(-2, 2, 7, dtype=torch.float64)[:, None]
+
+    def end(n: int, start: str) -> Tensor:
+        # from half-way down, where q changes as much as anywhere
+        times, calls = torch.linspace(0.6, sde.t_min, n + 1, dtype=torch.float64), 0
+
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return mixture.denoiser(sde)(x, t)
+
+        *_, last = adams_bashforth(noise_prediction(sde, times), sde.time, 3, start).run(denoise, x, times)  # type: ignore[arg-type]
+        assert calls == n
+        return last
+
+    exact = end(2000, "corrected")
+    for start in ("plain", "corrected"):
+        errors[start] = [float((end(n, start) - exact).abs().max()) for n in (100, 200)]
+    slopes = {start: math.log2(a / b) for start, (a, b) in errors.items()}
+    assert 1.8 < slopes["plain"] < 2.3 and slopes["corrected"] > 2.75
+    assert errors["corrected"][1] < errors["plain"][1] / 5
+
+
+def test_add_weighted_is_in_place() -> None:
+    """x + sum of w q, in x's memory and dtype; surplus weights are for q's that are not there yet."""
+    x, a, b = torch.randn(3, 2, 4)
+    expected = x + 2 * a - b
+    total = add_weighted(x, [2.0, -1.0, 7.0], [a, b])
+    assert total is x and torch.allclose(x, expected)
+
+
+def test_a_wrong_start_is_refused() -> None:
+    """The error names the sampler and what may be chosen."""
+    check_start("lms", "plain")
+    with pytest.raises(InputError, match="lms: start must be 'plain' or 'corrected', got 'slow'"):
+        check_start("lms", "slow")
+
+
+@pytest.mark.parametrize("name", ["dpmpp-3m", "unipc", "sa-solver", "dpmpp-3m-sde"])
+@pytest.mark.parametrize("grid", ["uniform", "cosine"])
+def test_a_leap_at_the_end(grid: str, name: str) -> None:
+    """Grids in t end with a step many times as long as the others in log rho: samples stay of the data's size."""
+    sde = VP()
+    mixture = GaussianMixture(torch.tensor([[1.5, 0.3], [-1.0, -0.5]]), torch.tensor([[0.3], [0.2]]))
+    size = mixture.sample(1000, 0).square().mean().sqrt()
+    for steps in (6, 20):
+        drawn = sample(sde, mixture.denoiser(sde), name, shape=(2,), n=64, steps=steps, grid=grid)
+        assert 0.8 < drawn.x.square().mean().sqrt() / size < 1.2

@@ -1,0 +1,360 @@
+"""The registry: what it finds, what it skips and says, and what it costs to look."""
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points as real_entry_points
+from pathlib import Path
+from typing import Literal
+
+import pluggy
+import pytest
+
+from sdekit import hookimpl, registry
+from sdekit.errors import InputError
+from sdekit.registry import discovery, hookspecs
+
+Install = Callable[..., None]
+HEAD = "from sdekit import hookimpl\n"
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """install(name="source", ...): each module becomes an installed plugin of that name, beside the real ones."""
+    monkeypatch.syspath_prepend(tmp_path)
+    points: list[EntryPoint] = []
+
+    def add(*same_name: EntryPoint, **sources: str) -> None:
+        for name, source in sources.items():
+            module = f"fake_{tmp_path.name}_{name}"  # unlike that of any other test
+            (tmp_path / f"{module}.py").write_text(HEAD + source, "utf-8")
+            points.append(EntryPoint(name, module, registry.GROUP))
+        points.extend(same_name)
+        registry.registry.cache_clear()
+
+    def fake(*, group: str) -> list[EntryPoint]:
+        return [*points, *real_entry_points(group=group)]
+
+    monkeypatch.setattr(discovery, "entry_points", fake)
+    registry.registry.cache_clear()
+    yield add
+    registry.registry.cache_clear()
+
+
+def hook(kind: str, returns: str) -> str:
+    """The source of a hook."""
+    return f"@hookimpl\ndef {registry.KINDS[kind]}():\n    return {returns}\n"
+
+
+def test_built_ins_are_found() -> None:
+    """The core's and the plugins' entry points are loaded, without a problem."""
+    assert registry.registry().problems == ()
+    assert {"vp", "sub-vp", "ve", "cosine", "edm", "rectified-flow", "ddpm-linear", "ddpm-cosine"} <= set(
+        registry.component_names("sde")
+    )
+    assert {"ddim", "ddpm", "euler-maruyama", "heun", "ode", "pc"} <= set(registry.component_names("sampler"))
+    assert {"uniform", "karras", "log-snr"} <= set(registry.component_names("grid"))
+    entry = registry.find_component("sampler", "ddim")
+    assert (entry.plugin, entry.package) == ("plugins", "sdekit") and re.fullmatch(r"\d+\.\d+.*", entry.version)
+
+
+ALL = [(kind, name) for kind in registry.KINDS for name in registry.component_names(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL, ids=["-".join(pair) for pair in ALL])
+def test_every_entry_keeps_the_contract(kind: str, name: str) -> None:
+    """What is registered loads, has a lower-case name and a docstring, and types and defaults its options."""
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(\+\+)?", name)
+    target = registry.find_component(kind, name).load()
+    assert callable(target) and inspect.getdoc(target)
+    for option, parameter in registry.parameters(target).items():
+        assert parameter.annotation is not parameter.empty and not isinstance(parameter.annotation, str), option
+        assert parameter.default is not parameter.empty, option
+    assert set(registry.complete_options(kind, name, {})) == set(registry.parameters(target))
+
+
+def test_an_inherited_option_is_typed_where_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base in another module may have postponed annotations, of names that its heir's module does not know."""
+    monkeypatch.syspath_prepend(tmp_path)
+    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    base = head + "from typing import Literal as One\n@dataclass(frozen=True, kw_only=True)\nclass Base:\n"
+    (tmp_path / "written_base.py").write_text(base + "    pace: One['slow', 'fast'] = 'slow'\n", "utf-8")
+    heir = head + "import written_base\n@dataclass(frozen=True, kw_only=True)\nclass Heir(written_base.Base):\n"
+    (tmp_path / "written_heir.py").write_text(heir + "    size: int = 1\n", "utf-8")
+    found = registry.parameters(import_module("written_heir").Heir)
+    assert {name: p.annotation for name, p in found.items()} == {"pace": Literal["slow", "fast"], "size": int}
+
+
+def test_every_kind_has_its_hook() -> None:
+    """Kinds and hooks are the same list, commands apart; each hook says what it is for."""
+    hooks = {name: function for name, function in vars(hookspecs).items() if name.startswith("sdekit_")}
+    assert set(registry.KINDS.values()) == set(hooks) - {"sdekit_commands"}
+    for kind, name in registry.KINDS.items():
+        assert list(inspect.signature(hooks[name]).parameters) == [] and inspect.getdoc(hooks[name]), kind
+
+
+def test_the_mark_is_pluggys() -> None:
+    """`hookimpl` is the marker of the project "sdekit": a plugin may make its own."""
+
+    @pluggy.HookimplMarker("sdekit")
+    def own() -> None: ...
+
+    @hookimpl
+    def ours() -> None: ...
+
+    assert own.sdekit_impl == ours.sdekit_impl  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_a_third_party_plugin(install: Install, kind: str) -> None:
+    """Each kind of component can come from anywhere, as a function or as "module:Name", beside the built-in ones."""
+    before = registry.component_names(kind)
+    install(acme="def f(*, a: int = 1):\n    return a\n" + hook(kind, "{'acme-one': f, 'acme-two': __name__ + ':f'}"))
+    assert registry.registry().problems == ()
+    assert registry.component_names(kind) == sorted([*before, "acme-one", "acme-two"])
+    for name in ("acme-one", "acme-two"):
+        entry = registry.find_component(kind, name)
+        assert (entry.kind, entry.name, entry.plugin) == (kind, name, "acme")
+        assert registry.complete_options(kind, name, {"a": 3}) == {"a": 3} and registry.complete_options(
+            kind, name, {}
+        ) == {"a": 1}
+        made = registry.make(kind, name, a=5)
+        assert (made() if callable(made) else made) == 5
+
+
+def test_make() -> None:
+    """Samplers and processes are built, of grids the options are bound, dotted targets are followed."""
+    assert registry.make("sampler", "ddim", eta=0.5).eta == 0.5
+    assert registry.make("sde", "ddpm-linear", n=10).betas[-1] == 0.02
+    grid = registry.make("grid", "karras", p=2.0)
+    assert len(grid(registry.make("sde", "vp", beta_max=5.0), 4)) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("sampler", "ddmi", "no sampler 'ddmi'; did you mean 'ddim'? Installed: "),
+        ("sampler", "heum", "did you mean 'heun'?"),
+        ("sde", "qqq", "no sde 'qqq'. Installed: cosine, "),
+        ("grid", "logsnr", "no grid 'logsnr'; did you mean 'log-snr'?"),
+        ("nonsense", "x", "no nonsense 'x'. Installed: none"),
+    ],
+)
+def test_a_wrong_name_suggests(kind: str, name: str, message: str) -> None:
+    """A wrong name answers with the nearest one, and with all."""
+    for function in (registry.find_component, registry.make):
+        with pytest.raises(InputError, match=re.escape(message)):
+            function(kind, name)
+
+
+def test_options() -> None:
+    """Defaults are filled in, what is given stays, an unknown option is refused with the nearest one and all."""
+    assert registry.complete_options("sampler", "euler-ancestral", {}) == {"eta": 1.0, "s_noise": 1.0}
+    assert registry.complete_options("sde", "vp", {"beta_min": 0.2}) == {
+        "beta_min": 0.2,
+        "beta_max": 20.0,
+        "t_min": 1e-5,
+        "t_max": 1.0,
+    }
+    with pytest.raises(InputError, match=r"no option of sampler 'ddim' named 'etta'; did you mean 'eta'\? It has: eta"):
+        registry.complete_options("sampler", "ddim", {"etta": 1})
+    with pytest.raises(InputError, match=r"no option of grid 'uniform' named 'p'. It has: none"):
+        registry.make("grid", "uniform", p=3.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "message"),
+    [
+        ("metric", "def f(*, a: int):\n    return a\n", "its option 'a' has no default: give it one"),
+        ("metric", "def f(*, a=1):\n    return a\n", "its option 'a' has no type: annotate it"),
+        (
+            "sampler",
+            "class f:\n    pass\n",
+            "f is no dataclass: decorate it with @dataclass(frozen=True, kw_only=True)",
+        ),
+        (
+            "sde",
+            "from dataclasses import dataclass\n@dataclass\nclass f:\n    a: int = 1\n",
+            "but not frozen: decorate",
+        ),
+    ],
+)
+def test_a_component_that_cannot_be_configured(install: Install, kind: str, source: str, message: str) -> None:
+    """Using it is one error that names component, package and cause; the listing and the others go on working."""
+    install(acme=source + hook(kind, "{'acme': f}"))
+    assert registry.registry().problems == () and "acme" in registry.component_names(kind)
+    for function in (lambda: registry.make(kind, "acme"), lambda: registry.find_component(kind, "acme").load()):
+        with pytest.raises(InputError, match=re.escape(f"{kind} 'acme' of plugin 'acme' (? ?): ")) as error:
+            function()
+        assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("declared", "way_out"), [("0", "upgrade ?"), ("2", "upgrade sdekit"), ("'x'", "upgrade sdekit")]
+)
+def test_the_api_version(install: Install, declared: str, way_out: str) -> None:
+    """A plugin for another version of the API is skipped, and it is said which of the two to upgrade."""
+    install(acme=f"sdekit_api = {declared}\n" + hook("metric", "{'acme': repr}"))
+    (problem,) = registry.registry().problems
+    assert f"version {declared} of the plugin API" in problem and problem.endswith(f"has version 1: {way_out}")
+    assert "acme" not in registry.component_names("metric")
+
+
+def test_the_same_api_version(install: Install) -> None:
+    """sdekit_api = 1 is this one's."""
+    install(acme="sdekit_api = 1\n" + hook("metric", "{'acme': repr}"))
+    assert registry.registry().problems == () and "acme" in registry.component_names("metric")
+
+
+def test_a_local_file(tmp_path: Path) -> None:
+    """It is one more plugin, named after the file; loading it twice is loading it once."""
+    path = tmp_path / "acme_file.py"
+    path.write_text(
+        HEAD + "def f(*, a: int = 1):\n    return a\n" + hook("metric", "{'acme': f, 'lazy': __name__ + ':f'}")
+    )
+    try:
+        registry.load_plugin_file(path)
+        registry.load_plugin_file(path)
+        entry = registry.find_component("metric", "lazy")
+        assert (entry.plugin, entry.package, entry.version) == ("acme_file", str(path), "local")
+        assert entry.load()(a=3) == 3 and registry.plugin_files() == [str(path)]
+    finally:
+        registry.forget_plugin_files()
+    assert "acme" not in registry.component_names("metric") and registry.plugin_files() == []
+
+
+def test_a_local_file_is_imported_once(tmp_path: Path) -> None:
+    """What it defined stays the same when another file comes; one that failed is read anew."""
+    one, other = tmp_path / "acme_one.py", tmp_path / "acme_other.py"
+    one.write_text(HEAD + "def f(*, kind: int = 1):\n    return kind\n" + hook("metric", "{'acme': f}"))
+    other.write_text("1 / 0\n")
+    try:
+        registry.load_plugin_file(one)
+        with pytest.raises(InputError, match="ZeroDivisionError"):
+            registry.load_plugin_file(other)
+        assert registry.make("metric", "acme", kind=3)() == 3  # an option may be called kind
+        kept = registry.find_component("metric", "acme").load()
+        other.write_text(HEAD + hook("metric", "{'beta': repr}"))
+        registry.load_plugin_file(other)
+        assert registry.find_component("metric", "acme").load() is kept and "beta" in registry.component_names("metric")
+    finally:
+        registry.forget_plugin_files()
+
+
+BROKEN = {
+    "import_error": (
+        "import there_is_no_such_module\n",
+        "ModuleNotFoundError: No module named 'there_is_no_such_module'",
+    ),
+    "syntax_error": ("def f(:\n", "SyntaxError"),
+    "runtime_error": ("1 / 0\n", "ZeroDivisionError: division by zero"),
+    "hook_fails": ("@hookimpl\ndef sdekit_sdes():\n    raise KeyError('gone')\n", "KeyError: 'gone'"),
+    "hook_wants_more": ("@hookimpl\ndef sdekit_sdes(x):\n    return {}\n", "PluginValidationError"),
+    "returns_list": (
+        hook("sde", "['vp']"),
+        "InputError: sdekit_sdes returned list, expected a dict of names and targets",
+    ),
+    "returns_none": (hook("grid", "None"), "InputError: sdekit_grids returned NoneType"),
+    "returns_numbers": (hook("grid", "{'a': 5}"), "InputError: sdekit_grids: 'a': 5 is neither a class, a factory nor"),
+    "names_are_numbers": (hook("grid", "{5: 'a:b'}"), "InputError: sdekit_grids: 5: 'a:b' is neither"),
+    "misspelt": (
+        "@hookimpl\ndef sdekit_sampler():\n    return {}\n",
+        "InputError: no hook 'sdekit_sampler'; did you mean 'sdekit_samplers'? Hooks: sdekit_sdes, sdekit_samplers, ",
+    ),
+    "misspelt_specname": (
+        "@hookimpl(specname='sdekit_grid')\ndef anything():\n    return {}\n",
+        "no hook 'sdekit_grid'; did",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_is_skipped_and_named(install: Install, source: str, message: str) -> None:
+    """Whatever is wrong with a plugin, the others work, and one message says which plugin and what."""
+    before = {kind: registry.component_names(kind) for kind in registry.KINDS}
+    # a good hook beside the bad one goes with its plugin
+    install(bad=source + hook("backend", "{'from-bad': repr}"), good=hook("backend", "{'from-good': repr}"))
+    (problem,) = registry.registry().problems
+    assert problem.startswith("plugin 'bad' of ? ? was skipped: ") and message in problem
+    assert {kind: registry.component_names(kind) for kind in registry.KINDS} == before | {
+        "backend": sorted([*before["backend"], "from-good"])
+    }
+    assert not registry.registry().manager.has_plugin("bad")
+
+
+def test_a_plugin_that_calls_its_hooks_otherwise(install: Install) -> None:
+    """pluggy's specname is understood, and helpers without a mark are nobody's business."""
+    install(
+        acme="def sdekit_helper():\n    pass\n"
+        "@hookimpl(specname='sdekit_backends')\ndef anything():\n    return {'acme': repr}\n"
+    )
+    assert registry.registry().problems == () and registry.find_component("backend", "acme").load() is repr
+
+
+def test_two_plugins_of_one_component(install: Install) -> None:
+    """Two plugins that claim one name: using it is an error naming both and the way out; all else works."""
+    source = "def f():\n    return 5\n" + hook("sampler", "{'clash': f, 'NAME': f}")
+    install(one=source.replace("NAME", "mine"), two=source.replace("NAME", "yours"))
+    with pytest.raises(
+        InputError, match="sampler 'clash' is claimed by plugin 'one' .* plugin 'two' .*PLUGINS=two"
+    ) as error:
+        registry.make("sampler", "clash")
+    assert registry.registry().problems == (str(error.value),)
+    assert registry.make("sampler", "mine") == registry.make("sampler", "yours") == 5
+
+
+def test_nobody_takes_a_built_in_name(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claiming "ddim" is a conflict too, and switching the newcomer off ends it."""
+    install(aaa=hook("sampler", "{'ddim': dict}"))
+    with pytest.raises(InputError, match=r"claimed by plugin 'plugins' .*sdekit .* plugin 'aaa' .*PLUGINS=aaa"):
+        registry.make("sampler", "ddim")
+    monkeypatch.setenv("SDEKIT_DISABLE_PLUGINS", "aaa")
+    registry.registry.cache_clear()
+    assert type(registry.make("sampler", "ddim")).__name__ == "DDIM"
+
+
+def test_two_plugins_of_one_name(install: Install) -> None:
+    """The second is reported; it neither vanishes in silence nor takes the first with it."""
+    install(acme=hook("backend", "{'first': repr}"))
+    install(EntryPoint("acme", "there_is_no_such_module", registry.GROUP))
+    (problem,) = registry.registry().problems
+    assert problem == "plugin 'acme' of ? ? was skipped: another package's plugin has this name already"
+    assert "first" in registry.component_names("backend")
+
+
+@pytest.mark.parametrize("value", ["acme", "acme,other", " other , acme ", "plugins acme"])
+def test_a_plugin_can_be_switched_off(install: Install, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """SDEKIT_DISABLE_PLUGINS holds names, apart by commas or spaces; what it names is not even imported."""
+    install(acme="1 / 0\n", stays=hook("backend", "{'stays': repr}"))
+    assert len(registry.registry().problems) == 1
+    monkeypatch.setenv("SDEKIT_DISABLE_PLUGINS", value)
+    registry.registry.cache_clear()
+    assert registry.registry().problems == () and "stays" in registry.component_names("backend")
+    assert ("ddim" in registry.component_names("sampler")) == ("plugins" not in value)
+
+
+@pytest.mark.parametrize(
+    "target", ["there_is_no_such_module:X", "math:there_is_no_such_name", "math", "math:pi.real.gone"]
+)
+def test_a_target_that_is_not_there(install: Install, target: str) -> None:
+    """ "module:Name" is followed when it is used; the error names component, plugin, target and cause."""
+    install(acme=hook("backend", f"{{'gone': {target!r}}}"))
+    assert "gone" in registry.component_names("backend")
+    expected = f"backend 'gone' of plugin 'acme' cannot be loaded from {target!r}: "
+    with pytest.raises(InputError, match=re.escape(expected) + r"\w+Error: "):
+        registry.make("backend", "gone")
+
+
+def test_listing_imports_no_torch() -> None:
+    """All names and all entries, without torch, numpy or scipy: `sdekit plugins list` answers at once."""
+    code = (
+        "import sys; from sdekit import registry; print([registry.component_names(k) for k in registry.KINDS]); "
+        "heavy = {'torch', 'numpy', 'scipy', 'sklearn', 'torchdiffeq', 'PIL', 'pydantic'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert "'ddim'" in run.stdout

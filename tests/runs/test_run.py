@@ -1,0 +1,259 @@
+"""The run folder: what is in it, how it is opened, and what it says where it is damaged or in the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sdekit.errors import InputError
+from sdekit.runs import (
+    CHECKPOINT,
+    CONFIG,
+    FORMAT,
+    METRICS,
+    MODEL,
+    PREVIEWS,
+    Recipe,
+    load_json,
+    load_run,
+    load_tensors,
+    prepare_folder,
+    read_metrics,
+    read_recipe,
+    save_json,
+)
+from sdekit.training import Trainer, plan, train
+
+FILES = (CONFIG, MODEL, CHECKPOINT)
+Moons = Callable[..., Any]
+
+
+@pytest.fixture
+def run(tmp_path: Path, moons: Moons) -> Path:
+    """A finished run of 4 steps."""
+    train(*moons(steps=4), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_what_is_in_it(run: Path) -> None:
+    """Configuration, model, checkpoint, metrics and preview; no leftovers, and nothing that is pickled."""
+    assert set(contents(run)) == {*FILES, METRICS, f"{PREVIEWS}/step-0000004.png"}
+    for name in (MODEL, CHECKPOINT):
+        assert load_file(run / name)
+    config = json.loads((run / CONFIG).read_text())
+    assert config["format"] == FORMAT and config["train"]["seed"] == 0
+    assert {"sdekit", "python", "torch", "numpy", "safetensors"} <= config["versions"].keys()
+
+
+def test_model_is_the_average(run: Path) -> None:
+    """model.safetensors holds the averaged weights, which differ from the checkpoint's last ones."""
+    model, fields = load_tensors(run / MODEL)
+    checkpoint, _ = load_tensors(run / CHECKPOINT)
+    loaded = load_run(run)
+    assert loaded.step == fields["step"] == 4
+    assert not loaded.model.training and not any(p.requires_grad for p in loaded.model.parameters())
+    for name, parameter in loaded.model.network.named_parameters():
+        assert torch.equal(parameter, model[name]) and torch.equal(parameter, checkpoint[f"ema.{name}"])
+    assert not torch.equal(model["last.weight"], checkpoint["weights.last.weight"])
+
+
+@pytest.mark.parametrize("spec", ["digits", "moons", "table"])
+def test_recipe_round_trip(spec: str, tmp_path: Path) -> None:
+    """Through JSON and back the recipe is equal, tuples and units of columns included."""
+    if spec == "table":
+        rows = "\n".join(f"{i},{i * i},{i % 3}" for i in range(30))
+        (tmp_path / "t.csv").write_text(f"a,b,c\n{rows}\n")
+        spec = f"table:{tmp_path / 't.csv'}"
+    given = {"train": {"steps": 3, "time_limit": 0.5}}
+    recipe, _ = plan(spec, sde="ve", prediction="v", given=given)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe
+
+
+def test_a_run_goes_on_as_it_was_trained() -> None:
+    """What its record does not name, because the option came later, stays as it was, not as it is by default now."""
+    recipe, _ = plan("digits", given={"train": {"steps": 3, "turn_below": 0.25}})
+    fields = json.loads(json.dumps(recipe.as_dict()))
+    for later in ("noise_top", "turn_below", "exact_target"):
+        assert fields["train"].pop(later) > 0
+    old = Recipe.from_dict(fields).train
+    assert (old.noise_top, old.turn_below, old.exact_target) == (0, 0, 0)
+
+
+def test_read_back_recipe_resumes(tmp_path: Path) -> None:
+    """A planned recipe equals the one in its folder, so that a script may plan it again and resume."""
+    recipe, data = plan(
+        "digits", network="unet", given={"network": {"width": 8}, "train": {"steps": 1, "batch_size": 2}}
+    )
+    train(recipe, data, tmp_path / "run")
+    assert read_recipe(tmp_path / "run") == recipe
+    assert Trainer(recipe, data, tmp_path / "run", resume=True).finished
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("how", ["missing", "truncated", "altered"])
+def test_damaged_file_is_named(run: Path, moons: Moons, name: str, how: str) -> None:
+    """A missing, truncated or altered file is an InputError that names it; an altered one says its checksum."""
+    path, content = run / name, (run / name).read_bytes()
+    middle = content.index(b"learning_rate") if name == CONFIG else len(content) - 10
+    path.unlink()
+    if how != "missing":
+        path.write_bytes(
+            content[:middle] + (b"" if how == "truncated" else bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        )
+    before = contents(run)
+    message = {"missing": "missing", "truncated": "damaged or truncated", "altered": "was altered: its checksum is"}[
+        how
+    ]
+    if name != CHECKPOINT:
+        with pytest.raises(InputError, match=f"{Path(name).name}.*{message}|{message}.*{Path(name).name}"):
+            load_run(run)
+    if name != MODEL:
+        with pytest.raises(InputError, match=f"{Path(name).name}.*{message}"):
+            Trainer(*moons(steps=8), run, resume=True)
+    assert contents(run) == before
+
+
+def test_newer_run(run: Path) -> None:
+    """A run of a newer format is refused with both versions and what to do, before its fields are looked at."""
+    save_json(run / CONFIG, {"format": FORMAT + 1, "versions": {"sdekit": "9.9"}, "new": 1})
+    with pytest.raises(
+        InputError, match=rf"sdekit 9.9 \(run format {FORMAT + 1}\).*\(format {FORMAT}\): upgrade sdekit"
+    ):
+        load_run(run)
+
+
+def test_incomplete_config(run: Path) -> None:
+    """A configuration that lacks a field, though its checksum holds, is named."""
+    fields = load_json(run / CONFIG)
+    del fields["units"]
+    save_json(run / CONFIG, fields)
+    with pytest.raises(InputError, match=f"{CONFIG} does not describe a run .*units"):
+        load_run(run)
+
+
+def test_weights_of_another_network(run: Path, tmp_path: Path) -> None:
+    """A model file that does not fit the configuration's network is named."""
+    fields = load_json(run / CONFIG)
+    fields["network"]["options"]["depth"] = 2
+    save_json(run / CONFIG, fields)
+    with pytest.raises(InputError, match=f"{MODEL} does not fit the network of {CONFIG}"):
+        load_run(run)
+
+
+def test_no_run(tmp_path: Path) -> None:
+    """A folder that is not there, or holds no run, is said to be so."""
+    with pytest.raises(InputError, match="no such run folder"):
+        load_run(tmp_path / "none")
+    with pytest.raises(InputError, match="is no run folder: config.json is missing"):
+        load_run(tmp_path)
+
+
+def test_metrics_cut_short(run: Path) -> None:
+    """A last line that a crash cut, or bytes that are no text, lose that line only."""
+    rows = read_metrics(run)
+    assert rows and rows[-1]["step"] == 4
+    with open(run / METRICS, "ab") as file:
+        file.write(b'{"step": 5, "los\xff')
+    assert read_metrics(run) == rows
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_out_in_the_way(tmp_path: Path, moons: Moons, overwrite: bool) -> None:
+    """A file, a place below a file, and a folder of other things are refused and left alone, --overwrite or not."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("x")
+    (tmp_path / "file").write_text("x")
+    before = contents(tmp_path)
+    recipe, data = moons(steps=1)
+    for out, message in {
+        "file": "is a file",
+        "file/sub/run": "is a file",
+        "full": "is not empty and holds no run",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            Trainer(recipe, data, tmp_path / out, overwrite=overwrite)
+    assert contents(tmp_path) == before
+
+
+def test_run_in_the_way(run: Path, moons: Moons) -> None:
+    """Another run is refused unless it may be replaced; then nothing of it stays, its previews neither."""
+    before = contents(run)
+    with pytest.raises(InputError, match="already holds a run: go on with --resume, replace it with --overwrite"):
+        Trainer(*moons(steps=2), run)
+    assert contents(run) == before
+    (run / "notes.txt").write_text("mine")
+    train(*moons(steps=2), run, overwrite=True)
+    assert set(contents(run)) == {*FILES, METRICS, "notes.txt", f"{PREVIEWS}/step-0000002.png"}
+    assert [row["step"] for row in read_metrics(run)] == [2]
+    assert load_run(run).step == 2
+
+
+@pytest.mark.parametrize("config", ['{"architectures": ["BertModel"]}', "[]", "classifier", "newer"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_folder_of_something_else(tmp_path: Path, moons: Moons, config: str, overwrite: bool) -> None:
+    """Files of other programs have these names too, and classifiers: they are no run, and left as they are."""
+    if config == "classifier":
+        save_json(tmp_path / CONFIG, {"kind": "classifier", "format": FORMAT})
+    elif config == "newer":
+        save_json(tmp_path / CONFIG, {"format": FORMAT + 1})
+    else:
+        (tmp_path / CONFIG).write_text(config)
+    (tmp_path / MODEL).write_bytes(b"precious")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=f"{CONFIG} is not that of a run .* left as it is; choose another --out"):
+        prepare_folder(tmp_path, overwrite=overwrite)
+    assert contents(tmp_path) == before
+
+
+def test_kept_half_written(tmp_path: Path, moons: Moons) -> None:
+    """What a kill left of weights that were being kept is none of them."""
+    train(*moons(steps=4, keep_every=2), tmp_path)
+    (tmp_path / "kept" / "step-0000006.safetensors.partial").write_bytes(b"cut")
+    with pytest.raises(InputError, match="no weights of step 3: it has those of 2, 4"):
+        load_run(tmp_path, step=3)
+
+
+def test_prepare_folder_only_checks(run: Path, tmp_path: Path) -> None:
+    """check_only answers without touching anything, where there is no folder too."""
+    before = contents(run)
+    prepare_folder(run, overwrite=True, check_only=True)
+    prepare_folder(tmp_path / "new", overwrite=False, check_only=True)
+    assert contents(run) == before and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("change", ["count", "units", "shape", "labels"])
+def test_resume_with_changed_data(tmp_path: Path, change: str) -> None:
+    """Data that changed since are refused on resumption, and the run is left alone."""
+    x = np.random.default_rng(0).random((40, 4))
+    path, run = tmp_path / "x.npz", tmp_path / "run"
+    np.savez(path, x=x)
+    given = {"network": {"width": 8, "depth": 1}, "train": {"steps": 2, "batch_size": 4}}
+    train(*plan(f"array:{path}", given=given, network="mlp"), run)
+    before = contents(run)
+    recipe = read_recipe(run)
+    changed = {"count": x[:-1], "units": 2 * x, "shape": x[:, :3], "labels": x}[change]
+    np.savez(path, x=changed, **({"y": np.arange(40) % 2} if change == "labels" else {}))
+    with pytest.raises(InputError, match="are not what the run was trained on"):
+        Trainer(recipe, plan(f"array:{path}", given=given, network="mlp")[1], run, resume=True)
+    assert contents(run) == before
+
+
+def test_folder_can_be_moved(run: Path, tmp_path: Path) -> None:
+    """A run opens from wherever it lies: nothing in it names its own place."""
+    shutil.copytree(run, tmp_path / "elsewhere")
+    shutil.rmtree(run)
+    assert load_run(tmp_path / "elsewhere").step == 4
+    assert not any(str(run).encode() in content for content in contents(tmp_path / "elsewhere").values())

@@ -1,0 +1,199 @@
+"""From names and options to a recipe."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdekit import registry
+from sdekit.errors import InputError
+from sdekit.networks import MLP, UNet
+from sdekit.training import load_data, plan
+
+STEPS = {"train": {"steps": 1}}
+
+
+def test_everything_is_recorded() -> None:
+    """Shape, units, labels and every option, the network's own choices included, are in the recipe."""
+    recipe, data = plan("digits", given=STEPS)
+    assert (recipe.shape, recipe.kind, recipe.items, recipe.classes) == ((1, 8, 8), "image", 1797, 10)
+    assert recipe.units == data.units and recipe.class_names == tuple("0123456789")
+    assert recipe.network.name == "mixer" and recipe.network.options["width"] == 24
+    assert recipe.sde.name == "vp" and recipe.sde.options["beta_max"] == 20
+    assert recipe.data.name == "digits" and recipe.prediction == "edm" and recipe.condition == "none"
+
+
+def test_data_std() -> None:
+    """data_std is the standard deviation of the training half in the model's units, to four digits."""
+    recipe, data = plan("digits", given={"train": {"steps": 1, "held_out": 0.0}})
+    assert recipe.data_std == pytest.approx(float(data.batch(np.arange(1797)).x.std()), abs=6e-5)
+    assert plan("moons", given=STEPS)[0].data_std == pytest.approx(1.0, abs=0.02)
+
+
+def test_network_suits_the_data(tmp_path: Path) -> None:
+    """A mixer for images from 8 pixels a side, a U-Net from 13, an MLP for smaller ones and for vectors."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for shape in [(20, 8, 12), (20, 8, 13), (20, 7, 8), (20, 5)]:
+        np.save(tmp_path / "x.npy", rng.random(shape))
+        found[shape[1:]] = plan(f"array:{tmp_path / 'x.npy'}", given=STEPS)[0].network.name
+    assert found == {(8, 12): "mixer", (8, 13): "unet", (7, 8): "mlp", (5,): "mlp"}
+
+
+def test_build_is_the_seeds() -> None:
+    """The model's first weights are a function of train.seed, and building leaves the global generator alone."""
+    import torch
+
+    state = torch.get_rng_state()
+    one, same, other = (
+        plan("moons", network="mlp", given={"network": {"width": 8}, "train": {"steps": 1, "seed": s}})[0].build()
+        for s in (3, 3, 4)
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    a, b, c = (m.network.state_dict() for m in (one, same, other))
+    assert all(torch.equal(a[k], b[k]) for k in a) and not torch.equal(a["first.weight"], c["first.weight"])
+
+
+@pytest.mark.parametrize(("condition", "classes"), [("none", 0), ("label", 2)])
+def test_condition(condition: str, classes: int) -> None:
+    """ "label" builds a network that takes the data set's labels, "none" one that takes none."""
+    network = plan("moons", condition=condition, given=STEPS)[0].build().network
+    assert isinstance(network, MLP)
+    label = network.condition.label
+    assert (0 if label is None else label.num_embeddings) == classes
+
+
+@pytest.mark.parametrize("sde", registry.component_names("sde"))
+def test_every_process_can_be_trained(sde: str) -> None:
+    """Every registered process makes a model, by its name and its defaults."""
+    model = plan("moons", sde=sde, given=STEPS)[0].build()
+    assert model.sde == registry.make("sde", sde) and isinstance(model.network, MLP)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"spec": "digts"}, "no dataset 'digts'; did you mean 'digits'"),
+        ({"spec": "images"}, "needs a path: write images:PATH"),
+        ({"spec": "digits:x"}, "takes no path: write digits"),
+        ({"sde": "vpp"}, "no sde 'vpp'; did you mean 'vp'"),
+        ({"network": "unett"}, "no network 'unett'; did you mean 'unet'"),
+        ({"prediction": "edmm"}, "no prediction 'edmm'; did you mean 'edm'"),
+        ({"given": STEPS | {"network": {"conditions": -1}}}, "network.conditions follows from the data"),
+        ({"prediction": "eps", "sde": "rectified-flow"}, "divides by alpha, which is 0"),
+        ({"condition": "labels"}, "condition must be 'none' or 'label', got 'labels'"),
+        ({"spec": "swiss-roll", "condition": "label"}, "no labels to condition on"),
+        ({"given": {"trian": {}}}, "no group of options 'trian'"),
+        ({"given": STEPS | {"sde": {"beta": 1}}}, "no option of sde 'vp' named 'beta'"),
+        ({"given": {"train": {"steps": 1, "held_out": 0.999999}}}, "leaves none to train on"),
+        ({"spec": "moons", "given": {"train": {"steps": 1, "turn_below": 0.1}}}, "'moons' has no images to turn"),
+        (
+            {"spec": "moons", "given": {"train": {"steps": 1, "batch_size": 2**30 + 1}}},
+            "batch_size 1073741825 of .* 2 n",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_errors(arguments: dict[str, object], message: str) -> None:
+    """What does not fit is an InputError that says what to write."""
+    with pytest.raises(InputError, match=message):
+        plan(**{"given": STEPS} | arguments)  # type: ignore[arg-type]
+
+
+def test_constant_data(tmp_path: Path) -> None:
+    """Nothing can be learned of constant data."""
+    np.save(tmp_path / "x.npy", np.ones((10, 3)))
+    with pytest.raises(InputError, match="constant"):
+        plan(f"array:{tmp_path / 'x.npy'}", given=STEPS)
+
+
+def test_load_data_records_defaults() -> None:
+    """The component of a data set has all of its options, those not given too."""
+    data, component = load_data("moons", n=50)
+    assert len(data) == 50
+    assert component.options == {**component.options, "n": 50, "seed": 0} and "noise" in component.options
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "train"),
+    [
+        ((10, 8, 8, 1), {}, (64, 4e-3, -1.0, 0.25)),
+        ((10, 8, 8, 1), {"turn_below": 0.0}, (64, 4e-3, -1.0, 0.0)),
+        ((2049, 8, 8, 1), {}, (64, 4e-3, -1.0, 0.0)),
+        ((10, 14, 14, 1), {}, (64, 4e-3, 0.0, 0.0)),
+        ((10, 8, 20, 3), {}, (32, 2e-3, 0.0, 0.0)),
+        ((10, 8, 20, 3), {"noise_mean": -2.0, "batch_size": 5, "turn_below": 0.1}, (5, 2e-3, -2.0, 0.1)),
+        ((10, 300), {}, (32, 2e-3, -1.0, 0.0)),
+    ],
+)
+def test_training_suits_the_data(
+    tmp_path: Path, shape: tuple[int, ...], given: dict[str, float], train: object
+) -> None:
+    """Small items in larger batches, large images with more noise, few tiny ones turned; what is asked for is kept."""
+    if len(shape) == 2:
+        x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    else:
+        x = np.random.default_rng(0).uniform(-1, 1, (shape[0], shape[3], *shape[1:3])).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    made = plan(f"array:{tmp_path / 'x.npy'}", given={"train": STEPS["train"] | given})[0].train
+    assert (made.batch_size, made.learning_rate, made.noise_mean, made.turn_below) == train
+
+
+@pytest.mark.parametrize(("size", "items"), [(2, 16384), (5, 6553), (16, 2048), (300, 2048)])
+def test_points_of_few_numbers_are_regressed_on_their_mean(tmp_path: Path, size: int, items: int) -> None:
+    """More items may count where each costs less; what is asked for is kept."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(10, size)).astype(np.float32))
+    spec = f"array:{tmp_path / 'x.npy'}"
+    assert plan(spec, given=STEPS)[0].train.exact_target == items
+    asked = {"train": STEPS["train"] | {"exact_target": 0}}
+    assert plan(spec, given=asked)[0].train.exact_target == 0
+
+
+def test_unet_by_name() -> None:
+    """An option of the network reaches it."""
+    recipe, _ = plan("digits", network="unet", given=STEPS | {"network": {"width": 8, "multipliers": (1, 1)}})
+    network = recipe.build().network
+    assert isinstance(network, UNet) and network.options["multipliers"] == (1, 1) and network.first.out_channels == 8
+
+
+def numbers_table(path: Path) -> Path:
+    """x = (a, b) around numbers (u, v) of other scales."""
+    rng = np.random.default_rng(0)
+    u, v = rng.normal(100, 20, 60), rng.normal(-3, 0.1, 60)
+    rows = np.stack([u / 20 + rng.normal(0, 0.1, 60), u, rng.normal(0, 1, 60), v], 1)
+    file = path / "t.csv"
+    file.write_text("a,u,b,v\n" + "\n".join(",".join(f"{value:.6f}" for value in row) for row in rows))
+    return file
+
+
+def test_numbers_to_condition_on(tmp_path: Path) -> None:
+    """Columns of a table become the condition: their names, units and number are in the recipe and the network."""
+    spec = f"table:{numbers_table(tmp_path)}"
+    recipe, data = plan(spec, condition="v,u", given=STEPS)
+    assert (recipe.condition, recipe.condition_names, recipe.shape) == ("numbers", ("v", "u"), (2,))
+    assert recipe.network.options["conditions"] == 2 and recipe.data.options["condition"] == "v,u"
+    assert recipe.condition_units is not None and recipe.condition_units.shift[1] == pytest.approx(100, abs=6)  # type: ignore[index]
+    y = data.batch(range(60)).y
+    assert y is not None and y.shape == (60, 2) and y.mean(0).abs().max() < 1e-6
+    assert recipe.conditioning.numbers == 2 and not recipe.conditioning.null
+    assert type(recipe).from_dict(recipe.as_dict()) == recipe
+    by_option = plan(spec, given={"data": {"condition": "v,u"}, **STEPS})[0]
+    assert by_option == recipe
+
+
+@pytest.mark.parametrize(
+    ("spec", "condition", "drop", "message"),
+    [
+        ("digits", "width", 0.0, "condition must be 'none' or 'label', got 'width'"),
+        ("digits", "none", 0.1, "there is no condition to drop: add --condition label"),
+        ("digits", "label", 1.0, "drop must be at least 0 and below 1"),
+        ("table:", "c", 0.0, "no column of t.csv .* 'c'.* Columns: a, u, b, v"),
+        ("table:", "a,a", 0.0, "a column is named twice in the condition 'a,a'"),
+        ("table:", "a,b,u,v", 0.0, "no column is left beside the condition"),
+        ("table:", "label", 0.0, "has no labels to condition on"),
+    ],
+)
+def test_conditions_that_there_are_not(tmp_path: Path, spec: str, condition: str, drop: float, message: str) -> None:
+    spec = f"table:{numbers_table(tmp_path)}" if spec == "table:" else spec
+    with pytest.raises(InputError, match=message):
+        plan(spec, condition=condition, given={"train": {"steps": 1, "drop": drop}})
