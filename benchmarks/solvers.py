@@ -38,7 +38,7 @@ def ours(problem: Problem | Trained, calls: list[int], only: list[str]) -> dict[
     rows: dict[str, Row] = {}
     for name in only or registry.component_names("sampler"):
         sampler = registry.make("sampler", name, **(problem.options if name == "auto" else {}))
-        if sampler.stochastic or sampler.calls is None:
+        if sampler.stochastic or sampler.calls_per_step is None:
             continue
         rows[name] = []
         for n in calls:

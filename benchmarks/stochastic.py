@@ -213,7 +213,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     others = libraries() if given.peers else {}
     names = given.samplers or [n for n in registry.component_names("sampler") if registry.make("sampler", n).stochastic]
-    names = [name for name in names if registry.make("sampler", name).calls is not None]
+    names = [name for name in names if registry.make("sampler", name).calls_per_step is not None]
     text = [
         "# Distance of stochastic samplers to exact samples",
         "",

@@ -1,12 +1,15 @@
-"""Laws of the tree: which way imports run, what an import may load, how long a file may be, what may not be written."""
+"""Laws of the source tree: layers, folders, file names, public faces, docstrings, and what must not be written."""
 
 import ast
+import inspect
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,37 @@ MAY_IMPORT = {
     "sdekit_plugins": {"sdekit", "sdekit_plugins"},
     "sdekit_cli": {"sdekit", "sdekit_plugins", "sdekit_cli"},
 }
+LAYERS = (
+    # A folder may import folders further up this table, and itself. Imports inside functions count.
+    ("sdekit.errors",),
+    ("sdekit.registry",),
+    ("sdekit.data", "sdekit.data.formats", "sdekit.plotting"),
+    ("sdekit.processes",),
+    ("sdekit.backends",),
+    ("sdekit.models",),
+    ("sdekit.networks",),
+    ("sdekit.guidance",),
+    ("sdekit.sampling",),
+    ("sdekit.distributed",),
+    ("sdekit.integrators",),
+    ("sdekit.inverse.operators",),
+    ("sdekit.inverse",),
+    ("sdekit.distributions",),
+    ("sdekit.evaluation",),
+    ("sdekit.runs",),
+    ("sdekit.export", "sdekit.tuning"),
+    ("sdekit.training.objectives", "sdekit.training.engines"),
+    ("sdekit.training",),
+    ("sdekit.verify.common",),
+    ("sdekit.verify.component_checks", "sdekit.verify.sampler_checks"),
+    ("sdekit.verify",),
+)
+RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folders}
+MOST_FILES = 14
+"""Python files in a folder, `__init__.py` not counted."""
+ANY_NUMBER = {"sdekit_plugins/samplers"}
+SAME_NAME = {"__init__", "__main__"}
+TOP_MODULES = {"sdekit", "sdekit.errors", "sdekit.distributed", "sdekit.plotting"}
 FORBIDDEN = {
     r"\bpickle\.loads?\b": "unpickling executes what it reads",
     r"\bweights_only\s*=\s*False\b": "unpickling executes what it reads",
@@ -91,6 +125,82 @@ def test_plugins_stand_alone(path: Path) -> None:
             assert target[0] != "sdekit_plugins" or target[:2] == own, f"{name_of(path)}:{line} imports {module}"
 
 
+def folder_of(path: Path) -> str:
+    """The folder of a core file as a package name; a top-level module of `sdekit` is its own folder."""
+    parts = module_of(path)
+    return ".".join(parts if len(parts) == 2 and parts[-1] != "__init__" else parts[:-1])
+
+
+def imported_folders(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and folder of every import of the core in a file."""
+    for line, module, _ in imports(path):
+        if module.startswith("sdekit."):
+            folder = ROOT.joinpath(*module.split("."))
+            parent = module.rpartition(".")[0]
+            yield line, module if folder.is_dir() or parent == "sdekit" else parent
+
+
+CORE = [path for path in SOURCES if module_of(path)[0] == "sdekit" and module_of(path) != ("sdekit", "__init__")]
+
+
+@pytest.mark.xfail(reason="runs still imports export", strict=False)
+@pytest.mark.parametrize("path", CORE, ids=name_of)
+def test_folders_have_no_cycles(path: Path) -> None:
+    """A folder imports only folders in earlier layers of `LAYERS`."""
+    own = folder_of(path)
+    assert own in RANK, f"{name_of(path)}: add the folder {own} to LAYERS"
+    for line, folder in imported_folders(path):
+        assert folder == own or RANK[folder] <= RANK[own], f"{name_of(path)}:{line}: {own} must not import {folder}"
+
+
+@pytest.mark.parametrize("folders", LAYERS, ids=" ".join)
+def test_folders_of_one_layer_have_no_cycle(folders: tuple[str, ...]) -> None:
+    """Within one layer imports run to the left."""
+    for path in CORE:
+        if (own := folder_of(path)) in folders:
+            for line, folder in imported_folders(path):
+                late = folder in folders and folders.index(folder) > folders.index(own)
+                assert not late, f"{name_of(path)}:{line}: {own} must not import {folder}"
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES}), ids=name_of)
+def test_folders_are_small(folder: Path) -> None:
+    """A reader can take in a folder at one look."""
+    name = "/".join(module_of(folder / "__init__.py")[:-1])
+    files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert name in ANY_NUMBER or len(files) <= MOST_FILES, f"{name} has {len(files)} files, more than {MOST_FILES}"
+
+
+@pytest.mark.xfail(reason="the command line still shares names", strict=False)
+def test_file_names_have_one_meaning() -> None:
+    """No two files share a name."""
+    by_name: dict[str, list[str]] = {}
+    for path in SOURCES:
+        by_name.setdefault(path.stem, []).append(name_of(path))
+    twice = {name: paths for name, paths in by_name.items() if len(paths) > 1 and name not in SAME_NAME}
+    assert not twice
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if module_of(p)[0] != "sdekit"], ids=name_of)
+def test_plugins_and_commands_import_public_faces(path: Path) -> None:
+    """Plugins and the command line import names that a package of sdekit lists in its `__all__`."""
+    for line, module, names in imports(path):
+        if module.split(".")[0] != "sdekit":
+            continue
+        is_face = module in TOP_MODULES or ROOT.joinpath(*module.split(".")).is_dir()
+        assert is_face, f"{name_of(path)}:{line}: import from the package, not from {module}"
+        public = getattr(import_module(module), "__all__", None)
+        missing = [name for name in names if public is not None and name not in (*public, "__version__")]
+        assert not missing, f"{name_of(path)}:{line}: {missing} are not public names of {module}"
+
+
+@pytest.mark.xfail(reason="the samplers still override class variables", strict=False)
+@each_source
+def test_no_override_is_ignored(path: Path) -> None:
+    """Traits are properties: a subclass overrides them without an exemption from the type checker."""
+    assert "type: ignore[override]" not in path.read_text("utf-8")
+
+
 @each_source
 def test_public_things_are_documented(path: Path) -> None:
     """Every module, public class and public function says what it is; a hook implementation has its hook for that."""
@@ -155,3 +265,53 @@ def test_scripts_run(name: str) -> None:
     assert os.access(script, os.X_OK)
     assert script.read_text("utf-8").startswith("#!/bin/sh\n")
     subprocess.run(["sh", "-n", script], check=True, timeout=60)
+
+
+FACES = sorted(
+    {".".join(module_of(p)[:-1]) for p in SOURCES if p.name == "__init__.py" and p.with_suffix(".pyi").exists()}
+)
+NOT_YET_DOCUMENTED: set[str] = set(FACES)
+
+
+def sections_missing(name: str, thing: Any) -> Iterator[str]:
+    """What a public function or class lacks: a docstring, or a section that its signature calls for."""
+    doc = inspect.getdoc(thing) or ""
+    own = thing.__dict__.get("__doc__") if isinstance(thing, type) else thing.__doc__
+    if not own or own.startswith(f"{thing.__name__}("):
+        yield f"{name} has no docstring"
+        return
+    try:
+        parameters = [p for p in inspect.signature(thing).parameters if p not in ("self", "cls", "args", "kwargs")]
+    except (TypeError, ValueError):
+        parameters = []
+    if issubclass(thing, (Exception, tuple)) if isinstance(thing, type) else False:
+        return
+    if isinstance(thing, type) and (getattr(thing, "_is_protocol", False) or inspect.isabstract(thing)):
+        parameters = []
+    if parameters and "Arguments:" not in doc:
+        yield f"{name} has no section Arguments"
+    for parameter in parameters if "Arguments:" in doc else ():
+        if not re.search(rf"^    [\w, ]*\b{parameter}\b[\w, ]*:", doc, re.MULTILINE):
+            yield f"{name}: Arguments has no entry for {parameter}"
+    if isinstance(thing, type):
+        return
+    source = inspect.getsource(thing)
+    returns = thing.__annotations__.get("return")
+    if parameters and returns not in (None, "None", type(None)) and not re.search(r"^(Returns|Yields):", doc, re.M):
+        yield f"{name} has no section Returns"
+    if "raise InputError" in source and not re.search(r"^Raises:", doc, re.M):
+        yield f"{name} has no section Raises"
+
+
+@pytest.mark.parametrize(
+    "face", [pytest.param(f, marks=pytest.mark.xfail(strict=False) if f in NOT_YET_DOCUMENTED else ()) for f in FACES]
+)
+def test_public_names_have_docstring_sections(face: str) -> None:
+    """Every public function and class says what it does, and documents its arguments, result and errors."""
+    package = import_module(face)
+    missing = []
+    for name in package.__all__:
+        thing = getattr(package, name)
+        if (inspect.isfunction(thing) or isinstance(thing, type)) and thing.__module__.startswith("sdekit"):
+            missing += sections_missing(name, thing)
+    assert not missing

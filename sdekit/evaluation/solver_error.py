@@ -55,7 +55,7 @@ def sampler_grid_pairs(samplers: Sequence[str] = (), grids: Sequence[str] = ()) 
         find_component("grid", grid)
     for name in samplers or component_names("sampler"):
         sampler = make("sampler", name)
-        if sampler.stochastic or sampler.calls is None:
+        if sampler.stochastic or sampler.calls_per_step is None:
             if samplers:
                 why = "draws noise" if sampler.stochastic else "has no fixed number of calls"
                 raise InputError(f"bench: {name} {why}, so that it has no error at a number of calls: leave it out")

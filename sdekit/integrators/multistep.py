@@ -211,7 +211,7 @@ def check_start(sampler: str, start: str) -> None:
 class Multistep(Sampler):
     """A sampler that is a plan: one call a step, made from the coefficients of the whole grid."""
 
-    calls = 1
+    calls_per_step = 1
 
     @abstractmethod
     def plan(self, sde: SDE, times: Tensor) -> MultistepCoefficients:

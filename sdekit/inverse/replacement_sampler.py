@@ -32,7 +32,7 @@ class ReplacementSampler(Sampler):
         who = type(self).__name__.lower()
         if self.repeats < 1:
             raise InputError(f"{who}: repeats must be at least 1, got {self.repeats}")
-        if type(self._sampler).step is Sampler.step or self._sampler.calls is None:
+        if type(self._sampler).step is Sampler.step or self._sampler.calls_per_step is None:
             raise InputError(f"{who}: {self.sampler!r} has no single step: try 'ddpm'")
         self.problem.linear(who)
 
@@ -42,9 +42,9 @@ class ReplacementSampler(Sampler):
         return sampler
 
     @property
-    def calls(self) -> int:  # type: ignore[override]
+    def calls_per_step(self) -> int:  # type: ignore[override]
         """Of the sampler, each time."""
-        return (self._sampler.calls or 0) * self.repeats
+        return (self._sampler.calls_per_step or 0) * self.repeats
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         for again in range(self.repeats):

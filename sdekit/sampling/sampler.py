@@ -28,8 +28,8 @@ class Sampler:
 
     order: ClassVar[int | None] = None
     stochastic: ClassVar[bool] = False
-    calls: ClassVar[int | None] = 1
-    alone: ClassVar[bool] = False
+    calls_per_step: ClassVar[int | None] = 1
+    requires_single_sample: ClassVar[bool] = False
     default_steps: ClassVar[int] = 50
     default_grid: ClassVar[str] = "karras"
     default_noise: ClassVar[Literal["seed", "brownian"]] = "seed"

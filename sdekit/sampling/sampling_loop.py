@@ -101,7 +101,7 @@ def sample(
     batch_size = len(seeds) if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"sample: batch_size must be at least 1, got {batch_size}")
-    batch_size = 1 if method.alone else batch_size
+    batch_size = 1 if method.requires_single_sample else batch_size
     paths, calls = [], 0
     for start in range(0, len(seeds), batch_size):
         part = slice(start, start + batch_size)
@@ -113,7 +113,7 @@ def sample(
             else:  # the first draw is that of the prior, which x may have come from
                 draws.skip()
                 x_t = x[part].to(device, dtype)
-            passage, path = SamplingContext(times, free=method.calls is None), [x_t]
+            passage, path = SamplingContext(times, free=method.calls_per_step is None), [x_t]
             bound = _bound(sde, denoise, guides, None if y is None else y[part])
             with passage.entered():
                 for x_s in method.trajectory(sde, bound, x_t, times, draws):
@@ -185,16 +185,16 @@ def _times(
         raise InputError(f"sample: steps={steps} and nfe={nfe} both given: choose one")
     if nfe is not None:
         name = type(sampler).__name__
-        if sampler.calls is None:
+        if sampler.calls_per_step is None:
             raise InputError(
                 f"sample: {name} has no fixed number of calls a step and cannot be held to nfe={nfe}: set steps, or "
                 "its tolerance, instead"
             )
-        least = each if sampler.calls == 1 else each * (sampler.calls + 1)
+        least = each if sampler.calls_per_step == 1 else each * (sampler.calls_per_step + 1)
         if nfe < least:
-            what = "the final denoising" if sampler.calls == 1 else "one step and the final denoising"
+            what = "the final denoising" if sampler.calls_per_step == 1 else "one step and the final denoising"
             raise InputError(f"sample: nfe must be at least {least} for {name} ({what}), got {nfe}")
-        steps = (nfe // each - 1) // sampler.calls + 1
+        steps = (nfe // each - 1) // sampler.calls_per_step + 1
     steps = sampler.default_steps if steps is None else steps
     if steps < 1:
         raise InputError(f"sample: steps must be at least 1, got {steps}")

@@ -116,8 +116,8 @@ def tune(
     method: Sampler = make("sampler", sampler) if isinstance(sampler, str) else sampler
     steps = check_tunable(sde, method, nfe)
     fit = _Fit(sde, denoise, method, batch_size, tick or (lambda done, total: None))
-    own = Parametrization.of(sde, default_grid_of(method)(sde, steps - 1), method.calls or 1, weights)
-    other = Parametrization.of(sde, make("grid", "auto")(sde, steps - 1), method.calls or 1, weights)
+    own = Parametrization.of(sde, default_grid_of(method)(sde, steps - 1), method.calls_per_step or 1, weights)
+    other = Parametrization.of(sde, make("grid", "auto")(sde, steps - 1), method.calls_per_step or 1, weights)
     nothing = torch.zeros(own.count, dtype=torch.float64)
     before = fit.error(own, nothing, held_out)
     chosen = min((own, other), key=lambda unknowns: float(fit.squares(unknowns, nothing, train).median()))
@@ -131,7 +131,7 @@ def tune(
         chosen, found, after = own, nothing, before
     levels, gains = chosen.read(found)
     kept = tuple(map(tuple, gains.tolist())) if weights and gains.any() else ()
-    calls = (steps - 1) * (method.calls or 1) + 1
+    calls = (steps - 1) * (method.calls_per_step or 1) + 1
     return Tuned(
         calls=calls, levels=tuple(levels.tolist()), gains=kept, starts=len(held_out.x), untuned=before, tuned=after
     )
@@ -140,13 +140,13 @@ def tune(
 def check_tunable(sde: SDE, sampler: Sampler, nfe: int) -> int:
     """The steps that nfe calls allow, the final denoising counted; InputError where there is nothing to tune."""
     name = type(sampler).__name__
-    if sampler.stochastic or sampler.calls is None:
+    if sampler.stochastic or sampler.calls_per_step is None:
         why = "draws noise" if sampler.stochastic else "has no fixed number of calls"
         raise InputError(
             f"tune: {name} {why}: tuning needs a path that a number of calls determines. Take auto or heun"
         )
-    if nfe <= sampler.calls:
-        raise InputError(f"tune: nfe={nfe} leaves {name} no step: it needs {sampler.calls + 1} calls or more")
+    if nfe <= sampler.calls_per_step:
+        raise InputError(f"tune: nfe={nfe} leaves {name} no step: it needs {sampler.calls_per_step + 1} calls or more")
 
     def no_noise(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
         raise InputError(f"tune: {name} draws noise with these options: tuning needs a deterministic sampler")
@@ -154,7 +154,7 @@ def check_tunable(sde: SDE, sampler: Sampler, nfe: int) -> int:
     times = torch.tensor([sde.t_max, sde.t_min], dtype=torch.float64)
     for _ in sampler.trajectory(sde, lambda x, t: x / 2, torch.zeros(1, 1, dtype=torch.float64), times, no_noise):
         pass
-    return (nfe - 1) // sampler.calls + 1
+    return (nfe - 1) // sampler.calls_per_step + 1
 
 
 @dataclass

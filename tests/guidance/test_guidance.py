@@ -80,7 +80,7 @@ def test_network_calls_are_counted_at_the_network(guidance: list, each: int) -> 
 @pytest.mark.parametrize("nfe", [6, 7, 12, 13])
 def test_a_budget_counts_the_network(sampler: str, nfe: int) -> None:
     """nfe = N holds for network calls, and one step more would break it; the least budget is doubled too."""
-    sde, calls = VP(), registry.make("sampler", sampler).calls
+    sde, calls = VP(), registry.make("sampler", sampler).calls_per_step
     drawn = sample(sde, MIXTURE.denoiser(sde), sampler, shape=(2,), n=4, y=Y, nfe=nfe, guidance=[twice])
     assert drawn.nfe <= nfe < drawn.nfe + 2 * calls
     least = 2 if calls == 1 else 2 * (calls + 1)

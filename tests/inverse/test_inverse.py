@@ -130,7 +130,7 @@ def test_what_every_method_keeps(method: str, sde: SDE) -> None:
     for noise_std, dtype in ((0.0, torch.float32), (0.1, torch.float64)):
         problem = Problem(PROBLEM.operator, PROBLEM.measurement, noise_std)
         made = build_restorer(method, problem, **few)
-        calls = made.calls if isinstance(made, Sampler) else 1
+        calls = made.calls_per_step if isinstance(made, Sampler) else 1
         for steps in (1, 2, 5) if noise_std else (4,):
             drawn = restore(sde, MIXTURE.denoiser(sde), problem, made, n=3, steps=steps, dtype=dtype, trajectory=True)
             assert drawn.nfe == (steps - 1) * (calls or 0) + 1

@@ -17,7 +17,7 @@ from sdekit.processes import EDM, SDE, VP, Denoiser, RectifiedFlow, as_time, bro
 from sdekit.sampling import Noise, Sampler, Samples, SeedNoise, karras, sample
 
 SAMPLERS = registry.component_names("sampler")
-COUNTED = [name for name in SAMPLERS if registry.make("sampler", name).calls is not None]
+COUNTED = [name for name in SAMPLERS if registry.make("sampler", name).calls_per_step is not None]
 each_sampler = pytest.mark.parametrize("name", SAMPLERS)
 each_counted = pytest.mark.parametrize("name", COUNTED)
 MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.5], [0.7, -0.4], [0.2, 1.0]]), 0.4)
@@ -50,7 +50,7 @@ def test_calls_are_as_declared(name: str, steps: int) -> None:
     sde, sampler = VP(), registry.make("sampler", name)
     counting = Counting(MIXTURE.denoiser(sde))
     result = sample(sde, counting, sampler, shape=(2,), n=3, steps=steps)
-    assert result.nfe == counting.calls == (steps - 1) * sampler.calls + 1
+    assert result.nfe == counting.calls == (steps - 1) * sampler.calls_per_step + 1
     assert len(result.times) == steps
 
 
@@ -60,12 +60,12 @@ def test_nfe_is_a_budget(name: str, nfe: int) -> None:
     """nfe = N never makes more than N calls, and one step more would; a step of several calls must fit."""
     sde, sampler = VP(), registry.make("sampler", name)
     counting = Counting(MIXTURE.denoiser(sde))
-    if nfe <= sampler.calls > 1:
-        with pytest.raises(InputError, match=f"nfe must be at least {sampler.calls + 1} .*one step"):
+    if nfe <= sampler.calls_per_step > 1:
+        with pytest.raises(InputError, match=f"nfe must be at least {sampler.calls_per_step + 1} .*one step"):
             sample(sde, counting, sampler, shape=(2,), n=2, nfe=nfe)
         return
     result = sample(sde, counting, sampler, shape=(2,), n=2, nfe=nfe)
-    assert result.nfe == counting.calls <= nfe < counting.calls + sampler.calls
+    assert result.nfe == counting.calls <= nfe < counting.calls + sampler.calls_per_step
 
 
 @each_sampler

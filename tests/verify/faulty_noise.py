@@ -143,9 +143,9 @@ class Adaptive(Sampler):
 
     tolerance: float = 0.5
 
-    calls = None
+    calls_per_step = None
     stochastic = True
-    alone = True
+    requires_single_sample = True
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         for t, s in pairwise(times):

@@ -16,7 +16,7 @@ class Heun(Sampler):
     """Sound: Heun's method in rho."""
 
     order = 2
-    calls = 2
+    calls_per_step = 2
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         x0 = denoise(x, t)

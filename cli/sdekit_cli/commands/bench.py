@@ -98,7 +98,7 @@ def _check_budgets(pairs: list[tuple[str, str]], budgets: list[int]) -> None:
     """InputError where the most calls are too few for every solver."""
     from sdekit.registry import make
 
-    needed = {name: 1 if (calls := make("sampler", name).calls) == 1 else calls + 1 for name, _ in pairs}
+    needed = {name: 1 if (calls := make("sampler", name).calls_per_step) == 1 else calls + 1 for name, _ in pairs}
     least = min(needed, key=lambda name: needed[name])
     if needed[least] > budgets[-1]:
         raise InputError(f"--nfe {budgets[-1]}: too few calls, {least} needs {needed[least]}: allow as many")

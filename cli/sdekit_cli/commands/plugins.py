@@ -85,7 +85,7 @@ def show(
             )
         )
         shown.print(fields["doc"] + "\n", markup=False)
-        for attribute in ("order", "stochastic", "calls", "default_steps", "default_grid"):
+        for attribute in ("order", "stochastic", "calls_per_step", "default_steps", "default_grid"):
             if attribute in fields:
                 shown.print(f"  {attribute.replace('_', ' ')}: {fields[attribute]}", markup=False)
         table = Table("option", "type", "default", "meaning", box=None, header_style="bold")
@@ -149,6 +149,6 @@ def _described(entry: Entry) -> dict[str, Any]:
     }
     if entry.kind == "sampler":
         built = target()
-        for name in ("order", "stochastic", "calls", "default_steps", "default_grid"):
+        for name in ("order", "stochastic", "calls_per_step", "default_steps", "default_grid"):
             fields[name] = getattr(built, name)
     return fields

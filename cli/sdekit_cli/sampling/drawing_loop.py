@@ -68,9 +68,9 @@ def _calls(sampler: Sampler, arguments: dict[str, Any]) -> int | None:
     """Network calls of one batch, where the sampler tells before it has run."""
     from torch import Tensor
 
-    if sampler.calls is None:
+    if sampler.calls_per_step is None:
         return None
     nfe, steps, grid = (arguments.get(name) for name in ("nfe", "steps", "grid"))
-    length = (nfe - 1) // sampler.calls + 1 if nfe else steps or sampler.default_steps
+    length = (nfe - 1) // sampler.calls_per_step + 1 if nfe else steps or sampler.default_steps
     length = len(grid) if isinstance(grid, Tensor) else length
-    return (length - 1) * sampler.calls + 1
+    return (length - 1) * sampler.calls_per_step + 1

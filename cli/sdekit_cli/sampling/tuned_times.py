@@ -22,10 +22,10 @@ def find_tuned_times(
     """
     from sdekit.tuning import find_tuned
 
-    if sampler.calls is None or sampler.stochastic:
+    if sampler.calls_per_step is None or sampler.stochastic:
         return None
-    length = (nfe - 1) // sampler.calls + 1 if nfe else steps or sampler.default_steps
-    found, why = find_tuned(run.path, solver, asdict(sampler), (length - 1) * sampler.calls + 1)
+    length = (nfe - 1) // sampler.calls_per_step + 1 if nfe else steps or sampler.default_steps
+    found, why = find_tuned(run.path, solver, asdict(sampler), (length - 1) * sampler.calls_per_step + 1)
     if why and not quiet:
         note("[yellow]not using what was tuned:[/] {}; sdekit tune {} makes it anew", why, quoted(run.path))
     return found

@@ -22,7 +22,7 @@ class CLASS(Sampler):
     eta: float = 1.0
 
     order = 1  # what `sdekit verify` measures
-    calls = 1  # network calls a step
+    calls_per_step = 1  # network calls a step
     stochastic = True
 
     def __post_init__(self):

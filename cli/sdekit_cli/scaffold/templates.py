@@ -60,7 +60,7 @@ TEST = '''\
 """sdekit's conformance checks, one test each: what was measured, what was expected, and the equation."""
 
 import pytest
-from sdekit import plugins
+from sdekit import registry
 from sdekit.verify import checks
 
 from PACKAGE.component import CLASS
@@ -74,7 +74,7 @@ def test_conforms(check):
 
 def test_it_is_registered():
     """The entry point leads here; needs an installed package (`pip install -e .`)."""
-    assert plugins.entry("REGISTRY_KIND", "NAME").load() is CLASS
+    assert registry.find_component("REGISTRY_KIND", "NAME").load() is CLASS
 '''
 
 WORKFLOW = """\

@@ -3,7 +3,8 @@
 import pytest
 from acme_sampler.heun import Heun
 
-from sdekit import VP, GaussianMixture, InputError, checks, registry, sample, verify
+from sdekit import VP, GaussianMixture, InputError, registry, sample
+from sdekit.verify import checks, verify
 
 
 @pytest.mark.parametrize("check", checks(Heun(), quick=True), ids=str)

@@ -30,7 +30,7 @@ class AdaptiveSDE(Sampler):
     atol: float = 0.0078
 
     stochastic = True
-    calls = None
+    calls_per_step = None
     default_steps = 2
     default_noise = "brownian"
 

@@ -18,7 +18,7 @@ class DPM2(RungeKutta):
     """
 
     order = 2
-    calls = 2
+    calls_per_step = 2
     default_steps = 18
 
     def stages(self, sde: SDE, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ class DPMpp2S(RungeKutta):
     """
 
     order = 2
-    calls = 2
+    calls_per_step = 2
     default_steps = 18
     default_grid = "log-snr"
 

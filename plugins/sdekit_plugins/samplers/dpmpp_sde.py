@@ -24,7 +24,7 @@ class DPMppSDE(Sampler):
     eta: float = 1.0
 
     order = 2
-    calls = 2
+    calls_per_step = 2
     default_steps = 25
 
     def __post_init__(self) -> None:

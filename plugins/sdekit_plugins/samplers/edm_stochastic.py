@@ -40,7 +40,7 @@ class EDMStochastic(Sampler):
             )
         if not 0 <= self.s_min <= self.s_max:
             raise InputError(f"edm-stochastic: needs 0 <= s_min <= s_max, got {self.s_min} and {self.s_max}")
-        if type(self._method).step is Sampler.step or self._method.calls is None or self._method.stochastic:
+        if type(self._method).step is Sampler.step or self._method.calls_per_step is None or self._method.stochastic:
             raise InputError(f"edm-stochastic: {self.method!r} is no deterministic one-step method: try 'heun'")
 
     @cached_property
@@ -59,9 +59,9 @@ class EDMStochastic(Sampler):
         return self.s_churn > 0
 
     @property
-    def calls(self) -> int:  # type: ignore[override]
+    def calls_per_step(self) -> int:  # type: ignore[override]
         """Of the method: raising the noise takes none."""
-        return self._method.calls or 0
+        return self._method.calls_per_step or 0
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return self._step(sde, denoise, x, t, s, noise, self.default_steps)

@@ -21,7 +21,7 @@ class ExpRK3(RungeKutta):
     """
 
     order = 3
-    calls = 3
+    calls_per_step = 3
     default_steps = 12
     default_grid = "log-snr"
 

@@ -59,7 +59,7 @@ class ODE(Sampler):
         return FIXED.get(self.method, (None, None))[0]
 
     @property
-    def calls(self) -> int | None:  # type: ignore[override]
+    def calls_per_step(self) -> int | None:  # type: ignore[override]
         """A step of a fixed-step method; None where only the run tells."""
         return FIXED.get(self.method, (None, None))[1]
 
@@ -69,7 +69,7 @@ class ODE(Sampler):
         return 2 if self.method in ADAPTIVE else 50
 
     @property
-    def alone(self) -> bool:  # type: ignore[override]
+    def requires_single_sample(self) -> bool:  # type: ignore[override]
         """torchdiffeq controls its error over the whole batch: with error_norm "sample", that is one sample."""
         controlled = (*ADAPTIVE, "implicit_adams")  # the latter iterates until its batch has converged
         return self.error_norm == "sample" and self.method in controlled and self.method not in adaptive.METHODS

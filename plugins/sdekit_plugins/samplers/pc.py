@@ -35,7 +35,7 @@ class PC(Sampler):
             raise InputError(f"pc: needs corrections >= 0 and snr > 0, got {self.corrections} and {self.snr}")
         if self.corrector not in ("langevin", "annealed-langevin"):
             raise InputError(f"pc: corrector must be 'langevin' or 'annealed-langevin', got {self.corrector!r}")
-        if type(self._predictor).step is Sampler.step or self._predictor.calls is None:
+        if type(self._predictor).step is Sampler.step or self._predictor.calls_per_step is None:
             raise InputError(f"pc: {self.predictor!r} has no single step that a corrector could follow")
 
     @cached_property
@@ -44,9 +44,9 @@ class PC(Sampler):
         return predictor
 
     @property
-    def calls(self) -> int:  # type: ignore[override]
+    def calls_per_step(self) -> int:  # type: ignore[override]
         """Of the predictor and of each correction."""
-        return (self._predictor.calls or 0) + self.corrections
+        return (self._predictor.calls_per_step or 0) + self.corrections
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         x = self._predictor.step(sde, denoise, x, t, s, noise)

@@ -54,9 +54,9 @@ class Restart(Sampler):
         return self.repeats > 0
 
     @property
-    def calls(self) -> int | None:  # type: ignore[override]
+    def calls_per_step(self) -> int | None:  # type: ignore[override]
         """Of the bare method; how many steps are repeated, only the grid tells."""
-        return None if self.repeats else self._method.calls
+        return None if self.repeats else self._method.calls_per_step
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         high, low = ((sde.rho(times) / s).log().abs().argmin() for s in (self.s_max, self.s_min))

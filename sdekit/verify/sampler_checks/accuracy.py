@@ -49,7 +49,7 @@ def checks(sampler: Sampler, *, quick: bool) -> Iterator[Check]:
             law = "x_i = x(t_i), at each time of the grid"
             yield Check(f"on the way[{name}]", law, partial(on_the_way, sampler, trials[name]))
     for name, sde in trials.items():
-        if sampler.order is not None and sampler.stochastic and not sampler.alone:
+        if sampler.order is not None and sampler.stochastic and not sampler.requires_single_sample:
             law = "mean and std of Gaussian data at t_min, O(n^-order)"
             yield Check(f"weak order[{name}]", law, partial(weak_order, sampler, sde))
         if name == "vp" or not quick:
@@ -90,9 +90,9 @@ def _judged(declared: int, steps: list[int], errors: list[float], *, slack: floa
 
 def on_the_way(sampler: Sampler, sde: SDE) -> Finding:
     """Near to the exact flow at all times that were asked for, in units of the standard deviation there."""
-    n = 8 if sampler.calls is None else 160 if sampler.order == 1 else 40
+    n = 8 if sampler.calls_per_step is None else 160 if sampler.order == 1 else 40
     times, x = karras(sde, n), quantiles(sde, sde.t_max)
-    rows = x.split(1 if sampler.alone else len(x))
+    rows = x.split(1 if sampler.requires_single_sample else len(x))
     runs = [torch.stack(path(sampler, sde, LINE.denoiser(sde), row, times)) for row in rows]
     std = (sde.alpha(times[1:]) ** 2 + sde.sigma(times[1:]) ** 2).sqrt()
     off = (torch.cat(runs, 1) - quantiles(sde, times[1:])).abs().amax((1, 2)) / std
@@ -102,8 +102,8 @@ def on_the_way(sampler: Sampler, sde: SDE) -> Finding:
 
 def accuracy(sampler: Sampler, sde: SDE, grid: Make) -> Finding:
     """A deterministic method without an order, such as an adaptive one: near to the exact flow."""
-    x, n = quantiles(sde, sde.t_max), 100 if sampler.calls is not None else 10
-    rows = x.split(1 if sampler.alone else len(x))
+    x, n = quantiles(sde, sde.t_max), 100 if sampler.calls_per_step is not None else 10
+    rows = x.split(1 if sampler.requires_single_sample else len(x))
     reached = torch.cat([path(sampler, sde, LINE.denoiser(sde), row, grid(sde, n))[-1] for row in rows])
     error = float((reached - quantiles(sde, sde.t_min)).abs().max())
     return at_most(error, 0.02, "it does not follow the probability flow")
@@ -129,15 +129,18 @@ def marginals(sampler: Sampler, sde: SDE, n: int) -> Finding:
 
     Measured in units of what Monte-Carlo error and the bias of so many steps allow: 1 is the largest accepted.
     """
-    n = 64 if sampler.alone else n
-    times = karras(sde, 40 if sampler.calls is None else 120)
+    n = 64 if sampler.requires_single_sample else n
+    times = karras(sde, 40 if sampler.calls_per_step is None else 120)
     generator = torch.Generator().manual_seed(1)
 
     def noise(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
-        return torch.randn(1 if sampler.alone else n, 2, generator=generator)
+        return torch.randn(1 if sampler.requires_single_sample else n, 2, generator=generator)
 
     x = PLANE.sample(n, 3, sde, as_time(sde.t_max)).float()
-    runs = [path(sampler, sde, PLANE.denoiser(sde), rows, times, noise) for rows in x.split(1 if sampler.alone else n)]
+    runs = [
+        path(sampler, sde, PLANE.denoiser(sde), rows, times, noise)
+        for rows in x.split(1 if sampler.requires_single_sample else n)
+    ]
     worst, where = max(
         _distance(torch.cat([run[i] for run in runs]).double(), sde, times[i + 1])
         for i in (len(times) * 3 // 8 - 1, len(times) * 6 // 8 - 1, len(times) - 2)

@@ -69,9 +69,9 @@ def declared(sampler: Sampler) -> Finding:
 
 def calls(sampler: Sampler, sde: SDE) -> Finding:
     """As many calls as declared, each with the batch as it is."""
-    rows = 1 if sampler.alone else 3
+    rows = 1 if sampler.requires_single_sample else 3
     x, made, told = start(sde, rows), 0, 0
-    for n in (1, 2, 5, 12) if sampler.calls is not None else (1, 3):
+    for n in (1, 2, 5, 12) if sampler.calls_per_step is not None else (1, 3):
         watched = Watched(PLANE.denoiser(sde))
         path(sampler, sde, watched, x, karras(sde, n))
         if set(watched.batches) - {rows}:
@@ -79,18 +79,20 @@ def calls(sampler: Sampler, sde: SDE) -> Finding:
             return Finding(
                 False, sizes, f"batches of {rows}", "it calls the network with another batch than it was given"
             )
-        made, told = len(watched.batches), n * (sampler.calls or 0)
-        if sampler.calls is not None and made != told:
+        made, told = len(watched.batches), n * (sampler.calls_per_step or 0)
+        if sampler.calls_per_step is not None and made != told:
             cause = "a hidden network call" if made > told else "it declares more calls than it makes"
-            return Finding(False, made, f"{told} in {n} steps, {sampler.calls} a step", cause)
-    expected = "any number" if sampler.calls is None else f"{told} in 12 steps, {sampler.calls} a step"
+            return Finding(False, made, f"{told} in {n} steps, {sampler.calls_per_step} a step", cause)
+    expected = (
+        "any number" if sampler.calls_per_step is None else f"{told} in 12 steps, {sampler.calls_per_step} a step"
+    )
     return Finding(made > 0, made, expected, "it never asks the network")
 
 
 def times_(sampler: Sampler, sde: SDE) -> Finding:
     """No call outside of the process's range."""
     watched = Watched(PLANE.denoiser(sde))
-    for n in (1, 4, 9) if sampler.calls is not None else (1, 3):
+    for n in (1, 4, 9) if sampler.calls_per_step is not None else (1, 3):
         path(sampler, sde, watched, start(sde, 1), karras(sde, n))
     low, high = min(watched.times), max(watched.times)
     slack = 1e-9 * (sde.t_max - sde.t_min)
@@ -144,7 +146,7 @@ def shapes(sampler: Sampler, sde: SDE) -> Finding:
     """Images give what the same numbers give as vectors."""
     means = torch.linspace(-1, 1, 48, dtype=torch.float64).view(2, 24)
     x = sde.prior(SeedNoise(range(2), (24,), dtype=torch.float64)())
-    x, results = x[: 1 if sampler.alone else 2], []
+    x, results = x[: 1 if sampler.requires_single_sample else 2], []
     for shape in ((24,), (2, 3, 4)):
         mixture = GaussianMixture(means.view(2, *shape), 0.5)
         out = path(sampler, sde, mixture.denoiser(sde), x.view(-1, *shape), karras(sde, 4))[-1]
@@ -173,10 +175,10 @@ def precision(sampler: Sampler, sde: SDE) -> Finding:
 
     x of an adaptive method jumps where a step is just accepted: the middle of three starts, of which hardly one does.
     """
-    times, d, seconds = karras(sde, 10 if sampler.calls is not None else 3), 1e-7, []
+    times, d, seconds = karras(sde, 10 if sampler.calls_per_step is not None else 3), 1e-7, []
     move = torch.full_like(times, -d)
     move[[0, -1]] = 0.0
-    for x in start(sde, 1 if sampler.calls is not None else 3).split(1):
+    for x in start(sde, 1 if sampler.calls_per_step is not None else 3).split(1):
         at = [path(sampler, sde, PLANE.denoiser(sde), x, times + k * move)[-1] for k in range(3)]
         seconds.append(float((at[2] - 2 * at[1] + at[0]).abs().max()))
     cause = "times or coefficients pass through float32: keep the schedule in float64"
@@ -207,7 +209,7 @@ def gradient(sampler: Sampler, sde: SDE) -> Finding:
 
 def finite(sampler: Sampler, sde: SDE, counts: tuple[int, ...]) -> Finding:
     """In float32, over the whole range of the process, on each number of steps that a user may ask for."""
-    if sampler.calls is None and sampler.order is None:
+    if sampler.calls_per_step is None and sampler.order is None:
         counts = counts[:4:3]  # its own steps are as many as it needs
     largest = 0.0
     for n in counts:

@@ -18,9 +18,9 @@ from sdekit.verify.common.report import Check, Finding, at_most, same
 
 def checks(sampler: Sampler, sde: SDE) -> Iterator[Check]:
     """Every check of the sampler's noise, on one process."""
-    if not sampler.alone:
+    if not sampler.requires_single_sample:
         yield Check("own noise", "x^i depends on the draws of sample i alone", partial(own_noise, sampler, sde))
-    if sampler.stochastic and sampler.calls is not None:  # an adaptive method asks again for what it rejected
+    if sampler.stochastic and sampler.calls_per_step is not None:  # an adaptive method asks again for what it rejected
         law = "draws noise(t, s) for steps t > s that do not overlap, else they are not independent"
         yield Check("intervals", law, partial(intervals, sampler, sde))
     yield Check("noise", "stochastic says whether the draws matter", partial(stochastic, sampler, sde))
@@ -88,7 +88,7 @@ def stochastic(sampler: Sampler, sde: SDE) -> Finding:
 
 def batches(sampler: Sampler, sde: SDE) -> Finding:
     """Alone, backwards, and in batches of three: the samples of seeds 0 to 4."""
-    denoise, seeds, steps = PLANE.denoiser(sde), list(range(5)), 6 if sampler.calls is not None else 3
+    denoise, seeds, steps = PLANE.denoiser(sde), list(range(5)), 6 if sampler.calls_per_step is not None else 3
 
     def draw(seeds: list[int], batch_size: int | None = None) -> Tensor:
         return sample(

@@ -34,7 +34,7 @@ PARTS = (1, 2, 4, 8, 16)
 
 def checks(sampler: Sampler, *, quick: bool) -> Iterator[Check]:
     """Every check of one step by itself, for a sampler that declares an order."""
-    if sampler.order is None or (sampler.stochastic and sampler.alone):
+    if sampler.order is None or (sampler.stochastic and sampler.requires_single_sample):
         return
     last = "|x_s - flow(x_t)| = O(h^(order + 1)), of the last step"
     still = _without_noise(sampler)

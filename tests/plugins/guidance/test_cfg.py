@@ -60,7 +60,7 @@ def test_the_limits_are_the_models_bit_for_bit(scale: float, dtype: torch.dtype)
 def test_with_every_sampler(name: str, sde: VP) -> None:
     """Also where alpha is 0 at t_max, and with a step size for each sample; large scales sharpen the condition."""
     sampler = registry.make("sampler", name)
-    steps = 12 if sampler.calls is not None else None
+    steps = 12 if sampler.calls_per_step is not None else None
     y = torch.arange(30) % 3
     drawn = sample(sde, MIXTURE.denoiser(sde), sampler, shape=(2,), n=30, y=y, steps=steps, guidance="cfg")
     means = MIXTURE.means.float()

@@ -82,7 +82,10 @@ def test_deterministic(name: str, process: str) -> None:
     x, denoise = quantiles(process, sde.t_max), MIXTURE.denoiser(sde)
     grid = registry.make("grid", sampler.default_grid)
     assert sampler.order is not None
-    n, errors = (80 if name == "auto" else 160) // (sampler.calls or 1), []  # auto is soon down to 1e-8: its start
+    n, errors = (
+        (80 if name == "auto" else 160) // (sampler.calls_per_step or 1),
+        [],
+    )  # auto is soon down to 1e-8: its start
     for times in (grid(sde, n), grid(sde, 2 * n)):
         exact = quantiles(process, float(times[-1]))
         errors.append(float((last(sampler, sde, denoise, x, times) - exact).abs().max()))

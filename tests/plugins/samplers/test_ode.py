@@ -225,7 +225,7 @@ def test_what_a_method_declares() -> None:
     """order and calls are those of the method, None where only the run tells; adaptive ones need no grid."""
     for method, (order, calls) in FIXED.items():
         sampler = ODE(method=method)
-        assert (sampler.order, sampler.calls, sampler.default_steps) == (order, calls, 50)
+        assert (sampler.order, sampler.calls_per_step, sampler.default_steps) == (order, calls, 50)
     for method in ADAPTIVE:
         sampler = ODE(method=method)
-        assert (sampler.order, sampler.calls, sampler.default_steps) == (None, None, 2)
+        assert (sampler.order, sampler.calls_per_step, sampler.default_steps) == (None, None, 2)

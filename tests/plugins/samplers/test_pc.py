@@ -18,7 +18,7 @@ ONE_STEP = [
     name
     for name in registry.component_names("sampler")
     if type(registry.make("sampler", name)).step is not Sampler.step
-    and registry.make("sampler", name).calls is not None
+    and registry.make("sampler", name).calls_per_step is not None
 ]
 
 
@@ -58,7 +58,7 @@ def test_any_sampler_predicts(predictor: str) -> None:
     times, noise = registry.make("grid", "karras")(sde, 5), SeedNoise(range(3), (3,), dtype=torch.float64)
     *_, x = Sampler.trajectory(bare, sde, MIXTURE.denoiser(sde), sde.prior(noise()), times, noise)
     assert torch.equal(result.x, MIXTURE.denoiser(sde)(x, times[-1]))
-    assert PC(predictor=predictor, corrections=3).calls == bare.calls + 3
+    assert PC(predictor=predictor, corrections=3).calls_per_step == bare.calls_per_step + 3
 
 
 def test_the_noise_is_fresh() -> None:

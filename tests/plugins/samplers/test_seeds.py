@@ -32,7 +32,7 @@ CASES = [
 def test_a_sample_depends_on_its_seed_alone(name: str, sde: SDE) -> None:
     """Seed 17 alone, among 64, backwards, and five at a time: one array, to 1e-6 in float32."""
     sampler, denoise = SAMPLERS[name], MIXTURE.denoiser(sde)
-    seeds = list(range(12, 20) if sampler.alone else range(64))  # the former take their time
+    seeds = list(range(12, 20) if sampler.requires_single_sample else range(64))  # the former take their time
 
     def draw(seeds: list[int], batch_size: int | None = None) -> torch.Tensor:
         steps = None if sampler.default_steps == 2 else 8

@@ -28,7 +28,7 @@ class Heun(Sampler):
         return 2 if self.corrections else 1
 
     @property
-    def calls(self):
+    def calls_per_step(self):
         """Network calls a step."""
         return 1 + self.corrections
 
