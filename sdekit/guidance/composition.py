@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.processes import SDE, Denoiser
+from sdekit.processes import SDE, Denoiser, evaluate_denoiser
 
 from .context import SamplingContext, count_calls
 from .guidance import Guidance, GuidedDenoiser, unguided
@@ -50,7 +50,7 @@ def guidance_cost(sde: SDE, guidance: Sequence[Guidance], x: Tensor, y: Tensor |
     for t in times.unbind():
         with SamplingContext(times, dry=True).entered() as passage:
             guided = compose(sde, count_calls(_nothing), guidance)
-            guided(x, t) if y is None else guided(x, t, y[:1])
+            evaluate_denoiser(guided, x, t, None if y is None else y[:1])
         most = max(most, passage.calls)
     return most
 
@@ -63,7 +63,7 @@ def check_shape(denoise: Denoiser) -> Denoiser:
     """A guided denoiser that raises SdekitError where a guidance has changed the shape or the dtype."""
 
     def call(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        x0 = denoise(x, t) if y is None else denoise(x, t, y)
+        x0 = evaluate_denoiser(denoise, x, t, y)
         if x0.shape != x.shape or x0.dtype != x.dtype:
             raise SdekitError(
                 f"a guidance returned {tuple(x0.shape)} {x0.dtype}, expected {tuple(x.shape)} {x.dtype}, as its input"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import SdekitError
-from sdekit.processes import Denoiser
+from sdekit.processes import Denoiser, evaluate_denoiser
 
 _current: ContextVar[SamplingContext | None] = ContextVar("sdekit_passage", default=None)
 
@@ -63,7 +63,7 @@ def count_calls(denoise: Denoiser) -> Denoiser:
             passage.calls += 1
             if passage.dry:
                 return x / 2
-        x0 = denoise(x, t) if y is None else denoise(x, t, y)
+        x0 = evaluate_denoiser(denoise, x, t, y)
         if x0.shape != x.shape or x0.dtype != x.dtype:
             number = "a call" if passage is None else f"call {passage.calls}"
             raise SdekitError(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.models import null_condition
-from sdekit.processes import SDE, Denoiser, as_time, broadcast
+from sdekit.processes import SDE, Denoiser, as_time, broadcast, evaluate_denoiser
 
 Guidance = Callable[[SDE, Denoiser], Denoiser]
 
@@ -27,7 +27,7 @@ class GuidedDenoiser:
 
     def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """As any denoiser."""
-        return self.denoise(x, t) if y is None else self.denoise(x, t, y)
+        return evaluate_denoiser(self.denoise, x, t, y)
 
 
 def unguided(denoise: Denoiser) -> Denoiser:

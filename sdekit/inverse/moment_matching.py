@@ -10,7 +10,7 @@ from torch import Tensor
 from sdekit.errors import SdekitError
 from sdekit.guidance import Guidance, current_context
 from sdekit.inverse.operators import LinearOperator, Operator
-from sdekit.processes import LARGEST_RHO, SDE, Denoiser, as_time, broadcast
+from sdekit.processes import LARGEST_RHO, SDE, Denoiser, as_time, broadcast, evaluate_denoiser
 
 from .problem import Problem
 
@@ -32,7 +32,7 @@ class LinearizedDenoiser:
         with torch.enable_grad():
             self._x = torch.where(broadcast(u == t, x) > 0, x, x * broadcast(sde.sigma(u) / sde.sigma(t), x))
             self._x = self._x.detach().requires_grad_()
-            self._x0 = denoise(self._x, u) if y is None else denoise(self._x, u, y)
+            self._x0 = evaluate_denoiser(denoise, self._x, u, y)
         if not self._x0.requires_grad:
             raise SdekitError(
                 "this method differentiates the network, and the backend gives no gradients: choose the backend "

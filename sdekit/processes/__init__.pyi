@@ -5,6 +5,10 @@ from .coordinates import (
 from .cosine import (
     Cosine as Cosine,
 )
+from .denoiser import (
+    Denoiser as Denoiser,
+    evaluate_denoiser as evaluate_denoiser,
+)
 from .edm import (
     EDM as EDM,
 )
@@ -18,7 +22,6 @@ from .rectified_flow import (
 )
 from .sde import (
     SDE as SDE,
-    Denoiser as Denoiser,
     as_time as as_time,
     broadcast as broadcast,
 )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .sde import SDE, Denoiser, as_time, broadcast
+from .denoiser import Denoiser
+from .sde import SDE, as_time, broadcast
 
 LARGEST_RHO = 1e3  # past this, x / alpha would lose float32's digits
 

@@ -10,9 +10,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-Denoiser = Callable[..., Tensor]
-"""`denoise(x, t, y=None) -> E[x_0 | x_t = x, y]`: x (B, *), t () or (B,), y (B, ...) or None, result (B, *)."""
-
 
 def as_time(t: Tensor | float) -> Tensor:
     """t as a float64 tensor: a number becomes 0-dim on the CPU, where coefficients cost no GPU kernel."""

@@ -11,7 +11,7 @@ from sdekit.errors import InputError
 from sdekit.guidance import Guidance
 from sdekit.inverse import Problem, build_restorer
 from sdekit.inverse.operators import Mask, read_array, read_mask
-from sdekit.processes import SDE, Denoiser
+from sdekit.processes import SDE, Denoiser, evaluate_denoiser
 from sdekit.sampling import Sampler
 
 
@@ -33,7 +33,7 @@ def inpaint(
         if shape not in made:
             written = tuple(path.stat().st_mtime_ns for path in map(Path, (mask, image)) if path.exists())
             made[shape] = _guidance(mask, image, noise_std, method, shape, written)(sde, denoise)
-        return made[shape](x, t) if y is None else made[shape](x, t, y)
+        return evaluate_denoiser(made[shape], x, t, y)
 
     return conditional
 
