@@ -26,7 +26,7 @@ from torch import Tensor
 
 from sdekit.guidance import Guidance, compose, resolve_guidance
 from sdekit.processes import as_time
-from sdekit.registry import make
+from sdekit.registry import build
 from sdekit.runs import Run, load_run
 from sdekit.sampling import sample
 
@@ -49,22 +49,22 @@ def judge() -> tuple[object, float]:
 
 def methods(run: str, classifier: str | None, weak: int | None) -> list[Method]:
     """Name, as the command line has it, and guidances."""
-    cfg = [(f"cfg:scale={w:g}", [make("guidance", "cfg", scale=w)]) for w in (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)]
+    cfg = [(f"cfg:scale={w:g}", [build("guidance", "cfg", scale=w)]) for w in (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)]
     rest: list[Method] = [
         (
             "cfg:scale=3 interval:from=0.2,to=3",
-            [make("guidance", "cfg", scale=3.0), make("guidance", "interval", from_=0.2, to=3.0)],
+            [build("guidance", "cfg", scale=3.0), build("guidance", "interval", from_=0.2, to=3.0)],
         ),
-        ("rescale:scale=3", [make("guidance", "rescale", scale=3.0)]),
-        ("apg:scale=3", [make("guidance", "apg", scale=3.0)]),
-        ("cfg-zero-star:scale=2", [make("guidance", "cfg-zero-star", scale=2.0)]),
-        ("cfg++:strength=0.6", [make("guidance", "cfg++", strength=0.6)]),
+        ("rescale:scale=3", [build("guidance", "rescale", scale=3.0)]),
+        ("apg:scale=3", [build("guidance", "apg", scale=3.0)]),
+        ("cfg-zero-star:scale=2", [build("guidance", "cfg-zero-star", scale=2.0)]),
+        ("cfg++:strength=0.6", [build("guidance", "cfg++", strength=0.6)]),
     ]
     if weak is not None:
-        rest.append((f"autoguidance:step={weak}", [make("guidance", "autoguidance", run=run, step=weak, scale=2.0)]))
+        rest.append((f"autoguidance:step={weak}", [build("guidance", "autoguidance", run=run, step=weak, scale=2.0)]))
     if classifier is not None:
         rest += [
-            (f"classifier:scale={w:g}", [make("guidance", "classifier", run=classifier, scale=w)]) for w in (1.0, 3.0)
+            (f"classifier:scale={w:g}", [build("guidance", "classifier", run=classifier, scale=w)]) for w in (1.0, 3.0)
         ]
     return cfg + rest
 

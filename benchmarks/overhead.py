@@ -58,7 +58,7 @@ def ours(name: str, noise: Any = None, **options: Any) -> Make:
 
     def make(x: Tensor, answer: Tensor) -> Callable[[], Any]:
         def run() -> Any:
-            sampler = registry.make("sampler", name, **options)
+            sampler = registry.build("sampler", name, **options)
             return sample(EDM(), lambda x, t: answer, sampler, shape=x.shape[1:], x=x, steps=STEPS, noise=noise)
 
         return run
@@ -266,7 +266,7 @@ def of(name: str, **options: Any) -> Callable[[Network, Tensor], Any]:
     """A run of a sampler, looked up and built anew."""
 
     def run(network: Network, x: Tensor) -> Any:
-        return sample(EDM(), network, registry.make("sampler", name, **options), shape=x.shape[1:], x=x, steps=STEPS)
+        return sample(EDM(), network, registry.build("sampler", name, **options), shape=x.shape[1:], x=x, steps=STEPS)
 
     return run
 

@@ -37,7 +37,7 @@ def ours(problem: Problem | Trained, calls: list[int], only: list[str]) -> dict[
     denoise, shape = problem.denoiser, problem.shape
     rows: dict[str, Row] = {}
     for name in only or registry.component_names("sampler"):
-        sampler = registry.make("sampler", name, **(problem.options if name == "auto" else {}))
+        sampler = registry.build("sampler", name, **(problem.options if name == "auto" else {}))
         if sampler.stochastic or sampler.calls_per_step is None:
             continue
         rows[name] = []

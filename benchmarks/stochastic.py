@@ -212,8 +212,10 @@ def main() -> None:
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     others = libraries() if given.peers else {}
-    names = given.samplers or [n for n in registry.component_names("sampler") if registry.make("sampler", n).stochastic]
-    names = [name for name in names if registry.make("sampler", name).calls_per_step is not None]
+    names = given.samplers or [
+        n for n in registry.component_names("sampler") if registry.build("sampler", n).stochastic
+    ]
+    names = [name for name in names if registry.build("sampler", name).calls_per_step is not None]
     text = [
         "# Distance of stochastic samplers to exact samples",
         "",

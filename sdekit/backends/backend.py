@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from sdekit.errors import InputError, SdekitError
+from sdekit.registry import resolve
 
 NetworkCall = Callable[..., Tensor]
 """`run(x (B, *), c_noise (B,), y (B, ...) or None) -> (B, *)`: a network's signature."""
@@ -130,11 +131,8 @@ def apply_backend(network: nn.Module, backend: Backend | str, *, name: str = "")
 
     Raises InputError, with a suggestion, where there is none of that name. name: for messages.
     """
-    if isinstance(backend, str):
-        from sdekit.registry import make
-
-        return BackendNetwork(network, make("backend", backend), name=name or backend)
-    return BackendNetwork(network, backend, name=name or getattr(backend, "__name__", type(backend).__name__))
+    own = backend if isinstance(backend, str) else getattr(backend, "__name__", type(backend).__name__)
+    return BackendNetwork(network, resolve("backend", backend), name=name or own)
 
 
 def needs_gradient(x: Tensor, y: Tensor | None) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError, SdekitError
 from sdekit.processes import SDE, Denoiser
-from sdekit.registry import component_names, find_component, make, parameters
+from sdekit.registry import build, component_names, find_component, parameters
 from sdekit.sampling import default_grid_of, sample
 
 ALL = "all"
@@ -54,7 +54,7 @@ def sampler_grid_pairs(samplers: Sequence[str] = (), grids: Sequence[str] = ()) 
     for grid in chosen_grids:
         find_component("grid", grid)
     for name in samplers or component_names("sampler"):
-        sampler = make("sampler", name)
+        sampler = build("sampler", name)
         if sampler.stochastic or sampler.calls_per_step is None:
             if samplers:
                 why = "draws noise" if sampler.stochastic else "has no fixed number of calls"
@@ -71,7 +71,7 @@ def exact_solution(sde: SDE, denoise: Denoiser, x: Tensor, *, tolerance: float |
     1e-6 to 1e-4, at twice the calls.
     """
     tolerance = tolerance or (1e-8 if x.dtype == torch.float64 else 1e-6)
-    solver = make("sampler", "ode", rtol=tolerance, atol=tolerance, error_norm="batch")
+    solver = build("sampler", "ode", rtol=tolerance, atol=tolerance, error_norm="batch")
     return sample(sde, denoise, solver, shape=x.shape[1:], x=x, dtype=x.dtype, device=x.device).x
 
 
@@ -108,7 +108,7 @@ def measure_errors(
 def _made(kind: str, name: str, data_std: float) -> Any:
     """The component, told the data's standard deviation where it has an option for it."""
     asks = "data_std" in parameters(find_component(kind, name).load())
-    return make(kind, name, **({"data_std": data_std} if asks else {}))
+    return build(kind, name, **({"data_std": data_std} if asks else {}))
 
 
 def best_by_budget(found: Sequence[Measurement]) -> dict[int, Measurement]:

@@ -96,7 +96,7 @@ def load_export(path: Path, *, device: torch.device | str = "cpu", trust: bool =
         raise InputError(f"{path} was compiled for {'; '.join(differ)}: export the run again here")
     network = Exported(path, recipe, known, device)
     model = ScoreModel(
-        network, recipe.sde.make("sde"), recipe.prediction, data_std=recipe.data_std, condition=recipe.conditioning
+        network, recipe.sde.build("sde"), recipe.prediction, data_std=recipe.data_std, condition=recipe.conditioning
     )
     return Run(path, recipe, model.eval(), int(about["step"]))
 

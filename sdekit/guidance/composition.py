@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
 from sdekit.processes import SDE, Denoiser, evaluate_denoiser
+from sdekit.registry import resolve
 
 from .context import SamplingContext, count_calls
 from .guidance import Guidance, GuidedDenoiser, unguided
@@ -31,9 +32,7 @@ def resolve_guidance(guidance: Guidance | str | Sequence[Guidance | str]) -> lis
     several = [guidance] if isinstance(guidance, str) or callable(guidance) else guidance
     if not several:
         return []
-    from sdekit.registry import make
-
-    made = [make("guidance", one) if isinstance(one, str) else one for one in several]
+    made = [resolve("guidance", one) for one in several]
     for one in made:
         if not callable(one):
             raise InputError(f"guidance: expected a name or a function of (sde, denoise), got {one!r}")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser, diffuse
-from sdekit.registry import make
+from sdekit.registry import build
 from sdekit.sampling import Noise, Sampler
 
 from .measured_part import replace_measured
@@ -38,7 +38,7 @@ class ReplacementSampler(Sampler):
 
     @cached_property
     def _sampler(self) -> Sampler:
-        sampler: Sampler = make("sampler", self.sampler)
+        sampler: Sampler = build("sampler", self.sampler)
         return sampler
 
     @property

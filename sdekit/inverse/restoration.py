@@ -19,9 +19,9 @@ from .problem import Problem
 
 def build_restorer(method: str, problem: Problem, **options: Any) -> Guidance | Sampler:
     """The registered method for a problem: a guidance, for any sampler, or a sampler of its own."""
-    from sdekit.registry import make
+    from sdekit.registry import build
 
-    made: Guidance | Sampler = make("restorer", method, problem, **options)
+    made: Guidance | Sampler = build("restorer", method, problem, **options)
     return made if isinstance(made, Sampler) else NamedGuidance(made, format_component(method, options))
 
 

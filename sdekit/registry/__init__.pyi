@@ -10,14 +10,15 @@ from .discovery import (
     Entry as Entry,
     Registry as Registry,
     Source as Source,
+    build as build,
     complete_options as complete_options,
     component_names as component_names,
     find_component as find_component,
     forget_plugin_files as forget_plugin_files,
     load_plugin_file as load_plugin_file,
-    make as make,
     plugin_files as plugin_files,
     registry as registry,
+    resolve as resolve,
 )
 from .hookspecs import (
     Target as Target,

@@ -19,7 +19,7 @@ def unknown_name(what: str, name: str, known: list[str], label: str) -> str:
     return f"no {what} {name!r}{hint} {label}: {', '.join(known) or 'none'}"
 
 
-@cache  # a quarter of a millisecond, and `make` asks twice
+@cache  # a quarter of a millisecond, and `build` asks twice
 def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """The options of a component: its keyword-only parameters, annotations resolved where each was written."""
     hints = get_type_hints(target, include_extras=True) if is_dataclass(target) else {}  # of its bases' modules too

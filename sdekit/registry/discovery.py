@@ -217,7 +217,7 @@ def complete_options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str
     return {option: given.get(option, p.default) for option, p in known.items()}
 
 
-def make(kind: str, name: str, /, *args: Any, **given: Any) -> Any:
+def build(kind: str, name: str, /, *args: Any, **given: Any) -> Any:
     """Build a component: sdes, samplers and datasets are called; of grids and guidances the options are bound.
 
     args: what comes before the options, (shape, classes) for a network and (path,) for some data sets.
@@ -227,6 +227,29 @@ def make(kind: str, name: str, /, *args: Any, **given: Any) -> Any:
     if kind in ("grid", "guidance", "backend", "metric"):
         return partial(target, **complete)
     return target(*args, **complete)
+
+
+def resolve(kind: str, choice: Any, /, *args: Any, **options: Any) -> Any:
+    """Return the object that a user chose: a registered name is built, any other object is returned as it is.
+
+    Arguments:
+        kind: Kind of the component, a key of `KINDS`.
+        choice: Registered name, or the object itself.
+        args: Positional arguments of `build`, for a name.
+        options: Options of the component, for a name.
+    Returns:
+        The built component, or `choice`.
+    Raises:
+        InputError: If no component has this name, or if options are given with an object.
+    """
+    if isinstance(choice, str):
+        return build(kind, choice, *args, **options)
+    if options:
+        raise InputError(
+            f"{kind}: the options {', '.join(sorted(options))} apply to a registered name, but {choice!r} is an object "
+            "already: set its options when you create it"
+        )
+    return choice
 
 
 def _check_api(module: Any, who: Source) -> None:

@@ -15,7 +15,7 @@ from sdekit import __version__
 from sdekit.data import Units
 from sdekit.errors import InputError
 from sdekit.models import Conditioning, ScoreModel
-from sdekit.registry import make, plugin_files
+from sdekit.registry import build, plugin_files
 
 from .schema import FORMAT
 from .training_options import TrainOptions
@@ -33,9 +33,9 @@ class Component:
     name: str
     options: dict[str, Any]
 
-    def make(self, kind: str, *args: Any) -> Any:
+    def build(self, kind: str, *args: Any) -> Any:
         """The object itself; args come before the options."""
-        return make(kind, self.name, *args, **self.options)
+        return build(kind, self.name, *args, **self.options)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Component:
@@ -74,9 +74,9 @@ class Recipe:
         with torch.random.fork_rng():
             torch.manual_seed(self.train.seed)
             classes = self.classes if self.condition == "label" else 0
-            network = self.network.make("network", self.shape, classes)
+            network = self.network.build("network", self.shape, classes)
         return ScoreModel(
-            network, self.sde.make("sde"), self.prediction, data_std=self.data_std, condition=self.conditioning
+            network, self.sde.build("sde"), self.prediction, data_std=self.data_std, condition=self.conditioning
         )
 
     @property

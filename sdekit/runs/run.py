@@ -108,7 +108,7 @@ def load_run(
 
 def _built(path: Path, recipe: Recipe) -> ScoreModel:
     """The model of a config.json, which anybody may have written."""
-    parts: dict[str, Callable[[], Any]] = {"sde": lambda: recipe.sde.make("sde"), "network": recipe.build}
+    parts: dict[str, Callable[[], Any]] = {"sde": lambda: recipe.sde.build("sde"), "network": recipe.build}
     for part, build in parts.items():
         try:
             built = build()

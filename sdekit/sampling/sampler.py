@@ -52,7 +52,7 @@ class Sampler:
 
 def default_grid_of(sampler: Sampler) -> Grid:
     """The grid that a sampler takes where none is asked for, with the options that the sampler has for it."""
-    from sdekit.registry import make
+    from sdekit.registry import build
 
-    grid: Grid = make("grid", sampler.default_grid, **sampler.grid_options)
+    grid: Grid = build("grid", sampler.default_grid, **sampler.grid_options)
     return grid

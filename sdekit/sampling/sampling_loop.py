@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from sdekit.guidance import (
     resolve_guidance,
 )
 from sdekit.processes import SDE, Denoiser
+from sdekit.registry import resolve
 
 from .brownian import Brownian
 from .diagnostics import with_diagnostics
@@ -77,7 +78,7 @@ def sample(
     seed's draws, "brownian" gives each seed a path that is the same at any number of steps. Raises InputError for
     arguments that do not fit, SdekitError where the denoiser fails.
     """
-    method: Sampler = _resolve_component("sampler", sampler)
+    method: Sampler = resolve("sampler", sampler)
     if noise is not None and not method.stochastic:
         raise InputError(f"sample: {type(method).__name__} draws no noise: leave out noise={noise!r}, or take another")
     seeds = _seeds(n, seeds, x)
@@ -146,15 +147,6 @@ def _bound(sde: SDE, denoise: Denoiser, guides: list[Guidance], y: Tensor | None
     return whole if y is None else lambda x, t: whole(x, t, y)
 
 
-def _resolve_component(kind: str, choice: Any) -> Any:
-    """A registered name to the object that it names, built with its defaults."""
-    if not isinstance(choice, str):
-        return choice
-    from sdekit.registry import make
-
-    return make(kind, choice)
-
-
 def _seeds(n: int | None, seeds: Sequence[int] | None, x: Tensor | None) -> tuple[int, ...]:
     if seeds is None:
         n = n if n is not None else len(x) if x is not None else None
@@ -198,7 +190,7 @@ def _times(
     steps = sampler.default_steps if steps is None else steps
     if steps < 1:
         raise InputError(f"sample: steps must be at least 1, got {steps}")
-    chosen = default_grid_of(sampler) if grid is None else _resolve_component("grid", grid)
+    chosen = default_grid_of(sampler) if grid is None else resolve("grid", grid)
     times: Tensor = chosen(sde, steps - 1) if steps > 1 else torch.tensor([sde.t_max], dtype=torch.float64)
     return _check_times(sde, times)
 

@@ -124,7 +124,7 @@ class ClassifierTrainer:
         with torch.random.fork_rng():
             torch.manual_seed(self.options.seed)
             encoder = Encoder(recipe.shape, data.classes, **(network or {}))
-        self.model = Classifier(encoder, recipe.sde.make("sde"), frequencies, data_std=recipe.data_std).to(self.device)
+        self.model = Classifier(encoder, recipe.sde.build("sde"), frequencies, data_std=recipe.data_std).to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=self.options.learning_rate,
@@ -270,7 +270,7 @@ def load_classifier(path: str | Path, *, device: torch.device | str = "cpu") -> 
     path = Path(path)
     config = read_classifier(path)
     weights, _ = load_tensors(path / MODEL)
-    sde = Component.from_dict(config["sde"]).make("sde")
+    sde = Component.from_dict(config["sde"]).build("sde")
     network = Encoder(tuple(config["shape"]), config["classes"], **config["network"])
     model = Classifier(network, sde, torch.ones(config["classes"]), data_std=config["data_std"])
     try:

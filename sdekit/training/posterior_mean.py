@@ -35,7 +35,7 @@ class PosteriorMean:
         if not few or len(indices) * int(np.prod(recipe.shape)) > NUMBERS_MOST:
             return None
         batch = data.batch(indices)
-        return cls(recipe.sde.make("sde"), batch.x, batch.y if recipe.condition != "none" else None)
+        return cls(recipe.sde.build("sde"), batch.x, batch.y if recipe.condition != "none" else None)
 
     def __call__(self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None = None) -> Tensor:
         """x0, eps (B, *), t (B,), y (B, ...) or None, to (B, *): the mean given x_t = alpha x0 + sigma eps.

@@ -18,7 +18,7 @@ from torch import Tensor
 from sdekit.errors import InputError, SdekitError
 from sdekit.evaluation import exact_solution
 from sdekit.processes import SDE, Denoiser
-from sdekit.registry import make
+from sdekit.registry import build, resolve
 from sdekit.sampling import Sampler, default_grid_of, sample
 
 from .parametrization import Parametrization
@@ -113,11 +113,11 @@ def tune(
     Raises InputError for a sampler that draws noise or whose calls are not fixed, and where nfe leaves it no step.
     Source: the aim of S4S (Frankel et al. 2025) and LD3 (Tong et al. 2025), reached by Gauss-Newton steps.
     """
-    method: Sampler = make("sampler", sampler) if isinstance(sampler, str) else sampler
+    method: Sampler = resolve("sampler", sampler)
     steps = check_tunable(sde, method, nfe)
     fit = _Fit(sde, denoise, method, batch_size, tick or (lambda done, total: None))
     own = Parametrization.of(sde, default_grid_of(method)(sde, steps - 1), method.calls_per_step or 1, weights)
-    other = Parametrization.of(sde, make("grid", "auto")(sde, steps - 1), method.calls_per_step or 1, weights)
+    other = Parametrization.of(sde, build("grid", "auto")(sde, steps - 1), method.calls_per_step or 1, weights)
     nothing = torch.zeros(own.count, dtype=torch.float64)
     before = fit.error(own, nothing, held_out)
     chosen = min((own, other), key=lambda unknowns: float(fit.squares(unknowns, nothing, train).median()))

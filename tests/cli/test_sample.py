@@ -144,9 +144,9 @@ def test_same_as_the_library(sdekit: CLI, digits_run: Path, tmp_path: Path) -> N
     """The command is thin: `sdekit.sample` draws the same, once mapped to data units (pixels 0 to 16)."""
     given = ("--solver", "ddim", "--option", "eta=0.5", "--grid", "karras", "--option", "grid.p=3", "--nfe", 5)
     assert sdekit("sample", digits_run, "-n", 4, *given, "--out", tmp_path / "s").code == 0
-    run, grid = load_run(digits_run), registry.make("grid", "karras", p=3.0)
+    run, grid = load_run(digits_run), registry.build("grid", "karras", p=3.0)
     found = sample(
-        run.model.sde, run.model, registry.make("sampler", "ddim", eta=0.5), shape=(1, 8, 8), n=4, nfe=5, grid=grid
+        run.model.sde, run.model, registry.build("sampler", "ddim", eta=0.5), shape=(1, 8, 8), n=4, nfe=5, grid=grid
     )
     np.testing.assert_allclose(drawn(tmp_path / "s"), found.x.numpy() * 8 + 8, atol=1e-4)
     record = json.loads((tmp_path / "s" / "sample.json").read_text())

@@ -15,7 +15,7 @@ from sdekit.errors import InputError
 from sdekit.processes import SDE, VP, RectifiedFlow, as_time
 
 PROCESSES = registry.component_names("sde")
-each_process = pytest.mark.parametrize("sde", [registry.make("sde", name) for name in PROCESSES], ids=PROCESSES)
+each_process = pytest.mark.parametrize("sde", [registry.build("sde", name) for name in PROCESSES], ids=PROCESSES)
 
 MEANS = torch.tensor([[-1.0, 0.5, 0.0], [1.0, -0.5, 2.0], [0.0, 0.0, -1.0]], dtype=torch.float64)
 STDS = torch.tensor([[0.5, 0.2, 1.0], [0.3, 0.7, 0.4], [0.6, 0.6, 0.1]], dtype=torch.float64)

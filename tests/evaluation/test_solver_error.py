@@ -54,7 +54,7 @@ def test_the_standard_deviation_is_passed_on() -> None:
         (found,) = measure_errors(sde, small.denoiser(sde), x, truth, [("auto", "auto")], [15], data_std=data_std)
         errors[data_std] = found.error or math.inf
     told = sample(
-        sde, small.denoiser(sde), registry.make("sampler", "auto", data_std=0.1), shape=(2,), x=x, nfe=15,
+        sde, small.denoiser(sde), registry.build("sampler", "auto", data_std=0.1), shape=(2,), x=x, nfe=15,
         dtype=torch.float64,
     )  # fmt: skip
     assert errors[0.1] == pytest.approx(float((told.x - truth).square().mean().sqrt()))

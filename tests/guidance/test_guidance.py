@@ -48,7 +48,8 @@ def test_sample_takes_objects_and_names() -> None:
     plain = sample(sde, base, "ddim", **arguments)
     assert torch.equal(sample(sde, base, "ddim", guidance=[], **arguments).x, plain.x)
     one, name, several = (
-        sample(sde, base, "ddim", guidance=g, **arguments).x for g in (registry.make("guidance", "cfg"), "cfg", ["cfg"])
+        sample(sde, base, "ddim", guidance=g, **arguments).x
+        for g in (registry.build("guidance", "cfg"), "cfg", ["cfg"])
     )
     assert torch.equal(one, name) and torch.equal(one, several) and not torch.equal(one, plain.x)
     with pytest.raises(InputError, match="no guidance 'cgf'; did you mean 'cfg'"):
@@ -80,7 +81,7 @@ def test_network_calls_are_counted_at_the_network(guidance: list, each: int) -> 
 @pytest.mark.parametrize("nfe", [6, 7, 12, 13])
 def test_a_budget_counts_the_network(sampler: str, nfe: int) -> None:
     """nfe = N holds for network calls, and one step more would break it; the least budget is doubled too."""
-    sde, calls = VP(), registry.make("sampler", sampler).calls_per_step
+    sde, calls = VP(), registry.build("sampler", sampler).calls_per_step
     drawn = sample(sde, MIXTURE.denoiser(sde), sampler, shape=(2,), n=4, y=Y, nfe=nfe, guidance=[twice])
     assert drawn.nfe <= nfe < drawn.nfe + 2 * calls
     least = 2 if calls == 1 else 2 * (calls + 1)
@@ -140,7 +141,7 @@ def test_pair_is_one_call(y: Tensor, t: Tensor) -> None:
 @pytest.mark.parametrize("name", SDES)
 def test_tilt_by_a_linear_weight_is_exact(name: str) -> None:
     """Gaussian data times exp(a x_t) moves the mean of x_0: D gains sigma^2 / alpha a, for every process."""
-    sde, a = registry.make("sde", name), torch.tensor([0.3, -1.0], dtype=torch.float64)
+    sde, a = registry.build("sde", name), torch.tensor([0.3, -1.0], dtype=torch.float64)
     for t in (as_time(0.3 * sde.t_max), torch.tensor([0.1, 0.6, 0.9], dtype=torch.float64) * sde.t_max):
         x = torch.randn(3, 2, dtype=torch.float64)
         gain = tilt(sde, x, t, lambda z, u: z @ a)

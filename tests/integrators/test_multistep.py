@@ -26,7 +26,7 @@ from sdekit.integrators import (
 from sdekit.processes import EDM, SDE, VP, FlowCoordinates, RectifiedFlow
 from sdekit.sampling import sample
 
-PROCESSES = {name: registry.make("sde", name) for name in registry.component_names("sde")}
+PROCESSES = {name: registry.build("sde", name) for name in registry.component_names("sde")}
 each_process = pytest.mark.parametrize("process", PROCESSES)
 FRAMES: dict[str, Callable[[SDE, Tensor], IntegralForm]] = {"data": data_prediction, "noise": noise_prediction}
 each_frame = pytest.mark.parametrize("frame", FRAMES)
@@ -44,7 +44,7 @@ WARPS: dict[str, Variable] = {
 def test_polynomials_are_integrated(process: str, frame: str, warp: str, ahead: bool) -> None:
     """Where three nodes are known, 1, w and w^2 in the warp integrate to what scipy's adaptive quadrature finds."""
     sde, w = PROCESSES[process], WARPS[warp]
-    grid = FRAMES[frame](sde, registry.make("grid", "karras")(sde, 8))
+    grid = FRAMES[frame](sde, registry.build("grid", "karras")(sde, 8))
     coefficients, u = polynomial_weights(grid, w, 3, ahead=ahead), nodes(grid, w)
     # the place of an infinite rho is a convention: from the step on where it is no node
     for i in range(3 if grid.rho[0].isinf() else 2, 8):
@@ -90,7 +90,7 @@ def test_finite_and_consistent(process: str, frame: str, warp: str, grid: str) -
     """On any grid of 1 to 200 steps all weights are finite and a constant q is integrated exactly."""
     sde = PROCESSES[process]
     for n in (1, 2, 3, 10, 200):
-        f = FRAMES[frame](sde, registry.make("grid", grid)(sde, n))
+        f = FRAMES[frame](sde, registry.build("grid", grid)(sde, n))
         for ahead in (False, True):
             w = polynomial_weights(f, WARPS[warp], 4, ahead=ahead)
             assert w.isfinite().all()
@@ -103,7 +103,7 @@ def test_finite_and_consistent(process: str, frame: str, warp: str, grid: str) -
 def test_frames_are_the_flow(process: str) -> None:
     """From a known x_0 the frame's step is alpha_s x_0 + sigma_s eps, for both frames, at any step."""
     sde = PROCESSES[process]
-    times = registry.make("grid", "karras")(sde, 6)
+    times = registry.build("grid", "karras")(sde, 6)
     x0, eps = torch.randn(2, 5, 3, dtype=torch.float64)
     x = sde.perturb(x0, times[0], eps)
     for frame in FRAMES.values():
@@ -117,7 +117,7 @@ def test_frames_are_the_flow(process: str) -> None:
 def test_an_empty_corrector_changes_nothing() -> None:
     """Rows of zeros repeat no step; the path has an x for every time, in memory of its own."""
     sde = VP()
-    times = registry.make("grid", "karras")(sde, 5)
+    times = registry.build("grid", "karras")(sde, 5)
     denoise = GaussianMixture(torch.tensor([[-1.0], [1.0]]), 0.3).denoiser(sde)
     frame, x = data_prediction(sde, times), torch.randn(4, 1, dtype=torch.float64)
     w = polynomial_weights(frame, torch.log, 2)

@@ -13,7 +13,7 @@ from sdekit.processes import SDE, renoise
 
 MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.5], [0.7, -0.4]]), 0.3)
 METHODS = [
-    name for name in registry.component_names("sampler") if isinstance(registry.make("sampler", name), RungeKutta)
+    name for name in registry.component_names("sampler") if isinstance(registry.build("sampler", name), RungeKutta)
 ]  # every installed one
 
 
@@ -28,8 +28,8 @@ class Euler(RungeKutta):
 @pytest.mark.parametrize("name", METHODS)
 def test_steps_make_the_trajectory(name: str, process: str) -> None:
     """The path of a grid is that of its steps taken one by one; each x is new memory."""
-    sde, method = registry.make("sde", process), registry.make("sampler", name)
-    times, denoise = registry.make("grid", "karras")(sde, 5), MIXTURE.denoiser(sde)
+    sde, method = registry.build("sde", process), registry.build("sampler", name)
+    times, denoise = registry.build("grid", "karras")(sde, 5), MIXTURE.denoiser(sde)
     x = sde.prior(torch.randn(3, 2, dtype=torch.float64))
     path = list(method.trajectory(sde, denoise, x, times, None))
     before = x.clone()
@@ -43,8 +43,8 @@ def test_steps_make_the_trajectory(name: str, process: str) -> None:
 @pytest.mark.parametrize("process", registry.component_names("sde"))
 def test_one_stage_is_ddim(process: str) -> None:
     """With nothing added, a stage is DDIM's step, from alpha = 0 too."""
-    sde = registry.make("sde", process)
-    t, s = registry.make("grid", "uniform")(sde, 4)[:2]
+    sde = registry.build("sde", process)
+    t, s = registry.build("grid", "uniform")(sde, 4)[:2]
     denoise, x = MIXTURE.denoiser(sde), sde.prior(torch.randn(3, 2, dtype=torch.float64))
     expected = renoise(sde, x, denoise(x, t), t, s, None, 0)
     assert torch.allclose(Euler().step(sde, denoise, x, t, s, None), expected, rtol=1e-12, atol=1e-12)  # type: ignore[arg-type]

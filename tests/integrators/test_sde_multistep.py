@@ -12,7 +12,7 @@ from sdekit.integrators import PowerNoiseScaling, exponential_step, sde_multiste
 from sdekit.processes import EDM, VP, as_time, diffuse, renoise
 from sdekit_plugins.samplers.er_sde import Fading
 
-PROCESSES = {name: registry.make("sde", name) for name in registry.component_names("sde")}
+PROCESSES = {name: registry.build("sde", name) for name in registry.component_names("sde")}
 each_process = pytest.mark.parametrize("process", PROCESSES)
 FORGET = [PowerNoiseScaling(0.0), PowerNoiseScaling(0.6), PowerNoiseScaling(1.0), Fading()]
 each_forgetting = pytest.mark.parametrize("forget", FORGET, ids=["flow", "0.6", "sde", "fading"])
@@ -24,7 +24,7 @@ each_forgetting = pytest.mark.parametrize("forget", FORGET, ids=["flow", "0.6", 
 def test_what_every_step_keeps(process: str, forget: Any, order: int) -> None:
     """For a constant x_0, alpha_s = old alpha_t + sum w; for noise alone, sigma_s^2 = old^2 sigma_t^2 + fresh^2."""
     sde = PROCESSES[process]
-    times = registry.make("grid", "karras")(sde, 9)
+    times = registry.build("grid", "karras")(sde, 9)
     steps = sde_multistep_coefficients(sde, times, forget, order, corrector=order)
     for i, (t, s) in enumerate(zip(times, times[1:], strict=False)):
         assert math.isclose(
@@ -39,7 +39,7 @@ def test_what_every_step_keeps(process: str, forget: Any, order: int) -> None:
 def test_a_line_in_log_rho_is_integrated_exactly(eta: float, ahead: bool) -> None:
     """phi_s int l d(1/phi) = l_s + 1/c - (rho_s / rho_t)^c (l_t + 1/c) for l = log rho, c = 1 + eta^2."""
     sde, c = EDM(), 1 + eta**2
-    rho = registry.make("grid", "karras")(sde, 8)
+    rho = registry.build("grid", "karras")(sde, 8)
     steps = sde_multistep_coefficients(sde, rho, PowerNoiseScaling(eta), 2, corrector=2)
     for i in range(1, 8):
         w = steps.corrector[i] if ahead else steps.weights[i]  # type: ignore[index]
@@ -96,7 +96,7 @@ def test_noise_is_drawn_only_where_it_is_used() -> None:
         asked.append((float(t), float(s)))
         return torch.zeros(2, 3)
 
-    times = registry.make("grid", "log-snr")(VP(), 4)
+    times = registry.build("grid", "log-snr")(VP(), 4)
     for eta, count in ((0.0, 0), (1.0, 4)):
         list(
             sde_multistep_coefficients(VP(), times, PowerNoiseScaling(eta), 2).run(

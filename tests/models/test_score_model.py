@@ -18,7 +18,7 @@ from sdekit.training import times
 
 STD = 0.7
 MIXTURE = GaussianMixture(torch.tensor([[-0.5, 0.6], [0.6, -0.4]]), 0.4)
-PROCESSES = {name: registry.make("sde", name) for name in registry.component_names("sde")}
+PROCESSES = {name: registry.build("sde", name) for name in registry.component_names("sde")}
 COMBINATIONS = [
     (name, prediction)
     for name, sde in PROCESSES.items()

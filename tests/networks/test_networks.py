@@ -31,7 +31,7 @@ each_case = pytest.mark.parametrize(("name", "shape"), CASES, ids=[f"{n}-{'x'.jo
 def build(name: str, shape: tuple[int, ...], classes: int = 0, seed: int = 0, **options: Any) -> nn.Module:
     """A small network of fixed weights, moved off its initial zeros so that every part acts."""
     torch.manual_seed(seed)
-    network: nn.Module = registry.make("network", name, shape, classes, **SMALL.get(name, {}) | options)
+    network: nn.Module = registry.build("network", name, shape, classes, **SMALL.get(name, {}) | options)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -125,7 +125,7 @@ def test_label_without_classes_is_refused(name: str, shape: tuple[int, ...]) -> 
 @each_case
 def test_starts_at_zero(name: str, shape: tuple[int, ...]) -> None:
     """A fresh network's output is the same for every x: the last layer's weights start at zero."""
-    fresh = registry.make("network", name, shape, 0, **SMALL.get(name, {}))
+    fresh = registry.build("network", name, shape, 0, **SMALL.get(name, {}))
     x, c, _ = inputs(shape)
     with torch.no_grad():
         assert torch.equal(fresh(x, c), fresh(2 * x, c))
@@ -146,7 +146,7 @@ def test_dropout_acts_in_training_only(name: str, shape: tuple[int, ...]) -> Non
 def test_dropout_range(name: str, dropout: float) -> None:
     """Dropout is a probability below 1."""
     with pytest.raises(InputError, match="0 <= dropout < 1"):
-        registry.make("network", name, (1, 8, 8), 0, dropout=dropout)
+        registry.build("network", name, (1, 8, 8), 0, dropout=dropout)
 
 
 @pytest.mark.parametrize("shape", [(1, 7, 8), (3, 8, 4), (2,), (8, 8)])

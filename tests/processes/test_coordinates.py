@@ -8,7 +8,7 @@ from sdekit.distributions import GaussianMixture
 from sdekit.processes import LARGEST_RHO, SDE, FlowCoordinates, as_time
 
 PROCESSES = registry.component_names("sde")
-each_process = pytest.mark.parametrize("sde", [registry.make("sde", name) for name in PROCESSES], ids=PROCESSES)
+each_process = pytest.mark.parametrize("sde", [registry.build("sde", name) for name in PROCESSES], ids=PROCESSES)
 MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.3], [0.8, -0.6]]), 0.5)
 
 

@@ -207,7 +207,7 @@ def test_bad_arguments(build: Callable[[], SDE], message: str) -> None:
 @pytest.mark.parametrize("name", registry.component_names("sde"))
 def test_is_a_value(name: str) -> None:
     """A process is frozen, equal to another of the same options, hashable, and shows its options."""
-    sde, again = registry.make("sde", name), registry.make("sde", name)
+    sde, again = registry.build("sde", name), registry.build("sde", name)
     sde.alpha(as_time(0.5))  # what it caches is no part of its value
     assert sde == again and hash(sde) == hash(again) and {sde: 1}[again] == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -222,4 +222,4 @@ def test_options_reach_the_process(name: str) -> None:
     assert given, f"{name} shows no options"
     for option, default in given.items():
         other = default // 2 if isinstance(default, int) else default * 0.5 if default else 1e-3
-        assert registry.make("sde", name, **{option: other}) != registry.make("sde", name), option
+        assert registry.build("sde", name, **{option: other}) != registry.build("sde", name), option

@@ -11,7 +11,7 @@ from sdekit import registry
 from sdekit.processes import SDE, as_time, broadcast
 
 PROCESSES = registry.component_names("sde")
-each_process = pytest.mark.parametrize("sde", [registry.make("sde", name) for name in PROCESSES], ids=PROCESSES)
+each_process = pytest.mark.parametrize("sde", [registry.build("sde", name) for name in PROCESSES], ids=PROCESSES)
 
 
 def inner_times(sde: SDE, n: int = 37) -> Tensor:
@@ -141,7 +141,7 @@ def test_prior(sde: SDE) -> None:
 
 def test_coefficients_under_inference_mode() -> None:
     """f and g are derivatives, and euler-maruyama asks for them where others run networks."""
-    sde = registry.make("sde", "vp")
+    sde = registry.build("sde", "vp")
     with torch.inference_mode():
         f, g = sde.f(as_time(0.5)), sde.g(torch.tensor([0.5, 0.7]))
     assert float(f) == float(sde.f(as_time(0.5))) and g.isfinite().all()

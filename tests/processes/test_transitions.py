@@ -7,7 +7,7 @@ from sdekit import registry
 from sdekit.processes import SDE, TabulatedVP, as_time, renoise
 
 PROCESSES = registry.component_names("sde")
-each_process = pytest.mark.parametrize("sde", [registry.make("sde", name) for name in PROCESSES], ids=PROCESSES)
+each_process = pytest.mark.parametrize("sde", [registry.build("sde", name) for name in PROCESSES], ids=PROCESSES)
 
 
 @pytest.mark.parametrize("sde", [TabulatedVP.linear(), TabulatedVP.cosine()], ids=["linear", "cosine"])

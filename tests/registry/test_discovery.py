@@ -15,6 +15,7 @@ import pytest
 
 from sdekit import hookimpl, registry
 from sdekit.errors import InputError
+from sdekit.processes import VP
 from sdekit.registry import discovery, hookspecs
 
 Install = Callable[..., None]
@@ -121,16 +122,16 @@ def test_a_third_party_plugin(install: Install, kind: str) -> None:
         assert registry.complete_options(kind, name, {"a": 3}) == {"a": 3} and registry.complete_options(
             kind, name, {}
         ) == {"a": 1}
-        made = registry.make(kind, name, a=5)
+        made = registry.build(kind, name, a=5)
         assert (made() if callable(made) else made) == 5
 
 
-def test_make() -> None:
+def test_build() -> None:
     """Samplers and processes are built, of grids the options are bound, dotted targets are followed."""
-    assert registry.make("sampler", "ddim", eta=0.5).eta == 0.5
-    assert registry.make("sde", "ddpm-linear", n=10).betas[-1] == 0.02
-    grid = registry.make("grid", "karras", p=2.0)
-    assert len(grid(registry.make("sde", "vp", beta_max=5.0), 4)) == 5
+    assert registry.build("sampler", "ddim", eta=0.5).eta == 0.5
+    assert registry.build("sde", "ddpm-linear", n=10).betas[-1] == 0.02
+    grid = registry.build("grid", "karras", p=2.0)
+    assert len(grid(registry.build("sde", "vp", beta_max=5.0), 4)) == 5
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_make() -> None:
 )
 def test_a_wrong_name_suggests(kind: str, name: str, message: str) -> None:
     """A wrong name answers with the nearest one, and with all."""
-    for function in (registry.find_component, registry.make):
+    for function in (registry.find_component, registry.build):
         with pytest.raises(InputError, match=re.escape(message)):
             function(kind, name)
 
@@ -162,7 +163,7 @@ def test_options() -> None:
     with pytest.raises(InputError, match=r"no option of sampler 'ddim' named 'etta'; did you mean 'eta'\? It has: eta"):
         registry.complete_options("sampler", "ddim", {"etta": 1})
     with pytest.raises(InputError, match=r"no option of grid 'uniform' named 'p'. It has: none"):
-        registry.make("grid", "uniform", p=3.0)
+        registry.build("grid", "uniform", p=3.0)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_a_component_that_cannot_be_configured(install: Install, kind: str, sour
     """Using it is one error that names component, package and cause; the listing and the others go on working."""
     install(acme=source + hook(kind, "{'acme': f}"))
     assert registry.registry().problems == () and "acme" in registry.component_names(kind)
-    for function in (lambda: registry.make(kind, "acme"), lambda: registry.find_component(kind, "acme").load()):
+    for function in (lambda: registry.build(kind, "acme"), lambda: registry.find_component(kind, "acme").load()):
         with pytest.raises(InputError, match=re.escape(f"{kind} 'acme' of plugin 'acme' (? ?): ")) as error:
             function()
         assert message in str(error.value)
@@ -235,7 +236,7 @@ def test_a_local_file_is_imported_once(tmp_path: Path) -> None:
         registry.load_plugin_file(one)
         with pytest.raises(InputError, match="ZeroDivisionError"):
             registry.load_plugin_file(other)
-        assert registry.make("metric", "acme", kind=3)() == 3  # an option may be called kind
+        assert registry.build("metric", "acme", kind=3)() == 3  # an option may be called kind
         kept = registry.find_component("metric", "acme").load()
         other.write_text(HEAD + hook("metric", "{'beta': repr}"))
         registry.load_plugin_file(other)
@@ -301,19 +302,19 @@ def test_two_plugins_of_one_component(install: Install) -> None:
     with pytest.raises(
         InputError, match="sampler 'clash' is claimed by plugin 'one' .* plugin 'two' .*PLUGINS=two"
     ) as error:
-        registry.make("sampler", "clash")
+        registry.build("sampler", "clash")
     assert registry.registry().problems == (str(error.value),)
-    assert registry.make("sampler", "mine") == registry.make("sampler", "yours") == 5
+    assert registry.build("sampler", "mine") == registry.build("sampler", "yours") == 5
 
 
 def test_nobody_takes_a_built_in_name(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     """Claiming "ddim" is a conflict too, and switching the newcomer off ends it."""
     install(aaa=hook("sampler", "{'ddim': dict}"))
     with pytest.raises(InputError, match=r"claimed by plugin 'plugins' .*sdekit .* plugin 'aaa' .*PLUGINS=aaa"):
-        registry.make("sampler", "ddim")
+        registry.build("sampler", "ddim")
     monkeypatch.setenv("SDEKIT_DISABLE_PLUGINS", "aaa")
     registry.registry.cache_clear()
-    assert type(registry.make("sampler", "ddim")).__name__ == "DDIM"
+    assert type(registry.build("sampler", "ddim")).__name__ == "DDIM"
 
 
 def test_two_plugins_of_one_name(install: Install) -> None:
@@ -345,7 +346,7 @@ def test_a_target_that_is_not_there(install: Install, target: str) -> None:
     assert "gone" in registry.component_names("backend")
     expected = f"backend 'gone' of plugin 'acme' cannot be loaded from {target!r}: "
     with pytest.raises(InputError, match=re.escape(expected) + r"\w+Error: "):
-        registry.make("backend", "gone")
+        registry.build("backend", "gone")
 
 
 def test_listing_imports_no_torch() -> None:
@@ -358,3 +359,14 @@ def test_listing_imports_no_torch() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     assert "'ddim'" in run.stdout
+
+
+def test_resolve_builds_names_and_returns_objects() -> None:
+    """A registered name is built, with options; an object is returned as it is and takes no options."""
+    assert registry.resolve("sde", "vp", beta_max=10.0) == VP(beta_max=10.0)
+    process = VP()
+    assert registry.resolve("sde", process) is process
+    with pytest.raises(InputError, match="no sde 'vpp'; did you mean 'vp'"):
+        registry.resolve("sde", "vpp")
+    with pytest.raises(InputError, match="beta_max apply to a registered name, but VP.* is an object already"):
+        registry.resolve("sde", process, beta_max=10.0)

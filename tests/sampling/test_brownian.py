@@ -23,7 +23,7 @@ def increment(noise: Brownian, t: Tensor, s: Tensor) -> Tensor:
 @pytest.mark.parametrize("process", registry.component_names("sde"))
 def test_parts_add_up(process: str) -> None:
     """W over a step is the sum of W over its parts, however it is divided and in whatever order it is asked for."""
-    sde = registry.make("sde", process)
+    sde = registry.build("sde", process)
     times = karras(sde, 24)
     fine, coarse = (Brownian(sde, [3, 9], (2, 3), dtype=torch.float64) for _ in range(2))
     parts = [increment(fine, t, s) for t, s in pairwise(times)]
@@ -97,7 +97,7 @@ def test_other_dtypes_are_casts(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("process", registry.component_names("sde"))
 def test_the_clock_and_its_inverse(process: str) -> None:
     """Finite from t_max to t_min, growing as the noise falls, and inverted to 1e-9."""
-    sde = registry.make("sde", process)
+    sde = registry.build("sde", process)
     times = log_snr(sde, 50)
     c = clock(sde, times)
     assert c.isfinite().all() and (c.diff() > 0).all()

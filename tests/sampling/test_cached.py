@@ -112,7 +112,7 @@ def test_a_process_that_can_change_is_asked_again() -> None:
 
     sde, x = Learned(), torch.ones(1, 2)
     for name in ("auto", "dpmpp-2m", "heun", "ddim", "euler-ancestral"):
-        sampler, drawn = registry.make("sampler", name), []
+        sampler, drawn = registry.build("sampler", name), []
         for speed in (1.0, 5.0):
             sde.speed = speed
             drawn.append(sample(sde, lambda x, t: x / 2, sampler, shape=(2,), x=x, steps=4, grid="uniform").x)

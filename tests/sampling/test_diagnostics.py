@@ -21,7 +21,7 @@ MEANS = torch.tensor([[-1.0, 0.5], [0.7, -0.4], [0.2, 1.0]])
 MIXTURE = GaussianMixture(MEANS, torch.tensor([0.4, 0.3, 0.6]))
 Y = torch.tensor([0, 1, 2, 0])
 PROBLEM = Problem(Mask(torch.tensor([1.0, 0.0])), torch.tensor([0.3, 0.0]))
-CFG = registry.make("guidance", "cfg", scale=1000.0)
+CFG = registry.build("guidance", "cfg", scale=1000.0)
 
 
 class Counting:
@@ -56,7 +56,7 @@ def test_finite_rubbish_is_an_error() -> None:
     denoise = MIXTURE.denoiser(sde)
     with pytest.raises(InputError, match=r"guidance cfg:scale=1000: the guided values reach \d+.* sigma/alpha = "):
         sample(sde, denoise, "ddim", guidance=CFG, **arguments)
-    assert sample(sde, denoise, "ddim", guidance=registry.make("guidance", "cfg", scale=20.0), **arguments).nfe == 8
+    assert sample(sde, denoise, "ddim", guidance=registry.build("guidance", "cfg", scale=20.0), **arguments).nfe == 8
 
 
 @pytest.mark.parametrize(("told", "calls"), [(True, 8), (False, 16)])
@@ -65,7 +65,7 @@ def test_data_in_units_of_their_own(told: bool, calls: int) -> None:
     sde = EDM(sigma_max=8000.0)
     mixture = GaussianMixture(100 * MEANS, 40.0)
     denoise = Counting(mixture.denoiser(sde))
-    guidance = registry.make("guidance", "cfg", scale=2.0)
+    guidance = registry.build("guidance", "cfg", scale=2.0)
     if told:  # a model that says how large its data are
         denoise.data_std = 80.0  # type: ignore[attr-defined]
     drawn = sample(sde, denoise, "ddim", shape=(2,), n=4, steps=8, y=Y, guidance=guidance)
@@ -107,8 +107,8 @@ def test_a_model_at_fault_is_blamed_not_its_guidance() -> None:
     ("guidance", "expected"),
     [
         (CFG, "cfg:scale=1000"),
-        (registry.make("guidance", "interval"), "interval:from=0.2,to=5"),
-        (registry.make("guidance", "cfg-zero-star"), "cfg-zero-star:scale=2,zero_steps=0"),
+        (registry.build("guidance", "interval"), "interval:from=0.2,to=5"),
+        (registry.build("guidance", "cfg-zero-star"), "cfg-zero-star:scale=2,zero_steps=0"),
         (build_restorer("dps", PROBLEM, strength=3.0), "dps:strength=3"),
         (test_sane_guidance_costs_no_call, "test_sane_guidance_costs_no_call"),
         (Counting(MIXTURE.denoiser), "Counting"),

@@ -16,8 +16,8 @@ from sdekit.sampling import cosine, karras, log_snr, quadratic, sqrt_log_snr, un
 @pytest.mark.parametrize("grid", registry.component_names("grid"))
 def test_contract(grid: str, process: str, n: int) -> None:
     """(n + 1,) strictly decreasing float64 on the CPU, exactly from t_max to t_min; `auto` ends above it."""
-    sde = registry.make("sde", process)
-    times = registry.make("grid", grid)(sde, n)
+    sde = registry.build("sde", process)
+    times = registry.build("grid", grid)(sde, n)
     assert times.shape == (n + 1,) and times.dtype == torch.float64 and times.device.type == "cpu"
     assert times[0] == sde.t_max and (times[-1] >= sde.t_min if grid == "auto" else times[-1] == sde.t_min)
     assert (times.diff() < 0).all()
@@ -28,7 +28,7 @@ def test_karras_closed_form(p: float) -> None:
     """On EDM it is Karras et al. 2022, eq. 5, with N = n + 1; the option p reaches it through the registry."""
     n, (low, high) = 17, (0.002, 80.0)
     expected = [(high ** (1 / p) + i / n * (low ** (1 / p) - high ** (1 / p))) ** p for i in range(n + 1)]
-    for times in (karras(EDM(), n, p=p), registry.make("grid", "karras", p=p)(EDM(), n)):
+    for times in (karras(EDM(), n, p=p), registry.build("grid", "karras", p=p)(EDM(), n)):
         assert torch.allclose(times, torch.tensor(expected, dtype=torch.float64), rtol=1e-13, atol=1e-13)
 
 

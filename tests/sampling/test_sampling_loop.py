@@ -17,7 +17,7 @@ from sdekit.processes import EDM, SDE, VP, Denoiser, RectifiedFlow, as_time, bro
 from sdekit.sampling import Noise, Sampler, Samples, SeedNoise, karras, sample
 
 SAMPLERS = registry.component_names("sampler")
-COUNTED = [name for name in SAMPLERS if registry.make("sampler", name).calls_per_step is not None]
+COUNTED = [name for name in SAMPLERS if registry.build("sampler", name).calls_per_step is not None]
 each_sampler = pytest.mark.parametrize("name", SAMPLERS)
 each_counted = pytest.mark.parametrize("name", COUNTED)
 MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.5], [0.7, -0.4], [0.2, 1.0]]), 0.4)
@@ -47,7 +47,7 @@ class Keep(Sampler):
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_calls_are_as_declared(name: str, steps: int) -> None:
     """steps = N makes (N - 1) calls-a-step + 1 calls, the number reported is the number made."""
-    sde, sampler = VP(), registry.make("sampler", name)
+    sde, sampler = VP(), registry.build("sampler", name)
     counting = Counting(MIXTURE.denoiser(sde))
     result = sample(sde, counting, sampler, shape=(2,), n=3, steps=steps)
     assert result.nfe == counting.calls == (steps - 1) * sampler.calls_per_step + 1
@@ -58,7 +58,7 @@ def test_calls_are_as_declared(name: str, steps: int) -> None:
 @pytest.mark.parametrize("nfe", [1, 2, 3, 4, 5, 10, 11])
 def test_nfe_is_a_budget(name: str, nfe: int) -> None:
     """nfe = N never makes more than N calls, and one step more would; a step of several calls must fit."""
-    sde, sampler = VP(), registry.make("sampler", name)
+    sde, sampler = VP(), registry.build("sampler", name)
     counting = Counting(MIXTURE.denoiser(sde))
     if nfe <= sampler.calls_per_step > 1:
         with pytest.raises(InputError, match=f"nfe must be at least {sampler.calls_per_step + 1} .*one step"):
@@ -71,11 +71,11 @@ def test_nfe_is_a_budget(name: str, nfe: int) -> None:
 @each_sampler
 def test_defaults(name: str) -> None:
     """Without steps a sampler takes its own number and grid; the calls reported are those of one batch."""
-    sde, sampler = VP(), registry.make("sampler", name)
+    sde, sampler = VP(), registry.build("sampler", name)
     counting = Counting(MIXTURE.denoiser(sde))
     result = sample(sde, counting, name, shape=(2,), n=2)
     assert result.nfe == counting.calls and len(result.times) == sampler.default_steps
-    grid = registry.make("grid", sampler.default_grid)
+    grid = registry.build("grid", sampler.default_grid)
     assert torch.equal(result.times, grid(sde, sampler.default_steps - 1))
     parts = Counting(MIXTURE.denoiser(sde))
     by_one = sample(sde, parts, name, shape=(2,), n=2, batch_size=1)
@@ -167,7 +167,7 @@ def test_explicit_grid() -> None:
         for grid, steps in (
             (times, None),
             (lambda sde, n: karras(sde, n, p=3.0), 7),
-            (registry.make("grid", "karras", p=3.0), 7),
+            (registry.build("grid", "karras", p=3.0), 7),
         )
     )
     assert torch.equal(by_times.x, by_function.x) and torch.equal(by_times.x, by_bound.x)

@@ -38,7 +38,7 @@ def test_a_shorter_process_is_the_same_up_to_there(sde: SDE) -> None:
     t = time_of_strength(sde, 0.5)
     until = TruncatedSDE(sde, float(t))
     for name in registry.component_names("grid"):
-        times = registry.make("grid", name)(until, 6)
+        times = registry.build("grid", name)(until, 6)
         assert times[0] == t and times[-1] >= sde.t_min and bool((times.diff() < 0).all()), name
     assert same_process(sde, until) and not same_process(until, sde)
     u = as_time(0.4 * float(t))

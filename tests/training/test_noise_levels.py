@@ -18,7 +18,7 @@ PROCESSES = registry.component_names("sde")
 
 def test_draw_is_a_function_of_seed_and_step() -> None:
     """Equal for equal (seed, step), whatever was drawn before; different for another seed or step."""
-    sde = registry.make("sde", "vp")
+    sde = registry.build("sde", "vp")
     first = draw(sde, OPTIONS, (2, 3), 7)
     torch.rand(5)
     draw(sde, OPTIONS, (2, 3), 8)
@@ -33,7 +33,7 @@ def test_draw_is_a_function_of_seed_and_step() -> None:
 def test_draw_leaves_the_global_generator_alone() -> None:
     """Drawing takes nothing from torch's global generator."""
     state = torch.get_rng_state()
-    draw(registry.make("sde", "vp"), OPTIONS, (2,), 0)
+    draw(registry.build("sde", "vp"), OPTIONS, (2,), 0)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -46,14 +46,14 @@ def test_keys_are_distinct() -> None:
 
 def test_noise_is_standard_normal() -> None:
     """eps has mean 0 and variance 1."""
-    eps = draw(registry.make("sde", "vp"), replace(OPTIONS, batch_size=4096), (8,), 3).eps
+    eps = draw(registry.build("sde", "vp"), replace(OPTIONS, batch_size=4096), (8,), 3).eps
     assert abs(eps.mean()) < 0.02 and abs(eps.var() - 1) < 0.03
 
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_log_normal_levels(name: str) -> None:
     """log rho is N(noise_mean, noise_std^2), quantile by quantile, cut to what the process reaches."""
-    sde = registry.make("sde", name)
+    sde = registry.build("sde", name)
     u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
     log_rho = sde.rho(times(sde, OPTIONS, u)).log()
     low, high = (float(sde.rho(as_time(t)).log()) for t in (sde.t_min, sde.t_max))
@@ -64,7 +64,7 @@ def test_log_normal_levels(name: str) -> None:
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_top_is_seen_too(name: str) -> None:
     """noise_top of the levels lie evenly in log rho from noise_mean up to the most there is, the others as before."""
-    sde, options = registry.make("sde", name), replace(OPTIONS, noise_top=0.25)
+    sde, options = registry.build("sde", name), replace(OPTIONS, noise_top=0.25)
     u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
     log_rho = sde.rho(times(sde, options, u)).log()
     below = sde.rho(times(sde, OPTIONS, u[:1500] / 0.75)).log()
@@ -76,7 +76,7 @@ def test_the_top_is_seen_too(name: str) -> None:
 
 def test_log_normal_moments_of_draws() -> None:
     """Over many steps the drawn log rho has the mean and standard deviation of the options."""
-    sde = registry.make("sde", "edm")
+    sde = registry.build("sde", "edm")
     log_rho = torch.cat([sde.rho(draw(sde, OPTIONS, (1,), step).t).log() for step in range(200)])
     assert abs(float(log_rho.mean()) - OPTIONS.noise_mean) < 0.01
     assert abs(float(log_rho.std()) - OPTIONS.noise_std) < 0.02
@@ -85,7 +85,7 @@ def test_log_normal_moments_of_draws() -> None:
 @pytest.mark.parametrize("name", PROCESSES)
 def test_uniform_levels(name: str) -> None:
     """ "uniform" covers [t_min, t_max] evenly, and its ends are reached."""
-    sde, options = registry.make("sde", name), replace(OPTIONS, noise="uniform")
+    sde, options = registry.build("sde", name), replace(OPTIONS, noise="uniform")
     ends = times(sde, options, torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64))
     assert ends.tolist() == pytest.approx([sde.t_min, (sde.t_min + sde.t_max) / 2, sde.t_max])
 
@@ -93,7 +93,7 @@ def test_uniform_levels(name: str) -> None:
 @pytest.mark.parametrize("noise", ["uniform", "log-normal"])
 def test_levels_are_stratified_and_shuffled(noise: str) -> None:
     """Each batch has one level in each of its equal parts of probability, in random order."""
-    sde, options = registry.make("sde", "ve"), replace(OPTIONS, noise=noise)
+    sde, options = registry.build("sde", "ve"), replace(OPTIONS, noise=noise)
     for step in range(5):
         t = draw(sde, options, (1,), step).t
         if noise == "uniform":

@@ -67,7 +67,7 @@ def test_condition(condition: str, classes: int) -> None:
 def test_every_process_can_be_trained(sde: str) -> None:
     """Every registered process makes a model, by its name and its defaults."""
     model = plan("moons", sde=sde, given=STEPS)[0].build()
-    assert model.sde == registry.make("sde", sde) and isinstance(model.network, MLP)
+    assert model.sde == registry.build("sde", sde) and isinstance(model.network, MLP)
 
 
 @pytest.mark.parametrize(

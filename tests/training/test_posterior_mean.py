@@ -30,7 +30,7 @@ def drawn(n: int = 64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", registry.component_names("sde"))
 @pytest.mark.parametrize("labelled", [False, True])
 def test_is_the_denoiser_of_a_mixture_of_points(name: str, labelled: bool) -> None:
-    sde = registry.make("sde", name)
+    sde = registry.build("sde", name)
     index, u, eps = drawn()
     t = sde.t_min + u * (sde.t_max - sde.t_min)
     x0, y = ROWS[index], LABELS[index] if labelled else None

@@ -16,7 +16,7 @@ PROCESSES: list[SDE] = [VP(), VE(), Cosine(), EDM(), RectifiedFlow()]
 def test_zero_is_the_grid_and_all_else_is_a_grid(sde: SDE, grid: str) -> None:
     """theta = 0 changes nothing; any theta decreases; there are few of them however many calls."""
     for n, calls in ((1, 1), (4, 2), (60, 1)):
-        times = registry.make("grid", grid)(sde, n)
+        times = registry.build("grid", grid)(sde, n)
         unknowns = Parametrization.of(sde, times, calls, weights=True)
         levels, gains = unknowns.read(torch.zeros(unknowns.count, dtype=torch.float64))
         torch.testing.assert_close(levels, sde.rho(times[1:]).clamp(min=1e-6), rtol=1e-9, atol=0)

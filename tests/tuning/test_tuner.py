@@ -137,6 +137,6 @@ def test_conditions_reach_the_model_and_known_calls_are_not_repeated() -> None:
 )
 def test_refused(sampler: Sampler | str, nfe: int, told: str) -> None:
     """What has no path that a number of calls determines, and what leaves nothing to tune."""
-    method = registry.make("sampler", sampler) if isinstance(sampler, str) else sampler
+    method = registry.build("sampler", sampler) if isinstance(sampler, str) else sampler
     with pytest.raises(InputError, match=told):
         check_tunable(VP(), method, nfe)

@@ -61,7 +61,7 @@ def test_samplers_in_full(name: str) -> None:
 )
 def test_declarations_follow_the_options(name: str, options: dict[str, Any]) -> None:
     """Order and noise are those of the options that are set, not of the defaults."""
-    verify.verify(registry.make("sampler", name, **options), quick=True).raise_on_failure()
+    verify.verify(registry.build("sampler", name, **options), quick=True).raise_on_failure()
 
 
 @pytest.mark.parametrize("name", registry.component_names("grid"))
@@ -93,7 +93,7 @@ def test_a_report_is_data() -> None:
 
 def test_checks_one_by_one() -> None:
     """A list to parametrize a test over, each with its name."""
-    checks = verify.checks(registry.make("sde", "vp"))
+    checks = verify.checks(registry.build("sde", "vp"))
     assert [str(check) for check in checks] == [check().name for check in checks]
 
 

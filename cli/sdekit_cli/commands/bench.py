@@ -96,9 +96,9 @@ def bench(
 
 def _check_budgets(pairs: list[tuple[str, str]], budgets: list[int]) -> None:
     """InputError where the most calls are too few for every solver."""
-    from sdekit.registry import make
+    from sdekit.registry import build
 
-    needed = {name: 1 if (calls := make("sampler", name).calls_per_step) == 1 else calls + 1 for name, _ in pairs}
+    needed = {name: 1 if (calls := build("sampler", name).calls_per_step) == 1 else calls + 1 for name, _ in pairs}
     least = min(needed, key=lambda name: needed[name])
     if needed[least] > budgets[-1]:
         raise InputError(f"--nfe {budgets[-1]}: too few calls, {least} needs {needed[least]}: allow as many")
@@ -118,9 +118,9 @@ def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoiser, Ten
     from sdekit.sampling import SeedNoise
 
     if run == MIXTURE:
-        from sdekit.registry import make
+        from sdekit.registry import build
 
-        process, mixture = make("sde", sde), ring_mixture()
+        process, mixture = build("sde", sde), ring_mixture()
         x = mixture.sample(n, 0, process, process.t_max)
         return process, mixture.denoiser(process), x, 1.0
     _check_name(run)

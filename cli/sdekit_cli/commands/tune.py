@@ -61,12 +61,12 @@ def tune(
     only_trained(run, "it is tuned before it is exported")
     of_solver = component("sampler", solver, parse(option or ()))
 
-    from sdekit.registry import make
+    from sdekit.registry import build
     from sdekit.runs import load_run
     from sdekit.tuning import check_tunable, save_tuned, tune as fit, weights_digest
 
     loaded = load_run(run, device=pick_device(device))
-    sampler = make("sampler", solver, **with_data_std("sampler", solver, of_solver, loaded.recipe.data_std))
+    sampler = build("sampler", solver, **with_data_std("sampler", solver, of_solver, loaded.recipe.data_std))
     weights_digest(run)
     sde, model = loaded.model.sde, loaded.model
     for calls in nfe:

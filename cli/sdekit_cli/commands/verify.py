@@ -80,9 +80,9 @@ class Found(NamedTuple):
 
 def _measures_order(found: Found) -> bool:
     """Whether some check of it draws a curve: samplers that declare an order have such checks."""
-    from sdekit.registry import make
+    from sdekit.registry import build
 
-    return found.kind == "sampler" and make("sampler", found.name, **found.options).order is not None
+    return found.kind == "sampler" and build("sampler", found.name, **found.options).order is not None
 
 
 def find(given: str, kind: str | None) -> Found:

@@ -36,10 +36,10 @@ def parse_backend(text: str | None) -> tuple[str, dict[str, Any]] | None:
 def run_with(run: "Run", chosen: tuple[str, dict[str, Any]] | None) -> None:
     """From now on the run's model uses the backend."""
     if chosen is not None:
-        from sdekit.registry import make
+        from sdekit.registry import build
 
         name, options = chosen
-        run.model.run_with(make("backend", name, **options), name=name)
+        run.model.run_with(build("backend", name, **options), name=name)
 
 
 @contextmanager

@@ -16,13 +16,13 @@ def parse_guidance(texts: Sequence[str]) -> tuple[list[Guidance], list[dict[str,
 
     Raises InputError for an unknown name or option, with a suggestion, and a value of another type.
     """
-    from sdekit.registry import complete_options, make
+    from sdekit.registry import build, complete_options
 
     made, record = [], []
     for text in texts:
         name, given = named(text)
         typed = component("guidance", name, given)
-        made.append(make("guidance", name, **typed))
+        made.append(build("guidance", name, **typed))
         complete = complete_options("guidance", name, typed)
         record.append({"name": name, "options": {option_name(k): v for k, v in complete.items()}})
     return made, record

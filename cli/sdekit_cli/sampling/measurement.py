@@ -72,9 +72,9 @@ def measure(
     import torch
 
     from sdekit.inverse.operators import measured_from
-    from sdekit.registry import make
+    from sdekit.registry import build
 
-    operator: Operator = make("operator", name, recipe.shape, **options)
+    operator: Operator = build("operator", name, recipe.shape, **options)
     if measurement is not None:
         array = read_numbers(measurement, recipe, "--measurement")
         y = measured_from(array, operator, recipe.units, f"--measurement {measurement}")

@@ -51,18 +51,18 @@ class SamplingSession:
 
     def open(self) -> None:
         """Load the run, and make what depends on it: the condition y, the solver and the grid."""
-        from sdekit.registry import make
+        from sdekit.registry import build
         from sdekit.runs import load_run
 
         asked, self.device = self.asked, pick_device(self.asked.device)
         self.run = load_run(asked.run, device=self.device, trust=asked.trust)
         data_std = self.run.recipe.data_std
         options = with_data_std("sampler", self.solver, self.of_solver, data_std)
-        self.sampler: Sampler = make("sampler", self.solver, **options)
+        self.sampler: Sampler = build("sampler", self.solver, **options)
         self.grid = None
         if asked.grid is not None:
             self.of_grid = with_data_std("grid", asked.grid, self.of_grid, data_std)
-            self.grid = make("grid", asked.grid, **self.of_grid)
+            self.grid = build("grid", asked.grid, **self.of_grid)
         run_with(self.run, self.backend)
         guided = bool(self.guidance)
         self.y = conditions(self.run, asked.label, self.seeds, numbers=asked.condition, guided=guided)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from sdekit.backends import NetworkCall, PreparedNetwork
-from sdekit.registry import make
+from sdekit.registry import build
 
 
 def auto(network: nn.Module) -> PreparedNetwork:
@@ -21,7 +21,7 @@ def auto(network: nn.Module) -> PreparedNetwork:
         name, why = "channels-last", "convolutions on a CPU are fastest so"
     else:
         name, why = "eager", f"nothing is to be gained without a compilation for {device}"
-    run: NetworkCall = make("backend", name)(network)
+    run: NetworkCall = build("backend", name)(network)
     differentiable = getattr(run, "differentiable", True)
 
     def chosen(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:

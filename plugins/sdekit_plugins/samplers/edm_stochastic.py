@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser, diffuse
-from sdekit.registry import make
+from sdekit.registry import build
 from sdekit.sampling import Noise, Sampler
 
 
@@ -45,7 +45,7 @@ class EDMStochastic(Sampler):
 
     @cached_property
     def _method(self) -> Sampler:
-        method: Sampler = make("sampler", self.method)
+        method: Sampler = build("sampler", self.method)
         return method
 
     @property

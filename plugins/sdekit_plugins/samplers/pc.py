@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser, broadcast
-from sdekit.registry import make
+from sdekit.registry import build
 from sdekit.sampling import Noise, Sampler
 
 
@@ -40,7 +40,7 @@ class PC(Sampler):
 
     @cached_property
     def _predictor(self) -> Sampler:
-        predictor: Sampler = make("sampler", self.predictor)
+        predictor: Sampler = build("sampler", self.predictor)
         return predictor
 
     @property

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser, diffuse
-from sdekit.registry import make
+from sdekit.registry import build
 from sdekit.sampling import Noise, Sampler
 
 
@@ -40,7 +40,7 @@ class Restart(Sampler):
 
     @cached_property
     def _method(self) -> Sampler:
-        method: Sampler = make("sampler", self.method)
+        method: Sampler = build("sampler", self.method)
         return method
 
     @property

@@ -36,15 +36,15 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 IMAGE = (3, 8, 8)
 LINEAR: dict[str, LinearOperator] = {
     **{
-        name: registry.make("operator", name, IMAGE)
+        name: registry.build("operator", name, IMAGE)
         for name in registry.component_names("operator")
         if name not in ("phase", "matrix")
     },
-    "mask of a vector": registry.make("operator", "mask", (7,), keep=0.4),
+    "mask of a vector": registry.build("operator", "mask", (7,), keep=0.4),
     "average of a vector": Average((12,), 3),
-    "blur of odd sides": registry.make("operator", "blur", (2, 9, 7), std=1.0),
+    "blur of odd sides": registry.build("operator", "blur", (2, 9, 7), std=1.0),
     "blur by a lopsided kernel": Blur((1, 6, 6), random(3, 5).abs()),
-    "fourier mask of odd sides": registry.make("operator", "fourier-mask", (1, 5, 7)),
+    "fourier mask of odd sides": registry.build("operator", "fourier-mask", (1, 5, 7)),
     "fourier mask of one sign": FourierMask(torch.eye(6)),
     "matrix": Matrix(random(5, 12), (3, 2, 2)),
     "function": Function((4, 4), lambda x: x[:, :2].cumsum(2)),
@@ -99,7 +99,7 @@ def test_what_they_do() -> None:
 def test_blur_keeps_the_mean_and_the_place() -> None:
     """A kernel that sums to 1 and has its middle in the middle; a single 1 is the identity."""
     x = random(1, 1, 9, 9)
-    blurred = registry.make("operator", "blur", (1, 9, 9), std=1.0).apply(x)
+    blurred = registry.build("operator", "blur", (1, 9, 9), std=1.0).apply(x)
     assert abs(blurred.mean() - x.mean()) < 1e-12 and blurred.var() < x.var() / 4
     one = torch.zeros(3, 3)
     one[1, 1] = 1
@@ -145,7 +145,7 @@ def test_a_measurement_of_another_shape() -> None:
 def test_refusals(name: str, shape: tuple[int, ...], options: dict[str, object], message: str) -> None:
     """Each says what is wrong and what is taken."""
     with pytest.raises(InputError, match=message):
-        registry.make("operator", name, shape, **options)
+        registry.build("operator", name, shape, **options)
 
 
 def test_masks_from_files(tmp_path: Path) -> None:
@@ -155,30 +155,30 @@ def test_masks_from_files(tmp_path: Path) -> None:
     Image.fromarray(picture).save(tmp_path / "m.png")
     np.save(tmp_path / "m.npy", picture > 0)
     for file in ("m.png", "m.npy"):
-        operator = registry.make("operator", "mask", IMAGE, mask=str(tmp_path / file))
+        operator = registry.build("operator", "mask", IMAGE, mask=str(tmp_path / file))
         assert operator.keep.sum() == 3 * 8 * 3 and bool(operator.keep[2, :, :3].all())
     with pytest.raises(InputError, match=r"m.png: has shape \(8, 8\); it must be as large as a sample, 9 x 6 pixels"):
-        registry.make("operator", "mask", (1, 6, 9), mask=str(tmp_path / "m.png"))
+        registry.build("operator", "mask", (1, 6, 9), mask=str(tmp_path / "m.png"))
     np.save(tmp_path / "none.npy", np.zeros((8, 8)))
     with pytest.raises(InputError, match="keeps nothing"):
-        registry.make("operator", "mask", IMAGE, mask=str(tmp_path / "none.npy"))
+        registry.build("operator", "mask", IMAGE, mask=str(tmp_path / "none.npy"))
     (tmp_path / "bad.png").write_text("no image")
     with pytest.raises(InputError, match="neither an array .* nor an image"):
-        registry.make("operator", "mask", IMAGE, mask=str(tmp_path / "bad.png"))
+        registry.build("operator", "mask", IMAGE, mask=str(tmp_path / "bad.png"))
 
 
 def test_a_kernel_and_a_matrix_from_files(tmp_path: Path) -> None:
     """Scaled to sum to 1; of the right number of columns."""
     np.save(tmp_path / "k.npy", np.ones((3, 3)))
-    blur = registry.make("operator", "blur", (1, 6, 6), kernel=str(tmp_path / "k.npy"))
+    blur = registry.build("operator", "blur", (1, 6, 6), kernel=str(tmp_path / "k.npy"))
     torch.testing.assert_close(blur.apply(torch.ones(1, 1, 6, 6)), torch.ones(1, 1, 6, 6))
     np.save(tmp_path / "even.npy", np.ones((2, 2)))
     with pytest.raises(InputError, match="2 odd sides"):
-        registry.make("operator", "blur", (1, 6, 6), kernel=str(tmp_path / "even.npy"))
+        registry.build("operator", "blur", (1, 6, 6), kernel=str(tmp_path / "even.npy"))
     np.save(tmp_path / "a.npy", np.ones((2, 5)))
     with pytest.raises(InputError, match="needs 4 columns"):
-        registry.make("operator", "matrix", (2, 2), matrix=str(tmp_path / "a.npy"))
-    assert registry.make("operator", "matrix", (5,), matrix=str(tmp_path / "a.npy")).measured == (2,)
+        registry.build("operator", "matrix", (2, 2), matrix=str(tmp_path / "a.npy"))
+    assert registry.build("operator", "matrix", (5,), matrix=str(tmp_path / "a.npy")).measured == (2,)
 
 
 def test_not_linear() -> None:

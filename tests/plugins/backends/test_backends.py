@@ -81,7 +81,7 @@ def test_agreement(name: str, mlp: nn.Module, monkeypatch: pytest.MonkeyPatch) -
     # AOTInductor itself takes half a minute: tests/cli/test_export.py.
     monkeypatch.setitem(FORMATS, "aoti", replace(FORMATS["torch"], suffix=".aoti"))
     network = ready(Tiny()) if name in SLOW else mlp
-    run = BackendNetwork(network, registry.make("backend", name), name=name)
+    run = BackendNetwork(network, registry.build("backend", name), name=name)
     with torch.no_grad():
         for rows in (4, 7) if name in SLOW else (4, 1, 7, 4):
             x, c, y = inputs(network, rows)
@@ -97,7 +97,7 @@ def test_agreement(name: str, mlp: nn.Module, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", [n for n in NAMES if n.values[0] != "eager"])
 def test_gradients_are_right_or_refused(name: str, mlp: nn.Module) -> None:
     network = ready(Tiny()) if name == "compile" else mlp
-    run = BackendNetwork(network, registry.make("backend", name), name=name)
+    run = BackendNetwork(network, registry.build("backend", name), name=name)
     x, c, y = inputs(network, 4)
     x.requires_grad_()
     if name not in DIFFERENTIABLE:
@@ -115,7 +115,7 @@ def test_gradients_are_right_or_refused(name: str, mlp: nn.Module) -> None:
 def test_images(name: str) -> None:
     network = ready(UNet((1, 8, 8), width=8))
     x, c, _ = inputs(network, 3, (1, 8, 8))
-    run = BackendNetwork(network, registry.make("backend", name), name=name)
+    run = BackendNetwork(network, registry.build("backend", name), name=name)
     with torch.no_grad():
         got, expected = run(x, c), network(x, c)
     assert run.fallback == "" and got.is_contiguous()
@@ -124,16 +124,16 @@ def test_images(name: str) -> None:
 
 def test_auto_says_what_it_picked_and_why(mlp: nn.Module) -> None:
     for network, cpu in ((mlp, "eager"), (ready(UNet((1, 8, 8), width=8)), "channels-last")):
-        runner: PreparedNetwork = registry.make("backend", "auto")(network)
+        runner: PreparedNetwork = registry.build("backend", "auto")(network)
         picked = "cuda-graph" if CUDA else cpu
         assert runner.note.startswith(f"picked '{picked}': ")
 
 
 def test_int8_quantises_wide_layers_only(mlp: nn.Module) -> None:
-    runner = registry.make("backend", "int8")(mlp.cpu())
+    runner = registry.build("backend", "int8")(mlp.cpu())
     assert runner.note == "2 linear layers in int8" and not runner.differentiable
     with pytest.raises(InputError, match="at least 256 inputs and outputs, and this network has none"):
-        registry.make("backend", "int8")(MLP((2,), width=64))
+        registry.build("backend", "int8")(MLP((2,), width=64))
     x, c, y = inputs(mlp, 64)
     with torch.no_grad():
         exact, rounded = mlp(x, c, y), runner(x, c, y)
@@ -142,7 +142,7 @@ def test_int8_quantises_wide_layers_only(mlp: nn.Module) -> None:
 
 def test_a_missing_compiler_is_the_reason_of_the_fallback(mlp: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    run = BackendNetwork(mlp.cpu(), registry.make("backend", "compile"), name="compile")
+    run = BackendNetwork(mlp.cpu(), registry.build("backend", "compile"), name="compile")
     with pytest.warns(BackendWarning, match="no C.. compiler .no-such-compiler. was found: install one"):
         x, c, y = inputs(mlp, 2)
         assert torch.equal(run(x, c, y), mlp(x, c, y))
@@ -156,7 +156,7 @@ def test_kernels_are_kept(asked: str | None, monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     if asked:
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / asked))
-    registry.make("backend", "compile")(Tiny())
+    registry.build("backend", "compile")(Tiny())
     kept = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
     assert kept == (Path(tempfile.gettempdir()) / asked if asked == "elsewhere" else tmp_path / "sdekit" / "inductor")
 
@@ -167,13 +167,13 @@ def test_a_missing_library_says_how_to_get_it(mlp: nn.Module, monkeypatch: pytes
     )
     expected = "backend 'onnx' needs onnxruntime and onnx and onnxscript: pip install 'sdekit.onnx.'"
     with pytest.raises(InputError, match=expected):
-        registry.make("backend", "onnx")(mlp)
+        registry.build("backend", "onnx")(mlp)
 
 
 @pytest.mark.skipif(CUDA, reason="there is a CUDA device")
 def test_cuda_graph_needs_cuda(mlp: nn.Module) -> None:
     with pytest.raises(InputError, match="needs a CUDA device, and the model is on cpu"):
-        registry.make("backend", "cuda-graph")(mlp)
+        registry.build("backend", "cuda-graph")(mlp)
 
 
 @pytest.mark.skipif(not CUDA, reason="no CUDA device")

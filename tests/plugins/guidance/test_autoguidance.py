@@ -47,7 +47,7 @@ def test_a_run_and_its_earlier_weights(tmp_path: Path) -> None:
     train(recipe, data, tmp_path / "run")
     last, early = load_run(tmp_path / "run"), load_run(tmp_path / "run", step=10)
     assert (last.step, early.step) == (20, 10) and load_run(tmp_path / "run", step=20).step == 20
-    sde, x, t, y = recipe.sde.make("sde"), torch.randn(3, 2), as_time(0.3), torch.tensor([0, 1, 0])
+    sde, x, t, y = recipe.sde.build("sde"), torch.randn(3, 2), as_time(0.3), torch.tensor([0, 1, 0])
     assert not torch.equal(last.model(x, t, y), early.model(x, t, y))
     guided = autoguidance(sde, last.model, run=str(tmp_path / "run"), step=10, scale=3.0)(x, t, y)
     weak = early.model(x, t, y)

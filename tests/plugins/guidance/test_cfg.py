@@ -28,7 +28,7 @@ each_sde = pytest.mark.parametrize("name", registry.component_names("sde"))
 @pytest.mark.parametrize("scale", [3.0, 0.5, -1.0])
 def test_guided_score_is_the_closed_form(name: str, scale: float) -> None:
     """(1 - scale) grad log p_t(x) + scale grad log p_t(x | y), from the densities by autograd, to 1e-10."""
-    sde = registry.make("sde", name)
+    sde = registry.build("sde", name)
     guided = cfg(sde, MIXTURE.denoiser(sde), scale=scale)
     for part in (0.1, 0.5, 0.9, 1.0):
         t = as_time(sde.t_min + part * (sde.t_max - sde.t_min))
@@ -59,7 +59,7 @@ def test_the_limits_are_the_models_bit_for_bit(scale: float, dtype: torch.dtype)
 @pytest.mark.parametrize("sde", [VP(), RectifiedFlow()], ids=["vp", "rectified-flow"])
 def test_with_every_sampler(name: str, sde: VP) -> None:
     """Also where alpha is 0 at t_max, and with a step size for each sample; large scales sharpen the condition."""
-    sampler = registry.make("sampler", name)
+    sampler = registry.build("sampler", name)
     steps = 12 if sampler.calls_per_step is not None else None
     y = torch.arange(30) % 3
     drawn = sample(sde, MIXTURE.denoiser(sde), sampler, shape=(2,), n=30, y=y, steps=steps, guidance="cfg")

@@ -43,7 +43,7 @@ def exact(sde: SDE) -> Callable[[Tensor, Tensor], Tensor]:
 @pytest.mark.parametrize("scale", [1.0, 2.5])
 def test_guided_score_is_the_closed_form(name: str, scale: float) -> None:
     """grad log p_t(x) + scale grad log p_t(y | x), to 1e-10; at scale 1 the conditional score."""
-    sde = registry.make("sde", name)
+    sde = registry.build("sde", name)
     base = MIXTURE.denoiser(sde)
     guided = classifier(sde, base, run=exact(sde), scale=scale)
     for part in (0.1, 0.5, 0.9, 1.0):

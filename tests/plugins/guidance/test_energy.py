@@ -30,7 +30,7 @@ def linear(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("through", ["network", "x0"])
 def test_a_linear_energy_is_exact_on_a_gaussian(name: str, through: str) -> None:
     """D' is the denoiser of p(x_0) exp(-scale E(x_0)), for one time and for one a row."""
-    sde = registry.make("sde", name)
+    sde = registry.build("sde", name)
     guided = energy(sde, GAUSS.denoiser(sde), function=linear, scale=2.0, through=through, data_std=STD)
     rho = torch.tensor([0.01, 0.3, 2.0, 50.0, 90.0], dtype=torch.float64)
     t = sde.time(rho).clamp(sde.t_min, sde.t_max)

@@ -240,7 +240,7 @@ def test_interval_outside_is_the_conditional_model() -> None:
 @pytest.mark.parametrize("sampler", ["ode", "pc", "heun", "dpmpp-2m"])
 def test_interval_with_samplers(sampler: str) -> None:
     """An adaptive solver steps over the edges of the interval."""
-    guidance = [registry.make("guidance", "cfg", scale=2.0), registry.make("guidance", "interval")]
+    guidance = [registry.build("guidance", "cfg", scale=2.0), registry.build("guidance", "interval")]
     sde = RectifiedFlow()
     drawn = sample(sde, MIXTURE.denoiser(sde), sampler, shape=(3,), n=5, y=Y, guidance=guidance)
     assert drawn.x.isfinite().all()

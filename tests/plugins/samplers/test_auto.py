@@ -13,7 +13,7 @@ from sdekit.processes import EDM, SDE, VP, RectifiedFlow, as_time
 from sdekit.sampling import auto as auto_grid, karras, sample
 from sdekit_plugins.samplers.auto import Auto, first_call
 
-PROCESSES = {name: registry.make("sde", name) for name in registry.component_names("sde")}
+PROCESSES = {name: registry.build("sde", name) for name in registry.component_names("sde")}
 
 
 def star() -> GaussianMixture:
@@ -46,7 +46,7 @@ def test_beats_the_others(name: str, sde: SDE) -> None:
     """At 6 to 100 calls its error is at most 0.7 of the best of four others, and half of it in the mean."""
     mixture = MIXTURES[name]
     x = mixture.sample(200, seed=1, sde=sde, t=sde.t_max)
-    tight = registry.make("sampler", "ode", rtol=1e-8, atol=1e-8, error_norm="batch")
+    tight = registry.build("sampler", "ode", rtol=1e-8, atol=1e-8, error_norm="batch")
     exact = sample(sde, mixture.denoiser(sde), tight, shape=mixture.shape, x=x, dtype=torch.float64).x
     ratios = []
     for nfe in (6, 10, 20, 100):

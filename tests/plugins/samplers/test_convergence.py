@@ -25,9 +25,9 @@ from sdekit_plugins.samplers.lms import LMS
 from sdekit_plugins.samplers.ode import FIXED, ODE
 from sdekit_plugins.samplers.unipc import UniPC
 
-PROCESSES = {name: registry.make("sde", name) for name in registry.component_names("sde")}
+PROCESSES = {name: registry.build("sde", name) for name in registry.component_names("sde")}
 each_process = pytest.mark.parametrize("process", PROCESSES)
-REGISTERED = {name: registry.make("sampler", name) for name in registry.component_names("sampler")}
+REGISTERED = {name: registry.build("sampler", name) for name in registry.component_names("sampler")}
 MEASURED = {name: s for name, s in REGISTERED.items() if s.order is not None}
 DETERMINISTIC: dict[str, Sampler] = {
     **{name: s for name, s in MEASURED.items() if not s.stochastic},
@@ -80,7 +80,7 @@ def test_deterministic(name: str, process: str) -> None:
     """The error at the end falls as n^-order: slope at least order - 0.25, and of a first-order method at most 1.5."""
     sampler, sde = DETERMINISTIC[name], PROCESSES[process]
     x, denoise = quantiles(process, sde.t_max), MIXTURE.denoiser(sde)
-    grid = registry.make("grid", sampler.default_grid)
+    grid = registry.build("grid", sampler.default_grid)
     assert sampler.order is not None
     n, errors = (
         (80 if name == "auto" else 160) // (sampler.calls_per_step or 1),
@@ -105,7 +105,7 @@ def moments_error(sampler: Sampler, sde: SDE, n: int) -> float:
     """
     # Equal steps in t are where first order shows soonest, unless t is the noise level itself; polynomials in log rho
     # want steps of like size in it.
-    times = registry.make("grid", "log-snr" if sde.t_max > 1 or (sampler.order or 1) > 1 else "uniform")(sde, n)
+    times = registry.build("grid", "log-snr" if sde.t_max > 1 or (sampler.order or 1) > 1 else "uniform")(sde, n)
     mean, std = torch.tensor([[0.7, -0.5, 1.0], [0.3, 0.8, 1.5]], dtype=torch.float64)
     denoise, count = GaussianMixture(mean[None], std[None]).denoiser(sde), 0
 
@@ -143,7 +143,7 @@ def test_stochastic(name: str, process: str) -> None:
 def test_langevin_corrects(process: str) -> None:
     """pc's moments are nearer to the exact ones than its predictor's, the more so the larger the correction."""
     sde = PROCESSES[process]
-    predictor = moments_error(registry.make("sampler", "ddpm"), sde, 20)
-    errors = [moments_error(registry.make("sampler", "pc", snr=snr), sde, 20) for snr in (0.2, 0.1, 0.01)]
+    predictor = moments_error(registry.build("sampler", "ddpm"), sde, 20)
+    errors = [moments_error(registry.build("sampler", "pc", snr=snr), sde, 20) for snr in (0.2, 0.1, 0.01)]
     assert errors[0] < errors[1] < errors[2] < predictor
     assert errors[2] > 0.98 * predictor

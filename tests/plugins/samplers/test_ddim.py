@@ -26,8 +26,8 @@ MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.5, 0.2], [0.7, -0.4, -1.0]]), 0
 @pytest.mark.parametrize("process", PROCESSES)
 def test_torchdiffeq_is_the_closed_form(process: str, steps: int, grid: str) -> None:
     """Euler by torchdiffeq is the loop over alpha_s x_0 + sigma_s eps at every time, to 1e-12 of the largest x."""
-    sde = registry.make("sde", process)
-    denoise, times = MIXTURE.denoiser(sde), registry.make("grid", grid)(sde, steps)
+    sde = registry.build("sde", process)
+    denoise, times = MIXTURE.denoiser(sde), registry.build("grid", grid)(sde, steps)
     start = x = sde.prior(torch.randn(4, 3, dtype=torch.float64))
     by_solver, by_steps = (
         DDIM(solver=solver).trajectory(sde, denoise, start, times, SeedNoise([0] * 4, (3,))) for solver in SOLVERS
@@ -42,7 +42,7 @@ def test_torchdiffeq_is_the_closed_form(process: str, steps: int, grid: str) -> 
 def test_torchdiffeq_is_called_as_odeint_would(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is what the public odeint returns for the same field, to rounding, in one part or in several."""
     sde = VP()
-    denoise, times, x = MIXTURE.denoiser(sde), registry.make("grid", "karras")(sde, 20), torch.randn(4, 3).double()
+    denoise, times, x = MIXTURE.denoiser(sde), registry.build("grid", "karras")(sde, 20), torch.randn(4, 3).double()
     clock, sigma, known = sde.alpha(times) / sde.sigma(times), sde.sigma(times), iter(times)
 
     def field(_: Tensor, y: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def test_torchdiffeq_is_called_as_odeint_would(monkeypatch: pytest.MonkeyPatch) 
 def test_float32_agrees() -> None:
     """In float32 the two ways differ by rounding alone."""
     sde, x = VP(), torch.randn(4, 3)
-    times = registry.make("grid", "karras")(sde, 50)
+    times = registry.build("grid", "karras")(sde, 50)
     by_solver, by_steps = (
         list(DDIM(solver=solver).trajectory(sde, MIXTURE.denoiser(sde), x, times, SeedNoise([0] * 4, (3,))))[-1]
         for solver in SOLVERS

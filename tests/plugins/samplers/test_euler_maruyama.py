@@ -34,7 +34,7 @@ def test_is_equation_6(sde: SDE, f: float, g2: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "sde", [Cosine(), RectifiedFlow(), registry.make("sde", "ddpm-cosine")], ids=lambda sde: type(sde).__name__
+    "sde", [Cosine(), RectifiedFlow(), registry.build("sde", "ddpm-cosine")], ids=lambda sde: type(sde).__name__
 )
 def test_starts_where_alpha_is_zero(sde: SDE) -> None:
     """From t_max, where f and g are infinite, its step is the ancestral one."""

@@ -33,11 +33,11 @@ def test_is_algorithm_1(steps: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "process", [name for name in registry.component_names("sde") if registry.make("sde", name).alpha(1.0) > 1e-3]
+    "process", [name for name in registry.component_names("sde") if registry.build("sde", name).alpha(1.0) > 1e-3]
 )
 def test_is_the_design_on_every_process(process: str) -> None:
     """Where alpha stays, it is Heun's method for x / alpha in rho, as plain as it can be written."""
-    sde = registry.make("sde", process)
+    sde = registry.build("sde", process)
     t, s = torch.tensor([0.7, 0.4], dtype=torch.float64)
     denoise, x = MIXTURE.denoiser(sde), MIXTURE.sample(5, 1, sde, t)
     h = sde.rho(s) - sde.rho(t)

@@ -34,7 +34,7 @@ def network(x: Tensor, rho: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", FILE["trajectories"])
 def test_equals_k_diffusion(name: str) -> None:
     """The same network, noise levels and noise give the same x after every step, except the last one to sigma = 0."""
-    sde, sampler = EDM(), registry.make("sampler", name)
+    sde, sampler = EDM(), registry.build("sampler", name)
     assert isinstance(sampler, Sampler)
     draws = points(FILE["draws"])
     (start,) = points([FILE["start"]])

@@ -18,9 +18,9 @@ WIDE = torch.cat([MEANS, torch.zeros(3, 14, dtype=torch.float64)], 1)
 # "langevin" takes wild steps in few dimensions, where the score comes near 0 (its norms are of images): 16 for it.
 SAMPLERS: dict[str, tuple[Sampler, Tensor]] = {
     **{
-        name: (registry.make("sampler", name), MEANS)
+        name: (registry.build("sampler", name), MEANS)
         for name in registry.component_names("sampler")
-        if registry.make("sampler", name).stochastic
+        if registry.build("sampler", name).stochastic
     },
     "ddim-eta": (DDIM(eta=0.5), MEANS),
     "pc-heun": (PC(predictor="heun"), MEANS),
@@ -41,7 +41,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "process"), CASES)
 def test_moments_on_the_way(name: str, process: str) -> None:
     """At t_min and twice before, 4000 samples have p_t's mean and covariance: 4 standard errors and 3 % of bias."""
-    (sampler, means), sde = SAMPLERS[name], registry.make("sde", process)
+    (sampler, means), sde = SAMPLERS[name], registry.build("sde", process)
     d, generator = means.shape[1], torch.Generator().manual_seed(0)
     mixture = GaussianMixture(means, 0.5, WEIGHTS)
 

@@ -59,7 +59,7 @@ def same(ours: list[Tensor], theirs: list[Tensor], tolerance: float) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_finite_at_any_number_of_steps(name: str, process: str) -> None:
     """From 1 to 50 steps, on the default grid and on equal steps in t, samples are finite, in float32 too."""
-    sde = registry.make("sde", process)
+    sde = registry.build("sde", process)
     for steps in (1, 2, 3, 5, 10, 50):
         for grid in (None, "uniform"):
             x = sample(sde, MIXTURE.denoiser(sde), METHODS[name], shape=(3,), n=2, steps=steps, grid=grid).x
@@ -69,7 +69,7 @@ def test_finite_at_any_number_of_steps(name: str, process: str) -> None:
 def start(sde: SDE, n: int = 8, grid: str = "karras") -> tuple[Denoiser, Tensor, Tensor]:
     """An exact denoiser, x at t_max, a grid."""
     torch.manual_seed(0)
-    return MIXTURE.denoiser(sde), torch.randn(4, 3, dtype=torch.float64), registry.make("grid", grid)(sde, n)
+    return MIXTURE.denoiser(sde), torch.randn(4, 3, dtype=torch.float64), registry.build("grid", grid)(sde, n)
 
 
 def test_dpmpp_2m_is_algorithm_2() -> None:
@@ -119,11 +119,11 @@ def test_dpmpp_3m_is_mended() -> None:
     sde = VP()
     denoise, x, times = start(sde, 12, "log-snr")
     same(path(DPMpp3M(), sde, denoise, x, times), third_order(sde, denoise, x, times, 2.0), 1e-11)
-    exact = path(ExpRK3(), sde, denoise, x, registry.make("grid", "log-snr")(sde, 800))[-1]
+    exact = path(ExpRK3(), sde, denoise, x, registry.build("grid", "log-snr")(sde, 800))[-1]
     slopes = {}
     for share in (1.0, 2.0):
         ends = [
-            third_order(sde, denoise, x, registry.make("grid", "log-snr")(sde, n), share)[-1] - exact
+            third_order(sde, denoise, x, registry.build("grid", "log-snr")(sde, n), share)[-1] - exact
             for n in (150, 300)
         ]
         slopes[share] = math.log2(float(ends[0].abs().max()) / float(ends[1].abs().max()))
@@ -212,7 +212,7 @@ def test_lms_ipndm_and_deis_meet() -> None:
         )
         equal = torch.linspace(80, 0.01, 9, dtype=torch.float64)
         same(path(LMS(order=k), sde, denoise, x, equal), path(IPNDM(points=k), sde, denoise, x, equal), 1e-9)
-    ddim = path(registry.make("sampler", "ddim"), sde, denoise, x, times)
+    ddim = path(registry.build("sampler", "ddim"), sde, denoise, x, times)
     for method in (LMS(order=1), IPNDM(points=1), DEIS(order=1), GradientEstimation(gamma=1.0)):
         same(path(method, sde, denoise, x, times), ddim, 1e-12)
 
@@ -221,7 +221,7 @@ def test_the_corrector_of_unipc_adds_an_order() -> None:
     """With one old x_0 and the corrector it is of second order, and better than DDIM at the same calls."""
     sde = VP()
     denoise, x, _ = start(sde)
-    grid = registry.make("grid", "log-snr")
+    grid = registry.build("grid", "log-snr")
     exact = path(ExpRK3(), sde, denoise, x, grid(sde, 400))[-1]
     for variant in ("bh1", "bh2"):
         errors = [
@@ -229,7 +229,7 @@ def test_the_corrector_of_unipc_adds_an_order() -> None:
             for n in (100, 200)
         ]
         assert math.log2(errors[0] / errors[1]) > 1.7
-        ddim = path(registry.make("sampler", "ddim"), sde, denoise, x, grid(sde, 200))[-1]
+        ddim = path(registry.build("sampler", "ddim"), sde, denoise, x, grid(sde, 200))[-1]
         assert errors[1] < 0.2 * float((ddim - exact).abs().max())
 
 

@@ -19,7 +19,7 @@ from sdekit.sampling import sample
 from sdekit_plugins.samplers.ode import ADAMS, ADAPTIVE, FIXED, ODE
 
 Array = NDArray[np.float64]
-PROCESSES = {name: registry.make("sde", name) for name in registry.component_names("sde")}
+PROCESSES = {name: registry.build("sde", name) for name in registry.component_names("sde")}
 each_process = pytest.mark.parametrize("process", PROCESSES)
 
 ANGLES = np.arange(8) / 8 * 2 * math.pi

@@ -17,8 +17,8 @@ MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.5, 0.0], [0.7, -0.4, 1.0]]), 0.
 ONE_STEP = [
     name
     for name in registry.component_names("sampler")
-    if type(registry.make("sampler", name)).step is not Sampler.step
-    and registry.make("sampler", name).calls_per_step is not None
+    if type(registry.build("sampler", name)).step is not Sampler.step
+    and registry.build("sampler", name).calls_per_step is not None
 ]
 
 
@@ -37,7 +37,7 @@ def test_is_the_algorithm(sde: SDE, corrector: str, corrections: int) -> None:
 
     sampler = PC(corrector=corrector, corrections=corrections, snr=snr)  # type: ignore[arg-type]
     result = sampler.step(sde, MIXTURE.denoiser(sde), start, t, s, noise())
-    x = registry.make("sampler", "ddpm").step(sde, MIXTURE.denoiser(sde), start, t, s, noise())
+    x = registry.build("sampler", "ddpm").step(sde, MIXTURE.denoiser(sde), start, t, s, noise())
     for z in draws[1:]:
         score = MIXTURE.score(x, sde, s)
         rows = []
@@ -53,9 +53,9 @@ def test_is_the_algorithm(sde: SDE, corrector: str, corrections: int) -> None:
 def test_any_sampler_predicts(predictor: str) -> None:
     """Without corrections it is its predictor; its calls are the predictor's and the corrections'."""
     sde, arguments = VP(), {"shape": (3,), "n": 3, "steps": 6, "dtype": torch.float64}
-    bare = registry.make("sampler", predictor)
+    bare = registry.build("sampler", predictor)
     result = sample(sde, MIXTURE.denoiser(sde), PC(predictor=predictor, corrections=0), **arguments)  # type: ignore[arg-type]
-    times, noise = registry.make("grid", "karras")(sde, 5), SeedNoise(range(3), (3,), dtype=torch.float64)
+    times, noise = registry.build("grid", "karras")(sde, 5), SeedNoise(range(3), (3,), dtype=torch.float64)
     *_, x = Sampler.trajectory(bare, sde, MIXTURE.denoiser(sde), sde.prior(noise()), times, noise)
     assert torch.equal(result.x, MIXTURE.denoiser(sde)(x, times[-1]))
     assert PC(predictor=predictor, corrections=3).calls_per_step == bare.calls_per_step + 3

@@ -12,7 +12,7 @@ from sdekit_plugins.samplers.ode import ADAMS, ADAPTIVE, ODE
 from sdekit_plugins.samplers.pc import PC
 
 SAMPLERS: dict[str, Sampler] = {
-    **{name: registry.make("sampler", name) for name in registry.component_names("sampler")},
+    **{name: registry.build("sampler", name) for name in registry.component_names("sampler")},
     "ddim-eta": DDIM(eta=0.7),
     "pc-langevin": PC(corrector="langevin", corrections=2),
     **{f"ode-{method}": ODE(method=method, rtol=1e-2, atol=1e-2) for method in (*ADAMS, *ADAPTIVE)},

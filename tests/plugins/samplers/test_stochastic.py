@@ -27,7 +27,7 @@ from sdekit_plugins.samplers.restart import Restart
 from sdekit_plugins.samplers.reverse_diffusion import ReverseDiffusion
 from sdekit_plugins.samplers.sa_solver import SASolver
 
-PROCESSES = {name: registry.make("sde", name) for name in registry.component_names("sde")}
+PROCESSES = {name: registry.build("sde", name) for name in registry.component_names("sde")}
 MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.5], [0.7, -0.4], [0.2, 1.0]]), 0.4)
 START = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
 
@@ -66,7 +66,7 @@ def test_without_noise(quiet: Sampler, limit: str, process: str) -> None:
 def test_predictor_and_corrector_without_noise(process: str) -> None:
     """sa-solver with tau = 0 is the plain Adams-Bashforth-Moulton pair of `multistep.py`, which merges the two."""
     sde = PROCESSES[process]
-    times = registry.make("grid", "log-snr")(sde, 11)
+    times = registry.build("grid", "log-snr")(sde, 11)
     x, denoise, frame = sde.prior(START), MIXTURE.denoiser(sde), data_prediction(sde, times)
     pair = MultistepCoefficients(
         frame, polynomial_weights(frame, torch.log, 3), polynomial_weights(frame, torch.log, 3, ahead=True)
@@ -102,7 +102,7 @@ def path(name: str, process: str, n: int) -> Tensor:
     noise = Brownian(sde, seeds, (2,), dtype=torch.float64)
     times = sde.time(torch.logspace(math.log10(50), -2, n + 1, dtype=torch.float64)).clamp(sde.t_min, sde.t_max)
     start = MIXTURE.sample(100, 1, sde, times[0])
-    *_, x = registry.make("sampler", name).trajectory(sde, MIXTURE.denoiser(sde), start, times, noise)
+    *_, x = registry.build("sampler", name).trajectory(sde, MIXTURE.denoiser(sde), start, times, noise)
     return x
 
 
