@@ -42,7 +42,7 @@ class ReplacementSampler(Sampler):
         return sampler
 
     @property
-    def calls_per_step(self) -> int:  # type: ignore[override]
+    def calls_per_step(self) -> int:
         """Of the sampler, each time."""
         return (self._sampler.calls_per_step or 0) * self.repeats
 

@@ -27,7 +27,7 @@ from sdekit.registry import resolve
 from .brownian import Brownian
 from .diagnostics import with_diagnostics
 from .noise import SeedNoise, check_seeds
-from .sampler import Grid, Sampler, default_grid_of
+from .sampler import Grid, Sampler
 
 
 @dataclass(frozen=True)
@@ -176,21 +176,11 @@ def _times(
     if steps is not None and nfe is not None:
         raise InputError(f"sample: steps={steps} and nfe={nfe} both given: choose one")
     if nfe is not None:
-        name = type(sampler).__name__
-        if sampler.calls_per_step is None:
-            raise InputError(
-                f"sample: {name} has no fixed number of calls a step and cannot be held to nfe={nfe}: set steps, or "
-                "its tolerance, instead"
-            )
-        least = each if sampler.calls_per_step == 1 else each * (sampler.calls_per_step + 1)
-        if nfe < least:
-            what = "the final denoising" if sampler.calls_per_step == 1 else "one step and the final denoising"
-            raise InputError(f"sample: nfe must be at least {least} for {name} ({what}), got {nfe}")
-        steps = (nfe // each - 1) // sampler.calls_per_step + 1
+        steps = sampler.steps_for(nfe, each)
     steps = sampler.default_steps if steps is None else steps
     if steps < 1:
         raise InputError(f"sample: steps must be at least 1, got {steps}")
-    chosen = default_grid_of(sampler) if grid is None else resolve("grid", grid)
+    chosen = sampler.build_default_grid() if grid is None else resolve("grid", grid)
     times: Tensor = chosen(sde, steps - 1) if steps > 1 else torch.tensor([sde.t_max], dtype=torch.float64)
     return _check_times(sde, times)
 

@@ -192,7 +192,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"steps": -3}, "steps must be at least 1, got -3"),
     ({"nfe": 0}, "nfe must be at least 1 for DDIM (the final denoising), got 0"),
     ({"steps": 3, "nfe": 3}, "steps=3 and nfe=3 both given"),
-    ({"sampler": "ode", "nfe": 5}, "ODE has no fixed number of calls a step and cannot be held to nfe=5"),
+    ({"sampler": "ode", "nfe": 5}, "ODE has no fixed number of calls per step, so its run cannot be limited to nfe=5"),
     ({"nfe": 2, "sampler": "heun"}, "at least 3 for Heun (one step and the final denoising), got 2"),
     ({"noise": "brownian"}, "DDIM draws no noise: leave out noise='brownian'"),
     ({"grid": torch.tensor([1.0, 0.5, 0.5])}, "decreasing times"),

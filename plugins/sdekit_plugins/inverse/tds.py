@@ -38,7 +38,7 @@ class TDS(Sampler):
         self.problem.linear("tds")
 
     @property
-    def calls_per_step(self) -> int:  # type: ignore[override]
+    def calls_per_step(self) -> int:
         """One for each particle."""
         return self.particles
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
-from torchdiffeq._impl.fixed_grid import Euler
+from torchdiffeq import odeint
 
 from sdekit.errors import InputError
-from sdekit.integrators import Coefficients, OneStep, data_prediction
+from sdekit.integrators import Coefficients, OneStep
 from sdekit.processes import SDE, Denoiser, renoise_weights
-from sdekit.sampling import Noise, kept
+from sdekit.sampling import Noise
 
-KEPT = 2**22
-"""Numbers in the x's of one call of torchdiffeq's, which gives them away when it is done."""
+LARGEST_PATH = 2**22
+"""Numbers in the result of one call of `odeint`, which returns the path only when it is complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class DDIM(OneStep):
             raise InputError(f"ddim: solver must be 'torchdiffeq' or 'closed-form', got {self.solver!r}")
 
     @property
-    def stochastic(self) -> bool:  # type: ignore[override]
+    def stochastic(self) -> bool:
         """Where eta is above 0."""
         return self.eta > 0
 
@@ -49,40 +49,17 @@ class DDIM(OneStep):
         if self.solver == "closed-form" or self.eta or len(times) == 1:
             yield from super().trajectory(sde, denoise, x, times, noise)
             return
-        clock, scale = kept(self._clock, sde, times)
-        y, size = x / scale[0], max(1, KEPT // x.numel())
+        alpha, sigma = sde.alpha(times), sde.sigma(times)
+        c = (alpha / sigma).to(x.device)
+        y, size = x / sigma[0], max(1, LARGEST_PATH // x.numel())
         for start in range(0, len(times) - 1, size):
             part = slice(start, start + size + 1)
-            field = _Field(denoise, times[part], scale[part])
-            y = _euler(field, y, clock[part])
-            yield from field.path[1:]
-            yield y * scale[part][-1]
+            calls = zip(times[part], sigma[part], strict=True)
 
-    def _clock(self, sde: SDE, times: Tensor) -> tuple[list[float], list[float]]:
-        frame = data_prediction(sde, times)
-        return frame.clock.tolist(), frame.scale.tolist()
+            def slope(_: Tensor, y: Tensor, calls: Iterator[tuple[Tensor, Tensor]] = calls) -> Tensor:
+                t, sigma_t = next(calls)  # Euler's method calls it once per step, at the times of the grid in order
+                return denoise(sigma_t * y, t)
 
-
-class _Field:
-    """dy/dc = x_0 as Euler's solver asks for it: at each time in turn, so that no clock has to be turned back."""
-
-    def __init__(self, denoise: Denoiser, times: Tensor, scale: list[float]) -> None:
-        self.denoise, self.known, self.path = denoise, iter(zip(times.unbind(), scale, strict=True)), list[Tensor]()
-
-    def __call__(self, _: float, y: Tensor, *, perturb: object) -> Tensor:
-        t, scale = next(self.known)
-        self.path.append(y * scale)
-        return self.denoise(self.path[-1], t)
-
-    def callback_step(self, *_: object) -> None:
-        """For torchdiffeq, which tells of each step."""
-
-
-def _euler(field: _Field, y: Tensor, clock: list[float]) -> Tensor:
-    """y at the last time of the clock: `odeint(method="euler")` without what that does to each time and y for others.
-
-    torchdiffeq's solver itself, as it takes times that are numbers: `odeint` wants tensors, at six operations a step.
-    """
-    solver = Euler(field, y, grid_constructor=lambda *_: clock, atol=None)
-    result: Tensor = solver.integrate([clock[0], clock[-1]])[-1]
-    return result
+            path = odeint(slope, y, c[part], method="euler")
+            for y, sigma_s in zip(path[1:], sigma[part][1:], strict=True):
+                yield sigma_s * y

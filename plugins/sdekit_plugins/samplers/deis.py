@@ -31,7 +31,7 @@ class DEIS(Multistep):
     """
 
     variable: Literal["tAB", "rhoAB", "logrhoAB"] = "tAB"
-    order: int = 3  # type: ignore[misc]
+    order: int = 3
     start: Start = "plain"
 
     default_steps = 25

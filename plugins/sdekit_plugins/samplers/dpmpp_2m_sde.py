@@ -30,7 +30,7 @@ class DPMpp2MSDE(Sampler):
         check_eta("dpmpp-2m-sde", self.eta)
 
     @property
-    def stochastic(self) -> bool:  # type: ignore[override]
+    def stochastic(self) -> bool:
         """Where eta is above 0."""
         return self.eta > 0
 

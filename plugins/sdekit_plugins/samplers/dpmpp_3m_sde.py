@@ -29,7 +29,7 @@ class DPMpp3MSDE(Sampler):
         check_eta("dpmpp-3m-sde", self.eta)
 
     @property
-    def stochastic(self) -> bool:  # type: ignore[override]
+    def stochastic(self) -> bool:
         """Where eta is above 0."""
         return self.eta > 0
 

@@ -31,7 +31,7 @@ class DPMppSDE(Sampler):
         check_eta("dpmpp-sde", self.eta)
 
     @property
-    def stochastic(self) -> bool:  # type: ignore[override]
+    def stochastic(self) -> bool:
         """Where eta is above 0."""
         return self.eta > 0
 

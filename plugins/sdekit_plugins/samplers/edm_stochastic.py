@@ -49,17 +49,17 @@ class EDMStochastic(Sampler):
         return method
 
     @property
-    def order(self) -> int | None:  # type: ignore[override]
+    def order(self) -> int | None:
         """Weakly: that of the method, at most 2."""
         return None if self._method.order is None else min(2, self._method.order)
 
     @property
-    def stochastic(self) -> bool:  # type: ignore[override]
+    def stochastic(self) -> bool:
         """Where s_churn is above 0."""
         return self.s_churn > 0
 
     @property
-    def calls_per_step(self) -> int:  # type: ignore[override]
+    def calls_per_step(self) -> int:
         """Of the method: raising the noise takes none."""
         return self._method.calls_per_step or 0
 

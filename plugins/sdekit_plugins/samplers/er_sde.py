@@ -30,7 +30,7 @@ class ERSDE(Sampler):
             raise InputError(f"er-sde: values must be 1, 2 or 3, got {self.values}")
 
     @property
-    def order(self) -> int:  # type: ignore[override]
+    def order(self) -> int:
         """Weakly: the number of values, at most 2."""
         return min(2, self.values)
 

@@ -31,7 +31,7 @@ class EulerAncestral(OneStep):
             raise InputError(f"euler-ancestral: needs 0 <= eta <= 1 and s_noise > 0, got {self.eta} and {self.s_noise}")
 
     @property
-    def stochastic(self) -> bool:  # type: ignore[override]
+    def stochastic(self) -> bool:
         """Where eta is above 0."""
         return self.eta > 0
 

@@ -19,7 +19,7 @@ class LMS(Multistep):
     Source: Adams-Bashforth methods (Hairer, Norsett & Wanner 1993, section III.5), as in k-diffusion's LMS.
     """
 
-    order: int = 4  # type: ignore[misc]
+    order: int = 4
     start: Start = "plain"
 
     default_steps = 25

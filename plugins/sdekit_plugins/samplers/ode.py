@@ -11,7 +11,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.integrators import adaptive
+from sdekit.integrators import METHODS, Field, ToleranceError, solve_adaptive
 from sdekit.processes import SDE, Denoiser, FlowCoordinates
 from sdekit.sampling import Noise, Sampler
 
@@ -54,45 +54,45 @@ class ODE(Sampler):
             raise InputError(f"ode: error_norm must be 'sample' or 'batch', got {self.error_norm!r}")
 
     @property
-    def order(self) -> int | None:  # type: ignore[override]
+    def order(self) -> int | None:
         """Of a fixed-step method; None for an adaptive one."""
         return FIXED.get(self.method, (None, None))[0]
 
     @property
-    def calls_per_step(self) -> int | None:  # type: ignore[override]
+    def calls_per_step(self) -> int | None:
         """A step of a fixed-step method; None where only the run tells."""
         return FIXED.get(self.method, (None, None))[1]
 
     @property
-    def default_steps(self) -> int:  # type: ignore[override]
+    def default_steps(self) -> int:
         """An adaptive method needs no grid: from t_max to t_min, and the denoising."""
         return 2 if self.method in ADAPTIVE else 50
 
     @property
-    def requires_single_sample(self) -> bool:  # type: ignore[override]
+    def requires_single_sample(self) -> bool:
         """torchdiffeq controls its error over the whole batch: with error_norm "sample", that is one sample."""
         controlled = (*ADAPTIVE, "implicit_adams")  # the latter iterates until its batch has converged
-        return self.error_norm == "sample" and self.method in controlled and self.method not in adaptive.METHODS
+        return self.error_norm == "sample" and self.method in controlled and self.method not in METHODS
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) == 1:
             return
         line = FlowCoordinates(sde)
         field, y, r = _Field(line, denoise, self), x / line.scale(times[0]), line.r(times)
-        own = self.error_norm == "sample" and self.method in adaptive.METHODS
+        own = self.error_norm == "sample" and self.method in METHODS
         try:
             path = self._own(field, y, r) if own else self._torchdiffeq(field, y, r)
             for y_s, s in zip(path, times[1:], strict=True):
                 yield line.scale(s) * y_s
-        except adaptive.ToleranceError as error:
+        except ToleranceError as error:
             raise SdekitError(field.trouble()) from error
 
-    def _own(self, field: adaptive.Field, y: Tensor, r: Tensor) -> Iterator[Tensor]:
+    def _own(self, field: Field, y: Tensor, r: Tensor) -> Iterator[Tensor]:
         for start, end in pairwise(r):
-            y = adaptive.solve_adaptive(field, y, start, end, method=self.method, rtol=self.rtol, atol=self.atol)
+            y = solve_adaptive(field, y, start, end, method=self.method, rtol=self.rtol, atol=self.atol)
             yield y
 
-    def _torchdiffeq(self, field: adaptive.Field, y: Tensor, r: Tensor) -> Iterator[Tensor]:
+    def _torchdiffeq(self, field: Field, y: Tensor, r: Tensor) -> Iterator[Tensor]:
         """By one call over the whole grid."""
         tolerances = {"rtol": self.rtol, "atol": self.atol} if self.method not in FIXED else {}
         options: dict[str, object] | None = None
@@ -106,7 +106,7 @@ class ODE(Sampler):
             path = odeint(field, y, r, method=self.method, options=options, **tolerances)
         except AssertionError as error:
             if "underflow in dt" in str(error):
-                raise adaptive.ToleranceError from error
+                raise ToleranceError from error
             raise
         yield from path[1:]
 
@@ -120,7 +120,7 @@ class _Field:
 
     def __call__(self, r: Tensor, y: Tensor) -> Tensor:
         if self.calls == self.ode.max_calls and self.ode.method in ADAPTIVE:
-            raise adaptive.ToleranceError
+            raise ToleranceError
         self.calls += 1
         self.recent.append(r)
         return self.line.field(self.denoise, r, y)

@@ -44,7 +44,7 @@ class PC(Sampler):
         return predictor
 
     @property
-    def calls_per_step(self) -> int:  # type: ignore[override]
+    def calls_per_step(self) -> int:
         """Of the predictor and of each correction."""
         return (self._predictor.calls_per_step or 0) + self.corrections
 

@@ -44,17 +44,17 @@ class Restart(Sampler):
         return method
 
     @property
-    def order(self) -> int | None:  # type: ignore[override]
+    def order(self) -> int | None:
         """Weakly: that of the method, at most 2."""
         return None if self._method.order is None else min(2, self._method.order)
 
     @property
-    def stochastic(self) -> bool:  # type: ignore[override]
+    def stochastic(self) -> bool:
         """Where it goes up again."""
         return self.repeats > 0
 
     @property
-    def calls_per_step(self) -> int | None:  # type: ignore[override]
+    def calls_per_step(self) -> int | None:
         """Of the bare method; how many steps are repeated, only the grid tells."""
         return None if self.repeats else self._method.calls_per_step
 

@@ -37,12 +37,12 @@ class SASolver(Sampler):
             )
 
     @property
-    def order(self) -> int:  # type: ignore[override]
+    def order(self) -> int:
         """Weakly: 2, the most that the noise allows, where either goes through two values."""
         return min(2, max(self.predictor, self.corrector))
 
     @property
-    def stochastic(self) -> bool:  # type: ignore[override]
+    def stochastic(self) -> bool:
         """Where tau is above 0."""
         return self.tau > 0
 

@@ -29,7 +29,7 @@ class UniPC(Multistep):
     Source: Zhao et al. 2023, Algorithms 5-8 and section 3.4.
     """
 
-    order: int = 3  # type: ignore[misc]
+    order: int = 3
     variant: Literal["bh1", "bh2"] = "bh2"
 
     default_steps = 25

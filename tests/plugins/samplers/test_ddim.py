@@ -51,8 +51,8 @@ def test_torchdiffeq_is_called_as_odeint_would(monkeypatch: pytest.MonkeyPatch) 
 
     expected = sigma[1:, None, None] * odeint(field, x / sigma[0], clock, method="euler")[1:]
     solver = DDIM()
-    for most in (ddim.KEPT, 5 * x.numel()):
-        monkeypatch.setattr(ddim, "KEPT", most)
+    for most in (ddim.LARGEST_PATH, 5 * x.numel()):
+        monkeypatch.setattr(ddim, "LARGEST_PATH", most)
         path = torch.stack(list(solver.trajectory(sde, denoise, x, times, SeedNoise([0] * 4, (3,)))))
         torch.testing.assert_close(path, expected, rtol=1e-13, atol=1e-13)
 
