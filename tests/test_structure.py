@@ -270,7 +270,9 @@ def test_scripts_run(name: str) -> None:
 FACES = sorted(
     {".".join(module_of(p)[:-1]) for p in SOURCES if p.name == "__init__.py" and p.with_suffix(".pyi").exists()}
 )
-NOT_YET_DOCUMENTED: set[str] = set(FACES)
+NOT_YET_DOCUMENTED: set[str] = set(FACES) - {
+    "sdekit.processes",
+}
 
 
 def sections_missing(name: str, thing: Any) -> Iterator[str]:

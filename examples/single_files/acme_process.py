@@ -11,9 +11,11 @@ from sdekit.processes import as_time
 
 @dataclass(frozen=True, kw_only=True)
 class QuarterTurn(SDE):
-    """alpha = cos(pi t / 2), sigma = sin(pi t / 2), so that alpha^2 + sigma^2 = 1.
+    """Variance-preserving process with alpha = cos(pi t / 2) and sigma = sin(pi t / 2).
 
-    t_min, t_max: the times in use, within [0, 1].
+    Arguments:
+        t_min: Smallest time in use, above 0.
+        t_max: Largest time in use, at most 1.
     """
 
     t_min: float = 1e-3

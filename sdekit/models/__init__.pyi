@@ -1,6 +1,5 @@
 from .classifier import (
     Classifier as Classifier,
-    same_process as same_process,
 )
 from .conditioning import (
     UNCONDITIONAL as UNCONDITIONAL,

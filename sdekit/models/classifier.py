@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from sdekit.processes import LARGEST_RHO, SDE, as_time, broadcast
@@ -34,11 +33,3 @@ class Classifier(nn.Module):
         gain = (signal * norm).to(x.device, x.dtype).expand(len(x))
         logits: Tensor = self.log_prior.to(x.dtype) + gain[:, None] * out
         return logits
-
-
-def same_process(one: SDE, other: SDE) -> bool:
-    """Whether `one` has alpha and sigma of `other` at all times of that: what was trained for one then serves both."""
-    if one.t_min > other.t_min or one.t_max < other.t_max:
-        return False
-    t = torch.linspace(other.t_min, other.t_max, 5, dtype=torch.float64)
-    return torch.allclose(one.alpha(t), other.alpha(t)) and torch.allclose(one.sigma(t), other.sigma(t))

@@ -1,4 +1,4 @@
-"""Diffusion processes: two functions of time, alpha(t) and sigma(t), and what follows from them."""
+"""Diffusion processes, each defined by alpha(t) and sigma(t), and the `Denoiser` type."""
 
 import lazy_loader
 

@@ -1,5 +1,4 @@
 from .coordinates import (
-    LARGEST_RHO as LARGEST_RHO,
     FlowCoordinates as FlowCoordinates,
 )
 from .cosine import (
@@ -12,18 +11,15 @@ from .denoiser import (
 from .edm import (
     EDM as EDM,
 )
-from .process import (
-    Process as Process,
-    check_betas as check_betas,
-    check_sigmas as check_sigmas,
-)
 from .rectified_flow import (
     RectifiedFlow as RectifiedFlow,
 )
 from .sde import (
+    LARGEST_RHO as LARGEST_RHO,
     SDE as SDE,
     as_time as as_time,
     broadcast as broadcast,
+    same_process as same_process,
 )
 from .tabulated import (
     TabulatedVP as TabulatedVP,
@@ -32,6 +28,9 @@ from .transitions import (
     diffuse as diffuse,
     renoise as renoise,
     renoise_weights as renoise_weights,
+)
+from .truncated import (
+    TruncatedSDE as TruncatedSDE,
 )
 from .ve import (
     VE as VE,

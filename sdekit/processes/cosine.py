@@ -11,17 +11,22 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 
-from .process import Process
-from .sde import as_time
+from .sde import SDE, as_time, check_times
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Cosine(Process):
+class Cosine(SDE):
     """Variance-preserving process with alpha = cos(theta(t)) / cos(theta(0)), theta(t) = (t + s)/(1 + s) pi/2.
 
-    alpha is 0 at t = 1. s: keeps the steps near the data from becoming too small, in [0, 1). t_min, t_max: the times in
-    use, t_max at most 1. Source: Nichol & Dhariwal 2021, eq. 17, in continuous time.
+    alpha is 0 at t = 1.
+
+    Arguments:
+        s: Offset that prevents the steps near the data from becoming too small, in [0, 1).
+        t_min: Smallest time in use, at least 1e-9.
+        t_max: Largest time in use, at most 1.
+    Source:
+        Nichol & Dhariwal 2021, eq. 17, in continuous time.
     """
 
     s: float = 0.008
@@ -29,7 +34,7 @@ class Cosine(Process):
     t_max: float = 1.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_times(self)
         if not 0 <= self.s < 1 or self.t_max > 1:
             raise InputError(f"Cosine: needs 0 <= s < 1 and t_max <= 1, got s={self.s}, t_max={self.t_max}")
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import final
 
 from torch import Tensor
 
-from .process import Process, check_sigmas
-from .sde import as_time
+from sdekit.errors import InputError
+
+from .sde import SDE, as_time
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class EDM(Process):
-    """alpha = 1, sigma = t: time is the noise level.
+class EDM(SDE):
+    """Variance-exploding process of EDM: alpha = 1, sigma = t, so that time is the noise level.
 
-    sigma_min, sigma_max: the noise levels in use, 0 < sigma_min < sigma_max. Source: Karras et al. 2022, Table 1 (EDM).
+    Arguments:
+        sigma_min: Smallest noise level in use, above 0; also t_min.
+        sigma_max: Largest noise level in use, above sigma_min; also t_max.
+    Source:
+        Karras et al. 2022, Table 1 (EDM).
     """
 
     sigma_min: float = 0.002
@@ -27,10 +33,13 @@ class EDM(Process):
     def __post_init__(self) -> None:
         object.__setattr__(self, "t_min", self.sigma_min)
         object.__setattr__(self, "t_max", self.sigma_max)
-        check_sigmas("EDM", self.sigma_min, self.sigma_max)
+        if not 0 < self.sigma_min < self.sigma_max < math.inf:
+            raise InputError(
+                f"EDM: needs 0 < sigma_min < sigma_max, got sigma_min={self.sigma_min}, sigma_max={self.sigma_max}"
+            )
 
     def alpha(self, t: Tensor) -> Tensor:
-        return 1 + 0 * as_time(t)
+        return 1 + 0 * as_time(t)  # keeps t in the graph, so that f is 0
 
     def sigma(self, t: Tensor) -> Tensor:
         return as_time(t)

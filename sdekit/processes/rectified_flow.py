@@ -9,24 +9,26 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 
-from .process import Process
-from .sde import as_time
+from .sde import SDE, as_time, check_times
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class RectifiedFlow(Process):
-    """Straight lines between data and noise: alpha = 1 - t, sigma = t; alpha is 0 at t = 1.
+class RectifiedFlow(SDE):
+    """Rectified flow, straight lines between data and noise: alpha = 1 - t, sigma = t; alpha is 0 at t = 1.
 
-    t_min, t_max: the times in use, t_max at most 1.
-    Source: Liu et al. 2023; Lipman et al. 2023 (conditional optimal-transport paths).
+    Arguments:
+        t_min: Smallest time in use, at least 1e-9.
+        t_max: Largest time in use, at most 1.
+    Source:
+        Liu et al. 2023; Lipman et al. 2023 (conditional optimal-transport paths).
     """
 
     t_min: float = 1e-3
     t_max: float = 1.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_times(self)
         if self.t_max > 1:
             raise InputError(f"RectifiedFlow: needs t_max <= 1, got t_max={self.t_max}")
 

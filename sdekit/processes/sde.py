@@ -1,89 +1,139 @@
-"""A diffusion process is two functions of time; the SDE's coefficients, the score and the SNR follow from them."""
+"""Base class of the diffusion processes: alpha(t) and sigma(t), and everything that follows from them."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from sdekit.errors import InputError
+
+LARGEST_RHO = 1e3
+"""Largest noise level at which x / alpha is computed: above it, x / alpha loses the digits of float32."""
+
 
 def as_time(t: Tensor | float) -> Tensor:
-    """t as a float64 tensor: a number becomes 0-dim on the CPU, where coefficients cost no GPU kernel."""
+    """Convert a time or a noise level to a float64 tensor.
+
+    A number becomes a 0-dim tensor on the CPU, so that computing a coefficient from it starts no GPU kernel.
+
+    Arguments:
+        t: Number or tensor of any shape.
+    Returns:
+        Float64 tensor of the shape of t.
+    """
     return torch.as_tensor(t, dtype=torch.float64)
 
 
 def broadcast(coefficient: Tensor, x: Tensor) -> Tensor:
-    """A coefficient () or (B,) made to multiply x (B, *): (B,) gets trailing axes and x's dtype and place."""
+    """Reshape a coefficient so that it multiplies x sample by sample.
+
+    Arguments:
+        coefficient: One value for all samples, (), or one for each, (B,).
+        x: Samples, (B, *).
+    Returns:
+        A coefficient () as it is; a coefficient (B,) as (B, 1, ...) in the dtype and on the device of x.
+    """
     if coefficient.ndim == 0:
         return coefficient
     return coefficient.to(x).view(-1, *[1] * (x.ndim - 1))
 
 
 class SDE(ABC):
-    """dx = f(t) x dt + g(t) dw, so that x_t = alpha(t) x_0 + sigma(t) eps with eps ~ N(0, I), t_min <= t <= t_max.
+    """Diffusion process dx = f(t) x dt + g(t) dw, so that x_t = alpha(t) x_0 + sigma(t) eps with eps ~ N(0, I).
 
-    A process defines `alpha`, `sigma` and `time`; all else is derived. sigma(t_min) is above 0: a score is divided by
-    it. Times and coefficients are float64; a time is a number, a 0-dim tensor or (B,), one for each sample.
-    Source: Song et al. 2021 (eq. 5), in the notation of Kingma et al. 2021.
+    A process defines `alpha`, `sigma` and `time`, and the times in use, [t_min, t_max]; everything else is derived.
+    sigma(t_min) must be positive, because the score is divided by it. A time is a number, a 0-dim tensor, or a tensor
+    (B,) with one time for each sample; times and coefficients are float64. A process may also define
+    `published(t) -> (f, g^2)` with the coefficients printed in its paper, which `sdekit verify` compares.
+
+    Source:
+        Song et al. 2021, eq. 5, in the notation of Kingma et al. 2021.
     """
 
     t_min: float
     t_max: float
-    published: ClassVar[str] = ""
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
-        """Signal scale, shape of t, in [0, 1]; 1 at the data."""
+        """Return the signal scale alpha, in [0, 1] and 1 at the data. Shape of t."""
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """Noise scale, shape of t, >= 0 and increasing relative to alpha."""
+        """Return the noise scale sigma, at least 0; sigma / alpha increases with t. Shape of t."""
 
     @abstractmethod
     def time(self, rho: Tensor) -> Tensor:
-        """The t with sigma(t) / alpha(t) = rho: inverse of `rho`, in closed form, shape of rho, rho in [0, inf]."""
+        """Return the t with sigma(t) / alpha(t) = rho, the inverse of `rho`, for rho in [0, inf]. Shape of rho."""
 
     def rho(self, t: Tensor) -> Tensor:
-        """Noise-to-signal ratio sigma / alpha, increasing in t (EDM's sigma); log-SNR is -2 log rho. inf at alpha 0."""
+        """Return the noise level rho = sigma / alpha (EDM's sigma); log-SNR is -2 log rho. Shape of t.
+
+        rho increases with t and is infinite at a time where alpha is 0.
+        """
         return self.sigma(t) / self.alpha(t)
 
     def f(self, t: Tensor) -> Tensor:
-        """Drift coefficient d/dt log alpha, shape of t (Kingma et al. 2021, eq. 2 and below)."""
+        """Return the drift coefficient f = d/dt log alpha (Kingma et al. 2021, eq. 2). Shape of t."""
         return _derivative(lambda u: self.alpha(u).log(), t)
 
     def g(self, t: Tensor) -> Tensor:
-        """Diffusion coefficient sqrt(2 sigma^2 d/dt log rho), shape of t: Kingma et al. 2021's g^2, in log rho."""
+        """Return the diffusion coefficient g = sqrt(2 sigma^2 d/dt log rho) (Kingma et al. 2021). Shape of t."""
         return self.sigma(t) * (2 * _derivative(lambda u: self.sigma(u).log() - self.alpha(u).log(), t)).sqrt()
 
     def perturb(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """x_t = alpha x_0 + sigma eps, (B, *), for t () or (B,)."""
+        """Return x_t = alpha x_0 + sigma eps, (B, *), for x0 and eps (B, *) and t () or (B,)."""
         return broadcast(self.alpha(t), x0) * x0 + broadcast(self.sigma(t), x0) * eps
 
     def eps(self, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """The noise that leads from x0 to x: (x - alpha x0) / sigma, (B, *)."""
+        """Return the noise in x given x_0, eps = (x - alpha x_0) / sigma, (B, *)."""
         return (x - broadcast(self.alpha(t), x) * x0) / broadcast(self.sigma(t), x)
 
     def score(self, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """grad log p_t(x) = (alpha E[x_0 | x] - x) / sigma^2, (B, *), given x0 = E[x_0 | x] (Tweedie's formula)."""
+        """Return grad log p_t(x) = (alpha x_0 - x) / sigma^2, (B, *), for x0 = E[x_0 | x] (Tweedie's formula)."""
         return (broadcast(self.alpha(t), x) * x0 - x) / broadcast(self.sigma(t), x) ** 2
 
     def prior(self, noise: Tensor) -> Tensor:
-        """x at t_max from standard normal noise (B, *): N(0, sigma(t_max)^2), what is left where alpha has vanished."""
+        """Return x at t_max from standard normal noise (B, *): a draw of N(0, sigma(t_max)^2 I)."""
         return self.sigma(as_time(self.t_max)) * noise
 
     def prior_log_prob(self, x: Tensor) -> Tensor:
-        """Log-density of the prior at x (B, *), in nats, (B,)."""
+        """Return the log-density of the prior at x (B, *), in nats, (B,)."""
         sigma = self.sigma(as_time(self.t_max)).to(x)
         z = x.flatten(1) / sigma
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(1) - z.shape[1] * sigma.log()
 
 
+def same_process(one: SDE, other: SDE) -> bool:
+    """Check whether `one` has the alpha and sigma of `other` at all times of `other`.
+
+    If so, a model trained for `one` can be used with `other`. alpha and sigma are compared at five times.
+
+    Arguments:
+        one: Process of the model to use.
+        other: Process to use the model with.
+    Returns:
+        Whether [t_min, t_max] of `one` contains that of `other`, and alpha and sigma agree there.
+    """
+    if one.t_min > other.t_min or one.t_max < other.t_max:
+        return False
+    t = torch.linspace(other.t_min, other.t_max, 5, dtype=torch.float64)
+    return torch.allclose(one.alpha(t), other.alpha(t)) and torch.allclose(one.sigma(t), other.sigma(t))
+
+
+def check_times(sde: SDE, least: float = 1e-9) -> None:
+    """Raise InputError unless least <= t_min < t_max < inf; by default t = 0 is excluded, because sigma is 0 there."""
+    if not least <= sde.t_min < sde.t_max < math.inf:
+        raise InputError(
+            f"{type(sde).__name__}: needs {least:g} <= t_min < t_max, got t_min={sde.t_min}, t_max={sde.t_max}"
+        )
+
+
 def _derivative(function: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
-    """d function / dt at each t, shape of t."""
+    """Return d function / dt at each t, by automatic differentiation. Shape of t."""
     with torch.inference_mode(False), torch.enable_grad():
         u = as_time(t).detach().clone().requires_grad_()
         (slope,) = torch.autograd.grad(function(u).sum(), u)

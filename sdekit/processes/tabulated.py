@@ -12,17 +12,21 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 
-from .process import Process
-from .sde import as_time
+from .sde import SDE, as_time
 
 
 @final
 @dataclass(frozen=True)
-class TabulatedVP(Process):
-    """DDPM's table in continuous time: alpha^2 is prod_{j<=i} (1 - beta_j) at t = i/N, log alpha linear between.
+class TabulatedVP(SDE):
+    """DDPM's table of betas in continuous time: alpha^2 = prod_{j<=i} (1 - beta_j) at the knots t = i/N.
 
-    At the knots the ancestral step is Ho et al.'s posterior exactly. betas: (N,), each in (0, 1).
-    Source: Ho et al. 2020, section 2. `t_min` is the first knot.
+    Between the knots, log alpha is linear. From knot to knot, the ancestral step is exactly Ho et al.'s posterior.
+    t_min is the first knot, 1/N, and t_max is 1.
+
+    Arguments:
+        betas: The N betas, at least two, each in (0, 1).
+    Source:
+        Ho et al. 2020, section 2.
     """
 
     betas: tuple[float, ...]
@@ -38,17 +42,31 @@ class TabulatedVP(Process):
 
     @classmethod
     def linear(cls, *, n: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02) -> TabulatedVP:
-        """n betas from beta_min to beta_max, linear (Ho et al. 2020, section 4).
+        """Process of DDPM with n betas that increase linearly from beta_min to beta_max.
 
-        n: how many, at least 2. beta_min, beta_max: the first and the last of them, between 0 and 1.
+        Arguments:
+            n: Number of betas, at least 2.
+            beta_min: First beta, between 0 and 1.
+            beta_max: Last beta, between 0 and 1.
+        Returns:
+            The process.
+        Source:
+            Ho et al. 2020, section 4.
         """
         return cls(tuple(torch.linspace(beta_min, beta_max, max(n, 1), dtype=torch.float64).tolist()))
 
     @classmethod
     def cosine(cls, *, n: int = 1000, s: float = 0.008, beta_max: float = 0.999) -> TabulatedVP:
-        """n betas of the cosine schedule, each at most beta_max (Nichol & Dhariwal 2021, eq. 17).
+        """Process of DDPM with n betas of the cosine schedule, each at most beta_max.
 
-        n: how many, at least 2. s: keeps the first ones from becoming too small. beta_max: between 0 and 1.
+        Arguments:
+            n: Number of betas, at least 2.
+            s: Offset that prevents the first betas from becoming too small, at least 0.
+            beta_max: Upper limit of the betas, between 0 and 1.
+        Returns:
+            The process.
+        Source:
+            Nichol & Dhariwal 2021, eq. 17.
         """
         theta = (torch.arange(max(n, 0) + 1, dtype=torch.float64) / n + s) / (1 + s) * (math.pi / 2)
         alpha2 = theta.cos() ** 2
@@ -56,14 +74,14 @@ class TabulatedVP(Process):
 
     @cached_property
     def _knots(self) -> Tensor:
-        """log alpha at t = 0, 1/N, ..., 1, (N + 1,)."""
+        """Return log alpha at t = 0, 1/N, ..., 1, (N + 1,)."""
         log_alpha = 0.5 * torch.tensor(self.betas, dtype=torch.float64).neg().log1p().cumsum(0)
         return torch.cat([torch.zeros(1, dtype=torch.float64), log_alpha])
 
     def _log_alpha(self, t: Tensor) -> Tensor:
         n, knots = len(self.betas), self._knots
         u = as_time(t) * n
-        # at a knot, the interval below it: f there is that of the step which leads to the knot
+        # a knot belongs to the interval below it, so that f at the knot is that of the step that ends there
         i = (u - 1e-9).floor().clamp(0, n - 1).long().cpu()
         lower, upper = knots[i].to(u.device), knots[i + 1].to(u.device)
         return lower + (u - i.to(u.device)) * (upper - lower)

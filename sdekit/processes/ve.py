@@ -8,31 +8,39 @@ from typing import final
 
 from torch import Tensor
 
-from .process import Process, check_sigmas
-from .sde import as_time
+from sdekit.errors import InputError
+
+from .sde import SDE, as_time, check_times
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class VE(Process):
+class VE(SDE):
     """Variance-exploding SDE: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
 
-    sigma_min, sigma_max: sigma at t = 0 and at t = 1, 0 < sigma_min < sigma_max. t_min, t_max: the times in use.
-    Source: Song et al. 2021, eq. 9 and 30.
+    Arguments:
+        sigma_min: sigma at t = 0, above 0.
+        sigma_max: sigma at t = 1, above sigma_min.
+        t_min: Smallest time in use, at least 0.
+        t_max: Largest time in use.
+    Source:
+        Song et al. 2021, eq. 9 and 30.
     """
 
     sigma_min: float = 0.01
     sigma_max: float = 50.0
     t_min: float = 0.0
     t_max: float = 1.0
-    _least = 0.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sigmas("VE", self.sigma_min, self.sigma_max)
+        check_times(self, least=0.0)
+        if not 0 < self.sigma_min < self.sigma_max < math.inf:
+            raise InputError(
+                f"VE: needs 0 < sigma_min < sigma_max, got sigma_min={self.sigma_min}, sigma_max={self.sigma_max}"
+            )
 
     def alpha(self, t: Tensor) -> Tensor:
-        return 1 + 0 * as_time(t)  # keeps t in the graph, for f = 0
+        return 1 + 0 * as_time(t)  # keeps t in the graph, so that f is 0
 
     def sigma(self, t: Tensor) -> Tensor:
         return self.sigma_min * (as_time(t) * math.log(self.sigma_max / self.sigma_min)).exp()

@@ -5,7 +5,7 @@ from sdekit import hookimpl
 
 @hookimpl
 def sdekit_sdes() -> dict[str, str]:
-    """The processes of `sdekit.processes.process`."""
+    """The processes of `sdekit.processes`."""
     return {
         "vp": "sdekit.processes.vp:VP",
         "sub-vp": "sdekit.processes.vp:SubVP",

@@ -46,7 +46,6 @@ from .sampling_loop import (
     sample as sample,
 )
 from .sdedit import (
-    TruncatedSDE as TruncatedSDE,
     add_noise as add_noise,
     edit as edit,
     time_of_strength as time_of_strength,

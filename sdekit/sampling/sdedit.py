@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.processes import SDE, Denoiser, as_time
+from sdekit.processes import SDE, Denoiser, TruncatedSDE, as_time
 
 from .noise import SeedNoise
 from .sampler import Sampler
@@ -27,30 +27,6 @@ def time_of_strength(sde: SDE, strength: float, data_std: float = 1.0) -> Tensor
         raise InputError(f"edit: strength must be above 0 and at most 1, got {strength}")
     rho = as_time(math.inf if strength == 1 else data_std * math.tan(strength * math.pi / 2))
     return sde.time(rho).clamp(sde.t_min, sde.t_max)
-
-
-class TruncatedSDE(SDE):
-    """Another process, up to an earlier t_max: any grid and any sampler start there. InputError for t_max outside."""
-
-    def __init__(self, sde: SDE, t_max: float) -> None:
-        if not sde.t_min < t_max <= sde.t_max:
-            raise InputError(f"edit: t must be above {sde.t_min:g} and at most {sde.t_max:g}, got {t_max:g}")
-        self.whole, self.t_min, self.t_max = sde, sde.t_min, t_max
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return self.whole.alpha(t)
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return self.whole.sigma(t)
-
-    def time(self, rho: Tensor) -> Tensor:
-        return self.whole.time(rho)
-
-    def f(self, t: Tensor) -> Tensor:
-        return self.whole.f(t)
-
-    def g(self, t: Tensor) -> Tensor:
-        return self.whole.g(t)
 
 
 def add_noise(

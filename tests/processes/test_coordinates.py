@@ -1,4 +1,4 @@
-"""The line: one Euler step on it is DDIM's, for every k and on every process."""
+"""Coordinates of the probability flow: one Euler step on it is DDIM's, for every k and on every process."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.3], [0.8, -0.6]]), 0.5)
 @pytest.mark.parametrize("k", [0.0, 0.5, 1.0])
 def test_euler_step_is_ddim(sde: SDE, k: float) -> None:
     """y + (r_s - r_t) dy/dr is DDIM's alpha_s x_0 + sigma_s eps (Song, Meng & Ermon 2021, eq. 12), for any k."""
-    line, denoise = FlowCoordinates(sde, k), MIXTURE.denoiser(sde)
+    flow, denoise = FlowCoordinates(sde, k), MIXTURE.denoiser(sde)
     times = torch.linspace(sde.t_max, sde.t_min, 8, dtype=torch.float64)
     if k == 0 and not sde.rho(times[0]) < 1e6:
         times = times[1:]  # there x / alpha is infinite
@@ -24,8 +24,8 @@ def test_euler_step_is_ddim(sde: SDE, k: float) -> None:
         x = MIXTURE.sample(5, 3, sde, t)
         x0 = denoise(x, t)
         ddim = sde.alpha(s) * x0 + sde.sigma(s) * (x - sde.alpha(t) * x0) / sde.sigma(t)
-        y = x / line.scale(t)
-        euler = line.scale(s) * (y + (line.r(s) - line.r(t)) * line.velocity(x, x0, t))
+        y = x / flow.scale(t)
+        euler = flow.scale(s) * (y + (flow.r(s) - flow.r(t)) * flow.velocity(x, x0, t))
         lost = 1 if k else max(1.0, 1e-3 * float(sde.rho(t)))  # of the digits, where x / alpha is huge
         assert torch.allclose(euler, ddim, rtol=0, atol=1e-13 * float(x.abs().max() + 1) * lost)
 
@@ -34,20 +34,20 @@ def test_euler_step_is_ddim(sde: SDE, k: float) -> None:
 @pytest.mark.parametrize("k", [0.0, 0.5, 1.0])
 def test_time_inverts_r(sde: SDE, k: float) -> None:
     """time(r(t)) = t; never outside of the process's range, whatever rounding does to r."""
-    line, t = FlowCoordinates(sde, k), torch.linspace(sde.t_min, sde.t_max, 2001, dtype=torch.float64)
-    t = t[line.r(t).isfinite()]
-    assert (line.time(line.r(t)) - t).abs().max() < 1e-11 * sde.t_max
-    r = line.r(t)
-    near = line.time(torch.cat([r * (1 - 1e-12), r * (1 + 1e-15)]).clamp(max=1 / k if k else 1e300))
+    flow, t = FlowCoordinates(sde, k), torch.linspace(sde.t_min, sde.t_max, 2001, dtype=torch.float64)
+    t = t[flow.r(t).isfinite()]
+    assert (flow.time(flow.r(t)) - t).abs().max() < 1e-11 * sde.t_max
+    r = flow.r(t)
+    near = flow.time(torch.cat([r * (1 - 1e-12), r * (1 + 1e-15)]).clamp(max=1 / k if k else 1e300))
     assert (near >= sde.t_min).all() and (near <= sde.t_max).all()
 
 
 @each_process
 def test_r_increases_to_at_most_one(sde: SDE) -> None:
     """With k = 1, r = rho / (1 + rho) is bounded by 1, finite at t_max, and scale is alpha + sigma > 0."""
-    line, t = FlowCoordinates(sde), torch.linspace(sde.t_min, sde.t_max, 2001, dtype=torch.float64)
-    r, rho = line.r(t), sde.rho(t)
-    assert (r.diff() > 0).all() and r[0] > 0 and r[-1] <= 1 and line.scale(t).min() > 0
+    flow, t = FlowCoordinates(sde), torch.linspace(sde.t_min, sde.t_max, 2001, dtype=torch.float64)
+    r, rho = flow.r(t), sde.rho(t)
+    assert (r.diff() > 0).all() and r[0] > 0 and r[-1] <= 1 and flow.scale(t).min() > 0
     assert torch.allclose(r, 1 / (1 + 1 / rho), rtol=1e-14, atol=0)
 
 
@@ -55,33 +55,33 @@ def test_r_increases_to_at_most_one(sde: SDE) -> None:
 @pytest.mark.parametrize("k", [0.5, 1.0])
 def test_field_is_the_probability_flow(sde: SDE, k: float) -> None:
     """Along dx/dt = f x - g^2/2 score (Song et al. 2021, eq. 13), y = x / scale moves by field dr, to 1e-6."""
-    line, denoise = FlowCoordinates(sde, k), MIXTURE.denoiser(sde)
+    flow, denoise = FlowCoordinates(sde, k), MIXTURE.denoiser(sde)
     h = 1e-6 * (sde.t_max - sde.t_min)
     # 0.0005 off a table's knots
     for t in (as_time(0.2005), as_time(0.5005), as_time(0.9005)):
         x = MIXTURE.sample(6, 1, sde, t)
         dx = sde.f(t) * x - sde.g(t) ** 2 / 2 * MIXTURE.score(x, sde, t)
-        d_scale, d_r = (line.scale(t + h) - line.scale(t - h)) / (2 * h), (line.r(t + h) - line.r(t - h)) / (2 * h)
-        dy = dx / line.scale(t) - x * d_scale / line.scale(t) ** 2
-        field = line.field(denoise, line.r(t), x / line.scale(t))
+        d_scale, d_r = (flow.scale(t + h) - flow.scale(t - h)) / (2 * h), (flow.r(t + h) - flow.r(t - h)) / (2 * h)
+        dy = dx / flow.scale(t) - x * d_scale / flow.scale(t) ** 2
+        field = flow.field(denoise, flow.r(t), x / flow.scale(t))
         assert torch.allclose(field * d_r, dy, rtol=1e-6, atol=1e-6 * float(dy.abs().max()))
 
 
 @each_process
 def test_field_reads_r_by_sample(sde: SDE) -> None:
     """r (B,) gives each sample its own time."""
-    line, denoise = FlowCoordinates(sde), MIXTURE.denoiser(sde)
-    r = line.r(torch.linspace(sde.t_min, sde.t_max, 4, dtype=torch.float64))
+    flow, denoise = FlowCoordinates(sde), MIXTURE.denoiser(sde)
+    r = flow.r(torch.linspace(sde.t_min, sde.t_max, 4, dtype=torch.float64))
     y = torch.randn(4, 2, dtype=torch.float64)
-    rows = torch.cat([line.field(denoise, r[i], y[i : i + 1]) for i in range(4)])
-    assert torch.allclose(line.field(denoise, r, y), rows, rtol=1e-12, atol=1e-12)
+    rows = torch.cat([flow.field(denoise, r[i], y[i : i + 1]) for i in range(4)])
+    assert torch.allclose(flow.field(denoise, r, y), rows, rtol=1e-12, atol=1e-12)
 
 
 @each_process
 def test_edm_variables_where_alpha_stays(sde: SDE) -> None:
-    """`Line.edm` is k = 0, Karras et al. 2022's x / alpha and rho, unless rho at t_max passes LARGEST_RHO."""
-    line = FlowCoordinates.edm(sde)
-    assert line.k == (0.0 if sde.rho(as_time(sde.t_max)) < LARGEST_RHO else 1.0)
-    if line.k == 0:
+    """`FlowCoordinates.edm` has k = 0, Karras et al. 2022's x / alpha and rho, unless rho at t_max exceeds LARGEST_RHO."""
+    flow = FlowCoordinates.edm(sde)
+    assert flow.k == (0.0 if sde.rho(as_time(sde.t_max)) < LARGEST_RHO else 1.0)
+    if flow.k == 0:
         t = as_time(0.5)
-        assert line.scale(t) == sde.alpha(t) and line.r(t) == sde.rho(t)
+        assert flow.scale(t) == sde.alpha(t) and flow.r(t) == sde.rho(t)

@@ -7,9 +7,8 @@ import torch
 
 from sdekit import EDM, VP, GaussianMixture, RectifiedFlow, registry
 from sdekit.errors import InputError
-from sdekit.models import same_process
-from sdekit.processes import SDE, as_time
-from sdekit.sampling import TruncatedSDE, edit, sample, time_of_strength
+from sdekit.processes import SDE, TruncatedSDE, as_time, same_process
+from sdekit.sampling import edit, sample, time_of_strength
 
 GENERATOR = torch.Generator().manual_seed(0)
 MIXTURE = GaussianMixture(torch.randn(3, 6, generator=GENERATOR, dtype=torch.float64), 0.3)

@@ -27,7 +27,7 @@ def defined(doc: str) -> dict[str, str]:
 
 
 def _sentences(doc: str) -> list[str]:
-    return ENDS.split(re.sub(r"\s+", " ", doc))
+    return ENDS.split(re.sub(r"\s+", " ", re.sub(r"^Arguments:$", "", doc, flags=re.M)))
 
 
 def _mention(sentences: list[str], name: str) -> str:

@@ -10,8 +10,7 @@ from torch import Tensor
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
 from sdekit.guidance import check_finite, count_calls
-from sdekit.models import same_process
-from sdekit.processes import SDE, Denoiser
+from sdekit.processes import SDE, Denoiser, same_process
 from sdekit.runs import Run, load_run, when_written
 
 

@@ -19,20 +19,20 @@ def cfg_zero_star(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, zero_steps
     check_finite("cfg-zero-star", scale=scale)
     if zero_steps < 0:
         raise InputError(f"cfg-zero-star: zero_steps must not be negative, got {zero_steps}")
-    line = FlowCoordinates(sde)
+    flow = FlowCoordinates(sde)
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         y = require_condition("cfg-zero-star", y)
         if scale in (0, 1) and not zero_steps:
             return denoise(x, t, y if scale else None)
-        still = x / broadcast(line.scale(t), x)  # the x_0 of a velocity of 0
+        still = x / broadcast(flow.scale(t), x)  # the x_0 of a velocity of 0
         early = _early(t, zero_steps)
         if zero_steps and early.all():
             return still
-        conditional, plain = (line.velocity(x, x0, t) for x0 in denoise_pair(denoise, x, t, y))
+        conditional, plain = (flow.velocity(x, x0, t) for x0 in denoise_pair(denoise, x, t, y))
         fit = (conditional * plain).flatten(1).sum(1) / plain.square().flatten(1).sum(1).clamp(min=1e-30)
         velocity = torch.lerp(broadcast(fit, plain) * plain, conditional, scale)
-        return still - broadcast(line.r(t) * ~early, x) * velocity
+        return still - broadcast(flow.r(t) * ~early, x) * velocity
 
     return guided
 

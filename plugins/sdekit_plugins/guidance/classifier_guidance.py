@@ -10,8 +10,8 @@ from torch import Tensor
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
 from sdekit.guidance import GuidedDenoiser, check_finite, require_condition, tilt, unguided
-from sdekit.models import Classifier, is_null, same_process
-from sdekit.processes import SDE, Denoiser
+from sdekit.models import Classifier, is_null
+from sdekit.processes import SDE, Denoiser, same_process
 from sdekit.runs import when_written
 from sdekit.training import load_classifier
 
