@@ -79,7 +79,7 @@ def test_field_reads_r_by_sample(sde: SDE) -> None:
 
 @each_process
 def test_edm_variables_where_alpha_stays(sde: SDE) -> None:
-    """`FlowCoordinates.edm` has k = 0, Karras et al. 2022's x / alpha and rho, unless rho at t_max exceeds LARGEST_RHO."""
+    """`edm` has k = 0, i.e. x / alpha and rho of Karras et al. 2022, unless rho at t_max exceeds LARGEST_RHO."""
     flow = FlowCoordinates.edm(sde)
     assert flow.k == (0.0 if sde.rho(as_time(sde.t_max)) < LARGEST_RHO else 1.0)
     if flow.k == 0:
