@@ -8,10 +8,10 @@ callable, the denoiser `denoise(x, t, y=None) -> E[x_0 | x_t = x, y]`. Public na
 import lazy_loader
 import pluggy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-API_VERSION = 1
-"""Version of the plugin API: hooks, signatures and public names. A plugin may declare `sdekit_api = 1`."""
+API_VERSION = 2
+"""Version of the plugin API: hooks, signatures and public names. A plugin may declare `sdekit_api = 2`."""
 
 hookimpl = pluggy.HookimplMarker("sdekit")
 """Marks a function as the implementation of one of the hooks in `sdekit.registry.hookspecs`."""

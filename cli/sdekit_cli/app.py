@@ -40,9 +40,9 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
 
 def _assemble() -> None:
     """Add the commands of plugins to sdekit's own (root.py); what is wrong with one is told, and the others work."""
-    from sdekit.registry import registry
+    from sdekit.registry import load_plugins
 
-    problems, manager = list(registry().problems), registry().manager
+    problems, manager = list(load_plugins().problems), load_plugins().manager
     plugins = {one.plugin for one in manager.hook.sdekit_commands.get_hookimpls()}
     for plugin in sorted(plugins, key=lambda one: str(manager.get_name(one))):
         before = len(app.registered_commands), len(app.registered_groups)

@@ -1,4 +1,4 @@
-"""The registry of components: discovery of plugins, hooks, and the options of a component."""
+"""Registry of components: discovery of plugins, hooks, and the options of a component."""
 
 import lazy_loader
 

@@ -1,9 +1,10 @@
-"""Options of a component: the keyword-only parameters of its class or factory."""
+"""Options of a component: the keyword-only parameters of its class or factory, and what its docstring says of them."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -11,29 +12,78 @@ from typing import Any, get_type_hints
 
 FROZEN = ": decorate it with @dataclass(frozen=True, kw_only=True)"
 
+RENAMED_TRAITS = {"calls": "calls_per_step", "alone": "requires_single_sample"}
+"""Class variables of a sampler of sdekit 0.1, and their present names."""
 
-def unknown_name(what: str, name: str, known: list[str], label: str) -> str:
-    """ "no sampler 'ddmi'; did you mean 'ddim'? Installed: ..." """
+ENTRY = re.compile(r"^ {4}(\w[\w, ]*):((?:.*\n?)(?: {5,}.*\n?)*)", re.MULTILINE)
+"""An entry of a docstring's section: names, a colon, and text whose further lines are indented more."""
+
+
+def unknown_name(subject: str, name: str, known: Sequence[str], label: str) -> str:
+    """Write the message for an unknown name: "no sampler 'ddmi'; did you mean 'ddim'? Installed: ddim, ddpm, ...".
+
+    Arguments:
+        subject: Noun for the thing that was looked up.
+        name: The unknown name.
+        known: All valid names.
+        label: Text before the list of valid names.
+    Returns:
+        The message.
+    """
     close = sorted(get_close_matches(name, known), key=lambda other: sorted(other) != sorted(name))  # swaps first
     hint = f"; did you mean {close[0]!r}?" if close else "."
-    return f"no {what} {name!r}{hint} {label}: {', '.join(known) or 'none'}"
+    return f"no {subject} {name!r}{hint} {label}: {', '.join(known) or 'none'}"
 
 
-@cache  # a quarter of a millisecond, and `build` asks twice
+@cache  # takes a quarter of a millisecond, and `build` needs it twice
 def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """The options of a component: its keyword-only parameters, annotations resolved where each was written."""
-    hints = get_type_hints(target, include_extras=True) if is_dataclass(target) else {}  # of its bases' modules too
-    found = inspect.signature(target, eval_str=not hints).parameters.values()
-    return {p.name: p.replace(annotation=hints.get(p.name, p.annotation)) for p in found if p.kind is p.KEYWORD_ONLY}
+    """Return the options of a component.
+
+    Arguments:
+        target: Class or factory of the component.
+    Returns:
+        Maps the name of each keyword-only parameter to the parameter, with its annotation as a type.
+    """
+    # A dataclass inherits fields whose annotations are names of another module: get_type_hints finds these.
+    hints = get_type_hints(target, include_extras=True) if is_dataclass(target) else {}
+    signature = inspect.signature(target, eval_str=not hints)
+    return {
+        name: p.replace(annotation=hints.get(name, p.annotation))
+        for name, p in signature.parameters.items()
+        if p.kind is p.KEYWORD_ONLY
+    }
+
+
+def option_meanings(target: Callable[..., Any]) -> dict[str, str]:
+    """Return what the `Arguments:` section of a component's docstring says about each option.
+
+    Arguments:
+        target: Class or factory of the component. The entries of base classes count too.
+    Returns:
+        Maps the name of an option to its description in one line; options without an entry are missing.
+    """
+    entries: dict[str, str] = {}
+    for owner in reversed(getattr(target, "__mro__", (target,))):
+        doc = vars(owner).get("__doc__") if isinstance(owner, type) else owner.__doc__
+        section = re.search(r"^Arguments:\n((?:[ \t].*\n?|\n)*)", inspect.cleandoc(doc or ""), re.MULTILINE)
+        for names, text in ENTRY.findall(section[1]) if section else ():
+            entries |= {name.strip(): " ".join(text.split()) for name in names.split(",")}
+    return {name: entries[name] for name in parameters(target) if name in entries}
 
 
 def configuration_fault(kind: str, target: Callable[..., Any]) -> str | None:
-    """What keeps a component from being configured, or None: no frozen dataclass, an option without type or default."""
+    """Return the reason why a component cannot be configured, or None.
+
+    Samplers and processes must be frozen dataclasses; every option needs a type and a default.
+    """
     if kind in ("sampler", "sde") and isinstance(target, type):
-        made = vars(target).get("__dataclass_params__")
-        if made is None or not made.frozen:
-            what = "no dataclass" if made is None else "a dataclass, but not frozen"
-            return f"{target.__name__} is {what}{FROZEN}"
+        decorated = vars(target).get("__dataclass_params__")
+        if decorated is None or not decorated.frozen:
+            state = "no dataclass" if decorated is None else "a dataclass, but not frozen"
+            return f"{target.__name__} is {state}{FROZEN}"
+        for old, new in RENAMED_TRAITS.items() if kind == "sampler" else ():
+            if old in vars(target) and new not in vars(target):
+                return f"since sdekit 0.2 the attribute {old!r} of a sampler is called {new!r}: rename it"
     for option, p in parameters(target).items():
         if p.default is p.empty:
             return f"its option {option!r} has no default: give it one"

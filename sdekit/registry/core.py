@@ -1,4 +1,4 @@
-"""What the core itself provides, registered as any plugin is."""
+"""The components of the core, registered in the same way as those of a plugin."""
 
 from sdekit import hookimpl
 

@@ -1,4 +1,4 @@
-"""The registry: every component, built-in or third-party, found through the entry-point group `sdekit`."""
+"""Find, look up and build components; built-in and third-party plugins come from the entry-point group `sdekit`."""
 
 from __future__ import annotations
 
@@ -38,12 +38,21 @@ KINDS = {
     "metric": "sdekit_metrics",
     "loader": "sdekit_loaders",
 }
-"""Kind of component to the hook that provides it."""
+"""Maps each kind of component to the hook that provides it."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered component and who provides it."""
+    """A registered component and the plugin that provides it.
+
+    Arguments:
+        kind: Kind of the component, a key of `KINDS`.
+        name: Registered name.
+        target: Class or factory, or its address "module:Name".
+        plugin: Name of the plugin, that is of its entry point or file.
+        package: Package that contains the plugin, or the path of a plugin file.
+        version: Version of the package, or "local" for a plugin file.
+    """
 
     kind: str
     name: str
@@ -53,18 +62,19 @@ class Entry:
     version: str
 
     def load(self) -> Callable[..., Any]:
-        """The class or factory itself; imports it where the target is "module:Name".
+        """Return the class or factory, and import it first if the target is "module:Name".
 
-        Raises InputError where it cannot be imported, or cannot be configured: see `fault`.
+        Raises:
+            InputError: If the target cannot be imported, or if its options lack a type or a default.
         """
         return self._loaded
 
     @cached_property
     def _loaded(self) -> Callable[..., Any]:
         loaded = self._import() if isinstance(self.target, str) else self.target
-        if wrong := configuration_fault(self.kind, loaded):
-            who = f"plugin {self.plugin!r} ({self.package} {self.version})"
-            raise InputError(f"{self.kind} {self.name!r} of {who}: {wrong}")
+        if fault := configuration_fault(self.kind, loaded):
+            plugin = f"plugin {self.plugin!r} ({self.package} {self.version})"
+            raise InputError(f"{self.kind} {self.name!r} of {plugin}: {fault}")
         return loaded
 
     def _import(self) -> Callable[..., Any]:
@@ -72,14 +82,21 @@ class Entry:
         try:
             loaded: Callable[..., Any] = attrgetter(path)(import_module(module))
         except (Exception, SystemExit) as error:
-            what = f"{self.kind} {self.name!r} of plugin {self.plugin!r} cannot be loaded from {self.target!r}"
-            raise InputError(f"{what}: {type(error).__name__}: {error}") from error
+            component = f"{self.kind} {self.name!r} of plugin {self.plugin!r}"
+            raise InputError(f"{component} cannot be loaded from {self.target!r}: {_describe(error)}") from error
         return loaded
 
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that is installed. problems: one message for each plugin that was skipped or is in conflict."""
+    """All installed components.
+
+    Arguments:
+        entries: Maps (kind, name) to the component.
+        manager: The pluggy manager with all plugins that were loaded.
+        problems: One message for each plugin that was skipped and for each conflict.
+        conflicts: Maps (kind, name) to the message about two plugins that provide the same name.
+    """
 
     entries: Mapping[tuple[str, str], Entry]
     manager: pluggy.PluginManager
@@ -89,7 +106,14 @@ class Registry:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a plugin comes from: an installed package, or a file named by hand."""
+    """The origin of a plugin: an entry point of an installed package, or a Python file.
+
+    Arguments:
+        name: Name of the plugin.
+        package: Name of the package, or path of the file.
+        version: Version of the package, or "local" for a file.
+        load: Function that imports the plugin's module.
+    """
 
     name: str
     package: str
@@ -104,38 +128,41 @@ _files: list[Path] = []
 
 
 def load_plugin_file(path: Path) -> None:
-    """Use a plugin from a Python file, in this process only; it is listed as the file, version "local".
+    """Load a plugin from a Python file, for this process only.
 
-    Raises InputError where there is no such file, or the plugin cannot be loaded: the message says why.
+    Arguments:
+        path: The file. The listing shows it as the package, with version "local".
+    Raises:
+        InputError: If the file does not exist or is not a `.py` file, or if the plugin cannot be loaded.
     """
     if (path := path.absolute()) in _files:
         return
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"--plugin {path}: {'no such file' if path.suffix == '.py' else 'name a Python file (.py)'}")
     _files.append(path)
-    registry.cache_clear()
-    problems = [problem for problem in registry().problems if f" of {path} local" in problem]
+    load_plugins.cache_clear()
+    problems = [problem for problem in load_plugins().problems if f" of {path} local" in problem]
     if problems:
         _files.remove(path)
         _module.cache_clear()
-        registry.cache_clear()
+        load_plugins.cache_clear()
         raise InputError(f"--plugin: {problems[0]}")
 
 
 def plugin_files() -> list[str]:
-    """The plugin files in use, for the record of a run."""
+    """Return the paths of the loaded plugin files, which the records of runs and samples contain."""
     return [str(path) for path in _files]
 
 
 def forget_plugin_files() -> None:
-    """Use no plugin files any longer."""
+    """Unload all plugin files."""
     _files.clear()
     _module.cache_clear()
-    registry.cache_clear()
+    load_plugins.cache_clear()
 
 
 def _sources() -> list[Source]:
-    """Every plugin, the core's first: they keep their names whoever claims them too."""
+    """Return all plugins. The built-in ones come first, so that they keep their names in a conflict."""
     points = sorted(entry_points(group=GROUP), key=lambda p: (p.name not in ("core", "plugins"), p.name))
     installed = [
         Source(p.name, *((p.dist.name, p.dist.version) if p.dist else ("?", "?")), load=p.load) for p in points
@@ -145,85 +172,139 @@ def _sources() -> list[Source]:
 
 @cache
 def _module(path: Path) -> ModuleType:
-    """The module that a file holds, imported once until `forget_files`: its classes stay the same."""
+    """Import a plugin file once, so that its classes stay the same until `forget_plugin_files`."""
     name = f"sdekit_local_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}"
     spec = spec_from_file_location(name, path)
-    assert spec and spec.loader  # of any .py file
+    assert spec and spec.loader  # every .py file has a loader
     module = module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and "module:Name" look it up
+    sys.modules[name] = module  # dataclasses and "module:Name" look the module up here
     spec.loader.exec_module(module)
     return module
 
 
 @cache
-def registry() -> Registry:
-    """Load every plugin once. A plugin that fails is reported in `problems` and skipped; nothing else is touched."""
+def load_plugins() -> Registry:
+    """Load all installed plugins, once per process.
+
+    Returns:
+        The registry. A plugin that fails to load is skipped and reported in `problems`; the others are loaded.
+    """
     manager = pluggy.PluginManager("sdekit")
     manager.add_hookspecs(hookspecs)
     disabled = set(filter(None, re.split(r"[,\s]+", os.environ.get("SDEKIT_DISABLE_PLUGINS", ""))))
-    found: dict[tuple[str, str], Entry] = {}
+    entries: dict[tuple[str, str], Entry] = {}
     conflicts: dict[tuple[str, str], str] = {}
     problems: list[str] = []
-    for who in _sources():
-        if who.name in disabled:
+    for source in _sources():
+        if source.name in disabled:
             continue
-        if manager.has_plugin(who.name):
-            problems.append(f"{who} was skipped: another package's plugin has this name already")
+        if manager.has_plugin(source.name):
+            problems.append(f"{source} was skipped: a plugin of another package has the same name")
             continue
         try:
-            module = who.load()
-            _check_api(module, who)
-            manager.register(module, name=who.name)
-            _check_hooks(manager, who.name)
-            entries = _entries(manager, who)
+            module = source.load()
+            _check_api(module, source)
+            manager.register(module, name=source.name)
+            _check_hooks(manager, source.name)
+            provided = _entries(manager, source)
         except (Exception, SystemExit) as error:
-            if manager.has_plugin(who.name):
-                manager.unregister(name=who.name)
-            thawed = "non-frozen dataclass" in str(error)
-            problems.append(f"{who} was skipped: {type(error).__name__}: {error}{FROZEN if thawed else ''}")
+            if manager.has_plugin(source.name):
+                manager.unregister(name=source.name)
+            problems.append(f"{source} was skipped: {_describe(error)}")
             continue
-        for entry in entries:
+        for entry in provided:
             key = (entry.kind, entry.name)
-            if other := found.get(key):
+            if other := entries.get(key):
                 conflicts[key] = (
-                    f"{entry.kind} {entry.name!r} is claimed by plugin {other.plugin!r} of {other.package} "
-                    f"{other.version} and by {who}: uninstall one of them, or set SDEKIT_DISABLE_PLUGINS={who.name}"
+                    f"{entry.kind} {entry.name!r} is provided by plugin {other.plugin!r} of {other.package} "
+                    f"{other.version} and by {source}: uninstall one of them, or set "
+                    f"SDEKIT_DISABLE_PLUGINS={source.name}"
                 )
             else:
-                found[key] = entry
-    return Registry(found, manager, (*problems, *conflicts.values()), conflicts)
+                entries[key] = entry
+    return Registry(entries, manager, (*problems, *conflicts.values()), conflicts)
+
+
+def _describe(error: BaseException) -> str:
+    """Describe an error of a plugin in one line, with a hint if the plugin was written for sdekit 0.1."""
+    hint = ""
+    if "non-frozen dataclass" in str(error):
+        hint = FROZEN
+    elif isinstance(error, ImportError):
+        from .moved_modules import new_location
+
+        hint = new_location(error)
+    return f"{type(error).__name__}: {error}{hint}"
 
 
 def component_names(kind: str) -> list[str]:
-    """Sorted names of all registered components of a kind."""
-    return sorted(name for k, name in registry().entries if k == kind)
+    """Return the sorted names of all registered components of a kind.
+
+    Arguments:
+        kind: A key of `KINDS`.
+    Returns:
+        The names; an empty list for an unknown kind.
+    """
+    return sorted(name for k, name in load_plugins().entries if k == kind)
 
 
 def find_component(kind: str, name: str) -> Entry:
-    """The component of that name; InputError with a suggestion where there is none, or where two plugins claim it."""
-    if (kind, name) in registry().conflicts:
-        raise InputError(registry().conflicts[kind, name])
-    if (kind, name) not in registry().entries:
+    """Find a registered component.
+
+    Arguments:
+        kind: A key of `KINDS`.
+        name: Registered name.
+    Returns:
+        The component's entry.
+    Raises:
+        InputError: If no component has this name, with a suggestion, or if two plugins provide it.
+    """
+    registry = load_plugins()
+    if (kind, name) in registry.conflicts:
+        raise InputError(registry.conflicts[kind, name])
+    if (kind, name) not in registry.entries:
         raise InputError(unknown_name(kind, name, component_names(kind), "Installed"))
-    return registry().entries[kind, name]
+    return registry.entries[kind, name]
 
 
-def complete_options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` completed with the defaults; InputError for an option that the component does not have."""
+def complete_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the options of a component with its defaults.
+
+    Arguments:
+        kind: A key of `KINDS`.
+        name: Registered name.
+        options: Values of some options.
+    Returns:
+        Values of all options.
+    Raises:
+        InputError: If the component has no option of a given name, with a suggestion.
+    """
     known = parameters(find_component(kind, name).load())
-    for option in given:
+    for option in options:
         if option not in known:
             raise InputError(unknown_name(f"option of {kind} {name!r} named", option, sorted(known), "It has"))
-    return {option: given.get(option, p.default) for option, p in known.items()}
+    return {option: options.get(option, p.default) for option, p in known.items()}
 
 
-def build(kind: str, name: str, /, *args: Any, **given: Any) -> Any:
-    """Build a component: sdes, samplers and datasets are called; of grids and guidances the options are bound.
+def build(kind: str, name: str, /, *args: Any, **options: Any) -> Any:
+    """Build a registered component.
 
-    args: what comes before the options, (shape, classes) for a network and (path,) for some data sets.
+    Classes and factories are called. Of a grid, guidance, backend or metric only the options are bound, because its
+    function is called later, with `(sde, n)`, `(sde, denoise)`, `(network)` or `(samples, reference)`.
+
+    Arguments:
+        kind: A key of `KINDS`.
+        name: Registered name.
+        args: Arguments before the options: (shape, classes) of a network, (shape,) of an operator, (problem,) of a
+            restorer, (path,) of a loader and of some data sets.
+        options: Values of some options; the others have their defaults.
+    Returns:
+        The component.
+    Raises:
+        InputError: If no component has this name, or if it has no option of a given name.
     """
     target = find_component(kind, name).load()
-    complete = complete_options(kind, name, given)
+    complete = complete_options(kind, name, options)
     if kind in ("grid", "guidance", "backend", "metric"):
         return partial(target, **complete)
     return target(*args, **complete)
@@ -252,20 +333,25 @@ def resolve(kind: str, choice: Any, /, *args: Any, **options: Any) -> Any:
     return choice
 
 
-def _check_api(module: Any, who: Source) -> None:
-    """A plugin may say `sdekit_api = 1`: the version of the plugin API that it was written for."""
+def _check_api(module: Any, source: Source) -> None:
+    """Check the version of the plugin API that a plugin declares as `sdekit_api`."""
     declared = getattr(module, "sdekit_api", API_VERSION)
-    if declared != API_VERSION:
-        older = isinstance(declared, int) and declared < API_VERSION
-        way_out = f"upgrade {who.package}" if older else "upgrade sdekit"
-        raise InputError(
-            f"it is written for version {declared!r} of the plugin API, and sdekit {__version__} has version "
-            f"{API_VERSION}: {way_out}"
+    if declared == API_VERSION:
+        return
+    advice = "upgrade sdekit"
+    if isinstance(declared, int) and declared < API_VERSION:
+        advice = (
+            f"upgrade {source.package}, or change the names in the tables of renames in CHANGELOG.md and set "
+            f"sdekit_api = {API_VERSION}"
         )
+    raise InputError(
+        f"it is written for version {declared!r} of the plugin API, but sdekit {__version__} has version "
+        f"{API_VERSION}: {advice}"
+    )
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: str) -> None:
-    """A function that is marked as a hook but is none is a misspelling."""
+    """Check that every function marked as a hook has the name of a hook."""
     module = manager.get_plugin(plugin)
     known = [name for name in vars(hookspecs) if name.startswith("sdekit_")]
     for name in dir(module):
@@ -275,9 +361,10 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: str) -> None:
             raise InputError(unknown_name("hook", hook, known, "Hooks"))
 
 
-def _entries(manager: pluggy.PluginManager, who: Source) -> list[Entry]:
+def _entries(manager: pluggy.PluginManager, source: Source) -> list[Entry]:
+    """Call the hooks of one plugin and return its components."""
     entries = []
-    module = manager.get_plugin(who.name)
+    module = manager.get_plugin(source.name)
     for kind, hook in KINDS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             if implementation.plugin is not module:
@@ -288,5 +375,5 @@ def _entries(manager: pluggy.PluginManager, who: Source) -> list[Entry]:
             for name, target in targets.items():
                 if not isinstance(name, str) or not (isinstance(target, str) or callable(target)):
                     raise InputError(f"{hook}: {name!r}: {target!r} is neither a class, a factory nor 'module:Name'")
-                entries.append(Entry(kind, name, target, who.name, who.package, who.version))
+                entries.append(Entry(kind, name, target, source.name, source.package, source.version))
     return entries

@@ -1,8 +1,8 @@
-"""What a plugin may provide: one hook a kind. A hook takes nothing and returns `{name: target}`.
+"""The hooks of a plugin, one for each kind of component. A hook takes no argument and returns `{name: target}`.
 
-A target is a class, a factory, or the string "module:Name", which is imported when it is used. **Its keyword-only
-parameters are its options** (of a dataclass with `kw_only=True`: its fields), each typed and with a default; what
-comes before them is given by sdekit. Names are lower case with hyphens.
+A target is a class, a factory, or the string "module:Name", which is imported when the component is first used. **The
+keyword-only parameters of a target are its options** (for a dataclass with `kw_only=True`: its fields). Each option has
+a type and a default. sdekit passes the arguments before the options. Names are in lower case, with hyphens.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ def sdekit_sdes() -> Targets:  # type: ignore[empty-body]
 
 @hookspec
 def sdekit_samplers() -> Targets:  # type: ignore[empty-body]
-    """Samplers: `target(**options) -> Sampler`, as a rule the frozen dataclass itself."""
+    """Samplers: `target(**options) -> Sampler`, usually the frozen dataclass itself."""
 
 
 @hookspec
 def sdekit_grids() -> Targets:  # type: ignore[empty-body]
-    """Time grids: `target(sde, n, **options) -> (n + 1,)` decreasing times, float64, on the CPU."""
+    """Time grids: `target(sde, n, **options) -> Tensor`, n + 1 decreasing times in float64 on the CPU."""
 
 
 @hookspec
 def sdekit_guidances() -> Targets:  # type: ignore[empty-body]
-    """Guidances: `target(sde, denoise, **options) -> Denoise`."""
+    """Guidances: `target(sde, denoise, **options) -> Denoiser`."""
 
 
 @hookspec
 def sdekit_operators() -> Targets:  # type: ignore[empty-body]
-    """Measurement operators: `target(shape, **options) -> Operator` for samples of that shape."""
+    """Measurement operators: `target(shape, **options) -> Operator` for samples of this shape."""
 
 
 @hookspec
@@ -53,18 +53,20 @@ def sdekit_restorers() -> Targets:  # type: ignore[empty-body]
 
 @hookspec
 def sdekit_networks() -> Targets:  # type: ignore[empty-body]
-    """Networks: `target(shape, classes, **options) -> nn.Module`, called as in `sdekit.networks`."""
+    """Networks: `target(shape, classes, **options) -> nn.Module`; `sdekit.networks` describes how it is called."""
 
 
 @hookspec
 def sdekit_backends() -> Targets:  # type: ignore[empty-body]
-    """Backends, ways to run a network: `target(network, **options) -> Callable` with the network's signature, or a
-    `sdekit.backends.backend.PreparedNetwork` to say more of it."""
+    """Backends, which run a network: `target(network, **options) -> Callable` with the signature of the network.
+
+    The result may also be a `sdekit.backends.PreparedNetwork`, which has attributes for messages and checks.
+    """
 
 
 @hookspec
 def sdekit_datasets() -> Targets:  # type: ignore[empty-body]
-    """Data sets: `target(**options) -> Dataset`, or `target(path, **options)` for a SPEC of the form NAME:PATH."""
+    """Data sets: `target(**options) -> Dataset`, or `target(path, **options)` if it is named as NAME:PATH."""
 
 
 @hookspec
@@ -74,9 +76,9 @@ def sdekit_metrics() -> Targets:  # type: ignore[empty-body]
 
 @hookspec
 def sdekit_loaders() -> Targets:  # type: ignore[empty-body]
-    """Loaders of models that something else saved: `target(path, **options) -> ScoreModel`."""
+    """Loaders of models that other programs saved: `target(path, **options) -> ScoreModel`."""
 
 
 @hookspec
 def sdekit_commands(app: typer.Typer) -> None:
-    """Add commands to the command line: `app.command()(function)`."""
+    """Commands for the command line: the hook adds them by `app.command()(function)`."""

@@ -28,7 +28,7 @@ from sdekit.data import Dataset
 from sdekit.errors import InputError
 from sdekit.models import PREDICTIONS
 from sdekit.processes import SDE
-from sdekit.registry import find_component as entry_of, registry, unknown_name
+from sdekit.registry import find_component as entry_of, load_plugins, unknown_name
 from sdekit.sampling import Sampler
 from sdekit.verify.sampler_checks import all_checks as samplers
 
@@ -152,9 +152,9 @@ def find(name: str) -> str:
 
     A registered component goes before a prediction of its name.
     """
-    kinds = [kind for kind, known in registry().entries if known == name] or ["prediction"] * (name in PREDICTIONS)
+    kinds = [kind for kind, known in load_plugins().entries if known == name] or ["prediction"] * (name in PREDICTIONS)
     if not kinds:
-        known = sorted({n for _, n in registry().entries} | {*PREDICTIONS})
+        known = sorted({n for _, n in load_plugins().entries} | {*PREDICTIONS})
         raise InputError(unknown_name("component", name, known, "Installed"))
     if len(kinds) > 1:
         raise InputError(f"{name!r} is a {' and a '.join(kinds)}: say which with kind")

@@ -20,7 +20,7 @@ BROKEN: dict[str, tuple[str, str]] = {
     "raises": ("1 / 0\n", "plugin 'raises' of px-raises 1.0 was skipped: ZeroDivisionError"),
     "leaves": ("raise SystemExit('bye')\n", "plugin 'leaves' of px-leaves 1.0 was skipped: SystemExit: bye"),
     "needs": ("import no_such_library\n", "plugin 'needs' of px-needs 1.0 was skipped: ModuleNotFoundError"),
-    "one": (CLASH, "grid 'clash' is claimed by plugin 'one' of px-one 1.0 and by plugin 'two' of px-two 1.0"),
+    "one": (CLASH, "grid 'clash' is provided by plugin 'one' of px-one 1.0 and by plugin 'two' of px-two 1.0"),
     "two": (CLASH, "set SDEKIT_DISABLE_PLUGINS=two"),
     "misspelt": (HEAD + "def sdekit_sampler():\n    return {}\n", "did you mean 'sdekit_samplers'?"),
     "list": (
@@ -73,4 +73,4 @@ def test_the_rest_goes_on_working(installed: dict[str, str]) -> None:
     assert done.returncode == 0 and len(fields["problems"]) == len(BROKEN) - 3
     assert {"ddim", "karras"} <= {row["name"] for row in fields["components"]}
     done = run(installed, "plugins", "show", "clash")
-    assert done.returncode == 2 and "error: grid 'clash' is claimed by plugin 'one'" in done.stderr
+    assert done.returncode == 2 and "error: grid 'clash' is provided by plugin 'one'" in done.stderr

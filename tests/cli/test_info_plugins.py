@@ -15,7 +15,7 @@ from sdekit_cli.options.assignments import option_name
 from sdekit_cli.options.option_help import defined, meanings
 
 CLI = Callable[..., Any]
-ENTRIES = sorted(registry.registry().entries)
+ENTRIES = sorted(registry.load_plugins().entries)
 
 
 def test_info_json(sdekit: CLI, digits_run: Path) -> None:

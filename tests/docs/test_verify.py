@@ -26,7 +26,7 @@ def test_every_component_has_its_output() -> None:
     """What `python benchmarks/verify_page.py outputs` wrote; that all passes is for tests/verify."""
     told = re.findall(r"<summary>(\S+) (\S+): (.*)</summary>", (DOCS / "verify-output.md").read_text("utf-8"))
     found = {(kind, name) for kind, name, _ in told}
-    own = {key for key, entry in registry.registry().entries.items() if entry.package == "sdekit"}
+    own = {key for key, entry in registry.load_plugins().entries.items() if entry.package == "sdekit"}
     needed = {key for key in own if key[0] in ("sampler", "sde", "grid")} | {
         ("prediction", name) for name in PREDICTIONS
     }

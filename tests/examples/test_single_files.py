@@ -28,7 +28,7 @@ def forgotten() -> Iterator[None]:
 def provided(path: Path) -> list[registry.Entry]:
     """What a file provides."""
     registry.load_plugin_file(path)
-    return [entry for entry in registry.registry().entries.values() if entry.package == str(path)]
+    return [entry for entry in registry.load_plugins().entries.values() if entry.package == str(path)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -63,6 +63,6 @@ def test_the_command() -> None:
     registry.load_plugin_file(FOLDER / "acme_command.py")
     app = typer.Typer()
     app.callback()(lambda: None)
-    registry.registry().manager.hook.sdekit_commands(app=app)
+    registry.load_plugins().manager.hook.sdekit_commands(app=app)
     result = CliRunner().invoke(app, ["acme-processes"])
     assert result.exit_code == 0 and "rectified-flow\n" in result.output

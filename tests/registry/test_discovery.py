@@ -5,18 +5,22 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points as real_entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import pluggy
 import pytest
 
+import sdekit
 from sdekit import hookimpl, registry
 from sdekit.errors import InputError
 from sdekit.processes import VP
 from sdekit.registry import discovery, hookspecs
+from sdekit.registry.moved_modules import MOVED
 
 Install = Callable[..., None]
 HEAD = "from sdekit import hookimpl\n"
@@ -32,17 +36,17 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         for name, source in sources.items():
             module = f"fake_{tmp_path.name}_{name}"  # unlike that of any other test
             (tmp_path / f"{module}.py").write_text(HEAD + source, "utf-8")
-            points.append(EntryPoint(name, module, registry.GROUP))
+            points.append(EntryPoint(name, module, discovery.GROUP))
         points.extend(same_name)
-        registry.registry.cache_clear()
+        registry.load_plugins.cache_clear()
 
     def fake(*, group: str) -> list[EntryPoint]:
         return [*points, *real_entry_points(group=group)]
 
     monkeypatch.setattr(discovery, "entry_points", fake)
-    registry.registry.cache_clear()
+    registry.load_plugins.cache_clear()
     yield add
-    registry.registry.cache_clear()
+    registry.load_plugins.cache_clear()
 
 
 def hook(kind: str, returns: str) -> str:
@@ -52,7 +56,7 @@ def hook(kind: str, returns: str) -> str:
 
 def test_built_ins_are_found() -> None:
     """The core's and the plugins' entry points are loaded, without a problem."""
-    assert registry.registry().problems == ()
+    assert registry.load_plugins().problems == ()
     assert {"vp", "sub-vp", "ve", "cosine", "edm", "rectified-flow", "ddpm-linear", "ddpm-cosine"} <= set(
         registry.component_names("sde")
     )
@@ -114,7 +118,7 @@ def test_a_third_party_plugin(install: Install, kind: str) -> None:
     """Each kind of component can come from anywhere, as a function or as "module:Name", beside the built-in ones."""
     before = registry.component_names(kind)
     install(acme="def f(*, a: int = 1):\n    return a\n" + hook(kind, "{'acme-one': f, 'acme-two': __name__ + ':f'}"))
-    assert registry.registry().problems == ()
+    assert registry.load_plugins().problems == ()
     assert registry.component_names(kind) == sorted([*before, "acme-one", "acme-two"])
     for name in ("acme-one", "acme-two"):
         entry = registry.find_component(kind, name)
@@ -186,7 +190,7 @@ def test_options() -> None:
 def test_a_component_that_cannot_be_configured(install: Install, kind: str, source: str, message: str) -> None:
     """Using it is one error that names component, package and cause; the listing and the others go on working."""
     install(acme=source + hook(kind, "{'acme': f}"))
-    assert registry.registry().problems == () and "acme" in registry.component_names(kind)
+    assert registry.load_plugins().problems == () and "acme" in registry.component_names(kind)
     for function in (lambda: registry.build(kind, "acme"), lambda: registry.find_component(kind, "acme").load()):
         with pytest.raises(InputError, match=re.escape(f"{kind} 'acme' of plugin 'acme' (? ?): ")) as error:
             function()
@@ -194,20 +198,26 @@ def test_a_component_that_cannot_be_configured(install: Install, kind: str, sour
 
 
 @pytest.mark.parametrize(
-    ("declared", "way_out"), [("0", "upgrade ?"), ("2", "upgrade sdekit"), ("'x'", "upgrade sdekit")]
+    ("declared", "advice"),
+    [
+        ("0", "upgrade ?, or change the names in the tables of renames in CHANGELOG.md and set sdekit_api = 2"),
+        ("1", "upgrade ?, or change the names in the tables of renames in CHANGELOG.md and set sdekit_api = 2"),
+        ("3", "upgrade sdekit"),
+        ("'x'", "upgrade sdekit"),
+    ],
 )
-def test_the_api_version(install: Install, declared: str, way_out: str) -> None:
-    """A plugin for another version of the API is skipped, and it is said which of the two to upgrade."""
+def test_the_api_version(install: Install, declared: str, advice: str) -> None:
+    """A plugin for another version of the API is skipped, and the message says what to upgrade or change."""
     install(acme=f"sdekit_api = {declared}\n" + hook("metric", "{'acme': repr}"))
-    (problem,) = registry.registry().problems
-    assert f"version {declared} of the plugin API" in problem and problem.endswith(f"has version 1: {way_out}")
+    (problem,) = registry.load_plugins().problems
+    assert f"version {declared} of the plugin API" in problem and problem.endswith(f"has version 2: {advice}")
     assert "acme" not in registry.component_names("metric")
 
 
 def test_the_same_api_version(install: Install) -> None:
-    """sdekit_api = 1 is this one's."""
-    install(acme="sdekit_api = 1\n" + hook("metric", "{'acme': repr}"))
-    assert registry.registry().problems == () and "acme" in registry.component_names("metric")
+    """A plugin that declares the present version of the API is loaded."""
+    install(acme="sdekit_api = 2\n" + hook("metric", "{'acme': repr}"))
+    assert registry.load_plugins().problems == () and "acme" in registry.component_names("metric")
 
 
 def test_a_local_file(tmp_path: Path) -> None:
@@ -278,12 +288,12 @@ def test_a_broken_plugin_is_skipped_and_named(install: Install, source: str, mes
     before = {kind: registry.component_names(kind) for kind in registry.KINDS}
     # a good hook beside the bad one goes with its plugin
     install(bad=source + hook("backend", "{'from-bad': repr}"), good=hook("backend", "{'from-good': repr}"))
-    (problem,) = registry.registry().problems
+    (problem,) = registry.load_plugins().problems
     assert problem.startswith("plugin 'bad' of ? ? was skipped: ") and message in problem
     assert {kind: registry.component_names(kind) for kind in registry.KINDS} == before | {
         "backend": sorted([*before["backend"], "from-good"])
     }
-    assert not registry.registry().manager.has_plugin("bad")
+    assert not registry.load_plugins().manager.has_plugin("bad")
 
 
 def test_a_plugin_that_calls_its_hooks_otherwise(install: Install) -> None:
@@ -292,7 +302,7 @@ def test_a_plugin_that_calls_its_hooks_otherwise(install: Install) -> None:
         acme="def sdekit_helper():\n    pass\n"
         "@hookimpl(specname='sdekit_backends')\ndef anything():\n    return {'acme': repr}\n"
     )
-    assert registry.registry().problems == () and registry.find_component("backend", "acme").load() is repr
+    assert registry.load_plugins().problems == () and registry.find_component("backend", "acme").load() is repr
 
 
 def test_two_plugins_of_one_component(install: Install) -> None:
@@ -300,29 +310,29 @@ def test_two_plugins_of_one_component(install: Install) -> None:
     source = "def f():\n    return 5\n" + hook("sampler", "{'clash': f, 'NAME': f}")
     install(one=source.replace("NAME", "mine"), two=source.replace("NAME", "yours"))
     with pytest.raises(
-        InputError, match="sampler 'clash' is claimed by plugin 'one' .* plugin 'two' .*PLUGINS=two"
+        InputError, match="sampler 'clash' is provided by plugin 'one' .* plugin 'two' .*PLUGINS=two"
     ) as error:
         registry.build("sampler", "clash")
-    assert registry.registry().problems == (str(error.value),)
+    assert registry.load_plugins().problems == (str(error.value),)
     assert registry.build("sampler", "mine") == registry.build("sampler", "yours") == 5
 
 
 def test_nobody_takes_a_built_in_name(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     """Claiming "ddim" is a conflict too, and switching the newcomer off ends it."""
     install(aaa=hook("sampler", "{'ddim': dict}"))
-    with pytest.raises(InputError, match=r"claimed by plugin 'plugins' .*sdekit .* plugin 'aaa' .*PLUGINS=aaa"):
+    with pytest.raises(InputError, match=r"provided by plugin 'plugins' .*sdekit .* plugin 'aaa' .*PLUGINS=aaa"):
         registry.build("sampler", "ddim")
     monkeypatch.setenv("SDEKIT_DISABLE_PLUGINS", "aaa")
-    registry.registry.cache_clear()
+    registry.load_plugins.cache_clear()
     assert type(registry.build("sampler", "ddim")).__name__ == "DDIM"
 
 
 def test_two_plugins_of_one_name(install: Install) -> None:
     """The second is reported; it neither vanishes in silence nor takes the first with it."""
     install(acme=hook("backend", "{'first': repr}"))
-    install(EntryPoint("acme", "there_is_no_such_module", registry.GROUP))
-    (problem,) = registry.registry().problems
-    assert problem == "plugin 'acme' of ? ? was skipped: another package's plugin has this name already"
+    install(EntryPoint("acme", "there_is_no_such_module", discovery.GROUP))
+    (problem,) = registry.load_plugins().problems
+    assert problem == "plugin 'acme' of ? ? was skipped: a plugin of another package has the same name"
     assert "first" in registry.component_names("backend")
 
 
@@ -330,10 +340,10 @@ def test_two_plugins_of_one_name(install: Install) -> None:
 def test_a_plugin_can_be_switched_off(install: Install, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """SDEKIT_DISABLE_PLUGINS holds names, apart by commas or spaces; what it names is not even imported."""
     install(acme="1 / 0\n", stays=hook("backend", "{'stays': repr}"))
-    assert len(registry.registry().problems) == 1
+    assert len(registry.load_plugins().problems) == 1
     monkeypatch.setenv("SDEKIT_DISABLE_PLUGINS", value)
-    registry.registry.cache_clear()
-    assert registry.registry().problems == () and "stays" in registry.component_names("backend")
+    registry.load_plugins.cache_clear()
+    assert registry.load_plugins().problems == () and "stays" in registry.component_names("backend")
     assert ("ddim" in registry.component_names("sampler")) == ("plugins" not in value)
 
 
@@ -370,3 +380,87 @@ def test_resolve_builds_names_and_returns_objects() -> None:
         registry.resolve("sde", "vpp")
     with pytest.raises(InputError, match="beta_max apply to a registered name, but VP.* is an object already"):
         registry.resolve("sde", process, beta_max=10.0)
+
+
+MOVED_IMPORTS = {
+    "from sdekit.line import Line": "import from sdekit.processes instead",
+    "from sdekit.data.memory import MemoryDataset": "import from sdekit.data instead",
+    "import sdekit.operators.base": "import from sdekit.inverse.operators instead",
+    "from sdekit.guidance import pair": ": the tables of renames in CHANGELOG.md list all changes",
+    "from sdekit.inverse import moved": ": the tables of renames in CHANGELOG.md list all changes",
+}
+
+
+@pytest.mark.parametrize(("statement", "advice"), MOVED_IMPORTS.items())
+def test_a_plugin_of_version_0_1_learns_the_new_place(install: Install, statement: str, advice: str) -> None:
+    """An import of a module or name of version 0.1 is one line with the new package or the table of renames."""
+    install(acme=f"{statement}\n", lazy=hook("sampler", "{'acme': __name__ + '_target:f'}"), lazy_target=statement)
+    first, second = registry.load_plugins().problems
+    assert first.startswith("plugin 'acme' of ? ? was skipped: ") and advice in first and "CHANGELOG.md" in first
+    assert second.startswith("plugin 'lazy_target' of ? ? was skipped: ")
+    with pytest.raises(InputError, match="sampler 'acme' of plugin 'lazy' cannot be loaded") as error:
+        registry.build("sampler", "acme")
+    assert advice in str(error.value) and "\n" not in str(error.value)
+
+
+def test_moved_modules_name_existing_packages() -> None:
+    """Every old module of the table is gone, and every new package exists."""
+    for old, new in MOVED.items():
+        assert find_spec(new), new
+        assert not (Path(sdekit.__file__).parents[1] / f"{old.replace('.', '/')}.py").exists(), old
+
+
+def test_a_sampler_of_version_0_1_learns_the_new_attribute(install: Install) -> None:
+    """A sampler that declares `calls` instead of `calls_per_step` is an error that names the new attribute."""
+    source = "from dataclasses import dataclass\n@dataclass(frozen=True, kw_only=True)\nclass f:\n    calls = 2\n"
+    install(acme=source + hook("sampler", "{'acme': f}"))
+    with pytest.raises(InputError, match="the attribute 'calls' of a sampler is called 'calls_per_step': rename it"):
+        registry.build("sampler", "acme")
+
+
+def test_option_meanings_come_from_the_arguments_section() -> None:
+    """Every option of the class and its bases that the section describes, in one line; other options are missing."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Base:
+        """A base.
+
+        Arguments:
+            eta: Scale of the fresh noise,
+                between 0 and 1.
+            own: Overridden below.
+        """
+
+        eta: float = 1.0
+        own: int = 0
+
+    @dataclass(frozen=True, kw_only=True)
+    class Heir(Base):
+        """An heir.
+
+        Arguments:
+            own, other: Two numbers: any.
+
+        Source: nobody.
+        """
+
+        other: int = 0
+        silent: int = 0
+
+    def factory(shape: int, *, width: int = 1) -> None:
+        """A factory: of things.
+
+        Arguments:
+            shape: Not an option.
+            width: Of the layer.
+        Raises:
+            InputError: Never.
+        """
+
+    assert registry.option_meanings(Heir) == {
+        "eta": "Scale of the fresh noise, between 0 and 1.",
+        "own": "Two numbers: any.",
+        "other": "Two numbers: any.",
+    }
+    assert registry.option_meanings(factory) == {"width": "Of the layer."}
+    assert registry.option_meanings(len) == {}

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError
-from sdekit.registry import KINDS, Entry, find_component as entry_of, parameters, registry, unknown_name
+from sdekit.registry import KINDS, Entry, find_component as entry_of, load_plugins, parameters, unknown_name
 from sdekit_cli.options.assignments import option_name
 from sdekit_cli.options.component_kinds import kind_of
 from sdekit_cli.options.option_help import meanings
@@ -43,10 +43,10 @@ def list_(
     """
     load_plugin_files(plugin, quiet=json)
     kind = kind_of(kind)
-    found = sorted(registry().entries.values(), key=lambda e: (list(KINDS).index(e.kind), e.name))
+    found = sorted(load_plugins().entries.values(), key=lambda e: (list(KINDS).index(e.kind), e.name))
     rows = [_row(entry) for entry in found if kind in (None, entry.kind)]
     if json:
-        print_json({"components": rows, "problems": list(registry().problems)})
+        print_json({"components": rows, "problems": list(load_plugins().problems)})
         return
     table = Table("kind", "name", "what it is", "package", box=None, header_style="bold")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
@@ -70,9 +70,9 @@ def show(
     """
     load_plugin_files(plugin, quiet=json)
     kind = kind_of(kind)
-    found = [entry_of(k, n) for k, n in registry().entries if n == name and kind in (None, k)]
+    found = [entry_of(k, n) for k, n in load_plugins().entries if n == name and kind in (None, k)]
     if not found:
-        names = sorted({n for k, n in registry().entries if kind in (None, k)})
+        names = sorted({n for k, n in load_plugins().entries if kind in (None, k)})
         raise InputError(unknown_name(kind or "component", name, names, "Installed"))
     described = [_described(entry) for entry in found]
     if json:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError
-from sdekit.registry import registry, unknown_name
+from sdekit.registry import load_plugins, unknown_name
 from sdekit_cli.options.assignments import component, named
 from sdekit_cli.options.component_kinds import kind_of
 from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
@@ -88,7 +88,7 @@ def _measures_order(found: Found) -> bool:
 def find(given: str, kind: str | None) -> Found:
     """What an argument names; InputError with a suggestion where there is no such component or option."""
     kind = kind_of(kind, "prediction")
-    known = registry().entries
+    known = load_plugins().entries
     name, colon, path = given.partition(":")
     found = [k for k, n in known if n == name and kind in (None, k)]
     if len(found) > 1:

@@ -16,10 +16,10 @@ PluginFiles = Annotated[
 
 def load_plugin_files(files: list[Path] | None, *, quiet: bool = False) -> None:
     """Load each file, and say which; InputError where one cannot be loaded."""
-    from sdekit.registry import load_plugin_file, registry
+    from sdekit.registry import load_plugin_file, load_plugins
 
     for file in files or ():
         load_plugin_file(file)
-        provided = [f"{e.kind} {e.name}" for e in registry().entries.values() if e.package == str(file.absolute())]
+        provided = [f"{e.kind} {e.name}" for e in load_plugins().entries.values() if e.package == str(file.absolute())]
         if not quiet:
             note("local plugin [bold]{}[/]: {}", file, ", ".join(provided) or "it provides nothing")

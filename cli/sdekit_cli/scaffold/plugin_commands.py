@@ -17,7 +17,7 @@ from rich.table import Table
 
 import sdekit
 from sdekit.errors import InputError, SdekitError
-from sdekit.registry import KINDS, Entry, parameters, registry, unknown_name
+from sdekit.registry import KINDS, Entry, load_plugins, parameters, unknown_name
 from sdekit_cli.options.assignments import option_name
 from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
 from sdekit_cli.terminal.console import note, print_json, quoted, show_table, shown
@@ -64,7 +64,7 @@ def _check_new(name: str, kind: str, out: Path) -> None:
     package = name.replace("-", "_")
     if keyword.iskeyword(package) or find_spec(package) is not None:
         raise InputError(f"plugin {name!r}: Python already has a module {package!r}: choose another name")
-    taken = registry().entries.get((COMPONENTS[kind][0], name))
+    taken = load_plugins().entries.get((COMPONENTS[kind][0], name))
     if taken is not None:
         raise InputError(f"{kind} {name!r} is there already, from {taken.package} {taken.version}: choose another name")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -111,7 +111,7 @@ def check(
 
 
 def _verdicts() -> Iterator[Verdict]:
-    found = registry()
+    found = load_plugins()
     for problem in found.problems:
         name = re.search(r"plugin '([^']*)'", problem)
         yield Verdict(name[1] if name else "?", "loading", "FAILED", problem)

@@ -2,7 +2,7 @@
 
 from sdekit import hookimpl
 
-sdekit_api = 1
+sdekit_api = 2
 
 
 @hookimpl
