@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.models import null_condition
+from sdekit.models import concatenate_conditions, null_condition
 from sdekit.processes import SDE, Denoiser, as_time, broadcast, evaluate_denoiser
 
 Guidance = Callable[[SDE, Denoiser], Denoiser]
@@ -42,7 +42,7 @@ def denoise_pair(
 
     other: (B, ...), the null condition where it is None.
     """
-    both = torch.cat([y, null_condition(y) if other is None else other])
+    both = concatenate_conditions([y, null_condition(y) if other is None else other])
     whole = denoise(torch.cat([x, x]), t if t.ndim == 0 else torch.cat([t, t]), both)
     conditional, second = whole.chunk(2)
     return conditional, second

@@ -2,15 +2,17 @@ from .classifier import (
     Classifier as Classifier,
 )
 from .conditioning import (
-    UNCONDITIONAL as UNCONDITIONAL,
+    Condition as Condition,
     Conditioning as Conditioning,
+    concatenate_conditions as concatenate_conditions,
+    condition_parts as condition_parts,
     drop_conditions as drop_conditions,
+    is_label as is_label,
     is_null as is_null,
     null_condition as null_condition,
 )
 from .predictions import (
     PREDICTIONS as PREDICTIONS,
-    Coefficients as Coefficients,
 )
 from .score_model import (
     ScoreModel as ScoreModel,

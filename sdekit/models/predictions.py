@@ -1,4 +1,4 @@
-"""What a network is trained to predict, as a table of coefficients (c_skip, c_out)."""
+"""Predictions: the quantity that a network F is trained to predict, as a table of coefficients (c_skip, c_out)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-
-Coefficients = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 def _x0(alpha: Tensor, sigma: Tensor, std: float) -> tuple[Tensor, Tensor]:
@@ -32,7 +30,19 @@ def _edm(alpha: Tensor, sigma: Tensor, std: float) -> tuple[Tensor, Tensor]:
     return alpha * std**2 / variance, sigma * std / variance.sqrt()
 
 
-PREDICTIONS: dict[str, Coefficients] = {"x0": _x0, "eps": _eps, "v": _v, "flow": _flow, "edm": _edm}
-"""(c_skip, c_out) of D = c_skip x + c_out F, from (alpha, sigma, standard deviation of the data):
-x0: F = x_0. eps: F = eps (Ho et al. 2020). v: F = (alpha eps - sigma x_0) / sqrt(alpha^2 + sigma^2) (Salimans & Ho
-2022). flow: F = eps - x_0 (Liu et al. 2023). edm: F of unit variance and least gain (Karras et al. 2022, Table 1)."""
+PREDICTIONS: dict[str, Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]] = {
+    "x0": _x0,
+    "eps": _eps,
+    "v": _v,
+    "flow": _flow,
+    "edm": _edm,
+}
+"""Functions (alpha, sigma, std) -> (c_skip, c_out) of the denoiser D = c_skip x + c_out F. `std` is the standard
+deviation of the data.
+
+- x0: F predicts x_0.
+- eps: F predicts eps (Ho et al. 2020).
+- v: F predicts (alpha eps - sigma x_0) / sqrt(alpha^2 + sigma^2) (Salimans & Ho 2022).
+- flow: F predicts eps - x_0 (Liu et al. 2023).
+- edm: the target of F has unit variance, and c_out is as small as possible (Karras et al. 2022, Table 1).
+"""

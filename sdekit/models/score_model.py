@@ -1,27 +1,39 @@
-"""A network read as a denoiser."""
+"""A network as a denoiser."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from sdekit.backends import Backend, BackendNetwork, NetworkCall, apply_backend
 from sdekit.errors import InputError
 from sdekit.processes import LARGEST_RHO, SDE, as_time, broadcast
 
-from .conditioning import Conditioning
+from .conditioning import Condition, Conditioning, replace_null
 from .predictions import PREDICTIONS
+
+if TYPE_CHECKING:
+    from sdekit.backends import Backend, BackendNetwork, NetworkCall
 
 
 class ScoreModel(nn.Module):
-    """D(x, t, y) = c_skip x + c_out F(c_in x, c_noise, y), F the network, c_in = 1 / std(x_t), c_noise = log(rho) / 4.
+    """Denoiser of a network F: D(x, t, y) = c_skip x + c_out F(c_in x, c_noise, y).
 
-    network: `network(x (B, *), c_noise (B,), y (B, ...) or None) -> (B, *)`, inputs of about unit variance.
-    prediction: a key of `PREDICTIONS`, what F is trained to be. data_std: standard deviation of the data, for c_in
-    and "edm"; with VP and 1.0, c_in is 1. Raises InputError for an unknown prediction, and for "eps" on a process
-    whose alpha reaches 0 (it divides by alpha). backend: how the network is run, see `run_with`.
-    condition: what the network was trained to be told, which is checked on the CPU. Source: Karras et
-    al. 2022, eq. 7, on any process.
+    c_in = 1 / std(x_t), so that F receives inputs of about unit variance; c_noise = log(rho) / 4; c_skip and c_out
+    follow from the prediction.
+
+    Arguments:
+        network: Module `network(x (B, *), c_noise (B,), y) -> (B, *)`; y is a condition of B samples or None.
+        sde: Process of x_t.
+        prediction: A key of `PREDICTIONS`: the quantity that F predicts.
+        data_std: Standard deviation of the data, for c_in and the prediction "edm". With VP and 1.0, c_in is 1.
+        backend: Backend that runs the network, see `run_with`.
+        condition: Conditions that the network was trained with, to check y; None checks nothing.
+    Raises:
+        InputError: If the prediction is unknown, or is "eps" on a process whose alpha reaches 0 (it divides by alpha).
+    Source:
+        Karras et al. 2022, eq. 7, for any process.
     """
 
     def __init__(
@@ -49,40 +61,68 @@ class ScoreModel(nn.Module):
             self.run_with(backend)
 
     def run_with(self, backend: Backend | str, *, name: str = "") -> ScoreModel:
-        """From now on the denoiser runs its network with a backend: a registered name, or `backend(network)`.
+        """Run the network with a backend in all later calls of the denoiser; `loss` always runs the network itself.
 
-        `loss` always runs the network itself. Checks and fallback: see `BackendNetwork`. name: for messages.
-        Returns the model.
+        Arguments:
+            backend: A registered name, or a function `backend(network)`; see `BackendNetwork` for its checks.
+            name: Name of the backend in messages.
+        Returns:
+            The model itself.
         """
+        from sdekit.backends import apply_backend
+
         self.backend = apply_backend(self.network, backend, name=name)
         return self
 
-    def forward(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
-        """The denoiser: x (B, *), t () or (B,), y (B, ...) or None; returns (B, *) in x's dtype.
+    def forward(self, x: Tensor, t: Tensor | float, y: Tensor | Condition | None = None) -> Tensor:
+        """Return the denoised x, E[x_0 | x_t = x, y].
 
-        Raises InputError for a y that the network was not trained for.
+        Arguments:
+            x: Noisy samples x_t, of shape (B, *).
+            t: Time, a number or of shape () or (B,).
+            y: Condition of B samples, or None.
+        Returns:
+            Tensor (B, *) of x's dtype.
+        Raises:
+            InputError: If the network was not trained for such a y.
         """
         t = as_time(t)
         if self.condition is not None:
             self.condition.check(y, values=y is not None and y.device.type == "cpu")
         c_skip, c_out = PREDICTIONS[self.prediction](self.sde.alpha(t), self.sde.sigma(t), self.data_std)
-        return broadcast(c_skip, x) * x + broadcast(c_out, x) * self._output(self.backend or self.network, x, t, y).to(
-            x.dtype
-        )
+        output = self._output(self.backend or self.network, x, t, y)
+        return broadcast(c_skip, x) * x + broadcast(c_out, x) * output.to(x.dtype)
 
-    def score(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
-        """grad log p_t(x | y), (B, *)."""
+    def score(self, x: Tensor, t: Tensor | float, y: Tensor | Condition | None = None) -> Tensor:
+        """Return the score grad_x log p_t(x | y).
+
+        Arguments:
+            x: Noisy samples x_t, of shape (B, *).
+            t: Time, a number or of shape () or (B,).
+            y: Condition of B samples, or None.
+        Returns:
+            Tensor (B, *).
+        """
         t = as_time(t)
         return self.sde.score(x, self(x, t, y), t)
 
     def loss(
-        self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None = None, *, mean: Tensor | None = None
+        self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | Condition | None = None, *, mean: Tensor | None = None
     ) -> Tensor:
-        """Mean squared error of the network's output against what it should be, (B,).
+        """Return the mean squared error of the network's output at x_t = alpha x_0 + sigma eps.
 
-        x0, eps (B, *), t () or (B,). mean: (B, *), E[x_0 | x_t] where it is known, to regress on in place of x0. The
-        target is (x_0 - c_skip x_t) / c_out, written in x_0 and eps so that no digit is lost where c_out is small.
-        For "eps" this is Ho et al. 2020, eq. 14; for "edm", Karras et al. 2022, eq. 8.
+        The target is (x_0 - c_skip x_t) / c_out, written in x_0 and eps so that no digits are lost if c_out is small.
+
+        Arguments:
+            x0: Data of shape (B, *).
+            t: Times of shape () or (B,).
+            eps: Standard normal noise of shape (B, *).
+            y: Condition of B samples, or None.
+            mean: E[x_0 | x_t] of shape (B, *) if it is known; it replaces x_0 in the target.
+        Returns:
+            Loss of each sample, (B,).
+        Source:
+            For "eps" Ho et al. 2020, eq. 14; for "edm" Karras et al. 2022, eq. 8.
         """
         t = as_time(t)
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
@@ -93,13 +133,15 @@ class ScoreModel(nn.Module):
         output = self._output(self.network, self.sde.perturb(x0, t, eps), t, y)
         return (output - target).square().flatten(1).mean(1)
 
-    def _output(self, run: NetworkCall, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+    def _output(self, network: NetworkCall, x: Tensor, t: Tensor, y: Tensor | Condition | None) -> Tensor:
         """F(c_in x, c_noise, y), (B, *)."""
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
         c_in = ((alpha * self.data_std) ** 2 + sigma**2).rsqrt()
-        c_noise = (sigma / alpha).clamp(1e-4, LARGEST_RHO).log() / 4  # as far as training goes
+        c_noise = (sigma / alpha).clamp(1e-4, LARGEST_RHO).log() / 4  # training covers no other noise levels
         if c_noise.ndim == 0 and x.device.type != "cpu" and c_noise.device.type == "cpu":
             c_noise = torch.full((), c_noise.item(), dtype=x.dtype, device=x.device)  # a copy would wait for the GPU
         c_noise = c_noise.to(x.device, x.dtype).expand(len(x)).contiguous()
-        output: Tensor = run(broadcast(c_in, x) * x, c_noise, y)
+        if self.condition is not None and self.condition.null_value is not None:
+            y = replace_null(y, self.condition.null_value, len(x), x.device)
+        output: Tensor = network(broadcast(c_in, x) * x, c_noise, y)
         return output

@@ -1,9 +1,9 @@
-"""Networks: `network(x (B, *shape), c_noise (B,), y or None) -> (B, *shape)`, inputs of about unit variance.
+"""Networks: `network(x (B, *shape), c_noise (B,), y) -> (B, *shape)`, for inputs x of about unit variance.
 
-c_noise is log(rho) / 4. y holds labels (B,) in [0, classes), or is None for the unconditional output; a row of -1 is
-unconditional too. Each is built by `Network(shape, classes, **options)` and keeps its resolved options in `.options`,
-which rebuild it. One with an option `conditions` takes so many numbers, (B, conditions), instead of labels, and rows
-of NaN for none.
+c_noise is log(rho) / 4. y is a condition of B samples (see `sdekit.models.Condition`) or None. With y=None, and in rows
+of the null condition, the output is the unconditional one. A network is built by `Network(shape, classes, **options)`
+and keeps its resolved options in `.options`, which rebuild it. To take conditions other than labels a network needs the
+options that are named in its documentation: `conditions` for numbers, `embedding_size`, `sequence` and `augmentation`.
 """
 
 import lazy_loader

@@ -2,26 +2,19 @@ from .classifier_encoder import (
     Encoder as Encoder,
 )
 from .embedding import (
-    Condition as Condition,
-    Frequencies as Frequencies,
+    ConditionEmbedding as ConditionEmbedding,
+    LinearBlock as LinearBlock,
     NoiseEmbedding as NoiseEmbedding,
-    Numbers as Numbers,
+    NumberEmbedding as NumberEmbedding,
+    VectorEmbedding as VectorEmbedding,
 )
 from .mixer import (
-    CHANNELS as CHANNELS,
-    MOST_PIXELS as MOST_PIXELS,
-    RADIUS as RADIUS,
     Mixer as Mixer,
 )
 from .mlp import (
     MLP as MLP,
-    Block as Block,
 )
 from .unet import (
-    DENSE_CHANNELS as DENSE_CHANNELS,
-    DENSE_WIDTH as DENSE_WIDTH,
     ConvBlock as ConvBlock,
     UNet as UNet,
-    levels as levels,
-    norm as norm,
 )

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from sdekit.errors import InputError
 
-from .embedding import Condition
-from .mlp import Block
+from .embedding import ConditionEmbedding, LinearBlock
 from .unet import ConvBlock, levels
 
 
@@ -37,7 +36,7 @@ class Encoder(nn.Module):
             )
         self.options: dict[str, Any] = dict(width=width, depth=depth, dropout=dropout)
         self.image, self.dropout = image, dropout
-        self.condition = Condition(128, 0)
+        self.condition = ConditionEmbedding(128, 0)
         self.blocks = nn.ModuleList()
         if image:
             channels, size = width, torch.Size(shape[1:])
@@ -51,7 +50,7 @@ class Encoder(nn.Module):
             features = channels * prod(size)
         else:
             self.first, features = nn.Linear(prod(shape), width), width
-            self.blocks.extend(Block(width, 128, dropout) for _ in range(depth))
+            self.blocks.extend(LinearBlock(width, 128, dropout) for _ in range(depth))
         self.last = nn.Linear(features, classes)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)

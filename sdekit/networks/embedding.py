@@ -1,4 +1,4 @@
-"""How a network is told the noise level and the label."""
+"""Embedding of the noise level and the condition, and the residual block that it modulates."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdekit.errors import InputError
-from sdekit.models import is_null
+from sdekit.models import Condition, condition_parts, is_null
 
 Frequencies = Literal["fourier", "sinusoidal"]
 
 
 class NoiseEmbedding(nn.Module):
-    """c_noise (B,) to cos and sin of many frequencies, (B, width).
+    """Cosine and sine of the noise level at many frequencies.
 
-    fourier: random frequencies, N(0, (2 pi)^2) (Tancik et al. 2020; Song et al. 2021). sinusoidal: a geometric row
-    of them from 100 down to 1/100 (Vaswani et al. 2017, scaled to log-noise levels).
+    Arguments:
+        width: Size of the embedding, even.
+        kind: "fourier" for random frequencies from N(0, (2 pi)^2) (Tancik et al. 2020; Song et al. 2021), or
+            "sinusoidal" for a geometric sequence from 100 to 1/100 (Vaswani et al. 2017, scaled to log noise levels).
+    Raises:
+        InputError: If the width is odd or the kind is unknown.
     """
 
     frequencies: Tensor
@@ -39,41 +43,105 @@ class NoiseEmbedding(nn.Module):
         return torch.cat([angle.cos(), angle.sin()], 1)
 
 
-class Condition(nn.Module):
-    """Noise level and condition to one vector for every block: (B,), y or None to (B, width).
+class ConditionEmbedding(nn.Module):
+    """One vector for each sample from its noise level and its condition; it modulates every block of a network.
 
-    classes: number of labels, for y (B,). numbers: how many, for y (B, numbers) of about unit variance. At most one of
-    them; without a condition, and for its null rows, nothing is added.
+    The vector is silu(second(silu(h))). h (B, width) is the sum of `first(noise)` and one term for each kind of
+    condition that the network takes. In a null row, or with y=None, the term is zero (labels, numbers) or a learned
+    vector (embeddings, sequences).
+
+    Arguments:
+        width: Size of the vector, even.
+        classes: Number of labels, 0 for none.
+        kind: Frequencies of the noise level, see `NoiseEmbedding`.
+        numbers: How many numbers of about unit variance, 0 for none; not together with labels.
+        embedding: Width d of an embedding (B, d), 0 for none.
+        sequence: Width d of the elements of a sequence (B, L, d), 0 for none; their mean is embedded.
+        augmentation: Width a of an augmentation vector (B, a), 0 for none; without one it counts as zeros.
+    Raises:
+        InputError: If the network would take both labels and numbers.
     """
 
-    def __init__(self, width: int, classes: int, kind: Frequencies = "fourier", numbers: int = 0) -> None:
+    def __init__(
+        self,
+        width: int,
+        classes: int,
+        kind: Frequencies = "fourier",
+        numbers: int = 0,
+        embedding: int = 0,
+        sequence: int = 0,
+        augmentation: int = 0,
+    ) -> None:
         super().__init__()
         if classes and numbers:
             raise InputError(f"a network takes labels or numbers as its condition, got {classes} labels and {numbers}")
         self.noise = NoiseEmbedding(width, kind)
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
         self.label = nn.Embedding(classes, width) if classes else None
-        self.numbers = Numbers(numbers, width) if numbers else None
+        self.numbers = NumberEmbedding(numbers, width) if numbers else None
+        self.embedding = VectorEmbedding(embedding, width) if embedding else None
+        self.sequence = VectorEmbedding(sequence, width) if sequence else None
+        self.augmentation = nn.Linear(augmentation, width, bias=False) if augmentation else None
 
-    def forward(self, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """c_noise (B,), y (B,) labels, (B, numbers) or None, to (B, width)."""
+    def forward(self, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
+        """c_noise (B,) and a condition of B samples or None, to (B, width)."""
         h = self.first(self.noise(c_noise))
-        if y is not None:
-            said = ~is_null(y)[:, None]
-            if self.label is not None:
-                h = h + self.label(y.clamp(min=0)) * said
-            elif self.numbers is not None:
-                h = h + self.numbers(y.to(h.dtype).nan_to_num()) * said
+        parts = self.named_parts(y)
+        if self.label is not None and (label := parts.get("label")) is not None:
+            h = h + self.label(label.clamp(min=0)) * ~is_null(label)[:, None]
+        if self.numbers is not None and (numbers := parts.get("numbers")) is not None:
+            h = h + self.numbers(numbers.to(h.dtype).nan_to_num()) * ~is_null(numbers)[:, None]
+        if self.embedding is not None:
+            embedding = parts.get("embedding")
+            h = h + (self.embedding.null if embedding is None else self.embedding(embedding, is_null(embedding)))
+        if self.sequence is not None:
+            sequence = parts.get("sequence")
+            if sequence is None:
+                h = h + self.sequence.null
             else:
-                raise InputError(
-                    "a condition was given, but this network was built without labels (classes = 0): leave it out, or "
-                    "train with --condition label (and --drop 0.1 for cfg)"
-                )
+                counts = counted_elements(sequence, parts.get("mask"))
+                weights = counts.to(h.dtype) / counts.sum(1, keepdim=True).clamp(min=1)
+                mean = (weights[:, None] @ sequence.to(h.dtype).nan_to_num())[:, 0]
+                h = h + self.sequence(mean, ~counts.any(1))
+        if self.augmentation is not None and (augmentation := parts.get("augmentation")) is not None:
+            h = h + self.augmentation(augmentation.to(h.dtype))
         return F.silu(self.second(F.silu(h)))
 
+    def named_parts(self, y: Tensor | Condition | None) -> dict[str, Tensor]:
+        """Parts of a condition by name. A plain tensor, or the part "y", is named by its type and shape.
 
-class Numbers(nn.Module):
-    """Numbers (B, d) of about unit variance to (B, width): themselves, and waves of random direction and length."""
+        Raises InputError if the network was built without one of them.
+        """
+        parts = condition_parts(y)
+        plain = parts.pop("y", None)
+        if plain is not None:
+            vector = "numbers" if self.numbers is not None else "embedding"
+            name = "label" if not plain.is_floating_point() else "sequence" if plain.ndim == 3 else vector
+            parts[name] = plain
+        for name in parts:
+            if name not in PARTS or getattr(self, "sequence" if name == "mask" else name) is None:
+                built = PARTS.get(name, f"the part {name!r}: leave it out")
+                raise InputError(f"a condition was given, but this network was built without {built}")
+        return parts
+
+
+PARTS = {
+    "label": "labels (classes = 0): leave it out, or train with --condition label (and --drop 0.1 for cfg)",
+    "numbers": "numbers: leave them out, or build it with conditions=HOW_MANY",
+    "embedding": "an embedding or numbers: leave it out, or build it with embedding_size=WIDTH or conditions=HOW_MANY",
+    **dict.fromkeys(("sequence", "mask"), "a sequence: leave it out, or build it with sequence=WIDTH"),
+    "augmentation": "an augmentation vector: leave it out, or build it with augmentation=WIDTH",
+}
+"""Parts of a condition that the networks read, each with the message of a network that was built without it."""
+
+
+class NumberEmbedding(nn.Module):
+    """Embedding of a few numbers of about unit variance: linear in them and in waves of random direction and length.
+
+    Arguments:
+        d: How many numbers.
+        width: Size of the embedding, even.
+    """
 
     directions: Tensor
 
@@ -87,3 +155,67 @@ class Numbers(nn.Module):
         angle = y @ self.directions
         out: Tensor = self.plain(y) + self.waves(torch.cat([angle.cos(), angle.sin()], 1))
         return out
+
+
+class VectorEmbedding(nn.Module):
+    """Embedding of long vectors, such as those of a text encoder: a linear layer and LayerNorm.
+
+    Nearby vectors stay near each other, unlike with the waves of `NumberEmbedding`. Null rows become the learned
+    vector `null`, which starts at zero.
+
+    Arguments:
+        d: Size of the vectors.
+        width: Size of the embedding.
+    """
+
+    def __init__(self, d: int, width: int) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(d, width), nn.LayerNorm(width)
+        self.null = nn.Parameter(torch.zeros(width))
+
+    def forward(self, vector: Tensor, null: Tensor) -> Tensor:
+        """vector (B, d) and which rows are null (B,), to (B, width)."""
+        out = self.norm(self.linear(vector.to(self.null.dtype).nan_to_num()))
+        return torch.where(null[:, None], self.null.to(out.dtype), out)
+
+
+class LinearBlock(nn.Module):
+    """Residual block of two linear layers: h + second(silu(first(norm(h) (1 + scale) + shift))).
+
+    scale and shift are linear in the embedding of noise level and condition (adaLN, Peebles & Xie 2023). The block
+    starts as the identity.
+
+    Arguments:
+        width: Size of h.
+        condition: Size of the embedding.
+        dropout: Probability, in [0, 1).
+    """
+
+    def __init__(self, width: int, condition: int, dropout: float) -> None:
+        super().__init__()
+        self.modulate = nn.Linear(condition, 2 * width)
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.dropout = dropout
+        for layer in (self.modulate, self.second):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """h (B, width), condition (B, condition), to (B, width)."""
+        scale, shift = self.modulate(condition).chunk(2, 1)
+        z = F.silu(self.first(F.layer_norm(h, h.shape[1:]) * (1 + scale) + shift))
+        out: Tensor = h + self.second(F.dropout(z, self.dropout, self.training))
+        return out
+
+
+def counted_elements(sequence: Tensor, mask: Tensor | None) -> Tensor:
+    """Which elements of a sequence count: those of the mask, and none of a null row.
+
+    Arguments:
+        sequence: Elements (B, L, d); a row with NaN is null.
+        mask: Boolean (B, L), or None for all elements.
+    Returns:
+        Boolean tensor (B, L).
+    """
+    counts = ~is_null(sequence)[:, None].expand(-1, sequence.shape[1])
+    return counts if mask is None else counts & mask

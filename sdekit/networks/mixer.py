@@ -1,4 +1,4 @@
-"""Layers that mix all pixels, then convolutions: for tiny images, where it learns more in a minute than a U-Net."""
+"""A network for tiny images: layers that mix all pixels, followed by convolutions."""
 
 from __future__ import annotations
 
@@ -10,25 +10,39 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdekit.errors import InputError
+from sdekit.models import Condition
 
-from .embedding import Condition, Frequencies
+from .embedding import ConditionEmbedding, Frequencies
 from .unet import ConvBlock, norm
 
-MOST_PIXELS = 256  # a layer holds CHANNELS matrices of pixels x pixels
+MOST_PIXELS = 256  # a layer has CHANNELS matrices of pixels x pixels
 CHANNELS, RADIUS = 32, 2  # of the mixing layers; of their kernels
 
 
 class Mixer(nn.Module):
-    """A few layers see the whole image at once and tell residual blocks of convolutions, which settle the details.
+    """Layers that mix all pixels, followed by convolutions, for tiny images; in a minute it learns more than a U-Net.
 
-    Where an image has few pixels, a matrix from all of them to all of them costs less than a convolution and needs no
-    lower levels. As in Tolstikhin et al. 2021 ("MLP-Mixer") layers mix pixels, then channels; but each channel has a
-    matrix of its own, of which a part is the same everywhere, a convolution. What they tell fades out below rho = 1/2,
-    where an image is known but for details and they would learn the training set by heart.
+    In an image of few pixels a matrix from all pixels to all pixels costs less than a convolution and makes lower
+    resolutions unnecessary. `depth` mixing layers (32 channels, B, pixels) mix pixels, then channels, as in Tolstikhin
+    et al. 2021 ("MLP-Mixer"), but each channel has its own matrix: a convolution plus a matrix that starts at zero.
+    Their output (B, width, H, W) and x enter `blocks` residual blocks of convolutions, which add the details. Below
+    rho = 1/2 the image is known up to details, and the mixing layers would memorise the training set: their output
+    fades out there. All layers and blocks are modulated by the embedding (B, 4 width) of noise level and condition.
 
-    shape: (C, H, W), at most 256 pixels; classes: number of labels, 0 for none. width: channels of the convolutions.
-    depth: mixing layers. blocks: of convolutions, as the U-Net's. dropout: probability, in [0, 1). embedding: of the
-    noise level. conditions: how many numbers it is told in place of labels.
+    Arguments:
+        shape: (C, H, W) of one sample, at most 256 pixels.
+        classes: Number of labels, 0 for none.
+        width: Channels of the convolutions, a multiple of 4, at least 8.
+        depth: Number of mixing layers.
+        blocks: Number of residual blocks of convolutions.
+        dropout: Probability, in [0, 1).
+        embedding: Frequencies of the noise level, "fourier" or "sinusoidal".
+        conditions: How many numbers condition a sample in place of a label, 0 for none.
+        embedding_size: Width d of an embedding (B, d) that conditions a sample, 0 for none.
+        sequence: Width d of the elements of a sequence (B, L, d) that conditions a sample by their mean, 0 for none.
+        augmentation: Width of the augmentation vector, 0 for none.
+    Raises:
+        InputError: If the shape is not that of a tiny image, or an option is out of its range.
     """
 
     def __init__(
@@ -42,6 +56,9 @@ class Mixer(nn.Module):
         dropout: float = 0.0,
         embedding: Frequencies = "fourier",
         conditions: int = 0,
+        embedding_size: int = 0,
+        sequence: int = 0,
+        augmentation: int = 0,
     ) -> None:
         super().__init__()
         if len(shape) != 3 or shape[1] * shape[2] > MOST_PIXELS:
@@ -55,10 +72,20 @@ class Mixer(nn.Module):
                 f"{width}, {depth}, {blocks}, {dropout}"
             )
         self.options: dict[str, Any] = dict(
-            width=width, depth=depth, blocks=blocks, dropout=dropout, embedding=embedding, conditions=conditions
+            width=width,
+            depth=depth,
+            blocks=blocks,
+            dropout=dropout,
+            embedding=embedding,
+            conditions=conditions,
+            embedding_size=embedding_size,
+            sequence=sequence,
+            augmentation=augmentation,
         )
         embed = 4 * width
-        self.condition = Condition(embed, classes, embedding, conditions)
+        self.condition = ConditionEmbedding(
+            embed, classes, embedding, conditions, embedding_size, sequence, augmentation
+        )
         self.mixing = _Mixing(shape, width, depth, embed, dropout)
         self.first = nn.Conv2d(shape[0] + width, width, 3, padding=1)
         self.blocks = nn.ModuleList(ConvBlock(width, width, embed, dropout) for _ in range(blocks))
@@ -67,8 +94,8 @@ class Mixer(nn.Module):
         nn.init.zeros_(self.last.weight)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, on the CPU too
 
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W), c_noise (B,), y (B,), (B, conditions) or None, to (B, C, H, W)."""
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
+        """x (B, C, H, W), c_noise (B,) and a condition of B samples or None, to (B, C, H, W)."""
         condition = self.condition(c_noise, y)
         seen = self.mixing(x, condition) * torch.sigmoid(8 * c_noise + 1.4)[:, None, None, None]
         h = self.first(torch.cat([x, seen], 1).contiguous(memory_format=torch.channels_last))
@@ -79,7 +106,7 @@ class Mixer(nn.Module):
 
 
 class _Mixing(nn.Module):
-    """All layers: x (B, C, H, W), condition (B, condition), to (B, out, H, W)."""
+    """All mixing layers: x (B, C, H, W) and the embedding (B, condition) to (B, out, H, W)."""
 
     def __init__(self, shape: Sequence[int], out: int, depth: int, condition: int, dropout: float) -> None:
         super().__init__()
@@ -96,7 +123,7 @@ class _Mixing(nn.Module):
 
 
 class _Pixels(nn.Module):
-    """h_c M_c for each channel c: h (CHANNELS, B, P), M_c (P, P) a convolution's matrix and one that starts at zero."""
+    """h_c M_c for each channel c of h (CHANNELS, B, P), M_c (P, P) a convolution plus a matrix that starts at zero."""
 
     basis: Tensor
 
@@ -112,12 +139,12 @@ class _Pixels(nn.Module):
         self.register_buffer("basis", shifts.flatten(1).float(), persistent=False)
 
     def forward(self, h: Tensor) -> Tensor:
-        """h (CHANNELS, B, P), to the same."""
+        """h (CHANNELS, B, P) to the same shape."""
         return torch.bmm(h, torch.addmm(self.matrix.flatten(1), self.kernel, self.basis).view_as(self.matrix))
 
 
 class _Layer(nn.Module):
-    """h + channels(silu(pixels(norm(h)) (1 + scale) + shift)). h has its channels first: no product needs a copy."""
+    """h + channels(silu(pixels(norm(h)) (1 + scale) + shift)), with channels first so that no product copies h."""
 
     def __init__(self, height: int, width: int, condition: int, dropout: float) -> None:
         super().__init__()
@@ -135,16 +162,16 @@ class _Layer(nn.Module):
 
 
 def _channels(before: int, after: int) -> nn.Parameter:
-    """(after, before), of gain 1."""
+    """Random weights (after, before) that keep the mean square."""
     return nn.Parameter(torch.randn(after, before) * before**-0.5)
 
 
 def _mixed(weight: Tensor, h: Tensor) -> Tensor:
-    """weight (D, C) on the channels of h (C, B, P): (D, B, P)."""
+    """Apply weight (D, C) to the channels of h (C, B, P); returns (D, B, P)."""
     out: Tensor = (weight @ h.flatten(1)).unflatten(1, h.shape[1:])
     return out
 
 
 def _gain(h: Tensor) -> Tensor:
-    """What brings each sample of h (C, B, P) to mean square 1: (1, B, 1)."""
+    """Factors (1, B, 1) that scale each sample of h (C, B, P) to mean square 1."""
     return (h.square().mean((0, 2), keepdim=True) + 1e-5).rsqrt()

@@ -1,4 +1,4 @@
-"""A residual multilayer perceptron, for vectors and anything small enough to flatten."""
+"""A residual multilayer perceptron, for vectors and small items that can be flattened."""
 
 from __future__ import annotations
 
@@ -10,19 +10,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdekit.errors import InputError
+from sdekit.models import Condition
 
-from .embedding import Condition, Frequencies
+from .embedding import ConditionEmbedding, Frequencies, LinearBlock
 
 
 class MLP(nn.Module):
-    """Pre-norm residual blocks, each scaled and shifted by the noise level and label (as adaLN, Peebles & Xie 2023).
+    """Residual multilayer perceptron, for vectors and small items that can be flattened.
 
-    shape: of one sample; classes: number of labels, 0 for none. width: of the hidden layers (None: from the size of
-    the data). depth: number of blocks. dropout: probability, in [0, 1). embedding: of the noise level. conditions:
-    how many numbers it is told in place of labels.
+    x (B, *shape) is flattened to (B, d); a linear layer takes it to (B, width); `depth` residual blocks, each modulated
+    by the embedding (B, 128) of noise level and condition, keep that shape; LayerNorm and a linear layer, which starts
+    at zero, return (B, d).
+
+    Arguments:
+        shape: Shape of one sample.
+        classes: Number of labels, 0 for none.
+        width: Width of the hidden layers; None for 256, 384 or 512, from the size of a sample.
+        depth: Number of residual blocks.
+        dropout: Probability, in [0, 1).
+        embedding: Frequencies of the noise level, "fourier" or "sinusoidal".
+        conditions: How many numbers condition a sample in place of a label, 0 for none.
+        embedding_size: Width d of an embedding (B, d) that conditions a sample, 0 for none.
+        sequence: Width d of the elements of a sequence (B, L, d) that conditions a sample by their mean, 0 for none.
+        augmentation: Width of the augmentation vector, 0 for none.
+    Raises:
+        InputError: If an option is out of its range.
     """
 
-    learning_rate_scale = 0.25  # what suits convolutions is too fast for layers this wide, which then waver with rho
+    learning_rate_scale = 0.25  # at the rate of convolutions, layers this wide have an output that wavers with rho
 
     def __init__(
         self,
@@ -34,6 +49,9 @@ class MLP(nn.Module):
         dropout: float = 0.0,
         embedding: Frequencies = "fourier",
         conditions: int = 0,
+        embedding_size: int = 0,
+        sequence: int = 0,
+        augmentation: int = 0,
     ) -> None:
         super().__init__()
         size = prod(shape)
@@ -41,39 +59,26 @@ class MLP(nn.Module):
         if width < 2 or depth < 1 or not 0 <= dropout < 1:
             raise InputError(f"mlp: needs width >= 2, depth >= 1, 0 <= dropout < 1, got {width}, {depth}, {dropout}")
         self.options: dict[str, Any] = dict(
-            width=width, depth=depth, dropout=dropout, embedding=embedding, conditions=conditions
+            width=width,
+            depth=depth,
+            dropout=dropout,
+            embedding=embedding,
+            conditions=conditions,
+            embedding_size=embedding_size,
+            sequence=sequence,
+            augmentation=augmentation,
         )
-        self.condition = Condition(128, classes, embedding, conditions)
+        self.condition = ConditionEmbedding(128, classes, embedding, conditions, embedding_size, sequence, augmentation)
         self.first = nn.Linear(size, width)
-        self.blocks = nn.ModuleList(Block(width, 128, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(LinearBlock(width, 128, dropout) for _ in range(depth))
         self.last = nn.Linear(width, size)
         nn.init.zeros_(self.last.weight)
 
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (B, *shape), c_noise (B,), y (B,), (B, conditions) or None, to (B, *shape)."""
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
+        """x (B, *shape), c_noise (B,) and a condition of B samples or None, to (B, *shape)."""
         condition = self.condition(c_noise, y)
         h = self.first(x.flatten(1))
         for block in self.blocks:
             h = block(h, condition)
         out: Tensor = self.last(F.layer_norm(h, h.shape[1:])).view_as(x)
-        return out
-
-
-class Block(nn.Module):
-    """h + second(silu(first(norm(h) (1 + scale) + shift)))."""
-
-    def __init__(self, width: int, condition: int, dropout: float) -> None:
-        super().__init__()
-        self.modulate = nn.Linear(condition, 2 * width)
-        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
-        self.dropout = dropout
-        for layer in (self.modulate, self.second):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """h (B, width), condition (B, condition), to (B, width)."""
-        scale, shift = self.modulate(condition).chunk(2, 1)
-        z = F.silu(self.first(F.layer_norm(h, h.shape[1:]) * (1 + scale) + shift))
-        out: Tensor = h + self.second(F.dropout(z, self.dropout, self.training))
         return out

@@ -11,23 +11,42 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdekit.errors import InputError
+from sdekit.models import Condition
 
-from .embedding import Condition, Frequencies
-from .mlp import Block
+from .embedding import ConditionEmbedding, Frequencies, LinearBlock, counted_elements
 
 DENSE_WIDTH, DENSE_CHANNELS = 512, 4  # hidden layers and output of the fully connected blocks
 
 
 class UNet(nn.Module):
-    """Residual blocks with scale-shift conditioning, halved and doubled inside the block (Song et al. 2021's DDPM++).
+    """U-Net of residual blocks with scale-shift conditioning (DDPM++ of Song et al. 2021), for images from 8 pixels.
 
-    shape: (C, H, W), H and W at least 8, odd sizes too; classes: number of labels, 0 for none. width: channels of the
-    first level; multipliers: channels of each level in units of width, every level half the size of the one before;
-    blocks: residual blocks a level; attention: self-attention where the longer side has at most so many pixels;
-    dense: fully connected blocks over all pixels, whose output the first convolution sees beside x, as in tiny
-    pictures much is decided by where a pixel is; dropout: probability, in [0, 1); embedding: of the noise level;
-    conditions: how many numbers it is told in place of labels. None for width, multipliers, attention or
-    dense: from the size.
+    A convolution takes x (B, C, H, W) to (B, width, H, W). Going down, each level has `blocks` residual blocks of
+    width * multiplier channels and half the side of the level before (odd sides are rounded up); two blocks follow at
+    the lowest level; going up, each block also receives the output of its counterpart on the way down. Self-attention
+    is at the levels of at most `attention` pixels a side and at the lowest level; cross-attention to the sequence of
+    the condition is at the same places. All blocks are modulated by the embedding (B, 4 width) of noise level and
+    condition. The last convolution starts at zero.
+
+    Arguments:
+        shape: (C, H, W) of one sample, H and W at least 8; odd sizes are allowed.
+        classes: Number of labels, 0 for none.
+        width: Channels of the first level, a multiple of 4, at least 8; None for 24 or 32, from the size of the image.
+        multipliers: Channels of each level in units of width; None for levels down to about 4 pixels.
+        blocks: Number of residual blocks of each level.
+        attention: Longest side, in pixels, of the levels with attention; None for 4 or 8, from the size of the image.
+        dense: Number of fully connected blocks over all pixels, whose output (B, 4, H, W) the first convolution
+            receives beside x, since in tiny images much depends on where a pixel is; None for 3 up to 12 pixels a
+            side, else 0.
+        dropout: Probability, in [0, 1).
+        embedding: Frequencies of the noise level, "fourier" or "sinusoidal".
+        conditions: How many numbers condition a sample in place of a label, 0 for none.
+        embedding_size: Width d of an embedding (B, d) that conditions a sample, 0 for none.
+        sequence: Width d of the elements of a sequence (B, L, d) that conditions a sample, 0 for none. Pixels attend to
+            its elements, and the mean of the elements is part of the embedding.
+        augmentation: Width of the augmentation vector, 0 for none.
+    Raises:
+        InputError: If the images are smaller than 8 pixels, or an option is out of its range.
     """
 
     def __init__(
@@ -43,6 +62,9 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         embedding: Frequencies = "fourier",
         conditions: int = 0,
+        embedding_size: int = 0,
+        sequence: int = 0,
+        augmentation: int = 0,
     ) -> None:
         super().__init__()
         if len(shape) != 3 or min(shape[1:]) < 8:
@@ -67,9 +89,15 @@ class UNet(nn.Module):
             dropout=dropout,
             embedding=embedding,
             conditions=conditions,
+            embedding_size=embedding_size,
+            sequence=sequence,
+            augmentation=augmentation,
         )
         embed = 4 * width
-        self.condition = Condition(embed, classes, embedding, conditions)
+        self.condition = ConditionEmbedding(
+            embed, classes, embedding, conditions, embedding_size, sequence, augmentation
+        )
+        self.context = _Context(sequence) if sequence else None
         self.dense = _Dense(shape, dense, embed, dropout) if dense else None
         self.first = nn.Conv2d(shape[0] + (DENSE_CHANNELS if dense else 0), width, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -81,16 +109,19 @@ class UNet(nn.Module):
                 self.down.append(ConvBlock(channels, channels, embed, dropout, resample="down"))
                 skips.append(channels)
             for _ in range(blocks):
-                self.down.append(ConvBlock(channels, width * multiplier, embed, dropout, attend=side <= attention))
-                channels = width * multiplier
+                attend, out = side <= attention, width * multiplier
+                self.down.append(ConvBlock(channels, out, embed, dropout, attend=attend, sequence=sequence))
+                channels = out
                 skips.append(channels)
             sides.append(side)
-        self.middle = nn.ModuleList(ConvBlock(channels, channels, embed, dropout, attend=a) for a in (True, False))
+        self.middle = nn.ModuleList(
+            ConvBlock(channels, channels, embed, dropout, attend=attend, sequence=sequence) for attend in (True, False)
+        )
         for level, multiplier in reversed(list(enumerate(multipliers))):
             for _ in range(blocks + 1):
-                attend = sides[level] <= attention
-                self.up.append(ConvBlock(channels + skips.pop(), width * multiplier, embed, dropout, attend=attend))
-                channels = width * multiplier
+                attend, out, skip = sides[level] <= attention, width * multiplier, skips.pop()
+                self.up.append(ConvBlock(channels + skip, out, embed, dropout, attend=attend, sequence=sequence))
+                channels = out
             if level:
                 self.up.append(ConvBlock(channels, channels, embed, dropout, resample="up"))
         self.norm = norm(channels)
@@ -98,36 +129,49 @@ class UNet(nn.Module):
         nn.init.zeros_(self.last.weight)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, on the CPU too
 
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W), c_noise (B,), y (B,), (B, conditions) or None, to (B, C, H, W)."""
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
+        """x (B, C, H, W), c_noise (B,) and a condition of B samples or None, to (B, C, H, W)."""
         condition = self.condition(c_noise, y)
+        context = None if self.context is None else self.context(x.shape[0], self.condition.named_parts(y))
         if self.dense is not None:
             x = torch.cat([x, self.dense(x, c_noise, condition)], 1)
         h = self.first(x.contiguous(memory_format=torch.channels_last))
         skips = [h]
         for block in self.down:
-            h = block(h, condition)
+            h = block(h, condition, context)
             skips.append(h)
         for block in self.middle:
-            h = block(h, condition)
+            h = block(h, condition, context)
         for block in self.up:
             if block.resample:
-                h = block(h, condition, size=skips[-1].shape[2:])
+                h = block(h, condition, context, size=skips[-1].shape[2:])
             else:
-                h = block(torch.cat([h, skips.pop()], 1), condition)
+                h = block(torch.cat([h, skips.pop()], 1), condition, context)
         out: Tensor = self.last(F.silu(self.norm(h)))
         return out.contiguous()
 
 
 def levels(longer: int) -> tuple[int, ...]:
-    """Channel multipliers of the levels down to about 4 pixels, for the longer side of an image."""
+    """Channel multipliers of the levels down to about 4 pixels.
+
+    Arguments:
+        longer: Longer side of the image.
+    Returns:
+        One multiplier for each level.
+    """
     if longer <= 12:
         return (1, 2)
     return (1, 2, 2) if longer <= 36 else (1, 2, 2, 4) if longer <= 80 else (1, 1, 2, 2, 4)
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Groups of at least four channels, at most 32 of them."""
+    """Group normalization with at most 32 groups of at least four channels.
+
+    Arguments:
+        channels: Number of channels.
+    Returns:
+        The layer.
+    """
     groups = min(32, channels // 4)
     while channels % groups:
         groups -= 1
@@ -135,17 +179,56 @@ def norm(channels: int) -> nn.GroupNorm:
 
 
 def _zero(layer: nn.Module) -> nn.Module:
-    """Starts at zero, so that the block starts as its skip."""
+    """Set all parameters to zero, so that a block starts as its skip connection."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
 
 
+class _Context(nn.Module):
+    """Elements that pixels attend to: those of a sequence after LayerNorm, and a learned one for a null row."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.null = nn.Parameter(torch.randn(d))
+
+    def forward(self, n: int, parts: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Parts of the condition of n samples, to elements (n, L + 1, d) and which of them count (n, L + 1)."""
+        elements = self.null.expand(n, 1, -1)
+        counts = torch.ones_like(elements[..., 0], dtype=torch.bool)
+        if (sequence := parts.get("sequence")) is not None:
+            sequence_counts = counted_elements(sequence, parts.get("mask"))
+            sequence = F.layer_norm(sequence.to(elements.dtype).nan_to_num(), sequence.shape[2:])
+            elements, counts = torch.cat([elements, sequence], 1), torch.cat([counts, sequence_counts], 1)
+        return elements, counts
+
+
 class ConvBlock(nn.Module):
-    """norm, silu, (resample,) conv, norm (1 + scale) + shift, silu, dropout, conv; the sum has unit variance."""
+    """Residual block of two convolutions, with the sum scaled to unit variance.
+
+    norm, silu, resampling, conv, norm * (1 + scale) + shift, silu, dropout, conv; scale and shift are linear in the
+    embedding of noise level and condition. Attention may follow.
+
+    Arguments:
+        channels: Channels of the input.
+        out: Channels of the output.
+        condition: Size of the embedding.
+        dropout: Probability, in [0, 1).
+        resample: "down" to halve the sides, "up" to enlarge them, "" for neither.
+        attend: Whether self-attention follows.
+        sequence: With `attend`, width of the elements that cross-attention follows for, 0 for none.
+    """
 
     def __init__(
-        self, channels: int, out: int, condition: int, dropout: float, *, resample: str = "", attend: bool = False
+        self,
+        channels: int,
+        out: int,
+        condition: int,
+        dropout: float,
+        *,
+        resample: str = "",
+        attend: bool = False,
+        sequence: int = 0,
     ) -> None:
         super().__init__()
         self.resample, self.dropout = resample, dropout
@@ -154,15 +237,27 @@ class ConvBlock(nn.Module):
         self.norm1, self.conv1 = norm(out), _zero(nn.Conv2d(out, out, 3, padding=1))
         self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
         self.attention = _Attention(out) if attend else None
+        self.cross_attention = _CrossAttention(out, sequence) if attend and sequence else None
 
-    def forward(self, x: Tensor, condition: Tensor, size: torch.Size | None = None) -> Tensor:
-        """x (B, channels, H, W), condition (B, condition), to (B, out, H', W'); size: (H', W') of an upsampling."""
+    def forward(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        context: tuple[Tensor, Tensor] | None = None,
+        size: torch.Size | None = None,
+    ) -> Tensor:
+        """x (B, channels, H, W) and the embedding (B, condition), to (B, out, H', W').
+
+        context: elements (B, L, d) for cross-attention, and which of them count (B, L). size: (H', W') of an "up".
+        """
         h = self.conv0(self._resampled(F.silu(self.norm0(x)), size))
         scale, shift = self.modulate(condition)[:, :, None, None].chunk(2, 1)
         h = F.silu(torch.addcmul(shift, self.norm1(h), 1 + scale))
         h = self.conv1(F.dropout(h, self.dropout, self.training))
         h = (self.skip(self._resampled(x, size)) + h) * 0.5**0.5
         out: Tensor = h if self.attention is None else self.attention(h)
+        if self.cross_attention is not None and context is not None:
+            out = self.cross_attention(out, *context)
         return out
 
     def _resampled(self, x: Tensor, size: torch.Size | None) -> Tensor:
@@ -172,10 +267,10 @@ class ConvBlock(nn.Module):
 
 
 class _Dense(nn.Module):
-    """A multilayer perceptron from all pixels to `DENSE_CHANNELS` pictures of the same size.
+    """A multilayer perceptron from all pixels to `DENSE_CHANNELS` images of the same size.
 
-    They fade out below rho = 1/2, where a picture is known but for details. Wider than the convolutions, it needs a
-    smaller learning rate.
+    Its output fades out below rho = 1/2, where an image is known up to details. It is wider than the convolutions and
+    needs a smaller learning rate.
     """
 
     learning_rate_scale = 0.4
@@ -183,7 +278,7 @@ class _Dense(nn.Module):
     def __init__(self, shape: Sequence[int], blocks: int, condition: int, dropout: float) -> None:
         super().__init__()
         self.first = nn.Linear(prod(shape), DENSE_WIDTH)
-        self.blocks = nn.ModuleList(Block(DENSE_WIDTH, condition, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(LinearBlock(DENSE_WIDTH, condition, dropout) for _ in range(blocks))
         self.last = nn.Linear(DENSE_WIDTH, DENSE_CHANNELS * prod(shape[1:]))
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor) -> Tensor:
@@ -196,11 +291,11 @@ class _Dense(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Self-attention over pixels, heads of 64 channels at most."""
+    """Self-attention of all pixels, with one head for every 64 channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = next(n for n in range(max(1, channels // 64), 0, -1) if channels % n == 0)
+        self.heads = _heads(channels)
         self.norm, self.qkv = norm(channels), nn.Conv2d(channels, 3 * channels, 1)
         self.out = _zero(nn.Conv2d(channels, channels, 1))
 
@@ -211,3 +306,28 @@ class _Attention(nn.Module):
         z = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, h, w)
         out: Tensor = (x + self.out(z)) * 0.5**0.5
         return out
+
+
+class _CrossAttention(nn.Module):
+    """Attention of pixels to the elements of a sequence (Rombach et al. 2022), with one head for every 64 channels."""
+
+    def __init__(self, channels: int, d: int) -> None:
+        super().__init__()
+        self.heads = _heads(channels)
+        self.norm, self.q, self.kv = norm(channels), nn.Conv2d(channels, channels, 1), nn.Linear(d, 2 * channels)
+        self.out = _zero(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor, elements: Tensor, counts: Tensor) -> Tensor:
+        """x (B, C, H, W), elements (B, L, d) and which of them count (B, L), to (B, C, H, W)."""
+        b, c, h, w = x.shape
+        q = self.q(self.norm(x)).flatten(2).view(b, self.heads, c // self.heads, h * w).transpose(2, 3)
+        kv = self.kv(elements).view(b, elements.shape[1], 2, self.heads, c // self.heads)
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, L, c / heads)
+        z = F.scaled_dot_product_attention(q, k, v, attn_mask=counts[:, None, None])
+        out: Tensor = (x + self.out(z.transpose(2, 3).reshape(b, c, h, w))) * 0.5**0.5
+        return out
+
+
+def _heads(channels: int) -> int:
+    """Number of heads: one for every 64 channels, but a divisor of the channels."""
+    return next(n for n in range(max(1, channels // 64), 0, -1) if channels % n == 0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.models import Conditioning, ScoreModel, drop_conditions, is_null, null_condition
-from sdekit.networks import MLP, Condition
+from sdekit.networks import MLP, ConditionEmbedding
 from sdekit.processes import VP, as_time
 
 LABELS, NUMBERS = torch.tensor([2, 0, 1]), torch.tensor([[0.5, -1.0], [0.0, 2.0], [3.0, 0.1]])
@@ -37,7 +37,7 @@ def test_dropping(y: Tensor) -> None:
 @each_kind
 def test_networks_hear_nothing_in_a_null_row(y: Tensor) -> None:
     """A null row is y = None, and the others are what they are without it."""
-    condition = Condition(16, 3, numbers=0) if y.ndim == 1 else Condition(16, 0, numbers=2)
+    condition = ConditionEmbedding(16, 3, numbers=0) if y.ndim == 1 else ConditionEmbedding(16, 0, numbers=2)
     c_noise = torch.zeros(3)
     mixed = torch.cat([y[:1], null_condition(y[1:2]), y[2:]])
     out = condition(c_noise, mixed)
@@ -47,7 +47,7 @@ def test_networks_hear_nothing_in_a_null_row(y: Tensor) -> None:
 
 def test_both_kinds_at_once_are_refused() -> None:
     with pytest.raises(InputError, match="labels or numbers"):
-        Condition(16, 3, numbers=2)
+        ConditionEmbedding(16, 3, numbers=2)
 
 
 BAD = [

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from sdekit import registry
 from sdekit.errors import InputError
-from sdekit.networks import CHANNELS, MLP, Condition, Mixer, NoiseEmbedding, UNet
-from sdekit.networks.mixer import _Pixels
+from sdekit.networks import MLP, ConditionEmbedding, Mixer, NoiseEmbedding, UNet
+from sdekit.networks.mixer import CHANNELS, _Pixels
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"width": 16, "depth": 2},
@@ -265,7 +265,7 @@ def test_networks_take_both_embeddings(name: str, kind: str) -> None:
 
 def test_condition_adds_the_label() -> None:
     """Without a label nothing is added: a zero row of the label table gives the unconditional output."""
-    condition = Condition(8, 2)
+    condition = ConditionEmbedding(8, 2)
     assert condition.label is not None
     with torch.no_grad():
         condition.label.weight[0] = 0
