@@ -2,7 +2,7 @@ import pluggy
 
 from .distributions import GaussianMixture as GaussianMixture
 from .errors import InputError as InputError, SdekitError as SdekitError
-from .models import ScoreModel as ScoreModel
+from .models import OpenedModel as OpenedModel, ScoreModel as ScoreModel, open_model as open_model
 from .processes import (
     EDM as EDM,
     SDE as SDE,

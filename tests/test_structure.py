@@ -143,7 +143,6 @@ def imported_folders(path: Path) -> Iterator[tuple[int, str]]:
 CORE = [path for path in SOURCES if module_of(path)[0] == "sdekit" and module_of(path) != ("sdekit", "__init__")]
 
 
-@pytest.mark.xfail(reason="runs still imports export", strict=False)
 @pytest.mark.parametrize("path", CORE, ids=name_of)
 def test_folders_have_no_cycles(path: Path) -> None:
     """A folder imports only folders in earlier layers of `LAYERS`."""

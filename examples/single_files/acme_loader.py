@@ -1,14 +1,14 @@
-"""A loader in one file: opens a model that something else saved, here a linear denoiser in an .npz."""
+"""A loader in one file: it opens a linear denoiser that was saved as an .npz file."""
 
 import numpy as np
 import torch
 from torch import nn
 
-from sdekit import VE, InputError, ScoreModel, hookimpl
+from sdekit import VE, InputError, OpenedModel, ScoreModel, hookimpl
 
 
 class Matrix(nn.Module):
-    """x to x W."""
+    """The network x -> x W."""
 
     def __init__(self, weight):
         super().__init__()
@@ -19,12 +19,16 @@ class Matrix(nn.Module):
 
 
 def matrix(path):
-    """A ScoreModel that predicts x_0 as x W, W (d, d) from the array "weight" of an .npz file."""
+    """A model that predicts x_0 as x W, with W (d, d) from the array "weight" of an .npz file."""
     try:
         weight = np.load(path, allow_pickle=False)["weight"]
-    except Exception as error:  # numpy raises many kinds for a file that is none of its own
-        raise InputError(f"{path}: not an .npz file with an array 'weight' ({error})") from error
-    return ScoreModel(Matrix(torch.from_numpy(weight).float()), VE(), "x0").eval()
+    except Exception as error:  # numpy raises exceptions of many types for files of other formats
+        raise InputError(f"{path} is not an .npz file with an array 'weight' ({error})") from error
+    model = ScoreModel(Matrix(torch.from_numpy(weight).float()), VE(), "x0")
+    return OpenedModel(model=model.eval(), shape=(len(weight),), facts={"rows": len(weight)})
+
+
+matrix.recognises = lambda path: path.suffix == ".npz"  # so that a bare PATH is answered with acme-matrix:PATH
 
 
 @hookimpl

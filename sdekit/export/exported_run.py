@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from sdekit.backends import PreparedNetwork, needs_gradient, no_gradients_message
 from sdekit.errors import InputError, SdekitError
-from sdekit.models import ScoreModel
+from sdekit.models import ScoreModel, recognises
 from sdekit.registry import unknown_name
-from sdekit.runs import EXPORT, Recipe, Run, load_json, save_json
+from sdekit.runs import EXPORT, Recipe, Run, is_export, load_json, save_json
 
 from .export_formats import FORMATS, Format, machine
 from .traced_program import Inputs, program, quiet
@@ -69,12 +69,21 @@ def export_run(run: Run, out: Path, form: str, *, overwrite: bool = False) -> fl
     return worst
 
 
-def load_export(path: Path, *, device: torch.device | str = "cpu", trust: bool = False) -> Run:
-    """Open what `export_run` wrote: a run whose model needs no Python network.
+@recognises(is_export)
+def load_export(path: str | Path, *, device: torch.device | str = "cpu", trust: bool = False) -> Run:
+    """A folder of `sdekit export`: a run whose model needs no Python network.
 
-    trust: allow formats that run what they hold (`Format.code`). Raises InputError for a damaged or newer export, for
-    such a format without trust, for a missing package, and where a pinned format was made for another machine.
+    Arguments:
+        path: The folder.
+        device: Device that the network runs on.
+        trust: Allow formats that run code from the file (`Format.code`).
+    Returns:
+        The run.
+    Raises:
+        InputError: If the export is damaged or newer than this sdekit, its format needs `trust` or a missing package,
+            or it was compiled for another machine.
     """
+    path = Path(path)
     fields = load_json(path / EXPORT)
     try:
         about, recipe = fields["export"], Recipe.from_dict(fields["recipe"])
@@ -98,7 +107,7 @@ def load_export(path: Path, *, device: torch.device | str = "cpu", trust: bool =
     model = ScoreModel(
         network, recipe.sde.build("sde"), recipe.prediction, data_std=recipe.data_std, condition=recipe.conditioning
     )
-    return Run(path, recipe, model.eval(), int(about["step"]))
+    return Run.from_recipe(path, recipe, model, int(about["step"]))
 
 
 class Exported(nn.Module):

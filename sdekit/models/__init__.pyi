@@ -11,6 +11,14 @@ from .conditioning import (
     is_null as is_null,
     null_condition as null_condition,
 )
+from .opening import (
+    Loader as Loader,
+    OpenedModel as OpenedModel,
+    example_conditions as example_conditions,
+    open_model as open_model,
+    open_with as open_with,
+    recognises as recognises,
+)
 from .predictions import (
     PREDICTIONS as PREDICTIONS,
 )

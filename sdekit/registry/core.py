@@ -73,3 +73,12 @@ def sdekit_datasets() -> dict[str, str]:
         "array": "sdekit.data.formats.array_files:array",
         "table": "sdekit.data.formats.table_files:table",
     }
+
+
+@hookimpl
+def sdekit_loaders() -> dict[str, str]:
+    """Loaders of the two formats that sdekit writes."""
+    return {
+        "run": "sdekit.runs.run:load_run_folder",
+        "export": "sdekit.export.exported_run:load_export",
+    }

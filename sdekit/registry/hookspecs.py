@@ -76,7 +76,12 @@ def sdekit_metrics() -> Targets:  # type: ignore[empty-body]
 
 @hookspec
 def sdekit_loaders() -> Targets:  # type: ignore[empty-body]
-    """Loaders of models that other programs saved: `target(path, **options) -> ScoreModel`."""
+    """Loaders of saved models: `target(path, **options) -> sdekit.models.OpenedModel`.
+
+    A loader may also return a ScoreModel, or a pair of a ScoreModel and the shape of one sample. If it has options
+    named `device`, `trust` or `step`, `sdekit.open_model` passes them. An attribute `recognises(path) -> bool` lets
+    `open_model` suggest the loader for a path without its name.
+    """
 
 
 @hookspec

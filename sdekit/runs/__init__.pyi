@@ -37,8 +37,10 @@ from .requirements import (
 )
 from .run import (
     Run as Run,
+    is_export as is_export,
     load_checkpoint as load_checkpoint,
     load_run as load_run,
+    load_run_folder as load_run_folder,
     read_config as read_config,
     read_metrics as read_metrics,
     read_recipe as read_recipe,

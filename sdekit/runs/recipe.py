@@ -14,7 +14,7 @@ import torch
 from sdekit import __version__
 from sdekit.data import Units
 from sdekit.errors import InputError
-from sdekit.models import Conditioning, ScoreModel
+from sdekit.models import Conditioning, ScoreModel, example_conditions
 from sdekit.registry import build, plugin_files
 
 from .schema import FORMAT
@@ -87,12 +87,8 @@ class Recipe:
         return Conditioning(classes=classes, numbers=numbers, null=self.condition == "none" or self.train.drop > 0)
 
     def examples(self, n: int) -> torch.Tensor | None:
-        """n conditions to show a model with: the labels in turn, numbers from low to high; None without any."""
-        if self.condition == "label":
-            return torch.arange(n) % self.classes
-        if self.condition == "numbers":
-            return torch.linspace(-1.5, 1.5, n)[:, None].repeat(1, len(self.condition_names))
-        return None
+        """Return n conditions to try the model with, or None if it takes no condition."""
+        return example_conditions(self.conditioning, n)
 
     def check_same(self, asked: Recipe) -> None:
         """Refuse to resume this run as another: only its length, and whether bad files are skipped, may change."""

@@ -13,7 +13,7 @@ import torch
 
 from sdekit.backends import Backend
 from sdekit.errors import InputError
-from sdekit.models import ScoreModel
+from sdekit.models import OpenedModel, ScoreModel, open_with, recognises
 
 from .files import check_recipe, load_json, load_tensors, step_of
 from .layout import CHECKPOINT, CONFIG, EXPORT, METRICS, MODEL, SNAPSHOTS, snapshot_name
@@ -23,14 +23,34 @@ from .schema import check_fields, check_format, is_row
 from .tied_weights import load_tied
 
 
-@dataclass(frozen=True)
-class Run:
-    """A trained model read from its folder. model: the denoiser, EMA weights, in evaluation mode."""
+@dataclass(frozen=True, kw_only=True)
+class Run(OpenedModel):
+    """A trained model and its recipe, read from a run folder or an export.
 
-    path: Path
+    Arguments:
+        model: The denoiser with EMA weights, in evaluation mode.
+        shape: Shape of one sample in the model's units.
+        path: The folder.
+        units: Affine map between the units of the data and those of the model.
+        kind: "image" or "vector".
+        classes: Number of classes of the data.
+        class_names: Names of the classes, or empty.
+        condition_names: Names of the numbers that the model takes as its condition, or empty.
+        condition_units: Units of these numbers.
+        grid: None, since a run recommends no grid.
+        step: Training step of the weights.
+        facts: The format: "run" or "export".
+        recipe: Everything that `config.json` records.
+    """
+
     recipe: Recipe
-    model: ScoreModel
     step: int
+
+    @classmethod
+    def from_recipe(cls, path: Path, recipe: Recipe, model: ScoreModel, step: int) -> Run:
+        """Take the facts about the data from the recipe."""
+        names = ("shape", "units", "kind", "classes", "class_names", "condition_names", "condition_units")
+        return cls(path=path, model=model, recipe=recipe, step=step, **{name: getattr(recipe, name) for name in names})
 
 
 def read_recipe(path: Path, *, with_data: bool = False) -> Recipe:
@@ -72,22 +92,40 @@ def load_run(
     trust: bool = False,
     step: int | None = None,
 ) -> Run:
-    """Open a run folder for sampling: its model with EMA weights on `device`; or one that `sdekit export` wrote.
+    """Open a run folder, or an export of one, for sampling. `sdekit.open_model` also opens other formats.
 
-    backend: how the network is run, see `ScoreModel.run_with`. step: the weights that were kept at that step, not the
-    last. Nothing of a run folder is executed; trust allows exports in formats that run what they hold. Raises
-    InputError for a missing, damaged, altered or newer run, naming the file.
+    Nothing in a run folder is executed.
+
+    Arguments:
+        path: Run folder of `sdekit train`, or folder of `sdekit export`.
+        device: Device of the weights.
+        backend: How the network is run: a registered name or `backend(network)`, see `ScoreModel.run_with`.
+        trust: Allow exports in formats that run code from the file.
+        step: Open the weights that were kept at this training step, not the last ones.
+    Returns:
+        The run, whose model has the EMA weights and is in evaluation mode.
+    Raises:
+        InputError: If the run is missing, damaged, altered or newer than this sdekit. The message names the file.
+    """
+    loader = "export" if is_export(Path(path)) else "run"
+    run = open_with(loader, path, device=device, backend=backend, trust=trust, step=step)
+    assert isinstance(run, Run)
+    return run
+
+
+@recognises(lambda path: (path / CONFIG).is_file() and not is_export(path))
+def load_run_folder(path: str | Path, *, step: int | None = None) -> Run:
+    """A run folder of `sdekit train`, with the EMA weights.
+
+    Arguments:
+        path: The folder.
+        step: Training step of weights that were kept, or None for the last weights.
+    Returns:
+        The run, on the CPU.
+    Raises:
+        InputError: If the run is missing, damaged, altered or newer than this sdekit.
     """
     path = Path(path)
-    if (path / EXPORT).exists():
-        from sdekit.export import load_export
-
-        if step is not None:
-            raise InputError(f"{path} is an export, which holds the weights of one step only")
-        exported = load_export(path, device=device, trust=trust)
-        if backend is not None:
-            exported.model.run_with(backend)
-        return exported
     recipe = read_recipe(path)
     file = path / MODEL if step is None else _kept(path, step)
     if not (file.exists() or (path / CHECKPOINT).exists()):
@@ -101,9 +139,7 @@ def load_run(
     except RuntimeError as error:
         raise InputError(f"{file} does not fit the network of {CONFIG}: {error}") from error
     check_recipe(file, fields, recipe.digest)
-    if backend is not None:
-        model.run_with(backend)
-    return Run(path, recipe, model.to(device).eval().requires_grad_(False), step_of(file, fields))
+    return Run.from_recipe(path, recipe, model, step_of(file, fields))
 
 
 def _built(path: Path, recipe: Recipe) -> ScoreModel:
@@ -149,3 +185,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and counters of the last checkpoint of a run folder."""
     return load_tensors(path / CHECKPOINT)
+
+
+def is_export(path: Path) -> bool:
+    """Whether a folder was written by `sdekit export`."""
+    return (path / EXPORT).exists()

@@ -49,7 +49,7 @@ def test_the_loader(tmp_path: Path) -> None:
     """It opens what it wrote of, and refuses the rest."""
     provided(FOLDER / "acme_loader.py")
     np.savez(tmp_path / "model.npz", weight=2 * np.eye(3))
-    model = registry.build("loader", "acme-matrix", tmp_path / "model.npz")
+    model = registry.build("loader", "acme-matrix", tmp_path / "model.npz").model
     with torch.no_grad():
         x0 = model(torch.ones(1, 3), 0.5)
     assert x0.shape == (1, 3) and x0.std() < 1e-6 and x0.mean() > 0

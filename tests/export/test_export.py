@@ -32,7 +32,7 @@ def run() -> Run:
     torch.manual_seed(0)
     for parameter in model.parameters():
         parameter += 0.1 * torch.randn_like(parameter)
-    return Run(Path("run"), recipe, model, 7)
+    return Run.from_recipe(Path("run"), recipe, model, 7)
 
 
 @pytest.fixture(scope="module")

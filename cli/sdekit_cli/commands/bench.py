@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError, SdekitError
+from sdekit_cli.options.backend_option import Trust
 from sdekit_cli.options.device_option import pick_device
 from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
 from sdekit_cli.options.seed_option import bounded
@@ -36,6 +37,7 @@ def bench(
     sde: Annotated[str, typer.Option(help="Process, of the mixture.")] = "vp",
     plot: Annotated[Path | None, typer.Option(help="Draw error against calls into this PNG file.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    trust: Trust = False,
     plugin: PluginFiles = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -73,7 +75,7 @@ def bench(
 
     pairs = sampler_grid_pairs(solver or (), grid or ())
     _check_budgets(pairs, budgets)
-    process, denoise, x, data_std = _model(run, sde, n, pick_device(device))
+    process, denoise, x, data_std = _model(run, sde, n, pick_device(device), trust)
     with torch.no_grad(), progress_bar(quiet=json) as bar:
         task = bar.add_task("solving the flow finely", total=len(pairs) * len(budgets))
         truth = exact_solution(process, denoise, x)
@@ -112,7 +114,7 @@ def _check_name(run: str) -> None:
         raise InputError(f"{run}: no such run folder; did you mean {MIXTURE!r}?")
 
 
-def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoiser, Tensor, float]":
+def _model(run: str, sde: str, n: int, device: str, trust: bool) -> "tuple[SDE, Denoiser, Tensor, float]":
     """Process, denoiser, n starts at t_max (of seeds 0 to n - 1) and the data's standard deviation."""
     from sdekit.evaluation import ring_mixture
     from sdekit.sampling import SeedNoise
@@ -124,18 +126,17 @@ def _model(run: str, sde: str, n: int, device: str) -> "tuple[SDE, Denoiser, Ten
         x = mixture.sample(n, 0, process, process.t_max)
         return process, mixture.denoiser(process), x, 1.0
     _check_name(run)
-    from sdekit.runs import load_run
+    from sdekit.models import open_model
 
-    loaded = load_run(run, device=device)
-    process = loaded.model.sde
-    labels = loaded.recipe.examples(n)
+    opened = open_model(run, device=device, trust=trust)
+    model, process, y = opened.model, opened.model.sde, opened.examples(n)
 
     def denoise(x: "Tensor", t: "Tensor") -> "Tensor":
-        result: Tensor = loaded.model(x, t) if labels is None else loaded.model(x, t, labels.to(x.device))
+        result: Tensor = model(x, t, None if y is None else y.to(x.device))
         return result
 
-    x = process.prior(SeedNoise(range(n), loaded.recipe.shape, device=device)())
-    return process, denoise, x, loaded.recipe.data_std
+    x = process.prior(SeedNoise(range(n), opened.shape, device=device)())
+    return process, denoise, x, opened.data_std
 
 
 def _show(found: "list[Measurement]", budgets: list[int]) -> None:

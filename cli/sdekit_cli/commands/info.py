@@ -1,74 +1,92 @@
 """`sdekit info`."""
 
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from sdekit_cli.options.backend_option import Trust
+from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
 from sdekit_cli.terminal.console import print_json, show_table
+
+if TYPE_CHECKING:
+    from sdekit.models import OpenedModel
+    from sdekit.runs import Run
 
 
 def info(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder of `sdekit train`, or of `sdekit train-classifier`.")
+        str,
+        typer.Argument(metavar="RUN", help="Run folder, export, LOADER:PATH, or folder of `sdekit train-classifier`."),
     ],
     trust: Trust = False,
+    plugin: PluginFiles = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a run folder holds, and check that its files are whole.
+    """Describe a saved model, and check that its files are complete and unaltered.
 
-    Example:
+    Examples:
 
       sdekit info run
+
+      sdekit info acme-matrix:weights.npz --plugin acme_loader.py
     """
+    load_plugin_files(plugin, quiet=json)
     from sdekit.training import is_classifier
 
-    fields = _of_classifier(run) if is_classifier(run) else _of_run(run, trust)
+    fields = _classifier_fields(Path(run)) if is_classifier(Path(run)) else _model_fields(run, trust)
     if json:
         print_json(fields)
         return
     table = Table(show_header=False, box=None)
     for name, value in fields.items():
-        table.add_row(f"[bold]{name.replace('_', ' ')}[/]", escape(_written(value)))
+        table.add_row(f"[bold]{name.replace('_', ' ')}[/]", escape(_as_text(value)))
     show_table(table)
 
 
-def _written(value: Any) -> str:
-    """A component as its name and options, a table as its entries, a number in few digits."""
+def _as_text(value: Any) -> str:
+    """A component as its name and options, a table as its entries, a float with five digits."""
     if not isinstance(value, dict):
         return f"{value:.5g}" if isinstance(value, float) else str(value)
     options = value.get("options", value)
-    named = [str(v) for k, v in value.items() if k in ("name", "spec")]
-    return "  ".join([*named, " ".join(f"{k}={v}" for k, v in options.items())])
+    names = [str(v) for k, v in value.items() if k in ("name", "spec")]
+    return "  ".join([*names, " ".join(f"{k}={v}" for k, v in options.items())])
 
 
-def _of_run(run: Path, trust: bool) -> dict[str, Any]:
-    from sdekit.runs import CHECKPOINT, load_checkpoint, load_run, read_metrics
+def _model_fields(spec: str, trust: bool) -> dict[str, Any]:
+    """The fields of a run, an export, or a model in another format."""
+    from sdekit.models import open_model
+    from sdekit.runs import Run
 
-    loaded = load_run(run, trust=trust)
-    recipe = loaded.recipe
-    resumable = (run / CHECKPOINT).exists()
-    if resumable:
-        load_checkpoint(run)
-    last = {name: value for row in read_metrics(run) for name, value in row.items()}
+    opened = open_model(spec, trust=trust)
+    return _run_fields(opened) if isinstance(opened, Run) else _other_fields(spec, opened)
+
+
+def _run_fields(run: Run) -> dict[str, Any]:
+    recipe = run.recipe
+    resumable, last = _progress(run.path)
     return {
-        "run": str(run),
+        "run": str(run.path),
+        "format": run.facts["format"],
         "data": {"spec": recipe.data.name, "options": recipe.data.options},
         "items": recipe.items,
-        "shape": list(recipe.shape),
-        "classes": recipe.classes,
+        "shape": list(run.shape),
+        "classes": run.classes,
         "process": {"name": recipe.sde.name, "options": recipe.sde.options},
         "network": {"name": recipe.network.name, "options": recipe.network.options},
-        "parameters": sum(p.numel() for p in loaded.model.parameters()),
+        "parameters": _parameters(run),
         "prediction": recipe.prediction,
-        "condition": recipe.condition,
-        "condition_names": list(recipe.condition_names),
+        "condition": run.condition,
+        "condition_names": list(run.condition_names),
         "drop": recipe.train.drop,
-        "data_std": recipe.data_std,
-        "steps": loaded.step,
+        "data_std": run.data_std,
+        "steps": run.step,
         "of": recipe.train.steps,
         "seconds": last.get("seconds"),
         "loss": last.get("loss"),
@@ -77,15 +95,46 @@ def _of_run(run: Path, trust: bool) -> dict[str, Any]:
     }
 
 
-def _of_classifier(run: Path) -> dict[str, Any]:
-    from sdekit.runs import CHECKPOINT, load_checkpoint, read_metrics
-    from sdekit.training import load_classifier, read_classifier
+def _other_fields(spec: str, opened: OpenedModel) -> dict[str, Any]:
+    sde: Any = opened.model.sde
+    fields = {field.name: getattr(sde, field.name) for field in (dataclasses.fields(sde) if is_dataclass(sde) else ())}
+    options = {name: value for name, value in fields.items() if isinstance(value, (int, float, str))}
+    return {
+        "model": spec,
+        "shape": list(opened.shape),
+        "kind": opened.kind,
+        "classes": opened.classes,
+        "process": {"name": type(sde).__name__, "options": options},
+        "network": {"name": type(opened.model.network).__name__, "options": {}},
+        "parameters": _parameters(opened),
+        "prediction": opened.model.prediction,
+        "condition": opened.condition,
+        "condition_names": list(opened.condition_names),
+        "data_std": opened.data_std,
+        "grid": opened.grid,
+        **opened.facts,
+    }
 
-    config, model = read_classifier(run), load_classifier(run)
+
+def _parameters(opened: OpenedModel) -> int:
+    return sum(p.numel() for p in opened.model.parameters())
+
+
+def _progress(run: Path) -> tuple[bool, dict[str, Any]]:
+    """Whether a folder has a checkpoint, which is checked, and the last value of each of its metrics."""
+    from sdekit.runs import CHECKPOINT, load_checkpoint, read_metrics
+
     resumable = (run / CHECKPOINT).exists()
     if resumable:
         load_checkpoint(run)
-    last = {name: value for row in read_metrics(run) for name, value in row.items()}
+    return resumable, {name: value for row in read_metrics(run) for name, value in row.items()}
+
+
+def _classifier_fields(run: Path) -> dict[str, Any]:
+    from sdekit.training import load_classifier, read_classifier
+
+    config, model = read_classifier(run), load_classifier(run)
+    resumable, last = _progress(run)
     return {
         "classifier": str(run),
         "data": {"spec": config["data"]["name"], "options": config["data"]["options"]},

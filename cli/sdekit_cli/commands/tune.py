@@ -1,5 +1,7 @@
 """`sdekit tune`."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import asdict
 from functools import partial
@@ -20,31 +22,33 @@ from sdekit_cli.terminal.console import note, print_json, progress_bar, quoted, 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from sdekit.models import OpenedModel
     from sdekit.tuning import Starts, Tuned
 
-UNSEEN = 2**31
-"""The first seed of those that tuning looks at: no sample that people ask for starts there."""
+FIRST_TUNING_SEED = 2**31
+"""First seed of the starts used for tuning, far from the seeds of samples."""
 
 
 def tune(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `sdekit train`.")],
-    nfe: Annotated[list[int], typer.Option(help="Network calls to tune for; may be repeated.")],
-    solver: Annotated[str, typer.Option(help="auto, heun, ddim, ...: any that draws no noise.")] = "auto",
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of `sdekit train`, or LOADER:PATH.")],
+    nfe: Annotated[list[int], typer.Option(help="Number of network evaluations to tune for; may be repeated.")],
+    solver: Annotated[str, typer.Option(help="A deterministic solver: auto, heun, ddim, ...")] = "auto",
     option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the solver.")] = None,
-    n: Annotated[int, typer.Option("-n", help="Starts to tune on.")] = 256,
-    held_out: Annotated[int, typer.Option(help="Starts to measure on, unseen: seeds 0 to N - 1.")] = 256,
-    times_only: Annotated[bool, typer.Option("--times-only", help="Leave the solver's coefficients alone.")] = False,
+    n: Annotated[int, typer.Option("-n", help="Number of starts to tune on.")] = 256,
+    held_out: Annotated[int, typer.Option(help="Number of other starts to measure on: seeds 0 to N - 1.")] = 256,
+    times_only: Annotated[bool, typer.Option("--times-only", help="Do not tune the solver's coefficients.")] = False,
     time_limit: Annotated[
-        float, typer.Option(help="Seconds in all, of which at most a quarter goes into fine solutions.")
+        float, typer.Option(help="Seconds in total; at most a quarter is spent on fine solutions.")
     ] = 600.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     plugin: PluginFiles = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Fit a solver's time steps and coefficients to one model, for a number of network calls.
+    """Fit a solver's time steps and coefficients to one model, for a number of network evaluations.
 
-    Brings the samples of few calls as close as can be to the model's own fine solution. What is found is kept in the
-    run folder, and `sdekit sample` uses it from then on for that solver and number of calls; with --grid it does not.
+    Tuning brings samples of few evaluations as close as possible to the model's own fine solution. The result is
+    stored in the run folder. `sdekit sample` then uses it for this solver and number of evaluations, unless --grid is
+    given. For models in other formats the result is printed only.
 
     Examples:
 
@@ -58,85 +62,97 @@ def tune(
             f"-n must be at least 2, --held-out and --time-limit positive: got {n}, {held_out}, {time_limit}"
         )
     bounded("-n", n), bounded("--held-out", held_out)
-    only_trained(run, "it is tuned before it is exported")
-    of_solver = component("sampler", solver, parse(option or ()))
+    only_trained(Path(run), "tune the run before you export it")
+    solver_options = component("sampler", solver, parse(option or ()))
 
+    from sdekit.models import open_model
     from sdekit.registry import build
-    from sdekit.runs import load_run
-    from sdekit.tuning import check_tunable, save_tuned, tune as fit, weights_digest
+    from sdekit.tuning import check_tunable, save_tuned, tune as tune_sampler, weights_digest
 
-    loaded = load_run(run, device=pick_device(device))
-    sampler = build("sampler", solver, **with_data_std("sampler", solver, of_solver, loaded.recipe.data_std))
-    weights_digest(run)
-    sde, model = loaded.model.sde, loaded.model
-    for calls in nfe:
-        check_tunable(sde, sampler, calls)
-    done: list[tuple[Tuned, Path | None]] = []
-    deadline, left = time.monotonic() + time_limit, sorted(set(nfe))
+    opened = open_model(run, device=pick_device(device))
+    sampler = build("sampler", solver, **with_data_std("sampler", solver, solver_options, opened.data_std))
+    folder = opened.path if opened.facts["format"] == "run" else None  # sdekit writes into its own folders only
+    if folder is not None:
+        weights_digest(folder)
+    sde, model = opened.model.sde, opened.model
+    for evaluations in nfe:
+        check_tunable(sde, sampler, evaluations)
+    results: list[tuple[Tuned, Path | None]] = []
+    deadline, remaining = time.monotonic() + time_limit, sorted(set(nfe))
     with progress_bar(quiet=json) as bar:
-        sets = _sets(loaded, n, held_out, device, time_limit / 4, bar)
-        if len(sets[0].x) < n and not json:
+        train, check, test = _solved_starts(opened, n, held_out, device, time_limit / 4, bar)
+        if len(train.x) < n and not json:
             note(
-                "finely solved in a quarter of --time-limit {:g}: {} of {} starts to tune on",
-                *(time_limit, len(sets[0].x), n),
+                "solved {} of {} starts finely within a quarter of --time-limit {:g}: tuning uses these",
+                *(len(train.x), n, time_limit),
             )
-        while left:
-            task = bar.add_task(f"tuning {solver} for {left[0]} calls", total=None)
-            found = fit(
-                sde, model, sampler, nfe=left[0], train=sets[0], check=sets[1], held_out=sets[2],
-                weights=not times_only, time_limit=(deadline - time.monotonic()) / len(left),
+        while remaining:
+            task = bar.add_task(f"tuning {solver} for {remaining[0]} evaluations", total=None)
+            tuned = tune_sampler(
+                sde, model, sampler, nfe=remaining[0], train=train, check=check, held_out=test,
+                weights=not times_only, time_limit=(deadline - time.monotonic()) / len(remaining),
                 tick=partial(_advance, bar, task),
             )  # fmt: skip
-            done.append((found, save_tuned(run, solver, asdict(sampler), found) if found.helps else None))
+            saved = folder is not None and tuned.helps
+            results.append((tuned, save_tuned(folder, solver, asdict(sampler), tuned) if folder and saved else None))
             bar.update(task, total=1, completed=1)
-            del left[0]
+            del remaining[0]
     if json:
-        print_json({"run": str(run), "solver": solver, "tuned": [_told(*one) for one in done]})
+        print_json({"run": run, "solver": solver, "tuned": [_as_json(*result) for result in results]})
+        return
+    _show(results)
+    if folder is None:
+        note("{} is not a run folder, so nothing was stored: --json prints the times and coefficients", run)
     else:
-        _show(run, solver, done)
+        _suggest(run, solver, results)
 
 
-def _advance(bar: "Progress", task: "TaskID", done: int, total: int) -> None:
+def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
     bar.update(task, completed=done, total=total)
 
 
-def _sets(run: Any, n: int, held_out: int, device: str, time_limit: float, bar: "Progress") -> "list[Starts]":
-    """To tune on, to choose by and to measure on, solved finely: of each as many as its share of the time allows.
+def _solved_starts(
+    opened: OpenedModel, n: int, held_out: int, device: str, time_limit: float, bar: Progress
+) -> list[Starts]:
+    """Solve the starts to tune on, to select by and to measure on, each as many as its share of the time allows.
 
-    The starts that `sample` gives the seeds, with conditions of all kinds.
+    The starts are those that `sample` draws for their seeds, with conditions of all kinds.
     """
     from sdekit.sampling import SeedNoise
     from sdekit.tuning import solve_starts
 
     sets: list[Starts] = []
-    for name, first, count in (("tune on", UNSEEN, n), ("choose by", UNSEEN + n, n), ("measure on", 0, held_out)):
-        task = bar.add_task(f"solving finely, starts to {name}", total=count)
-        seeds = range(first, first + count)
-        x = run.model.sde.prior(SeedNoise(seeds, run.recipe.shape, device=pick_device(device))())
-        y = run.recipe.examples(count)
-        share = time_limit * count / (2 * n + held_out)
-        told, tick = None if y is None else y.to(x.device), partial(_advance, bar, task)
-        sets.append(solve_starts(run.model.sde, run.model, x, told, time_limit=share, tick=tick))
+    first = FIRST_TUNING_SEED
+    for purpose, seed, count in (("tune on", first, n), ("select by", first + n, n), ("measure on", 0, held_out)):
+        task = bar.add_task(f"solving starts to {purpose}", total=count)
+        x = opened.model.sde.prior(SeedNoise(range(seed, seed + count), opened.shape, device=pick_device(device))())
+        y = opened.examples(count)
+        y = None if y is None else y.to(x.device)
+        share, tick = time_limit * count / (2 * n + held_out), partial(_advance, bar, task)
+        sets.append(solve_starts(opened.model.sde, opened.model, x, y, time_limit=share, tick=tick))
     return sets
 
 
-def _told(found: "Tuned", path: Path | None) -> dict[str, Any]:
-    """One result as plain values."""
-    return asdict(found) | {"ratio": found.ratio, "file": None if path is None else str(path)}
+def _as_json(tuned: Tuned, path: Path | None) -> dict[str, Any]:
+    return asdict(tuned) | {"ratio": tuned.ratio, "file": None if path is None else str(path)}
 
 
-def _show(run: Path, solver: str, done: "list[tuple[Tuned, Path | None]]") -> None:
-    """One row a number of calls, then what to do with it."""
+def _show(results: list[tuple[Tuned, Path | None]]) -> None:
+    """Print one row for each number of evaluations."""
     table = Table("calls", "untuned", "tuned", "ratio", box=None)
-    for found, path in done:
-        told = f"{found.ratio:.2f}" if path else "1, kept untuned"
-        table.add_row(str(found.calls), f"{found.untuned:.2g}", f"{found.tuned:.2g}", told)
+    for tuned, _ in results:
+        ratio = f"{tuned.ratio:.2f}" if tuned.helps else "1, left untuned"
+        table.add_row(str(tuned.calls), f"{tuned.untuned:.2g}", f"{tuned.tuned:.2g}", ratio)
     show_table(table)
-    starts = done[0][0].starts
-    note("error of x_0 against the fine solution, root mean square over {} starts that tuning has not seen", starts)
-    kept = [found.calls for found, path in done if path]
-    if len(kept) < len(done):
-        note("where tuning did not help, or had no time to, nothing was stored: the solver stays as it was")
-    if kept:
-        named = "" if solver == "auto" else f"--solver {solver} "
-        note("in use from now on: [bold]sdekit sample {} {}--nfe {} --out samples[/]", quoted(run), named, kept[0])
+    starts = results[0][0].starts
+    note("root mean square error of x_0 against the fine solution, over {} starts not used for tuning", starts)
+
+
+def _suggest(run: str, solver: str, results: list[tuple[Tuned, Path | None]]) -> None:
+    """Print how to use the results that were stored."""
+    stored = [tuned.calls for tuned, path in results if path]
+    if len(stored) < len(results):
+        note("nothing was stored where tuning did not reduce the error within its time: the solver stays as it was")
+    if stored:
+        name = "" if solver == "auto" else f"--solver {solver} "
+        note("used from now on: [bold]sdekit sample {} {}--nfe {} --out samples[/]", quoted(run), name, stored[0])

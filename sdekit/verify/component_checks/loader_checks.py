@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.models import ScoreModel
+from sdekit.models import OpenedModel, ScoreModel
 from sdekit.processes import SDE, as_time
 from sdekit.verify.common.report import Check, Finding, at_most, same, skip
 
@@ -40,7 +40,7 @@ def checks(load: Load, *, path: str | None = None, quick: bool = False) -> list[
     if path is None:
         reason = "needs a model to open: verify NAME:PATH"
         return [*found, Check("opens", "load(path) -> ScoreModel", partial(skip, reason))]
-    opened = partial(load, path)
+    opened = partial(_score_model, load, path)
     return [
         *found,
         Check("opens", "load(path) -> ScoreModel, in evaluation mode", partial(opens, opened)),
@@ -49,6 +49,17 @@ def checks(load: Load, *, path: str | None = None, quick: bool = False) -> list[
         Check("batch", "D(x, t)^i = D(x^i, t)", partial(batch, opened)),
         Check("opened again", "the same file is the same model", partial(again, opened)),
     ]
+
+
+def _score_model(load: Load, path: str) -> Any:
+    """What a loader returns, as a ScoreModel that says the shape of a sample."""
+    result: Any = load(path)
+    model, shape = (result.model, result.shape) if isinstance(result, OpenedModel) else (result, None)
+    if isinstance(result, tuple) and len(result) == 2:
+        model, shape = result
+    if shape is not None and isinstance(model, ScoreModel):
+        vars(model)["shape"] = tuple(shape)
+    return model
 
 
 def _refused(load: Load, path: Path, what: str) -> Finding:
