@@ -1,4 +1,4 @@
-"""Guidance: decorators of the denoiser, their composition, and the sampling context."""
+"""Guidance: functions that change a denoiser, their composition, and the context of the sampling run."""
 
 import lazy_loader
 

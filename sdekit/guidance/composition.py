@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sdekit.errors import InputError, SdekitError
+from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser, evaluate_denoiser
 from sdekit.registry import resolve
 
@@ -16,57 +16,66 @@ from .guidance import Guidance, GuidedDenoiser, unguided
 
 
 def compose(sde: SDE, denoise: Denoiser, guidance: Sequence[Guidance]) -> Denoiser:
-    """The denoiser with each guidance around it, the first one innermost.
+    """Apply several guidances to a denoiser, the first one innermost.
 
-    A guidance that knows itself what the model is without any gives a `Guided`, whose `plain` holds from then on.
+    A guidance usually returns a plain function; its `unguided` denoiser is then that of its input. A guidance may
+    return a `GuidedDenoiser` to choose another one.
+
+    Arguments:
+        sde: Process of the denoiser.
+        denoise: Denoiser without guidance.
+        guidance: Guidances in the order of their application.
+    Returns:
+        The guided denoiser; `denoise` itself if there is no guidance.
     """
     guided = denoise
-    for one in guidance:
-        made = one(sde, guided)
-        guided = GuidedDenoiser(made, made.plain if isinstance(made, GuidedDenoiser) else unguided(guided))
+    for guide in guidance:
+        result = guide(sde, guided)
+        guided = result if isinstance(result, GuidedDenoiser) else GuidedDenoiser(result, unguided(guided))
     return guided
 
 
 def resolve_guidance(guidance: Guidance | str | Sequence[Guidance | str]) -> list[Guidance]:
-    """Objects or registered names, built with their defaults; one of them need not be in a list."""
-    several = [guidance] if isinstance(guidance, str) or callable(guidance) else guidance
-    if not several:
-        return []
-    made = [resolve("guidance", one) for one in several]
-    for one in made:
-        if not callable(one):
-            raise InputError(f"guidance: expected a name or a function of (sde, denoise), got {one!r}")
-    return made
+    """Convert guidances and registered names to a list of guidances.
+
+    Arguments:
+        guidance: One guidance or name, or several. A name is built with its default options.
+    Returns:
+        The guidances.
+    Raises:
+        InputError: If a name is not registered, or an object is not callable.
+    """
+    choices = [guidance] if isinstance(guidance, str) or callable(guidance) else guidance
+    guides = [resolve("guidance", choice) for choice in choices]
+    for guide in guides:
+        if not callable(guide):
+            raise InputError(f"guidance: expected a name or a function of (sde, denoise), got {guide!r}")
+    return guides
 
 
 def guidance_cost(sde: SDE, guidance: Sequence[Guidance], x: Tensor, y: Tensor | None, levels: int = 17) -> int:
-    """The most network calls that one guided denoising makes: counted at several noise levels, without a network.
+    """Count the network evaluations of one guided denoising, without a network.
 
-    x: (1, *), y: (B, ...) or None, of the kind that will come; of y the first is used.
+    The evaluations are counted at several noise levels, because a guidance may depend on the noise level.
+
+    Arguments:
+        sde: Process of the denoiser.
+        guidance: Guidances in the order of their application.
+        x: One sample of the shape to come, (1, *); its values have no effect.
+        y: Conditions of the kind to come, (B, ...), of which the first is used, or None.
+        levels: Number of noise levels, from 1e3 to 1e-3.
+    Returns:
+        The largest number of evaluations at any of these noise levels, at least 1.
     """
-    most = 1
+    cost = 1
     times = sde.time(torch.logspace(3, -3, levels, dtype=torch.float64)).clamp(sde.t_min, sde.t_max)
     for t in times.unbind():
-        with SamplingContext(times, dry=True).entered() as passage:
-            guided = compose(sde, count_calls(_nothing), guidance)
+        with SamplingContext(times, counting_only=True).active() as context:
+            guided = compose(sde, count_calls(_identity), guidance)
             evaluate_denoiser(guided, x, t, None if y is None else y[:1])
-        most = max(most, passage.calls)
-    return most
+        cost = max(cost, context.evaluations)
+    return cost
 
 
-def _nothing(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+def _identity(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
     return x
-
-
-def check_shape(denoise: Denoiser) -> Denoiser:
-    """A guided denoiser that raises SdekitError where a guidance has changed the shape or the dtype."""
-
-    def call(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        x0 = evaluate_denoiser(denoise, x, t, y)
-        if x0.shape != x.shape or x0.dtype != x.dtype:
-            raise SdekitError(
-                f"a guidance returned {tuple(x0.shape)} {x0.dtype}, expected {tuple(x.shape)} {x.dtype}, as its input"
-            )
-        return x0
-
-    return call

@@ -1,4 +1,4 @@
-"""The sampling context: the grid of the run under way and the count of its network calls."""
+"""The context of a sampling run: the grid of the sampler and the number of network evaluations so far."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,31 +14,40 @@ from torch import Tensor
 from sdekit.errors import SdekitError
 from sdekit.processes import Denoiser, evaluate_denoiser
 
-_current: ContextVar[SamplingContext | None] = ContextVar("sdekit_passage", default=None)
+_current: ContextVar[SamplingContext | None] = ContextVar("sdekit_sampling_context", default=None)
 
 
 @dataclass
 class SamplingContext:
-    """One batch on its way from t_max to x_0: what a guidance may want to know of the sampler at work.
+    """State of the sampling run of one batch, which a guidance can read through `current_context`.
 
-    times: the sampler's grid. free: between its times the sampler goes steps of its own, as an adaptive one does. dry:
-    nothing is computed, network calls are only counted. calls: of networks, so far.
+    Arguments:
+        times: Grid of the sampler, decreasing, float64, on the CPU.
+        adaptive: Whether the sampler chooses its own steps between the times of the grid.
+        counting_only: Whether network evaluations are only counted and nothing is computed.
+        evaluations: Number of network evaluations so far.
     """
 
     times: Tensor
-    free: bool = False
-    dry: bool = False
-    calls: int = 0
+    adaptive: bool = False
+    counting_only: bool = False
+    evaluations: int = 0
 
-    def around(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Start and end of the grid's step that t () or (B,) is in, shaped as t, on the CPU; at the last, it twice."""
-        at = t.to("cpu", torch.float64)
-        i = torch.searchsorted(-self.times, -at, right=True).clamp(min=1)
+    def step_containing(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the step of the grid that contains a time.
+
+        Arguments:
+            t: Times, () or (B,).
+        Returns:
+            Start and end of the step, on the CPU, each of the shape of t. Both are the last time of the grid if t is.
+        """
+        t = t.to("cpu", torch.float64)
+        i = torch.searchsorted(-self.times, -t, right=True).clamp(min=1)
         return self.times[i - 1], self.times[i.clamp(max=len(self.times) - 1)]
 
     @contextmanager
-    def entered(self) -> Iterator[SamplingContext]:
-        """Within it, this is the passage that calls are counted on."""
+    def active(self) -> Iterator[SamplingContext]:
+        """Context manager that makes this context the current one: `count_calls` counts evaluations in it."""
         token = _current.set(self)
         try:
             yield self
@@ -46,26 +56,31 @@ class SamplingContext:
 
 
 def current_context() -> SamplingContext | None:
-    """The passage under way, None outside of `sample`."""
+    """Return the context of the current sampling run, or None outside of `sample`."""
     return _current.get()
 
 
 def count_calls(denoise: Denoiser) -> Denoiser:
-    """A network whose calls are counted, whoever makes them, and whose answers are checked.
+    """Count the calls of a network in the current sampling context, and check its results.
 
-    `sample` does it to the model; a guidance does it to a network of its own. One call on a doubled batch is one call.
-    Raises SdekitError where the answer has another shape or dtype than x.
+    `sample` does this for the model; a guidance does it for a network of its own. One call on a doubled batch counts
+    as one.
+
+    Arguments:
+        denoise: Denoiser that evaluates the network once a call.
+    Returns:
+        The same denoiser, counted. It raises SdekitError if the shape or the dtype of the result differs from x.
     """
 
-    def call(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        passage = current_context()
-        if passage is not None:
-            passage.calls += 1
-            if passage.dry:
+    def call(x: Tensor, t: Tensor, y: Any = None) -> Tensor:
+        context = current_context()
+        if context is not None:
+            context.evaluations += 1
+            if context.counting_only:
                 return x / 2
         x0 = evaluate_denoiser(denoise, x, t, y)
         if x0.shape != x.shape or x0.dtype != x.dtype:
-            number = "a call" if passage is None else f"call {passage.calls}"
+            number = "a call" if context is None else f"call {context.evaluations}"
             raise SdekitError(
                 f"{number} of the denoiser, at t = {t}: got {tuple(x0.shape)} {x0.dtype}, expected "
                 f"{tuple(x.shape)} {x.dtype}, as its input"

@@ -1,98 +1,167 @@
-"""Guidance: a decorator of the denoiser, and the functions that guidances share."""
+"""Guidance: a function that changes a denoiser, and the helpers that guidances share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sdekit.errors import InputError
+from sdekit.errors import InputError, SdekitError
 from sdekit.models import concatenate_conditions, null_condition
 from sdekit.processes import SDE, Denoiser, as_time, broadcast, evaluate_denoiser
 
 Guidance = Callable[[SDE, Denoiser], Denoiser]
+"""`guidance(sde, denoise) -> guided`: a denoiser computed from another one."""
 
-LARGEST_TILT_RHO = 1e6  # where alpha is 0, `tilt` is taken at this noise level
+LARGEST_TILT_RHO = 1e6
+"""Largest noise level at which `tilt` evaluates the weight: alpha may be 0 beyond it."""
 
 
 @dataclass(frozen=True)
 class GuidedDenoiser:
-    """A guided denoiser that remembers the one before any guidance, `plain`."""
+    """A guided denoiser that also stores the denoiser without any guidance.
+
+    Calling it raises SdekitError if the guidance has changed the shape or the dtype of x.
+
+    Arguments:
+        denoise: The denoiser with guidance.
+        unguided: The denoiser without guidance.
+    """
 
     denoise: Denoiser
-    plain: Denoiser
+    unguided: Denoiser
 
-    def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        """As any denoiser."""
-        return evaluate_denoiser(self.denoise, x, t, y)
+    def __call__(self, x: Tensor, t: Tensor, y: Any = None) -> Tensor:
+        """Evaluate the denoiser with guidance: x (B, *), t () or (B,), y (B, ...) or None; returns (B, *)."""
+        x0 = evaluate_denoiser(self.denoise, x, t, y)
+        if x0.shape != x.shape or x0.dtype != x.dtype:
+            raise SdekitError(
+                f"a guidance returned {tuple(x0.shape)} {x0.dtype}, expected {tuple(x.shape)} {x.dtype}, as its input"
+            )
+        return x0
 
 
 def unguided(denoise: Denoiser) -> Denoiser:
-    """What a guided denoiser was before any guidance; itself where it has none."""
-    return denoise.plain if isinstance(denoise, GuidedDenoiser) else denoise
+    """Return the denoiser without any guidance.
+
+    Arguments:
+        denoise: A denoiser with or without guidance.
+    Returns:
+        The denoiser before the first guidance; `denoise` itself if it is not guided.
+    """
+    return denoise.unguided if isinstance(denoise, GuidedDenoiser) else denoise
 
 
 def denoise_pair(
     denoise: Denoiser, x: Tensor, t: Tensor, y: Tensor, other: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """D(x, t, y) and D(x, t, other), (B, *) each, by one call on the doubled batch.
+    """Evaluate D(x, t, y) and D(x, t, other) by one call on the doubled batch.
 
-    other: (B, ...), the null condition where it is None.
+    Arguments:
+        denoise: The denoiser.
+        x: Noisy samples, (B, *).
+        t: Times, () or (B,).
+        y: Conditions, (B, ...).
+        other: Other conditions, (B, ...); the null condition if None.
+    Returns:
+        The two results, (B, *) each.
     """
     both = concatenate_conditions([y, null_condition(y) if other is None else other])
-    whole = denoise(torch.cat([x, x]), t if t.ndim == 0 else torch.cat([t, t]), both)
-    conditional, second = whole.chunk(2)
-    return conditional, second
+    x0 = denoise(torch.cat([x, x]), t if t.ndim == 0 else torch.cat([t, t]), both)
+    first, second = x0.chunk(2)
+    return first, second
 
 
 def tilt(
-    sde: SDE, x: Tensor, t: Tensor, log_weight: Callable[[Tensor, Tensor], Tensor], *, most: float = LARGEST_TILT_RHO
+    sde: SDE,
+    x: Tensor,
+    t: Tensor,
+    log_weight: Callable[[Tensor, Tensor], Tensor],
+    *,
+    largest_rho: float = LARGEST_TILT_RHO,
 ) -> Tensor:
-    """sigma^2 / alpha grad_x log_weight(x, t): what D gains where the density of x_t is multiplied by a weight, (B, *).
+    """Compute the change of the denoiser if the density of x_t is multiplied by a weight.
 
-    log_weight: x (B, *) and t to (B,), differentiable in x. Above the noise level `most` it is taken at `most`, x
-    along the same noise, since alpha may be 0 there. Tweedie's formula, D = (x + sigma^2 score) / alpha.
+    The change is sigma^2 / alpha grad_x log_weight(x, t), by Tweedie's formula D = (x + sigma^2 score) / alpha.
+
+    Arguments:
+        sde: Process of the denoiser.
+        x: Noisy samples, (B, *).
+        t: Times, () or (B,).
+        log_weight: Logarithm of the weight, from x (B, *) and t to (B,), differentiable in x.
+        largest_rho: Noise level above which x is scaled to this noise level and the change is computed there.
+    Returns:
+        The change of D(x, t), (B, *).
     """
     t = as_time(t)
-    u = torch.where(sde.rho(t) <= most, t, sde.time(as_time(most)).to(t.device))
+    u = torch.where(sde.rho(t) <= largest_rho, t, sde.time(as_time(largest_rho)).to(t.device))
     alpha, sigma = sde.alpha(u), sde.sigma(u)
     with torch.enable_grad():
         z = (x.detach() * broadcast(sigma / sde.sigma(t), x)).requires_grad_()
-        (slope,) = torch.autograd.grad(log_weight(z, u).sum(), z)
-    return slope * broadcast(sigma**2 / alpha, x)
+        (gradient,) = torch.autograd.grad(log_weight(z, u).sum(), z)
+    return gradient * broadcast(sigma**2 / alpha, x)
 
 
 def format_component(name: str, options: Mapping[str, object]) -> str:
-    """A component as people write it: "cfg:scale=1000"; what is off or not said is left out."""
-    said = {k.removesuffix("_"): v for k, v in options.items() if not (v is None or v is False or v == "")}
-    given = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in said.items()]
-    return ":".join(filter(None, (name, ",".join(given))))
+    """Write a component and its options as on the command line, "cfg:scale=1000".
+
+    Arguments:
+        name: Name of the component.
+        options: Its options; those that are None, False or empty are left out.
+    Returns:
+        The name, and after a colon the options.
+    """
+    values = {k.removesuffix("_"): v for k, v in options.items() if not (v is None or v is False or v == "")}
+    words = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()]
+    return ":".join(filter(None, (name, ",".join(words))))
 
 
 @dataclass(frozen=True)
 class NamedGuidance:
-    """A guidance with a name for messages."""
+    """A guidance with a name for messages.
+
+    Arguments:
+        guidance: The guidance.
+        name: Its name and options, as `format_component` writes them.
+    """
 
     guidance: Guidance
     name: str
 
     def __call__(self, sde: SDE, denoise: Denoiser) -> Denoiser:
-        """As the guidance does."""
+        """Apply the guidance."""
         return self.guidance(sde, denoise)
 
 
 def require_condition(guidance: str, y: Tensor | None) -> Tensor:
-    """The condition; InputError, naming the guidance, where there is none."""
+    """Return the condition, or raise an error if there is none.
+
+    Arguments:
+        guidance: Name of the guidance, for the message.
+        y: Conditions, (B, ...), or None.
+    Returns:
+        The conditions.
+    Raises:
+        InputError: If y is None.
+    """
     if y is None:
         raise InputError(f"{guidance}: there is no condition to guide to: give y (--label)")
     return y
 
 
-def check_finite(guidance: str, **options: float) -> None:
-    """InputError, naming the guidance and the option, for a number that is not finite."""
+def require_finite(guidance: str, **options: float) -> None:
+    """Raise an error if an option is not a finite number.
+
+    Arguments:
+        guidance: Name of the guidance, for the message.
+        options: Options by name.
+    Raises:
+        InputError: If one of them is infinite or not a number.
+    """
     for name, value in options.items():
         if not math.isfinite(value):
             raise InputError(f"{guidance}: {name} must be a finite number, got {value}")

@@ -96,12 +96,12 @@ def posterior_mean_guidance(problem: Problem, weigh: Weigh, *, within: float = 1
 
 def _rho_next(sde: SDE, t: Tensor) -> Tensor:
     """rho where the sampler's step from t ends, shape of t: 0 at the final denoising, that of t of an adaptive one."""
-    passage = current_context()
-    if passage is None:
+    context = current_context()
+    if context is None:
         return sde.rho(t)
-    _, end = passage.around(t)
-    rho = sde.rho(t.to(end)) if passage.free else sde.rho(end)
-    return torch.where(t.to(end) > passage.times[-1], rho, 0).clamp(max=LARGEST_RHO)
+    _, end = context.step_containing(t)
+    rho = sde.rho(t.to(end)) if context.adaptive else sde.rho(end)
+    return torch.where(t.to(end) > context.times[-1], rho, 0).clamp(max=LARGEST_RHO)
 
 
 def _pulled(operator: Operator, x0: Tensor) -> tuple[Tensor, Pull]:

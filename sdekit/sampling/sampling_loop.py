@@ -15,7 +15,6 @@ from sdekit.errors import InputError
 from sdekit.guidance import (
     Guidance,
     SamplingContext,
-    check_shape,
     compose,
     count_calls,
     guidance_cost,
@@ -114,13 +113,13 @@ def sample(
             else:  # the first draw is that of the prior, which x may have come from
                 draws.skip()
                 x_t = x[part].to(device, dtype)
-            passage, path = SamplingContext(times, free=method.calls_per_step is None), [x_t]
+            context, path = SamplingContext(times, adaptive=method.calls_per_step is None), [x_t]
             bound = _bound(sde, denoise, guides, None if y is None else y[part])
-            with passage.entered():
+            with context.active():
                 for x_s in method.trajectory(sde, bound, x_t, times, draws):
                     path = [*path, x_s] if trajectory else [x_s]
                 path.append(bound(path[-1], times[-1]))
-            return path, passage.calls
+            return path, context.evaluations
 
         path, made = with_diagnostics(run, denoise, guides, seeds[part])
         paths.append(torch.stack(path) if trajectory else path[-1])
@@ -143,7 +142,7 @@ def _bound(sde: SDE, denoise: Denoiser, guides: list[Guidance], y: Tensor | None
     """The denoiser as a sampler calls it: guided, and with its condition."""
     whole = count_calls(denoise)
     if guides:
-        whole = check_shape(compose(sde, whole, guides))
+        whole = compose(sde, whole, guides)
     return whole if y is None else lambda x, t: whole(x, t, y)
 
 

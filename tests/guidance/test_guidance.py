@@ -90,7 +90,7 @@ def test_a_budget_counts_the_network(sampler: str, nfe: int) -> None:
 
 
 def test_a_second_network_counts_too() -> None:
-    """What a guidance calls by itself is counted where it says `counted`."""
+    """What a guidance calls by itself is counted by `count_calls`."""
     sde = VP()
     other = count_calls(MIXTURE.denoiser(sde))
 
@@ -99,7 +99,7 @@ def test_a_second_network_counts_too() -> None:
 
     drawn = sample(sde, MIXTURE.denoiser(sde), "ddim", shape=(2,), n=4, steps=3, guidance=guidance)
     assert drawn.nfe == 6 and current_context() is None
-    assert other(torch.zeros(1, 2), as_time(0.5)).shape == (1, 2)  # outside of a passage there is nothing to count on
+    assert other(torch.zeros(1, 2), as_time(0.5)).shape == (1, 2)  # no sampling run, nothing to count
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, None])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.guidance import check_finite, denoise_pair, require_condition
+from sdekit.guidance import denoise_pair, require_condition, require_finite
 from sdekit.processes import SDE, Denoiser, broadcast
 
 
@@ -21,7 +21,7 @@ def apg(
     down from t to s, and an adaptive one only at 0. One call on the doubled batch.
     Source: Sadat et al. 2024, section 4 and Algorithm 1, whose default momentum is -0.5.
     """
-    check_finite("apg", scale=scale, eta=eta, norm=norm)
+    require_finite("apg", scale=scale, eta=eta, norm=norm)
     if norm < 0 or not -1 < momentum < 1:
         raise InputError(f"apg: needs norm >= 0 and momentum between -1 and 1, got {norm} and {momentum}")
     last: Tensor | None = None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
-from sdekit.guidance import check_finite, count_calls
+from sdekit.guidance import count_calls, require_finite
 from sdekit.processes import SDE, Denoiser, same_process
 from sdekit.runs import Run, load_run, when_written
 
@@ -29,7 +29,7 @@ def autoguidance(
     bit for bit and without a call of the other; 0 the weaker one. Conditional or not, both are asked the same. Two
     network calls. Source: Karras et al. 2024, "Guiding a diffusion model with a bad version of itself", eq. 3.
     """
-    check_finite("autoguidance", scale=scale)
+    require_finite("autoguidance", scale=scale)
     if not run:
         raise InputError("autoguidance: say which weaker model: run=FOLDER, or run=FOLDER,step=N")
     weak = count_calls(_load(sde, run, step) if isinstance(run, str) else run)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.guidance import check_finite, denoise_pair, require_condition
+from sdekit.guidance import denoise_pair, require_condition, require_finite
 from sdekit.processes import SDE, Denoiser
 
 
@@ -16,7 +16,7 @@ def cfg(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, negative: int | None
     from, in the place of the null condition. The model must know the null condition: train with --drop 0.1.
     Source: Ho & Salimans 2022, eq. 6, whose w is scale - 1.
     """
-    check_finite("cfg", scale=scale)
+    require_finite("cfg", scale=scale)
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         y = require_condition("cfg", y)

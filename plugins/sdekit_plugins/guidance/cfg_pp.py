@@ -33,9 +33,9 @@ def cfg_pp(sde: SDE, denoise: Denoiser, *, strength: float = 0.6, ratio: float =
 
 def _kept(sde: SDE, t: Tensor, ratio: float) -> Tensor:
     """rho_s / rho_t of the grid's step that t is in, or ratio where there is none; 0 for the final denoising."""
-    passage = current_context()
-    if passage is None:
+    context = current_context()
+    if context is None:
         return torch.tensor(ratio, dtype=torch.float64)
-    start, end = passage.around(t)
-    kept = torch.full_like(start, ratio) if passage.free else sde.rho(end) / sde.rho(start)
-    return torch.where(t.to("cpu", torch.float64) > passage.times[-1], kept, 0)
+    start, end = context.step_containing(t)
+    kept = torch.full_like(start, ratio) if context.adaptive else sde.rho(end) / sde.rho(start)
+    return torch.where(t.to("cpu", torch.float64) > context.times[-1], kept, 0)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.guidance import check_finite, current_context, denoise_pair, require_condition
+from sdekit.guidance import current_context, denoise_pair, require_condition, require_finite
 from sdekit.processes import SDE, Denoiser, FlowCoordinates, broadcast
 
 
@@ -16,7 +16,7 @@ def cfg_zero_star(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, zero_steps
     or 4 in 100), for models whose first velocity does more harm than good. Any process: v is taken in the coordinates
     x / (alpha + sigma). One call on the doubled batch. Source: Fan et al. 2025, eq. 10 and Algorithm 1.
     """
-    check_finite("cfg-zero-star", scale=scale)
+    require_finite("cfg-zero-star", scale=scale)
     if zero_steps < 0:
         raise InputError(f"cfg-zero-star: zero_steps must not be negative, got {zero_steps}")
     flow = FlowCoordinates(sde)
@@ -39,7 +39,7 @@ def cfg_zero_star(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, zero_steps
 
 def _early(t: Tensor, steps: int) -> Tensor:
     """Whether t is within the first steps of a sampler's grid that has more of them, shape of t."""
-    passage = current_context()
-    if not steps or passage is None or len(passage.times) <= steps + 1:
+    context = current_context()
+    if not steps or context is None or len(context.times) <= steps + 1:
         return torch.zeros_like(t, dtype=torch.bool)
-    return t > passage.times[steps].to(t.device)
+    return t > context.times[steps].to(t.device)

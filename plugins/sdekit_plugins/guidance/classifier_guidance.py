@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
-from sdekit.guidance import GuidedDenoiser, check_finite, require_condition, tilt, unguided
+from sdekit.guidance import GuidedDenoiser, require_condition, require_finite, tilt, unguided
 from sdekit.models import Classifier, is_null
 from sdekit.processes import SDE, Denoiser, same_process
 from sdekit.runs import when_written
@@ -31,7 +31,7 @@ def classifier(
     sharpens p(y | x_t). conditional: whether the model is told y as well, else it need know no labels. One network
     call and one of the classifier, forward and backward. Source: Dhariwal & Nichol 2021, eq. 13, for any process.
     """
-    check_finite("classifier", scale=scale)
+    require_finite("classifier", scale=scale)
     if not run:
         raise InputError("classifier: say which: run=FOLDER of sdekit train-classifier")
     logits = _load(sde, run) if isinstance(run, str) else run

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError, SdekitError
-from sdekit.guidance import check_finite, tilt
+from sdekit.guidance import require_finite, tilt
 from sdekit.processes import SDE, Denoiser, broadcast
 
 LARGEST_RHO = 100.0  # a network's Jacobian is no good above; by then x_0 is hardly more than a mean
@@ -34,7 +34,7 @@ def energy(
     call. Source: Song et al. 2023 ("Loss-guided diffusion models for plug-and-play controllable generation"), eq. 8-9,
     without their noise around x_0; "x0" as in He et al. 2023 (MPGD).
     """
-    check_finite("energy", scale=scale)
+    require_finite("energy", scale=scale)
     if not data_std > 0:
         raise InputError(f"energy: data_std must be positive, got {data_std}")
     measure = _measured(_imported(function) if isinstance(function, str) else function)
@@ -62,7 +62,7 @@ def energy(
                 )
             return -scale * measure(kept[0])
 
-        gain = tilt(sde, x, t, log_weight, most=LARGEST_RHO)
+        gain = tilt(sde, x, t, log_weight, largest_rho=LARGEST_RHO)
         return kept[0].detach() + gain
 
     return guided

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.guidance import check_finite, denoise_pair, require_condition
+from sdekit.guidance import denoise_pair, require_condition, require_finite
 from sdekit.processes import SDE, Denoiser, broadcast
 
 
@@ -14,7 +14,7 @@ def rescale(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, phi: float = 0.7
     Against over-exposed images at large scales. scale: as cfg's, 0 and 1 too. phi: how much of it, in [0, 1]; 0 is
     cfg. One call on the doubled batch. Source: Lin et al. 2023, eq. 14-16, there on the network's own output.
     """
-    check_finite("rescale", scale=scale)
+    require_finite("rescale", scale=scale)
     if not 0 <= phi <= 1:
         raise InputError(f"rescale: phi must be between 0 and 1, got {phi}")
 
