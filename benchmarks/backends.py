@@ -1,11 +1,11 @@
-"""How fast a network is run: every backend, diffusers and azula, on the same weights, in one process.
+"""Measure the speed of all backends, of diffusers and of azula, with the same weights in one process.
 
     python benchmarks/backends.py [--calls 4] [--rounds 3] [--only NAME ...] [--seconds 20]
 
-A UNet2DModel of diffusers, 3x32x32, batch 64, run by DDIM for a few network calls: diffusers' own loop, azula's where
-it is installed, and sdekit's `sample` with each backend. One round runs all of them; the best of the rounds counts.
-Also the share of the time that sdekit's loop spends inside the network. Compilations happen before the clock runs, and
-are found again by later runs. Prints a Markdown table: results/backends.md.
+DDIM runs a UNet2DModel of diffusers (3x32x32, batch 64) for a few evaluations, in the loop of diffusers, of azula if it
+is installed, and of `sdekit.sample` with each backend. Each round runs all of them; the best round counts. The share of
+the time that `sdekit.sample` spends inside the network is measured too. Compilation happens before the measurement and
+is cached for later runs. Prints a Markdown table, see results/backends.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SDE = VP()
 
 
 class Eps(nn.Module):
-    """diffusers' network, in sdekit's signature: it is told the time in steps of a thousandth."""
+    """Network of diffusers with sdekit's signature; it receives the time as a step of 1,000."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Eps(nn.Module):
 
 
 def build() -> nn.Module:
-    """A U-Net of two levels, with attention between them."""
+    """Build a U-Net of two levels."""
     from diffusers import UNet2DModel
 
     torch.manual_seed(0)
@@ -56,7 +56,7 @@ def build() -> nn.Module:
 
 
 def by_diffusers(unet: nn.Module, calls: int) -> Callable[[], Tensor]:
-    """Its own loop, as its pipelines run it."""
+    """Return a run of diffusers' DDIM, as its pipelines run it."""
     from diffusers import DDIMScheduler
 
     scheduler = DDIMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=False)
@@ -73,7 +73,7 @@ def by_diffusers(unet: nn.Module, calls: int) -> Callable[[], Tensor]:
 
 
 def by_azula(network: Eps, calls: int) -> Callable[[], Tensor]:
-    """Its DDIM, with the network as the denoiser."""
+    """Return a run of azula's DDIM."""
     from azula.denoise import Denoiser, DiracPosterior
     from azula.noise import VPSchedule
     from azula.sample import DDIMSampler
@@ -96,13 +96,13 @@ def by_azula(network: Eps, calls: int) -> Callable[[], Tensor]:
 
 
 def by_sdekit(network: nn.Module, calls: int, backend: str | None) -> tuple[Callable[[], Tensor], ScoreModel]:
-    """`sample` with DDIM."""
+    """Return a run of `sample` with DDIM, and its model."""
     model = ScoreModel(network, SDE, "eps", backend=backend)
     return lambda: sample(SDE, model, "ddim", shape=SHAPE, n=BATCH, steps=calls).x, model
 
 
 def inside(network: nn.Module, calls: int) -> float:
-    """The share of the time of `sample` that passes inside the network."""
+    """Return the share of the time of `sample` that is spent inside the network."""
     seconds = 0.0
 
     def run(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
@@ -113,14 +113,14 @@ def inside(network: nn.Module, calls: int) -> float:
         return out
 
     model = ScoreModel(network, SDE, "eps")
-    model.backend = run  # type: ignore[assignment]  # no check between
+    model.backend = run  # type: ignore[assignment]  # without the checks of a backend
     began = time.perf_counter()
     sample(SDE, model, "ddim", shape=SHAPE, n=BATCH, steps=calls)
     return seconds / (time.perf_counter() - began)
 
 
 def contenders(calls: int, only: list[str]) -> tuple[dict[str, Callable[[], Tensor]], dict[str, str]]:
-    """What is run, and why something is not."""
+    """Return the runs by name, and the reasons why others are not measured."""
     found: dict[str, Callable[[], Tensor]] = {}
     absent: dict[str, str] = {}
     unet = build()
@@ -130,7 +130,7 @@ def contenders(calls: int, only: list[str]) -> tuple[dict[str, Callable[[], Tens
         try:
             found[name] = make()
             found[name]()
-        except Exception as error:  # whatever another library does
+        except Exception as error:  # other libraries raise different errors
             found.pop(name, None)
             absent[name] = f"{type(error).__name__}: {error}".splitlines()[0]
     for name in component_names("backend"):
@@ -155,12 +155,12 @@ def contenders(calls: int, only: list[str]) -> tuple[dict[str, Callable[[], Tens
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure all runs and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=4, help="network calls a sample")
+    parser.add_argument("--calls", type=int, default=4, help="network evaluations per sample")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=[], help="backends; all of them unless said")
-    parser.add_argument("--seconds", type=float, default=60, help="no new round is begun after so many")
+    parser.add_argument("--only", nargs="*", default=[], help="backends to measure; all by default")
+    parser.add_argument("--seconds", type=float, default=60, help="seconds after which no new round starts")
     options = parser.parse_args()
     with torch.no_grad():
         found, absent = contenders(options.calls, options.only)

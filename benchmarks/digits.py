@@ -1,13 +1,13 @@
-"""Quality on half of scikit-learn's digits after a fixed time of training, judged against the other half.
+"""Measure the quality of samples after a fixed time of training on half of scikit-learn's digits.
 
-    python benchmarks/digits.py             # the defaults, 120 s
+    python benchmarks/digits.py                                             # the defaults, 120 s
     python benchmarks/digits.py --network unet --option network.width=48    # other settings, as for sdekit train
-    python benchmarks/digits.py --peer      # diffusers' U-Net and DDIM beside it, in the same run
-    python benchmarks/digits.py --split torch       # other halves: torch.randperm, seed 0
+    python benchmarks/digits.py --peer                                      # also diffusers' U-Net and DDIM
+    python benchmarks/digits.py --split torch                               # halves of torch.randperm, seed 0
 
-Training is timed, so let nothing else run. The first half of numpy.random.default_rng(0).permutation is trained on;
-1,000 samples of `--solver ode` are judged on 64 pixels in [-1, 1]. Prints one JSON object a model; its forest_500 is
-that of 500 images of each kind.
+The first half of numpy.random.default_rng(0).permutation is the training set. 1,000 samples of `--solver ode` are
+compared with the second half, on 64 pixels in [-1, 1]. Training is limited by time, so run nothing else meanwhile.
+Prints one JSON object per model; its forest_500 is the accuracy of random forests on 500 samples and 500 images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from distances import energy_distance, forest_accuracy, sliced_w2
 
 
 def halves(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Training half and judging half, (N, 1, 8, 8) float32 in [-1, 1]; split: whose permutation, "numpy" or "torch"."""
+    """Return the training half and the held-out half, (N, 1, 8, 8) float32 in [-1, 1], by a permutation of `split`."""
     from sklearn.datasets import load_digits
 
     images = (load_digits().images / 8 - 1).astype(np.float32)[:, None]
@@ -36,7 +36,7 @@ def halves(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def judged(name: str, drawn: np.ndarray, split: str, **facts: object) -> None:
-    """Print the three distances to the other half, and to how the training half itself does."""
+    """Print the distances of samples from the held-out half, and their distance from the nearest training images."""
     train, other = halves(split)
     nearest = torch.cdist(torch.as_tensor(drawn).flatten(1).double(), torch.as_tensor(train).flatten(1).double())
     result = {
@@ -51,7 +51,7 @@ def judged(name: str, drawn: np.ndarray, split: str, **facts: object) -> None:
 
 
 def ours(seconds: float, options: list[str], arguments: list[str], samples: int, split: str) -> None:
-    """Train and sample through the command line."""
+    """Train, sample and measure through the command line."""
     from sdekit_cli.app import main
 
     def sdekit(*words: str) -> None:
@@ -94,7 +94,7 @@ def ours(seconds: float, options: list[str], arguments: list[str], samples: int,
 
 
 def diffusers_unet(seconds: float, samples: int, split: str) -> None:
-    """diffusers' U-Net at a like size, its DDPM objective and EMA, sampled by its DDIM with 100 steps."""
+    """Train diffusers' U-Net, of similar size, with its DDPM objective and EMA, and sample by its DDIM in 100 steps."""
     from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
     from diffusers.training_utils import EMAModel
 
@@ -135,14 +135,16 @@ def diffusers_unet(seconds: float, samples: int, split: str) -> None:
 
 
 def main() -> None:
-    """Run what the arguments say."""
+    """Measure the training half itself, sdekit and, if chosen, diffusers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--option", action="append", default=[], help="as `sdekit train --option`")
-    parser.add_argument("--peer", action="store_true", help="diffusers in the same run")
     parser.add_argument(
-        "--split", choices=("numpy", "torch"), default="numpy", help="whose permutation cuts the digits"
+        "--option", action="append", default=[], help="option of `sdekit train --option`; may be repeated"
+    )
+    parser.add_argument("--peer", action="store_true", help="also measure diffusers")
+    parser.add_argument(
+        "--split", choices=("numpy", "torch"), default="numpy", help="library whose permutation splits the digits"
     )
     known, rest = parser.parse_known_args()
     train, _ = halves(known.split)

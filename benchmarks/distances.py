@@ -1,4 +1,4 @@
-"""How far drawn digits are from real ones: three numbers on the raw pixels, no trained feature extractor."""
+"""Three distances between samples and data on raw pixels, without a trained feature extractor."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 def as_rows(x: ArrayLike) -> Tensor:
-    """(N, *) to (N, d) float64."""
+    """Flatten (N, *) to (N, d), in float64."""
     return torch.as_tensor(np.asarray(x, dtype=np.float64)).flatten(1)
 
 
 def energy_distance(x: ArrayLike, y: ArrayLike) -> float:
-    """2 E|x - y| - E|x - x'| - E|y - y'| as a U-statistic: 0 in the mean for equal distributions, so it can be < 0."""
+    """Return 2 E|x - y| - E|x - x'| - E|y - y'| as a U-statistic: unbiased, so it may be negative."""
     a, b = as_rows(x), as_rows(y)
 
     def within(z: Tensor) -> float:
@@ -24,7 +24,7 @@ def energy_distance(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def sliced_w2(x: ArrayLike, y: ArrayLike, *, projections: int = 512, quantiles: int = 2000, seed: int = 123) -> float:
-    """Root of the mean over random directions of the squared Wasserstein-2 distance, by matching quantiles."""
+    """Return the root of the squared Wasserstein-2 distance, averaged over random directions, from quantiles."""
     a, b = as_rows(x), as_rows(y)
     directions = torch.randn(
         a.shape[1], projections, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
@@ -44,10 +44,11 @@ def sliced_w2(x: ArrayLike, y: ArrayLike, *, projections: int = 512, quantiles: 
 
 
 def forest_accuracy(x: ArrayLike, y: ArrayLike, *, levels: int = 17, of_each: int | None = None) -> float:
-    """Accuracy of a random forest (200 trees, 5-fold) at telling x from y, both rounded to the data's grey levels.
+    """Return the accuracy of a random forest (200 trees, 5 folds) that classifies x against y, in [-1, 1].
 
-    0.5 means that it cannot tell; x and y are in [-1, 1]. The more rows it learns from, the more it tells:
-    of_each is how many of x and of y it is given, at random, five times; the result is then the mean.
+    Both are rounded to the grey levels of the data. An accuracy of 0.5 means that they cannot be distinguished. The
+    accuracy grows with the number of rows: with `of_each`, it is the mean over five random choices of that many rows of
+    x and of y.
     """
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score

@@ -1,14 +1,14 @@
-"""What guidance does to conditional digits, and what it costs.
+"""Measure the quality and the cost of guidance on conditional digits.
 
     sdekit train --condition label --drop 0.1 --steps 1000 --option train.keep_every=250 --out run
     sdekit train-classifier run --steps 600 --out judge
     python benchmarks/guidance.py run --classifier judge --weak 250 --write
 
-Every method draws the same seeds with the same solver. Labels are judged by a support vector machine of scikit-learn,
-trained on two thirds of the real digits; its score on the other third is told too. Distances are to all real digits;
-less than 0 is chance. Cost: the time of one guided denoising over that of one network call on a batch twice as large,
-medians of the ratios of measurements taken in turn, so let nothing else run. --write puts the tables into
-benchmarks/results/guidance.md.
+All methods use the same seeds and solver. A support vector machine, trained on two thirds of the real digits,
+classifies the samples; its accuracy on the other third is printed too. Energy distances are to all real digits; they
+are unbiased, so they may be negative. The cost is the time of one guided denoising relative to one network evaluation
+on a batch twice as large: the median ratio of alternating measurements, on an otherwise idle machine. --write writes
+the tables to benchmarks/results/guidance.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Method = tuple[str, Sequence[Guidance]]
 
 
 def judge() -> tuple[object, float]:
-    """A classifier of real digits (N, 64) in [-1, 1], and its score on those that it has not seen."""
+    """Return a classifier of real digits (N, 64) in [-1, 1], and its accuracy on unseen digits."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
     from sklearn.svm import SVC
@@ -48,7 +48,7 @@ def judge() -> tuple[object, float]:
 
 
 def methods(run: str, classifier: str | None, weak: int | None) -> list[Method]:
-    """Name, as the command line has it, and guidances."""
+    """Return the methods: their names on the command line, and their guidances."""
     cfg = [(f"cfg:scale={w:g}", [build("guidance", "cfg", scale=w)]) for w in (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)]
     rest: list[Method] = [
         (
@@ -70,7 +70,7 @@ def methods(run: str, classifier: str | None, weak: int | None) -> list[Method]:
 
 
 def quality(run: Run, method: Method, n: int, nfe: int) -> list[str]:
-    """Label carried, energy distance, spread within a label, network calls."""
+    """Return the share of correct labels, energy distance, standard deviation within a label, and evaluations."""
     from sklearn.datasets import load_digits
 
     y = torch.arange(n) % 10
@@ -93,7 +93,7 @@ def quality(run: Run, method: Method, n: int, nfe: int) -> list[str]:
 
 
 def cost(run: Run, method: Method, n: int, pairs: int) -> list[str]:
-    """Seconds of a guided denoising over those of a network call on 2 n, and over one on n."""
+    """Return the time of a guided denoising, relative to one evaluation on 2 n samples and on n samples."""
     sde, t = run.model.sde, as_time(run.model.sde.time(as_time(1.0)))
     x, y = torch.randn(n, *run.recipe.shape), torch.arange(n) % 10
     guided = compose(sde, run.model, resolve_guidance(method[1]))
@@ -116,22 +116,24 @@ def _seconds(*calls: object) -> list[float]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def main() -> None:
-    """Measure, print, and write."""
+    """Measure, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("--classifier")
-    parser.add_argument("--weak", type=int, help="step of the run whose kept weights are the weaker model")
+    parser.add_argument(
+        "--weak", type=int, help="step of the run whose saved weights are the weak model of autoguidance"
+    )
     parser.add_argument("-n", type=int, default=500)
     parser.add_argument("--nfe", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=40)
-    parser.add_argument("--batch", type=int, default=64, help="of the costs")
-    parser.add_argument("--methods", default="", help="those with this in their name")
+    parser.add_argument("--batch", type=int, default=64, help="batch size of the cost measurement")
+    parser.add_argument("--methods", default="", help="run methods whose names contain this text")
     parser.add_argument("--only", default="quality,cost")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
@@ -146,21 +148,24 @@ def main() -> None:
         net, train = run.recipe.network.name, run.recipe.train
         parts.append(
             f"{net}, {run.step} steps of {train.batch_size}, drop {train.drop:g}; {given.n} digits, `auto`, "
-            f"{given.nfe} denoisings. The judge names {judge()[1]:.1%} of unseen real digits right.\n\n"
-            + table(["guidance", "label carried", "energy distance", "spread within a label", "network calls"], rows)
+            f"{given.nfe} denoisings. The classifier recognises {judge()[1]:.1%} of unseen real digits.\n\n"
+            + table(
+                ["guidance", "label correct", "energy distance", "standard deviation within a label", "evaluations"],
+                rows,
+            )
         )
     if "cost" in given.only:
         rows = [cost(run, method, given.batch, given.pairs) for method in chosen if "scale=0" not in method[0]]
         for row in rows:
             print(*row, sep="  ", flush=True)
         parts.append(
-            f"One denoising at rho = 1, batch {given.batch}, one thread: against one network call on the doubled "
-            "batch, and on the batch itself.\n\n"
-            + table(["guidance", "ms", "over a doubled call", "over a plain call"], rows)
+            f"Time of one denoising at rho = 1, batch {given.batch}, one thread, relative to one network evaluation on "
+            "the doubled batch and on the batch itself.\n\n"
+            + table(["guidance", "ms", "/ doubled batch", "/ batch"], rows)
         )
     if given.write:
         place = Path(__file__).parent / "results" / "guidance.md"
-        head = "# Guidance of conditional digits\n\nMade by `benchmarks/guidance.py`.\n\n"
+        head = "# Guidance of conditional digits\n\nSee `benchmarks/guidance.py`.\n\n"
         place.write_text(head + "\n".join(parts))
 
 

@@ -1,14 +1,15 @@
-"""Inverse problems against exact posteriors: the methods of sdekit, and azula's on the same denoiser.
+"""Compare methods for inverse problems, of sdekit and of azula, with exact posteriors.
 
-    python benchmarks/inverse.py                      # sdekit alone
-    python benchmarks/inverse.py --azula              # beside azula 0.11.1, where it is installed
+    python benchmarks/inverse.py                      # sdekit only
+    python benchmarks/inverse.py --azula              # also azula 0.11.1, if it is installed
     python benchmarks/inverse.py --calls 64 --n 200 --problems 8-mask-0.05
-    python benchmarks/inverse.py --azula --others 16 --calls 96 --out others.md   # problems to choose defaults on
+    python benchmarks/inverse.py --azula --others 16 --calls 96 --out others.md   # random problems
 
-The prior is a mixture of Gaussians, so that the denoiser is exact and the posterior is a mixture too, known in full.
-Two numbers a run, over n samples: the sliced Wasserstein-2 distance to draws from the exact posterior, and the weight
-error, half the summed difference of the components' shares (0 to 1). All have the same number of network calls a
-sample; those with particles have as many steps fewer. Prints a table, and writes it to --out.
+The prior is a mixture of Gaussians, so the denoiser is exact and the posterior is a mixture too. Two numbers are
+measured over n samples: the sliced Wasserstein-2 distance to exact samples of the posterior, and the weight error, half
+the sum of |share of a component among the samples - its weight| (0 to 1). All methods use the same number of network
+evaluations per sample; methods with particles therefore take fewer steps. Prints progress, and writes two tables to
+--out.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Draw = Callable[["Case", int, int], Tensor]
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement of one sample of a mixture."""
+    """A measurement of one sample of a mixture."""
 
     name: str
     mixture: GaussianMixture
@@ -49,17 +50,17 @@ class Case:
 
     @property
     def posterior(self) -> FullCovarianceMixture:
-        """The truth."""
+        """Exact posterior."""
         return self.mixture.posterior(self.operator, self.y, self.noise_std)
 
     @property
     def problem(self) -> Problem:
-        """For sdekit."""
+        """The problem as sdekit's methods take it."""
         return Problem(self.operator, self.y, self.noise_std)
 
 
 def crowd() -> GaussianMixture:
-    """Twelve diagonal Gaussians of unequal weight in 8 dimensions."""
+    """Return twelve diagonal Gaussians of unequal weights, d = 8."""
     g = torch.Generator().manual_seed(1)
     means = torch.randn(12, 8, generator=g, dtype=torch.float64)
     return GaussianMixture(
@@ -68,7 +69,7 @@ def crowd() -> GaussianMixture:
 
 
 def cases() -> Iterator[Case]:
-    """d = 8 and 64 (the digits mixture), three operators that leave the posterior open, two noise levels."""
+    """Yield problems in 8 and 64 dimensions with three operators, which observe few numbers, and two noise levels."""
     for mixture in (crowd(), digits()):
         d = mixture.means.shape[1]
         g = torch.Generator().manual_seed(2)
@@ -89,7 +90,7 @@ def cases() -> Iterator[Case]:
 
 
 def others(count: int) -> Iterator[Case]:
-    """Random problems in 2, 4, 16 and 32 dimensions: none of those above, so that defaults can be chosen on them."""
+    """Yield random problems in 2, 4, 16 and 32 dimensions, other than those of `cases`, to choose defaults on."""
     for i in range(count):
         g = torch.Generator().manual_seed(1000 + i)
 
@@ -116,7 +117,7 @@ def others(count: int) -> Iterator[Case]:
 
 
 def ours() -> dict[str, Draw]:
-    """Guidances with the sampler `ddpm`, all with their defaults but where the row says otherwise."""
+    """Return the methods of sdekit; guidances use the sampler `ddpm`, and defaults unless their name says otherwise."""
 
     def draw(method: str, options: dict[str, float], case: Case, n: int, calls: int) -> Tensor:
         sde = VP()
@@ -140,7 +141,7 @@ def ours() -> dict[str, Draw]:
 
 
 def azula() -> dict[str, Draw]:
-    """Its DPS, PiGDM, TMPD and MMPS, on its VP schedule with its defaults."""
+    """Return DPS, PiGDM, TMPD and MMPS of azula, on its VP schedule with its defaults."""
     import azula.denoise
     import azula.noise
     import azula.sample
@@ -152,14 +153,14 @@ def azula() -> dict[str, Draw]:
     level = EDM(sigma_min=1e-6, sigma_max=2e6)
 
     class Exact(azula.denoise.Denoiser):  # type: ignore[misc]
-        """The exact denoiser in azula's clothes."""
+        """Exact denoiser with azula's interface."""
 
         def __init__(self, mixture: GaussianMixture) -> None:
             super().__init__()
             self.exact, self.schedule, self.calls = mixture.denoiser(level), azula.noise.VPSchedule(), 0
 
         def forward(self, x: Tensor, t: Tensor, **_: object) -> object:
-            """x at time t."""
+            """Return the posterior mean of x at time t."""
             self.calls += 1
             alpha, sigma = self.schedule(t)
             return azula.denoise.DiracPosterior(self.exact(x / alpha, as_time(sigma / alpha)))
@@ -168,7 +169,7 @@ def azula() -> dict[str, Draw]:
         exact, y, apply, s = Exact(case.mixture), case.y, case.operator.apply, case.noise_std
         settings = {"steps": calls, "silent": True, "dtype": torch.float64}
         if method == "dps":
-            # one norm a sample, as in the paper: it takes the norm of what it is given, here of the whole batch
+            # one norm per sample, as in the paper; azula takes the norm over the whole batch
             norms = lambda x: (y - apply(x)).square().sum(1).sqrt().sum()[None]  # noqa: E731
             sampler = DPSSampler(exact, torch.zeros(1, dtype=torch.float64), norms, **settings)
         elif method == "pigdm":
@@ -187,7 +188,7 @@ def azula() -> dict[str, Draw]:
 
 
 def measure(case: Case, x: Tensor) -> tuple[float, float]:
-    """Sliced W2 to 5,000 exact draws, and the weight error."""
+    """Return the sliced W2 distance to 5,000 exact samples, and the weight error."""
     truth = case.posterior
     shares = truth.responsibilities(x).mean(0)
     distance = sliced_w2(x, truth.sample(5000, 1), projections=128, quantiles=400)
@@ -195,14 +196,14 @@ def measure(case: Case, x: Tensor) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Run the chosen methods and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--azula", action="store_true", help="azula's methods too")
+    parser.add_argument("--azula", action="store_true", help="also run the methods of azula")
     parser.add_argument("--calls", type=int, default=256)
     parser.add_argument("--n", type=int, default=400)
     parser.add_argument("--problems", nargs="+", default=[])
-    parser.add_argument("--others", type=int, default=0, help="so many random problems instead")
-    parser.add_argument("--methods", nargs="+", default=[], help="rows, by name")
+    parser.add_argument("--others", type=int, default=0, help="number of random problems to run instead")
+    parser.add_argument("--methods", nargs="+", default=[], help="names of the methods to run; all by default")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     methods: dict[str, Draw] = ours() | (azula() if given.azula else {})
@@ -225,13 +226,13 @@ def main() -> None:
 def write(
     out: Path, chosen: list[Case], found: dict[str, list[tuple[float, float]]], n: int, calls: int, seconds: float
 ) -> None:
-    """Two tables: of the distances and of the weight errors, with their means over what has been run."""
+    """Write two tables, of the distances and of the weight errors, with their means over the finished problems."""
     done = len(found["exact draws"])
     beside = f", azula {version('azula')} in the same process" if "azula" in " ".join(found) else ""
-    text = ["# Inverse problems against exact posteriors", "", "`benchmarks/inverse.py` says what is measured.", ""]
+    text = ["# Inverse problems against exact posteriors", "", "See `benchmarks/inverse.py`.", ""]
     text += [
-        f"{n} samples, {calls} network calls each{beside}; {seconds:.0f} s.",
-        "`exact draws`: the floor of so few samples.",
+        f"{n} samples, {calls} network evaluations each{beside}; {seconds:.0f} s.",
+        "`exact draws` is the floor: the distance of as many exact samples.",
         "",
     ]
     for i, title in enumerate(("Sliced W2", "Weight error")):

@@ -1,7 +1,8 @@
-"""Deterministic solvers of other libraries, driven on the noise level alone, each on its own grids.
+"""Deterministic solvers of other libraries with one interface, each on its own grids.
 
-A peer is `solve(denoise, x, top, calls) -> x_0`: x is x_0 + top z, `denoise(x, rho)` the exact denoiser of x_0 + rho z.
-The scheduler's own noise levels are what the denoiser is told. Whatever cannot be imported is left out.
+A peer is `solve(denoise, x, top, calls) -> x_0`. x is x_0 + top z, and `denoise(x, rho)` is the exact denoiser of
+x_0 + rho z; the denoiser receives the noise levels of the library's scheduler. Libraries that cannot be imported are
+skipped.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from sdekit import VP
 Denoise = Callable[[Tensor, float], Tensor]
 Solve = Callable[[Denoise, Tensor, float, int], Tensor]
 
-LEAST = 0.002  # last noise level of the libraries that leave it to the user
+LEAST = 0.002  # last noise level for libraries in which the user chooses it
 
 
 class _Blank(types.ModuleType):
-    """A module whose every name is another, to be called too: for one that does not import and is not needed."""
+    """Stand-in for a module that is not needed: every attribute is another stand-in, and can be called."""
 
     __path__: list[str] = []
 
@@ -48,8 +49,11 @@ class _Blank(types.ModuleType):
 
 
 def importable() -> None:
-    """Let k-diffusion and smalldiffusion be imported beside any torch: torchvision often fails there, and its only use
-    is on images; of k-diffusion nothing but its samplers is, whose package would import much else."""
+    """Make k-diffusion and smalldiffusion importable with any version of torch.
+
+    Both import torchvision, which often fails and is used on images only; the package of k-diffusion imports much more
+    than its samplers.
+    """
     for name in ("torchvision", "torchvision.transforms"):
         sys.modules.setdefault(name, _Blank(name))
     found = importlib.util.find_spec("k_diffusion")
@@ -60,7 +64,7 @@ def importable() -> None:
 
 
 def peers() -> tuple[dict[str, Solve], dict[str, str]]:
-    """Solvers by name, and why a library is absent, by its name."""
+    """Return the solvers by name, and the reasons why libraries are missing, by library."""
     found: dict[str, Solve] = {}
     absent: dict[str, str] = {}
     importable()
@@ -72,19 +76,19 @@ def peers() -> tuple[dict[str, Solve], dict[str, str]]:
     ):
         try:
             found |= {f"{name} {key}": solve for key, solve in load().items()}
-        except Exception as error:  # whatever a library does when it is imported beside others
+        except Exception as error:  # libraries raise different errors when they are imported together
             absent[name] = f"{type(error).__name__}: {error}".splitlines()[0]
     return found, absent
 
 
 def discrete_betas() -> NDArray[np.float32]:
-    """1,000 betas whose alpha-bar is VP's at t = i / 1000."""
+    """Return 1,000 betas whose alpha-bar equals that of VP at t = i / 1000."""
     alpha2 = VP().alpha(torch.arange(1001, dtype=torch.float64) / 1000) ** 2
     return (1 - alpha2[1:] / alpha2[:-1]).numpy().astype(np.float32)
 
 
 def _diffusers() -> dict[str, Solve]:
-    """Schedulers on `discrete_betas`."""
+    """Return the schedulers of diffusers on `discrete_betas`."""
     import diffusers
 
     logging.getLogger("diffusers").setLevel(logging.ERROR)
@@ -127,7 +131,7 @@ def _diffusers() -> dict[str, Solve]:
 
 
 def _k_diffusion() -> dict[str, Solve]:
-    """Its samplers on its Karras grid, which ends with a denoising."""
+    """Return the samplers of k-diffusion on its Karras grid, which ends with a denoising."""
     import k_diffusion.sampling as sampling
 
     def solve(name: str, each: int, denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
@@ -142,7 +146,7 @@ def _k_diffusion() -> dict[str, Solve]:
 
 
 def azula_schedule(kind: str, top: float) -> Any:
-    """The schedule "VE" or "decay", from the noise level top."""
+    """Return azula's schedule "VE" or "decay", from the noise level top."""
     import azula.noise
 
     if kind == "VE":
@@ -151,7 +155,7 @@ def azula_schedule(kind: str, top: float) -> Any:
 
 
 def azula_denoiser(denoise: Denoise, schedule: Any) -> Any:
-    """The exact denoiser in azula's clothes."""
+    """Return the exact denoiser with azula's interface."""
     import azula.denoise
 
     class Exact(azula.denoise.Denoiser):  # type: ignore[misc]
@@ -167,7 +171,7 @@ def azula_denoiser(denoise: Denoise, schedule: Any) -> Any:
 
 
 def _azula() -> dict[str, Solve]:
-    """Its samplers on two of its schedules; they stop at the last noise level."""
+    """Return the samplers of azula on two of its schedules; they stop at the last noise level."""
     import azula.sample
 
     def solve(
@@ -196,30 +200,30 @@ def _azula() -> dict[str, Solve]:
 
 
 def _smalldiffusion() -> dict[str, Solve]:
-    """Its sampler with and without momentum."""
-    import smalldiffusion  # noqa: F401  # absent, it is to be told now
+    """Return the sampler of smalldiffusion with and without momentum."""
+    import smalldiffusion  # noqa: F401  # raises now if it is not installed
 
     return {"DDIM": partial(smalldiffusion_solve, 1.0, 0.0), "gam=2": partial(smalldiffusion_solve, 2.0, 0.0)}
 
 
 def smalldiffusion_solve(gam: float, mu: float, denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
-    """Its sampler on log-linear noise levels; it stops at the last of them."""
+    """Run the sampler of smalldiffusion on log-linear noise levels; it stops at the last one."""
     import smalldiffusion
 
     class Exact:
-        """The exact denoiser in smalldiffusion's clothes, and the accelerator that it asks for."""
+        """Exact denoiser with smalldiffusion's interface, also as its accelerator."""
 
         device = "cpu"
 
         def eval(self) -> None:
-            """Nothing to switch."""
+            """Do nothing; there is no training mode."""
 
         def rand_input(self, size: int) -> Tensor:
-            """Noise of the right shape."""
+            """Return noise of shape (size, *shape)."""
             return torch.randn(size, *x.shape[1:], dtype=torch.float64)
 
         def predict_eps_cfg(self, x: Tensor, sigma: Any, *_: Any) -> Tensor:
-            """Noise in x."""
+            """Return the noise in x."""
             return (x - denoise(x, float(sigma))) / float(sigma)
 
     sigmas = smalldiffusion.ScheduleLogLinear(1000, LEAST, top).sample_sigmas(calls).double()

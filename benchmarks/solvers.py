@@ -1,14 +1,14 @@
-"""Error against network calls of every deterministic sampler of sdekit, and of other libraries, on exact problems.
+"""Measure the error of deterministic samplers, of sdekit and of other libraries, against network evaluations.
 
-    python benchmarks/solvers.py                        # every problem of mixtures.py, each sampler on its default grid
-    python benchmarks/solvers.py --peers                # diffusers, k-diffusion, azula, smalldiffusion beside them
+    python benchmarks/solvers.py                        # all problems of mixtures.py, each sampler on its default grid
+    python benchmarks/solvers.py --peers                # also diffusers, k-diffusion, azula and smalldiffusion
     python benchmarks/solvers.py --problems ring digits --nfe 5 10 20 --starts 500
-    python benchmarks/solvers.py --peers --problems --runs runs/moons --starts 500      # a trained network's own flow
+    python benchmarks/solvers.py --peers --problems --runs runs/moons --starts 500      # the flow of a trained network
 
-All start from the same x and are given the same exact denoiser and at most the same number of calls, which is checked.
-The error is the root mean square over starts and coordinates, against the flow solved to 1e-10 (a trained network's by
-`ode` to 3e-8). Peers run on VP, and
-all but diffusers on EDM. Prints a table a problem, and writes them to --out.
+All samplers start from the same x and use the same exact denoiser, with at most the given number of evaluations, which
+is checked. The error is the root mean square over starting points and coordinates, against the flow solved to 1e-10
+(that of a trained network by `ode` to 3e-8). Peers run on VP, and all but diffusers on EDM. Prints one table per
+problem. results/solvers.md contains some of its rows.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ from trained import Trained
 from sdekit import VP, registry, sample
 from sdekit.errors import SdekitError
 
-OUT = Path(__file__).parent / "results" / "solvers.md"
 Row = list[float]
-"""The error at each number of calls, nan where the method failed or does not fit."""
+"""Error at each number of evaluations; nan if the method failed or cannot use so few."""
 
 
 def ours(problem: Problem | Trained, calls: list[int], only: list[str]) -> dict[str, Row]:
-    """Every installed deterministic sampler with a fixed number of calls a step."""
+    """Return the errors of every installed deterministic sampler with a fixed number of evaluations per step."""
     denoise, shape = problem.denoiser, problem.shape
     rows: dict[str, Row] = {}
     for name in only or registry.component_names("sampler"):
@@ -53,14 +52,14 @@ def ours(problem: Problem | Trained, calls: list[int], only: list[str]) -> dict[
 
 
 def suited(solvers: dict[str, Solve], problem: Problem | Trained) -> dict[str, Solve]:
-    """The peers that can start at the problem's noise level: diffusers' schedulers at VP's alone, none at infinity."""
+    """Return the peers that can start at the problem's noise level: diffusers only at that of VP, none at infinity."""
     if problem.top == FAR:
         return {}
     return {name: solve for name, solve in solvers.items() if isinstance(problem.sde, VP) or "diffusers" not in name}
 
 
 def theirs(problem: Problem | Trained, calls: list[int], solvers: dict[str, Solve]) -> dict[str, Row]:
-    """Every peer."""
+    """Return the errors of the peers."""
     rows: dict[str, Row] = {}
     for name, solve in solvers.items():
         rows[name] = []
@@ -74,7 +73,7 @@ def theirs(problem: Problem | Trained, calls: list[int], solvers: dict[str, Solv
 
             try:
                 x0 = solve(denoise, problem.x_bar.clone(), problem.top, n)
-            except Exception:  # a library's own way to say that it cannot take so few steps
+            except Exception:  # libraries raise different errors if they cannot take so few steps
                 rows[name].append(math.nan)
                 continue
             rows[name].append(problem.error(x0) if made <= n and bool(x0.isfinite().all()) else math.nan)
@@ -82,7 +81,7 @@ def theirs(problem: Problem | Trained, calls: list[int], solvers: dict[str, Solv
 
 
 def table(calls: list[int], mine: dict[str, Row], other: dict[str, Row]) -> list[str]:
-    """Markdown: all rows, then the best of each side and what `auto` is of the best peer."""
+    """Return a Markdown table: all rows, then the best peer, then the ratio of `auto` to it."""
 
     def line(name: str, row: Row, form: str = "{:.2g}") -> str:
         return f"| {name} | " + " | ".join("-" if math.isnan(v) else form.format(v) for v in row) + " |"
@@ -95,28 +94,27 @@ def table(calls: list[int], mine: dict[str, Row], other: dict[str, Row]) -> list
     lines += [line(name, row) for name, row in sorted(mine.items())]
     lines += [line(name, row) for name, row in sorted(other.items())]
     rivals = other or {name: row for name, row in mine.items() if name != "auto"}
-    lines.append(line("**the best of the peers**" if other else "**the best but auto**", best(rivals)))
+    lines.append(line("**best peer**" if other else "**best of the others**", best(rivals)))
     if "auto" in mine:
         ratios = [a / b for a, b in zip(mine["auto"], best(rivals), strict=True)]
-        lines.append(line("**auto / the best**", ratios, "{:.2f}"))
+        lines.append(line("**auto / best**", ratios, "{:.2f}"))
     return lines
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Run the chosen problems and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peers", action="store_true", help="other libraries too, where they can be imported")
+    parser.add_argument("--peers", action="store_true", help="also run the other libraries that are installed")
     parser.add_argument("--problems", nargs="*", choices=list(problems(1)), default=list(problems(1)))
-    parser.add_argument("--runs", nargs="*", type=Path, default=[], help="run folders without labels")
+    parser.add_argument("--runs", nargs="*", type=Path, default=[], help="run folders of unconditional models")
     parser.add_argument("--nfe", nargs="+", type=int, default=[5, 6, 8, 10, 15, 20, 30, 50, 100])
-    parser.add_argument("--samplers", nargs="+", default=[], help="only these of sdekit")
+    parser.add_argument("--samplers", nargs="+", default=[], help="samplers of sdekit to run; all by default")
     parser.add_argument("--starts", type=int, default=2000)
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, help="file to write the tables to")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     solvers, absent = peers() if given.peers else ({}, {})
-    text = ["# Error against network calls", "", "`benchmarks/solvers.py` says what is measured.", ""]
-    text += [f"Not importable: {name} ({why})." for name, why in absent.items()]
+    text = [f"Not importable: {name} ({why})." for name, why in absent.items()]
     cases = [problems(given.starts)[name] for name in given.problems]
     for problem in [*cases, *(Trained(path, given.starts) for path in given.runs)]:
         other = theirs(problem, given.nfe, suited(solvers, problem))
@@ -124,8 +122,8 @@ def main() -> None:
         shape = "d = " + str(math.prod(problem.shape))
         text += ["", f"## {problem.name}: {shape}, {type(problem.sde).__name__}, {given.starts} starts", "", *lines]
         print("\n".join(text[-len(lines) - 2 :]), flush=True)
-    given.out.parent.mkdir(exist_ok=True)
-    given.out.write_text("\n".join(text) + "\n")
+    if given.out:
+        given.out.write_text("\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

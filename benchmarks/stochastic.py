@@ -1,11 +1,12 @@
-"""Distance to exact samples against network calls: stochastic samplers of sdekit and of other libraries, on mixtures.
+"""Measure the distance of stochastic samplers, of sdekit and of other libraries, from exact samples of mixtures.
 
-    python benchmarks/stochastic.py --peers             # ring and digits of mixtures.py, each sampler on its own grid
+    python benchmarks/stochastic.py --peers             # ring and digits of mixtures.py, on default grids
     python benchmarks/stochastic.py --nfe 20 --samples 2000
 
-Sliced W2 and the energy distance (as in distances.py) of 5,000 samples to other exact ones. The sampling floor is what
-exact samples have: mean and standard deviation over five sets of as many. All start from x_0 + sigma_max z at the same
-x_0 and z and get the same exact denoiser; calls are counted. Prints a table a problem and writes them to --out.
+The measures are sliced W2 and energy distance (as in distances.py) from 5,000 samples to other, exact samples. The
+floor is the distance of exact samples: mean and standard deviation over five sets of the same size. All samplers start
+from x_0 + sigma_max z with the same x_0 and z, and use the same exact denoiser; evaluations are counted. Prints one
+table per problem. results/stochastic.md contains some of its rows.
 """
 
 from __future__ import annotations
@@ -37,15 +38,14 @@ from torch import Tensor
 from sdekit import registry, sample
 from sdekit.errors import SdekitError
 
-OUT = Path(__file__).parent / "results" / "stochastic.md"
 Score = tuple[float, float]
-"""Sliced W2 and energy distance; nan where the method failed or does not fit."""
+"""Sliced W2 and energy distance; nan if the method failed or cannot use so few evaluations."""
 Row = list[Score]
 FAILED = (math.nan, math.nan)
 
 
 def diffusers() -> dict[str, Solve]:
-    """Its schedulers that draw noise, as `peers._diffusers` drives the others."""
+    """Return the stochastic schedulers of diffusers, called as `peers._diffusers` calls the others."""
     import diffusers
 
     betas = discrete_betas()
@@ -75,8 +75,10 @@ def diffusers() -> dict[str, Solve]:
 
 
 def k_diffusion() -> dict[str, Solve]:
-    """Its samplers that draw noise, on its Karras grid; independent normals have the law of its Brownian tree where
-    a sampler asks for disjoint steps."""
+    """Return the stochastic samplers of k-diffusion on its Karras grid.
+
+    Independent normals have the distribution of its Brownian tree, because the samplers take disjoint steps.
+    """
     import k_diffusion.sampling as sampling
 
     def solve(name: str, each: int, denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
@@ -92,7 +94,7 @@ def k_diffusion() -> dict[str, Solve]:
 
 
 def azula() -> dict[str, Solve]:
-    """Its samplers that draw noise, on two of its schedules; they stop at the last noise level."""
+    """Return the stochastic samplers of azula on two of its schedules; they stop at the last noise level."""
     import azula.sample
 
     def solve(cls: str, each: int, kind: str, denoise: Denoise, x: Tensor, top: float, calls: int) -> Tensor:
@@ -113,14 +115,14 @@ def azula() -> dict[str, Solve]:
 
 
 def smalldiffusion() -> dict[str, Solve]:
-    """Its sampler with noise."""
-    import smalldiffusion  # noqa: F401  # absent, it is to be told now
+    """Return the sampler of smalldiffusion with noise."""
+    import smalldiffusion  # noqa: F401  # raises now if it is not installed
 
     return {"DDPM": partial(smalldiffusion_solve, 1.0, 0.5)}
 
 
 def libraries() -> dict[str, Solve]:
-    """All of them that can be imported."""
+    """Return the samplers of all libraries that can be imported."""
     importable()
     found: dict[str, Solve] = {}
     for load in (diffusers, k_diffusion, azula, smalldiffusion):
@@ -133,13 +135,13 @@ def libraries() -> dict[str, Solve]:
 
 
 def scored(problem: Problem, draw: Callable[[int], Tensor], calls: list[int], exact: Tensor) -> Row:
-    """The distances at each number of calls."""
+    """Return the distances at each number of evaluations."""
     row: Row = []
     for n in calls:
         torch.manual_seed(n)
         try:
             x = draw(n)
-        except Exception:  # a library's own way to say that it cannot take so few steps
+        except Exception:  # libraries raise different errors if they cannot take so few steps
             row.append(FAILED)
             continue
         row.append(distances(x, exact) if bool(x.isfinite().all()) else FAILED)
@@ -147,12 +149,12 @@ def scored(problem: Problem, draw: Callable[[int], Tensor], calls: list[int], ex
 
 
 def distances(x: Tensor, exact: Tensor) -> Score:
-    """Sliced W2 and energy distance to exact samples."""
+    """Return sliced W2 and energy distance to exact samples."""
     return sliced_w2(x, exact, projections=128), energy_distance(x.float(), exact[: len(x)].float())
 
 
 def ours(problem: Problem, name: str, n: int) -> Tensor:
-    """What a sampler of sdekit draws with n calls, NaN where it cannot be held to that."""
+    """Draw samples with a sampler of sdekit and at most n evaluations."""
     drawn = sample(
         problem.sde, problem.mixture.denoiser(problem.sde), name, shape=problem.mixture.shape, x=problem.x, nfe=n,
         dtype=torch.float64,
@@ -163,7 +165,7 @@ def ours(problem: Problem, name: str, n: int) -> Tensor:
 
 
 def theirs(problem: Problem, solve: Solve, n: int) -> Tensor:
-    """What a peer draws with n calls."""
+    """Draw samples with a peer and at most n evaluations."""
     made = 0
 
     def denoise(x: Tensor, rho: float) -> Tensor:
@@ -178,7 +180,7 @@ def theirs(problem: Problem, solve: Solve, n: int) -> Tensor:
 
 
 def table(calls: list[int], mine: dict[str, Row], other: dict[str, Row], floor: Row) -> list[str]:
-    """Markdown: sliced W2, then the energy distance; the floor, and the best of each side."""
+    """Return two Markdown tables, of sliced W2 and of the energy distance, with the best of each side and the floor."""
     lines = []
     for which, title in ((0, "sliced W2"), (1, "energy distance")):
 
@@ -201,14 +203,14 @@ def table(calls: list[int], mine: dict[str, Row], other: dict[str, Row], floor: 
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Run the chosen problems and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peers", action="store_true", help="other libraries too, where they can be imported")
+    parser.add_argument("--peers", action="store_true", help="also run the other libraries that are installed")
     parser.add_argument("--problems", nargs="+", default=["ring", "digits"])
     parser.add_argument("--nfe", nargs="+", type=int, default=[10, 20, 50, 100])
-    parser.add_argument("--samplers", nargs="+", default=[], help="only these of sdekit")
+    parser.add_argument("--samplers", nargs="+", default=[], help="samplers of sdekit to run; all by default")
     parser.add_argument("--samples", type=int, default=5000)
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, help="file to write the tables to")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     others = libraries() if given.peers else {}
@@ -216,11 +218,7 @@ def main() -> None:
         n for n in registry.component_names("sampler") if registry.build("sampler", n).stochastic
     ]
     names = [name for name in names if registry.build("sampler", name).calls_per_step is not None]
-    text = [
-        "# Distance of stochastic samplers to exact samples",
-        "",
-        "`benchmarks/stochastic.py` says what is measured.",
-    ]
+    text: list[str] = []
     for name in given.problems:
         problem = problems(given.samples)[name]
         exact = problem.mixture.sample(4 * given.samples, 99)
@@ -232,8 +230,8 @@ def main() -> None:
         lines = table(given.nfe, mine, other, floor)
         text += ["", f"## {name}: d = {math.prod(problem.mixture.shape)}, {given.samples} samples", *lines]
         print("\n".join(text[-len(lines) - 1 :]), flush=True)
-    given.out.parent.mkdir(exist_ok=True)
-    given.out.write_text("\n".join(text) + "\n")
+    if given.out:
+        given.out.write_text("\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

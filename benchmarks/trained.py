@@ -1,4 +1,4 @@
-"""A run folder's network as a problem for solvers.py: its own flow is the truth."""
+"""The network of a run folder as a problem for solvers.py; the reference is its own flow."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sdekit.processes import SDE, Denoiser, as_time
 
 @dataclass(frozen=True)
 class Trained(Flow):
-    """An unconditional run, its network in float64; what solvers.py asks of a `mixtures.Problem`.
+    """An unconditional run with its network in float64, with the interface of `mixtures.Problem`.
 
-    Raises InputError for a run with labels: peers have no place for them.
+    Raises InputError for a conditional run, because the peers cannot pass conditions.
     """
 
     path: Path
@@ -36,48 +36,48 @@ class Trained(Flow):
 
     @property
     def name(self) -> str:
-        """Of the folder, its network and how long that was trained."""
+        """Name of the folder, of its network and the number of training steps."""
         return f"{self.path.name}, {self.run.recipe.network.name} trained for {self.run.step} steps"
 
     @property
     def sde(self) -> SDE:
-        """That of the run."""
+        """Process of the run."""
         sde: SDE = self.run.model.sde
         return sde
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample."""
+        """Shape of one sample."""
         return tuple(self.run.recipe.shape)
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `sdekit sample` tells `auto` of a run."""
+        """Options of `auto` that `sdekit sample` takes from a run."""
         return {"data_std": self.run.model.data_std}
 
     @property
     def denoiser(self) -> Denoiser:
-        """The network."""
+        """Denoiser of the network, in float64."""
         model = self.run.model
         return lambda x, t, y=None: model(x.double(), t)
 
     @cached_property
     def x(self) -> Tensor:
-        """Starts at t_max, from the prior."""
+        """Starting points at t_max, from the prior."""
         return self.sde.prior(SeedNoise(range(self.starts), self.shape, dtype=torch.float64)())
 
     @cached_property
     def x_bar(self) -> Tensor:
-        """The starts as x / alpha."""
+        """Starting points as x / alpha."""
         return self.x / float(self.sde.alpha(as_time(self.sde.t_max)))
 
     @torch.no_grad()
     def denoise(self, x_bar: Tensor, rho: float) -> Tensor:
-        """D at x / alpha = x_bar and the noise level rho, within what the network knows."""
+        """Denoise x / alpha = x_bar at the noise level rho, clamped to the times of the process."""
         t = self.sde.time(as_time(rho)).clamp(self.sde.t_min, self.sde.t_max)
         return self.denoiser(x_bar * float(self.sde.alpha(t)), t).to(x_bar.dtype)
 
     @cached_property
     def exact_solution(self) -> Tensor:
-        """x_0 at the end of the network's own flow, by the adaptive `ode`, to about 1e-5."""
+        """x_0 at the end of the network's own flow, solved by `ode` to about 1e-5."""
         return torch.cat([exact_solution(self.sde, self.run.model, part, tolerance=3e-8) for part in self.x.split(64)])

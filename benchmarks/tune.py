@@ -1,12 +1,13 @@
-"""What `sdekit tune` gains, on starts that the tuning has not seen.
+"""Measure how much `sdekit tune` reduces the error, on starting points that the tuning has not seen.
 
-    python benchmarks/tune.py                                    # `auto` on every problem of mixtures.py
+    python benchmarks/tune.py                                    # `auto` on all problems of mixtures.py
     python benchmarks/tune.py --problems ring --samplers auto heun ddim --nfe 5 9 21
-    python benchmarks/tune.py --problems --runs runs/moons       # trained networks alone
+    python benchmarks/tune.py --problems --runs runs/moons       # trained networks only
 
-Mixtures: tuned on --train starts, the iteration chosen on as many others, all solved by the adaptive `ode`; the error
-is the root mean square over --starts others and their coordinates, against the flow solved to 1e-10. Runs: the same, in
-float32 and against `ode`. Prints a table for each, and writes them to --out.
+`tune` fits times and weights on --train starting points and chooses the iteration on as many others; `ode` solves all
+of them. The error is the root mean square over --starts other points and all coordinates: for mixtures in float64 and
+against the flow solved to 1e-10, for runs in float32 and against `ode`. Prints one table per model; results/tune.md
+contains them.
 """
 
 from __future__ import annotations
@@ -24,17 +25,16 @@ from sdekit import SeedNoise, load_run
 from sdekit.processes import SDE, Denoiser
 from sdekit.tuning import Starts, solve_starts, tune
 
-OUT = Path(__file__).parent / "results" / "tune.md"
 PEERS = {
     "ring": {5: 0.047, 6: 0.089, 8: 0.050, 10: 0.035, 15: 0.0117, 20: 0.0064, 30: 0.0027, 50: 0.00074, 100: 0.00018},
     "digits": {5: 0.095, 6: 0.090, 8: 0.062, 10: 0.044, 15: 0.0234, 20: 0.0138, 30: 0.0040, 50: 0.0022, 100: 0.00024},
 }
-"""The best of 86 peer configurations at each number of calls, from 2,000 other starts: see solvers.md."""
+"""Error of the best of 86 peer configurations at each number of evaluations, from 2,000 other starting points."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model with its starts: two sets to tune on and one to measure on."""
+    """A model with starting points: two sets to tune on and one to measure on."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class Case:
 
 
 def of_mixture(name: str, starts: int, train: int) -> Case:
-    """A problem of mixtures.py."""
+    """Return the case of a problem of mixtures.py."""
     problem = problems(starts)[name]
     sde, mixture = problem.sde, problem.mixture
     denoise = mixture.denoiser(sde)
@@ -58,7 +58,7 @@ def of_mixture(name: str, starts: int, train: int) -> Case:
 
 
 def of_run(path: Path, starts: int, train: int) -> Case:
-    """A trained network."""
+    """Return the case of a trained network."""
     run = load_run(path)
     sde, recipe = run.model.sde, run.recipe
 
@@ -71,7 +71,7 @@ def of_run(path: Path, starts: int, train: int) -> Case:
 
 
 def rows(case: Case, sampler: str, calls: list[int], given: argparse.Namespace) -> Iterator[list[str]]:
-    """A row a number of calls."""
+    """Yield one table row per number of evaluations."""
     for n in calls:
         began = time.perf_counter()
         found = tune(
@@ -93,7 +93,7 @@ def rows(case: Case, sampler: str, calls: list[int], given: argparse.Namespace) 
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Tune the chosen models and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", nargs="*", choices=list(problems(1)), default=list(problems(1)))
     parser.add_argument("--runs", nargs="*", type=Path, default=[], help="run folders")
@@ -102,23 +102,26 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=2000)
     parser.add_argument("--train", type=int, default=1024)
     parser.add_argument("--times-only", action="store_true")
-    parser.add_argument("--time-limit", type=float, default=120, help="seconds for each number of calls")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--time-limit", type=float, default=120, help="seconds for each number of evaluations")
+    parser.add_argument("--out", type=Path, help="file to write the tables to")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    text = ["# What tuning gains", "", "`benchmarks/tune.py` says what is measured."]
+    text: list[str] = []
     makers = [(of_mixture, name) for name in given.problems] + [(of_run, path) for path in given.runs]
     for make, which in makers:
         case = make(which, given.starts, given.train)  # type: ignore[operator]
         text += ["", f"## {case.title}, {len(case.train.x)} starts to tune on, {given.starts} held out", ""]
-        text += ["| | calls | untuned | tuned | ratio | tuned / best peer | seconds |", "|---|---|---|---|---|---|---|"]
+        text += [
+            "| | evaluations | untuned | tuned | ratio | tuned / best peer | seconds |",
+            "|---|---|---|---|---|---|---|",
+        ]
         print("\n".join(text[-3:]), flush=True)
         for sampler in given.samplers:
             for row in rows(case, sampler, given.nfe, given):
                 text.append("| " + " | ".join(row) + " |")
                 print(text[-1], flush=True)
-    given.out.parent.mkdir(exist_ok=True)
-    given.out.write_text("\n".join(text) + "\n")
+    if given.out:
+        given.out.write_text("\n".join(text) + "\n")
 
 
 if __name__ == "__main__":
