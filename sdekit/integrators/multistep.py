@@ -1,233 +1,327 @@
-"""Linear multistep methods on the probability flow: all coefficients of a grid in one go, then a loop of two lines."""
+"""Linear multistep methods on the probability flow, for any spacing of the grid.
+
+In the variables of an `IntegralForm` the probability flow is a pure integral, y_s = y_t + int q dc. A multistep method
+replaces q by the polynomial through its last values q_i, q_{i-1}, ... at the grid's times, drawn in some `Variable` of
+the noise level. Integrating this polynomial gives weights that depend on the grid alone:
+
+    y_{i+1} = y_i + sum_j w_ij q_{i-j}.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
-from itertools import accumulate
+from functools import cache
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from sdekit.errors import InputError
 from sdekit.processes import LARGEST_RHO, SDE, Denoiser, FlowCoordinates
-from sdekit.sampling import Noise, Sampler, kept
+from sdekit.sampling import Noise, Sampler
 
 Variable = Callable[[Tensor], Tensor]
-"""A strictly monotone function of rho, in (0, inf), elementwise: the variable in which a polynomial is drawn."""
-LEAP = 3.0
-"""A last step so many times as long as the one before it, in warp(rho), and over 1 in log rho, as on grids in t, is
-DDIM's: a polynomial drawn on that far multiplies what the q's are apart, by ten and more."""
+"""A strictly monotone function of rho, in (0, inf), elementwise: the variable in which q is a polynomial."""
+LONGEST_LAST_STEP = 3.0
+"""Largest ratio of the last two steps, in the variable, at which the last step extrapolates. A longer last step that is
+also longer than 1 in log rho, as on grids in t, uses q_i alone: extrapolation would multiply differences by ten."""
 Start = Literal["plain", "corrected"]
-"""How a method of several steps begins: see `adams`."""
+"""How a method of several steps begins: see `adams_bashforth`."""
 
 
 @dataclass(frozen=True)
 class IntegralForm:
-    """The probability flow at the times of a grid as dy/dc = q, a pure integral: y = x / scale, q = of_x x + of_x0 x_0.
+    """Probability flow at the times of a grid as dy/dc = q, with y = x / scale.
 
-    All tensors are (n + 1,), float64, on the CPU; the clock c runs monotonously and stays finite where alpha is 0.
-    rho: sigma / alpha, or infinite where alpha is as good as 0. rho_at: rho for any c between. Two frames cover the
-    literature: `data_frame` integrates x_0 (Lu et al. 2022b, section 4), `noise_frame` the noise (Zhang & Chen 2023).
+    Arguments:
+        scale: Ratio x / y at the times, (n + 1,), float64.
+        c: Variable of integration at the times, (n + 1,), monotone, finite also where alpha is 0.
+        rho: sigma / alpha at the times, (n + 1,), see `grid_rho`.
+        rho_at: Function that returns rho for any values of c.
+        q_weights: Weights of x and x_0 in q, (n + 1,) each; None if q = x_0.
     """
 
     scale: Tensor
-    clock: Tensor
-    of_x: Tensor | None
-    of_x0: Tensor | None
+    c: Tensor
     rho: Tensor
     rho_at: Callable[[Tensor], Tensor]
+    q_weights: tuple[Tensor, Tensor] | None = None
 
-    @cached_property
-    def quadrature(self) -> tuple[Tensor, Tensor]:
-        """rho at the points of each interval of the clock, and their measure, (n, Q) each."""
-        point, measure = _quadrature(self.clock)
-        return self.rho_at(point), measure
+    def coefficients(self, weights: Tensor, corrector: Tensor | None = None) -> MultistepCoefficients:
+        """Return the coefficients in x of y_{i+1} = y_i + sum_j weights[i, j] q_{i-j}.
+
+        Arguments:
+            weights: Weights of the q's in each step, (n, k), the newest first.
+            corrector: Weights of q_{i+1}, q_i, ... in the corrected step, (n, m); a row of zeros corrects nothing.
+        Returns:
+            Coefficients of the run.
+        """
+        scale = self.scale[1:, None]
+        corrector = None if corrector is None else scale * corrector
+        return MultistepCoefficients(
+            self.scale[1:] / self.scale[:-1], scale * weights, corrector, q_weights=self.q_weights
+        )
 
 
 def data_prediction(sde: SDE, times: Tensor) -> IntegralForm:
-    """y = x / sigma and c = 1 / rho, in which dy/dc = x_0: exponential integrators of the denoiser, exactly.
+    """Return the integral form of exponential integrators: y = x / sigma, c = alpha / sigma, dy/dc = x_0.
 
-    Equal to DPM-Solver++'s integral of x_0 against e^lambda (Lu et al. 2022b, eq. 8), with no logarithm to blow up.
+    It equals the integral of e^lambda x_0 over lambda = -log rho, without a logarithm, which is infinite if alpha is 0.
+
+    Arguments:
+        sde: Process.
+        times: Grid, (n + 1,), decreasing, float64, on the CPU.
+    Returns:
+        The form at these times.
+    Source:
+        Lu et al. 2022b (DPM-Solver++), eq. 8.
     """
-    alpha = sde.alpha(times)
-    sigma = sde.sigma(times)
-    clock = alpha / sigma
-    return IntegralForm(sigma, clock, None, None, _rho(sigma, alpha), torch.reciprocal)
+    alpha, sigma = sde.alpha(times), sde.sigma(times)
+    return IntegralForm(sigma, alpha / sigma, grid_rho(sde, times), torch.reciprocal)
 
 
 def noise_prediction(sde: SDE, times: Tensor) -> IntegralForm:
-    """y = x / alpha and c = rho, in which dy/dc = eps; where alpha vanishes, the coordinates of `Line` with k = 1.
+    """Return the integral form y = x / alpha, c = rho, dy/dc = eps.
 
-    Source: Zhang & Chen 2023 (DEIS), eq. 11; Karras et al. 2022, eq. 4.
+    If alpha vanishes at t_max, the coordinates of `FlowCoordinates` with k = 1 replace x / alpha and rho, and
+    q = eps - x_0.
+
+    Arguments:
+        sde: Process.
+        times: Grid, (n + 1,), decreasing, float64, on the CPU.
+    Returns:
+        The form at these times.
+    Source:
+        Zhang & Chen 2023 (DEIS), eq. 11; Karras et al. 2022, eq. 4.
     """
-    line = FlowCoordinates.edm(sde)
-    scale, sigma = line.scale(times), sde.sigma(times)
-    # eps - k x_0 with eps = (x - alpha x_0) / sigma
-    return IntegralForm(scale, sigma / scale, 1 / sigma, -scale / sigma, _rho(sigma, sde.alpha(times)), line.rho)
+    flow = FlowCoordinates.edm(sde)
+    scale, sigma = flow.scale(times), sde.sigma(times)
+    # eps - k x_0 with eps = (x - alpha x_0) / sigma and scale = alpha + k sigma
+    return IntegralForm(scale, sigma / scale, grid_rho(sde, times), flow.rho, (1 / sigma, -scale / sigma))
 
 
-def polynomial_weights(frame: IntegralForm, warp: Variable, order: int, *, ahead: bool = False) -> Tensor:
-    """Weight of each q in y_{i+1} - y_i, (n, order): column j belongs to q_{i-j}, or to q_{i+1-j} if `ahead`.
+def grid_rho(sde: SDE, times: Tensor) -> Tensor:
+    """Return rho = sigma / alpha at the times of a grid, with inf at a first time where alpha is almost 0.
 
-    They integrate the polynomial in warp(rho) through the newest q's: Adams-Bashforth, or Adams-Moulton if `ahead`,
-    for any spacing. The first steps, where fewer q's are known, use those: columns of unknown ones are 0. So too a last
-    step that is a leap (`LEAP`).
+    "Almost" means that rho is above `LARGEST_RHO` and more than e times the next rho, so that the grid has no times
+    in between.
+
+    Arguments:
+        sde: Process.
+        times: Grid, (n + 1,), decreasing, float64, on the CPU.
+    Returns:
+        rho, (n + 1,).
     """
-    at = nodes(frame, warp).numpy()  # numpy: hundreds of tiny operations, at a third of torch's cost
-    known = np.arange(len(at) - 1)[:, None] + int(ahead) - np.arange(order)  # (n, order): index of each q
-    u, valid = at[known.clip(min=0)], known >= 0
-    gap = np.abs(np.diff(at))
-    if not ahead and len(gap) > 2 and gap[-1] > LEAP * gap[-2] and frame.rho[-2] > torch.e * frame.rho[-1]:
-        valid[-1, 1:] = False
-    rho, measure = frame.quadrature
-    point = warp(rho).numpy()  # (n, Q)
-    # Lagrange: over the other nodes m that there are, the product of (p - u_m) / (u_j - u_m)
-    pair = valid[:, :, None] & valid[:, None, :] & ~np.eye(order, dtype=bool)
-    gaps = np.where(pair, u[:, :, None] - u[:, None, :], 1.0).prod(2)
-    away = list(np.where(valid.T[..., None], point - u.T[..., None], 1.0))  # order times (n, Q)
-    before = accumulate([measure.numpy(), *away[:-1]], np.multiply)
-    after = [*accumulate([np.ones_like(point), *away[:0:-1]], np.multiply)][::-1]
-    integrals = [(b * a).sum(1) for b, a in zip(before, after, strict=True)]
-    return torch.from_numpy(np.stack(integrals, 1) / gaps * valid)
+    rho = sde.sigma(times) / sde.alpha(times)
+    if len(rho) > 1 and rho[0] > (torch.e * rho[1]).clamp(min=LARGEST_RHO):
+        rho[0] = torch.inf
+    return rho
 
 
-def nodes(frame: IntegralForm, warp: Variable) -> Tensor:
-    """warp(rho) at the frame's times, (n + 1,), where the q's stand as nodes; the first is finite at rho = inf too.
+def nodes(rho: Tensor, variable: Variable) -> Tensor:
+    """Return the variable at the times of a grid, finite at rho = inf too.
 
-    Where warp has no limit, rho is taken as at least e times the second one: x_0 is a + b / rho up there, and its
-    slope in log rho at the second is its difference from a, over log e.
+    If the variable is infinite at the first time, that rho is replaced by e times the second one, at least
+    `LARGEST_RHO`. There x_0 is a + b / rho, and its slope in log rho is its difference from a over log e.
+
+    Arguments:
+        rho: sigma / alpha at the times, (n + 1,), from `grid_rho`.
+        variable: Function of rho.
+    Returns:
+        Values of the variable, (n + 1,).
     """
-    values = warp(frame.rho)
+    values = variable(rho)
     if values[0].isfinite() or len(values) < 2:
         return values
-    first = (torch.e * frame.rho[1:2]).clamp(min=LARGEST_RHO)
-    return torch.cat([warp(first), values[1:]])
+    first = (torch.e * rho[1:2]).clamp(min=LARGEST_RHO)
+    return torch.cat([variable(first), values[1:]])
 
 
-@dataclass(frozen=True)
-class MultistepCoefficients:
-    """A whole run: y_{i+1} = y_i + sum_j weights[i, j] q_{i-j}, weights (n, k), on the frame's n + 1 times.
+def polynomial_weights(form: IntegralForm, variable: Variable, order: int, *, implicit: bool = False) -> Tensor:
+    """Integrate the polynomial in `variable` through the newest q's over each step.
 
-    corrector: (n, m), column j for q_{i+1-j}: once q at the new time is known, the step that led there is repeated
-    with it, at no further call (Zhao et al. 2023, UniC). A row of zeros repeats nothing, nor has the last step a later
-    call to learn from.
+    With u = variable(rho), the weight of a q at node u_j is the integral over c of its Lagrange basis polynomial,
+    the product of (u - u_m) / (u_j - u_m) over the other nodes u_m. Steps at the start, where fewer q's are known, use
+    those: the weights of the others are 0. A last step that is too long (`LONGEST_LAST_STEP`) uses one.
+
+    Arguments:
+        form: Integral form of the flow on the grid.
+        variable: Variable of the polynomial.
+        order: Number of q's, at least 1.
+        implicit: Whether the newest q is the one at the end of the step (Adams-Moulton) or at its start
+            (Adams-Bashforth).
+    Returns:
+        Weights (n, order); column j belongs to q_{i-j}, or to q_{i+1-j} if implicit.
     """
-
-    frame: IntegralForm
-    weights: Tensor
-    corrector: Tensor | None = None
-
-    def merged(self) -> Tensor:
-        """The weights with which each step also mends the one before it, (n, k + 1 or more): no step is made twice.
-
-        What the corrector adds to y_i in place of the predictor is a sum over the same q's as the next step's.
-        """
-        if self.corrector is None or not self.corrector.any():
-            return self.weights
-        k, m = self.weights.shape[1], self.corrector.shape[1]
-        width = max(k + 1, m)
-        repeated = self.corrector[:-1].any(1, keepdim=True)
-        mended = pad(self.corrector, (0, width - m)) - pad(self.weights, (1, width - k - 1))
-        result = pad(self.weights, (0, width - k))
-        result[1:] += mended[:-1] * repeated
-        return result
-
-    @cached_property
-    def table(self) -> tuple[list[float], list[list[float]], list[float] | None]:
-        """As numbers, a row a step: of x_t in x_s, of the q's in x_s; of x_0 in q, where q holds x as well.
-
-        There, q is divided by its part of x, so that it takes one operation; the weights make up for that.
-        """
-        frame, rows = self.frame, self.frame.scale[1:, None] * self.merged()
-        keep = (frame.scale[1:] / frame.scale[:-1]).tolist()
-        if frame.of_x is None or frame.of_x0 is None:
-            return keep, rows.tolist(), None
-        n, width = rows.shape
-        behind = (torch.arange(n)[:, None] - torch.arange(width)).clamp(min=0)
-        return keep, (rows * frame.of_x[behind]).tolist(), (frame.of_x0 / frame.of_x).tolist()
-
-    def run(self, denoise: Denoiser, x: Tensor, times: Tensor) -> Iterator[Tensor]:
-        """x (B, *) at times[0] to x at times[1:], one after the other, each as predicted: where q is taken."""
-        keep, rows, of_x0 = self.table
-        past = list[Tensor]()
-        for i, t in enumerate(times[:-1].unbind()):
-            q = denoise(x, t)
-            if of_x0 is not None:
-                q = x.add(q, alpha=of_x0[i])
-            past = [q, *past[: len(rows[0]) - 1]]
-            yield (x := add_weighted(x * keep[i], rows[i], past))
+    u = nodes(form.rho, variable).numpy()  # numpy, since small operations take a third of torch's time
+    n = len(u) - 1
+    index = np.arange(n)[:, None] + int(implicit) - np.arange(order)  # (n, order): index of each q
+    known = index >= 0
+    step = np.abs(np.diff(u))
+    if not implicit and n > 1 and step[-1] > LONGEST_LAST_STEP * step[-2] and form.rho[-2] > torch.e * form.rho[-1]:
+        known[-1, 1:] = False
+    u_j = u[index.clip(min=0)]
+    point, measure = _quadrature(form.c)
+    u_c = variable(form.rho_at(point)).numpy()  # (n, Q)
+    weights = np.zeros((n, order))
+    for j in range(order):
+        basis = measure.numpy()
+        for m in range(order):
+            if m != j:
+                both = known[:, j] & known[:, m]
+                gap = np.where(both, u_j[:, j] - u_j[:, m], 1.0)
+                basis = basis * np.where(both[:, None], (u_c - u_j[:, m, None]) / gap[:, None], 1.0)
+        weights[:, j] = basis.sum(1) * known[:, j]
+    return torch.from_numpy(weights)
 
 
-def add_weighted(x: Tensor, weights: list[float], past: list[Tensor]) -> Tensor:
-    """x + sum_j weights[j] past[j], (B, *), in x's memory; what is longer of the two lists is cut."""
-    for weight, q in zip(weights, past, strict=False):
-        if weight:
-            x.add_(q, alpha=weight)
-    return x
+def adams_bashforth(
+    form: IntegralForm, variable: Variable, order: int, start: Start = "plain"
+) -> MultistepCoefficients:
+    """Return the coefficients of the Adams-Bashforth method in a variable; its first steps use 1, 2, ... q's.
 
+    The very first step is DDIM's. Its local error is of second order, and the whole method is of that order unless x
+    starts at high noise, where q hardly changes. start="corrected" repeats the first steps with the q's that they led
+    to, which restores third order without further network calls. A first step from rho = inf is always corrected.
 
-def adams_bashforth(frame: IntegralForm, warp: Variable, order: int, start: Start = "plain") -> MultistepCoefficients:
-    """Adams-Bashforth in warp(rho), whose first steps use the 1, 2, ... q's that there are.
-
-    The very first is DDIM, with a local error of second order, which is what remains of any order in the end unless x
-    starts at high noise, where q hardly changes. start="corrected" repeats the steps of the start with the q that
-    they led to: then third order remains, at no further call. From rho = inf there is `landing` in any case.
+    Arguments:
+        form: Integral form of the flow on the grid.
+        variable: Variable in which q is a polynomial.
+        order: Number of q's, at least 1.
+        start: "plain" or "corrected".
+    Returns:
+        Coefficients of the run.
     """
-    known = polynomial_weights(frame, warp, order)
-    first = first_step_corrector(frame) if order > 2 else None
+    weights = polynomial_weights(form, variable, order)
+    first = first_step_corrector(form) if order > 2 else None
     if order < 3 or start == "plain":
-        return MultistepCoefficients(frame, known, first)
-    corrector = polynomial_weights(frame, warp, order, ahead=True)
+        return form.coefficients(weights, first)
+    corrector = polynomial_weights(form, variable, order, implicit=True)
     corrector[order - 1 :] = 0
     if first is not None:
         corrector[0, :2] = first[0]
-    return MultistepCoefficients(frame, known, corrector)
+    return form.coefficients(weights, corrector)
 
 
-def first_step_corrector(frame: IntegralForm) -> Tensor | None:
-    """A corrector (n, 2) of the first step alone where that comes down from rho = inf, else None.
+def first_step_corrector(form: IntegralForm) -> Tensor | None:
+    """Return the trapezoidal corrector of a first step from rho = inf, where q is linear in c; None for another grid.
 
-    Grids in rho never make that step small, and no publication starts there. q is linear in the clock up there.
+    Grids in rho never make that step small, and no publication starts there.
+
+    Arguments:
+        form: Integral form of the flow on the grid.
+    Returns:
+        Weights (n, 2) of q_{i+1} and q_i, 0 but in the first row, or None.
     """
-    if frame.rho[0].isfinite():
+    if form.rho[0].isfinite():
         return None
-    corrector = torch.zeros(len(frame.clock) - 1, 2, dtype=torch.float64)
-    corrector[0] = frame.clock[:2].diff() / 2
+    corrector = torch.zeros(len(form.c) - 1, 2, dtype=torch.float64)
+    corrector[0] = form.c[:2].diff() / 2
     return corrector
 
 
 def check_start(sampler: str, start: str) -> None:
-    """InputError, naming the sampler, for a start that `adams` does not know."""
+    """Check the option `start` of a sampler.
+
+    Arguments:
+        sampler: Registered name, for the message.
+        start: Value of the option.
+    Raises:
+        InputError: If `start` is neither "plain" nor "corrected".
+    """
     if start not in get_args(Start):
         raise InputError(f"{sampler}: start must be 'plain' or 'corrected', got {start!r}")
 
 
-class Multistep(Sampler):
-    """A sampler that is a plan: one call a step, made from the coefficients of the whole grid."""
+@dataclass(frozen=True)
+class MultistepCoefficients:
+    """Coefficients of all n steps of a multistep method on a grid.
 
-    calls_per_step = 1
+        x_{i+1} = x_weights[i] x_i + sum_j weights[i, j] q_{i-j} + noise_weights[i] z_i
+
+    Arguments:
+        x_weights: Weight of x at the start of the step, (n,), float64.
+        weights: Weights of q_i, q_{i-1}, ..., (n, k).
+        corrector: Weights of q_{i+1}, q_i, ..., (n, m), or None. As soon as q_{i+1} is known, step i is repeated with
+            these weights and the same noise, without a further call (Zhao et al. 2023, UniC). A row of zeros repeats
+            nothing. The last step is never repeated.
+        noise_weights: Weight of new standard normal noise, (n,); None for a deterministic method.
+        q_weights: Weights of x and x_0 in q, (n + 1,) each; None if q = x_0.
+    """
+
+    x_weights: Tensor
+    weights: Tensor
+    corrector: Tensor | None = None
+    noise_weights: Tensor | None = None
+    q_weights: tuple[Tensor, Tensor] | None = None
+
+    def run(self, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
+        """Yield x at times[1:], as predicted: q is evaluated there.
+
+        Arguments:
+            denoise: Denoiser.
+            x: State at times[0], (B, *).
+            times: Grid, (n + 1,).
+            noise: Source of noise, called only in steps whose noise weight is not 0.
+        Yields:
+            State at the next time, (B, *).
+        """
+        x_weights, weights, n = self.x_weights.tolist(), self.weights.tolist(), len(times) - 1
+        corrector = [] if self.corrector is None else self.corrector.tolist()
+        noise_weights = [0.0] * n if self.noise_weights is None else self.noise_weights.tolist()
+        of_x, of_x0 = ([], []) if self.q_weights is None else (w.tolist() for w in self.q_weights)
+        most = max(map(len, weights + corrector))
+        past, base = list[Tensor](), x
+        for i, (t, s) in enumerate(pairwise(times.unbind())):
+            x0 = denoise(x, t)
+            q = (x * of_x[i]).add_(x0, alpha=of_x0[i]) if of_x else x0
+            past = [q, *past[: most - 1]]
+            if i and corrector and any(corrector[i - 1]):
+                x = weighted_sum(base, corrector[i - 1], past)
+            base = x * x_weights[i]
+            if noise_weights[i]:
+                base = base.add_(noise(t, s), alpha=noise_weights[i])
+            x = weighted_sum(base, weights[i], past)
+            yield x
+
+
+def weighted_sum(x: Tensor, weights: list[float], terms: list[Tensor]) -> Tensor:
+    """Return x + sum_j weights[j] terms[j]; the longer of the two lists is cut.
+
+    Arguments:
+        x: First term, (B, *).
+        weights: Weights; a term of weight 0 is left out.
+        terms: Further terms, (B, *) each.
+    Returns:
+        The sum, (B, *).
+    """
+    for weight, term in zip(weights, terms, strict=False):
+        if weight:
+            x = x.add(term, alpha=weight)
+    return x
+
+
+class Multistep(Sampler):
+    """Base class of multistep methods: one network call per step, and coefficients for the whole grid."""
 
     @abstractmethod
-    def plan(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
-        """All coefficients for the times (n + 1,), decreasing, float64, on the CPU; n >= 1."""
+    def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
+        """Return the coefficients of all steps.
+
+        Arguments:
+            sde: Process.
+            times: Grid, (n + 1,) with n >= 1, decreasing, float64, on the CPU.
+        Returns:
+            Coefficients of n steps.
+        """
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) > 1:
-            yield from kept(self.plan, sde, times).run(denoise, x, times)
-
-
-def _rho(sigma: Tensor, alpha: Tensor) -> Tensor:
-    """sigma / alpha, the first one infinite where grids in rho leap down from it (alpha is 0, or as good as)."""
-    rho = sigma / alpha
-    if len(rho) > 1 and rho[0] > (torch.e * rho[1]).clamp(min=LARGEST_RHO):
-        rho[0] = torch.inf
-    return rho
+            yield from self.coefficients(sde, times).run(denoise, x, times, noise)
 
 
 @cache
@@ -239,13 +333,13 @@ def _gauss_legendre(n: int) -> tuple[Tensor, Tensor]:
     return (node + 1) / 2, weight / 2
 
 
-def _quadrature(clock: Tensor, n: int = 24) -> tuple[Tensor, Tensor]:
-    """Points of c in each interval of the clock and their measure, (n, Q) each, by Gauss-Legendre in c^(1/4).
+def _quadrature(c: Tensor, n: int = 24) -> tuple[Tensor, Tensor]:
+    """Points in each interval of c and their weights, (n, Q) each, by Gauss-Legendre in c^(1/4).
 
     The root resolves intervals whose ends differ by orders of magnitude, and integrands like log c down to c = 0.
     """
     node, weight = _gauss_legendre(n)
-    z = clock.sqrt().sqrt()
+    z = c.sqrt().sqrt()
     start, length = z[:-1, None], z.diff()[:, None]
     point = start + length * node
     cube = point * point * point

@@ -1,29 +1,42 @@
-"""Runge-Kutta methods on the probability flow: the coefficients of all stages of a whole grid in one go."""
+"""Explicit Runge-Kutta methods on the probability flow, exponential ones included."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from sdekit.processes import SDE, Denoiser
-from sdekit.sampling import Noise, Sampler, kept
+from sdekit.processes import SDE, Denoiser, FlowCoordinates
+from sdekit.sampling import Noise, Sampler
 
-from .multistep import add_weighted
+from .multistep import weighted_sum
+
+Stage = tuple[Tensor, Sequence[Tensor | float]]
+"""Time u_j of a stage, (n,), and the weights of D_0, ..., D_{j-1} in x_j, (n,) or a number each."""
 
 
 class RungeKutta(Sampler):
-    """A sampler of several calls a step: from x_t, stage j leads to time u_j, and the last stage to s.
+    """Base class of Runge-Kutta methods: several calls per step, the last stage at s.
 
-    x_j = alpha_j D_0 + sigma_j eps_0 + sum_k w_jk (D_k - D_0), k < j: DDIM's step from t, plus what the denoised D_k
-    at the stages before adds. Any explicit Runge-Kutta or exponential method has this form, whatever its variable.
+        x_j = (sigma_j / sigma_t) x_t + sum_{k<j} w_jk D_k,    D_k = D(x_k, u_k), x_0 = x_t, u_0 = t
+
+    Every explicit Runge-Kutta method has this form in any of the flow's variables, since each is exact for a constant
+    D: its weights then add up to DDIM's, `ddim_weight`. The weights are computed for the whole grid at once.
     """
 
     @abstractmethod
-    def stages(self, sde: SDE, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """For n steps from t to s, (n,) each, float64: the times u_1, ..., u_S = s, (n, S), and w_jk, (n, S, S - 1)."""
+    def stages(self, sde: SDE, t: Tensor, s: Tensor) -> list[Stage]:
+        """Return the stages of the steps from t to s, in order; the time of the last one is s.
+
+        Arguments:
+            sde: Process.
+            t: Start of each step, (n,), float64.
+            s: End of each step, (n,), s < t.
+        Returns:
+            One (time, weights) per call.
+        """
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         (x_s,) = self.trajectory(sde, denoise, x, torch.stack([t, s]), noise)
@@ -32,22 +45,58 @@ class RungeKutta(Sampler):
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) == 1:
             return
-        asked, table = kept(self._table, sde, times)
-        for u, row in zip(asked.clone().unbind(), table, strict=True):  # what is kept is not for a denoiser to change
-            d, x_j = [], x
-            for u_j, (keep, w) in zip(u.unbind(), row, strict=True):
-                d.append(denoise(x_j, u_j))
-                x_j = add_weighted(x * keep, w, d)
+        t, s = times[:-1], times[1:]
+        stages = self.stages(sde, t, s)
+        sigma = torch.stack([sde.sigma(u) for u, _ in stages], 1)
+        ratios = (sigma / sde.sigma(t)[:, None]).tolist()
+        calls_at = torch.stack([t, *(u for u, _ in stages[:-1])], 1)
+        weights = [torch.stack([w + 0 * t for w in row], 1).tolist() for _, row in stages]
+        for i, u in enumerate(calls_at.unbind()):
+            denoised, x_j = list[Tensor](), x
+            for j, u_j in enumerate(u.unbind()):
+                denoised.append(denoise(x_j, u_j))
+                x_j = weighted_sum(x * ratios[i][j], weights[j][i], denoised)
             x = x_j
             yield x
 
-    def _table(self, sde: SDE, times: Tensor) -> tuple[Tensor, list[list[tuple[float, list[float]]]]]:
-        """Of each step, of each call: its time, (n, S), and the weights of x_t and of the D's in what it leads to."""
-        u, change = self.stages(sde, times[:-1], times[1:])
-        u = torch.cat([times[:-1, None], u], 1)
-        sigma = sde.sigma(u)
-        clock = sde.alpha(u) / sigma
-        whole = sigma * (clock - clock[:, :1])  # DDIM's weight of D_0
-        keep = (sigma / sigma[:, :1])[:, 1:].tolist()
-        w = torch.cat([whole[:, 1:, None] - change.sum(2, keepdim=True), change], 2).tolist()
-        return u[:, :-1], [list(zip(*row, strict=True)) for row in zip(keep, w, strict=True)]
+
+def ddim_weight(sde: SDE, t: Tensor, s: Tensor) -> Tensor:
+    """Return the weight of D in DDIM's step from t to s, x_s = (sigma_s / sigma_t) x_t + w D.
+
+    Arguments:
+        sde: Process.
+        t: Start of each step, any shape.
+        s: End of each step, shape of t.
+    Returns:
+        alpha_s - alpha_t sigma_s / sigma_t, shape of t.
+    """
+    return sde.alpha(s) - sde.alpha(t) * sde.sigma(s) / sde.sigma(t)
+
+
+def tableau_stages(
+    flow: FlowCoordinates, t: Tensor, times: Sequence[Tensor], tableau: Sequence[Sequence[Tensor | float]]
+) -> list[Stage]:
+    """Return the stages of an explicit Runge-Kutta method for dy/dr = v, in the coordinates of `FlowCoordinates`.
+
+        y_j = y_t + h sum_{k<j} a_jk v_k,    v_k = (y_k - D_k) / r_k,    h = r_s - r_t
+
+    v is linear in y and D, so that y_j = (r_j / r_t) y_t + sum_k q_jk D_k. Insertion of v_k gives q_jk recursively.
+
+    Arguments:
+        flow: Coordinates y and r.
+        t: Start of each step, (n,), float64.
+        times: Time of each stage, (n,) each; the last is s.
+        tableau: Rows of a, one for each stage, with one entry, (n,) or a number, for each stage before. Row j adds up
+            to (r_j - r_t) / h; the last row contains the weights of the method.
+    Returns:
+        Stages in the form of `RungeKutta.stages`.
+    """
+    r = [flow.r(u) for u in (t, *times)]
+    h = r[-1] - r[0]
+    q = [list[Tensor]()]  # q[j][k]: weight of D_k in y_j
+    for row in tableau:
+        q.append([])
+        for k in range(len(row)):
+            before = sum((row[m] * q[m][k] / r[m] for m in range(k + 1, len(row))), torch.zeros_like(h))
+            q[-1].append(h * (before - row[k] / r[k]))
+    return [(u, [flow.scale(u) * q_jk for q_jk in row]) for u, row in zip(times, q[1:], strict=True)]

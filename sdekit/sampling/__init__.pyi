@@ -9,11 +9,6 @@ from .brownian import (
     clock as clock,
     clock_time as clock_time,
 )
-from .cached import (
-    GRIDS as GRIDS,
-    kept as kept,
-    kept_grid as kept_grid,
-)
 from .diagnostics import (
     EXPLODED as EXPLODED,
     Result as Result,

@@ -15,16 +15,12 @@ from torch import Tensor
 from sdekit.errors import InputError
 from sdekit.processes import LARGEST_RHO, SDE, as_time
 
-from .cached import kept_grid
 
-
-@kept_grid
 def uniform(sde: SDE, n: int) -> Tensor:
     """Equal steps in t: t_i = t_max + i/n (t_min - t_max), as in Song et al. 2021."""
     return torch.linspace(sde.t_max, sde.t_min, n + 1, dtype=torch.float64)
 
 
-@kept_grid
 def karras(sde: SDE, n: int, *, p: float = 7.0) -> Tensor:
     """Equal steps in rho^(1/p) (Karras et al. 2022, eq. 5).
 
@@ -36,14 +32,12 @@ def karras(sde: SDE, n: int, *, p: float = 7.0) -> Tensor:
     return _times(sde, torch.linspace(high ** (1 / p), low ** (1 / p), n + 1, dtype=torch.float64) ** p)
 
 
-@kept_grid
 def log_snr(sde: SDE, n: int) -> Tensor:
     """Equal steps in the log-SNR -2 log rho, as for exponential integrators (Lu et al. 2022)."""
     high, low = _ends(sde)
     return _times(sde, torch.linspace(math.log(high), math.log(low), n + 1, dtype=torch.float64).exp())
 
 
-@kept_grid
 def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
     """For few calls in all: N = n + 1 levels of rho between N + 4 and 0.35 / N, in equal steps of asinh(rho / 0.08).
 
@@ -69,7 +63,6 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
     return times
 
 
-@kept_grid
 def sqrt_log_snr(sde: SDE, n: int) -> Tensor:
     """Equal steps in the root of the log-SNR above its lowest value (log rho_max - log rho)^(1/2).
 
@@ -81,7 +74,6 @@ def sqrt_log_snr(sde: SDE, n: int) -> Tensor:
     return _times(sde, (math.log(high) + part * math.log(low / high)).exp())
 
 
-@kept_grid
 def quadratic(sde: SDE, n: int) -> Tensor:
     """Equal steps in the root of t: t_i = (t_max^(1/2) + i/n (t_min^(1/2) - t_max^(1/2)))^2.
 
@@ -92,7 +84,6 @@ def quadratic(sde: SDE, n: int) -> Tensor:
     return times
 
 
-@kept_grid
 def cosine(sde: SDE, n: int) -> Tensor:
     """Equal steps in the angle arctan(rho), on which a variance-preserving process turns from data to noise.
 

@@ -13,42 +13,46 @@ from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
 from sdekit.integrators import (
     IntegralForm,
-    MultistepCoefficients,
     Variable,
     adams_bashforth,
-    add_weighted,
     check_start,
     data_prediction,
     nodes,
     noise_prediction,
     polynomial_weights,
 )
+from sdekit.integrators.multistep import weighted_sum
 from sdekit.processes import EDM, SDE, VP, FlowCoordinates, RectifiedFlow
 from sdekit.sampling import sample
 
 PROCESSES = {name: registry.build("sde", name) for name in registry.component_names("sde")}
 each_process = pytest.mark.parametrize("process", PROCESSES)
-FRAMES: dict[str, Callable[[SDE, Tensor], IntegralForm]] = {"data": data_prediction, "noise": noise_prediction}
-each_frame = pytest.mark.parametrize("frame", FRAMES)
-WARPS: dict[str, Variable] = {
+FORMS: dict[str, Callable[[SDE, Tensor], IntegralForm]] = {"data": data_prediction, "noise": noise_prediction}
+each_form = pytest.mark.parametrize("form", FORMS)
+VARIABLES: dict[str, Variable] = {
     "log": torch.log,
     "root": lambda rho: rho**0.25,
     "bounded": lambda rho: 1 / (1 + 1 / rho),
 }
 
 
+def no_noise(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
+    """A source of noise that must not be called."""
+    raise AssertionError("a deterministic method drew noise")
+
+
 @each_process
-@each_frame
-@pytest.mark.parametrize("warp", WARPS)
-@pytest.mark.parametrize("ahead", [False, True])
-def test_polynomials_are_integrated(process: str, frame: str, warp: str, ahead: bool) -> None:
-    """Where three nodes are known, 1, w and w^2 in the warp integrate to what scipy's adaptive quadrature finds."""
-    sde, w = PROCESSES[process], WARPS[warp]
-    grid = FRAMES[frame](sde, registry.build("grid", "karras")(sde, 8))
-    coefficients, u = polynomial_weights(grid, w, 3, ahead=ahead), nodes(grid, w)
+@each_form
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("implicit", [False, True])
+def test_polynomials_are_integrated(process: str, form: str, variable: str, implicit: bool) -> None:
+    """Where three nodes are known, 1, w and w^2 in the variable integrate to what scipy's adaptive quadrature finds."""
+    sde, w = PROCESSES[process], VARIABLES[variable]
+    grid = FORMS[form](sde, registry.build("grid", "karras")(sde, 8))
+    coefficients, u = polynomial_weights(grid, w, 3, implicit=implicit), nodes(grid.rho, w)
     # the place of an infinite rho is a convention: from the step on where it is no node
     for i in range(3 if grid.rho[0].isinf() else 2, 8):
-        known = u[[i + int(ahead) - j for j in range(3)]]
+        known = u[[i + int(implicit) - j for j in range(3)]]
         span = float(known[0] - known[2])
         for power in (0, 1, 2):
 
@@ -56,14 +60,14 @@ def test_polynomials_are_integrated(process: str, frame: str, warp: str, ahead: 
                 value = float(w(grid.rho_at(torch.tensor(c, dtype=torch.float64))))
                 return ((value - centre) / span) ** power
 
-            start, end = grid.clock[i : i + 2].tolist()
+            start, end = grid.c[i : i + 2].tolist()
             exact = quad(integrand, start, end, epsabs=0, epsrel=1e-9, limit=200)[0]
             ours = float(coefficients[i] @ ((known - known[0]) / span) ** power)
             assert math.isclose(ours, exact, rel_tol=1e-7), (i, power)
 
 
 @pytest.mark.parametrize(
-    ("order", "ahead", "row"),
+    ("order", "implicit", "row"),
     [
         (1, False, [1]),
         (2, False, [3 / 2, -1 / 2]),
@@ -74,29 +78,29 @@ def test_polynomials_are_integrated(process: str, frame: str, warp: str, ahead: 
         (4, True, [9 / 24, 19 / 24, -5 / 24, 1 / 24]),
     ],
 )
-def test_equal_steps_are_adams(order: int, ahead: bool, row: list[float]) -> None:
+def test_equal_steps_are_adams(order: int, implicit: bool, row: list[float]) -> None:
     """With equal steps of rho, a polynomial in rho gives the tables of Adams-Bashforth and Adams-Moulton."""
     sde = EDM()
-    frame = noise_prediction(sde, torch.linspace(80, 0.5, 9, dtype=torch.float64))
-    got = polynomial_weights(frame, FlowCoordinates.edm(sde).r_at, order, ahead=ahead)[-1] / frame.clock.diff()[-1]
+    form = noise_prediction(sde, torch.linspace(80, 0.5, 9, dtype=torch.float64))
+    got = polynomial_weights(form, FlowCoordinates.edm(sde).r_at, order, implicit=implicit)[-1] / form.c.diff()[-1]
     assert torch.allclose(got, torch.tensor(row, dtype=torch.float64), rtol=0, atol=1e-10)
 
 
 @each_process
-@each_frame
-@pytest.mark.parametrize("warp", WARPS)
+@each_form
+@pytest.mark.parametrize("variable", VARIABLES)
 @pytest.mark.parametrize("grid", registry.component_names("grid"))
-def test_finite_and_consistent(process: str, frame: str, warp: str, grid: str) -> None:
+def test_finite_and_consistent(process: str, form: str, variable: str, grid: str) -> None:
     """On any grid of 1 to 200 steps all weights are finite and a constant q is integrated exactly."""
     sde = PROCESSES[process]
     for n in (1, 2, 3, 10, 200):
-        f = FRAMES[frame](sde, registry.build("grid", grid)(sde, n))
-        for ahead in (False, True):
-            w = polynomial_weights(f, WARPS[warp], 4, ahead=ahead)
+        f = FORMS[form](sde, registry.build("grid", grid)(sde, n))
+        for implicit in (False, True):
+            w = polynomial_weights(f, VARIABLES[variable], 4, implicit=implicit)
             assert w.isfinite().all()
             # cancellation costs digits, between weights of either sign as between close values of the clock
-            tolerance = 1e-11 * w.abs().sum(1) + 1e-15 * f.clock[1:]
-            assert ((w.sum(1) - f.clock.diff()).abs() <= tolerance).all()
+            tolerance = 1e-11 * w.abs().sum(1) + 1e-15 * f.c[1:]
+            assert ((w.sum(1) - f.c.diff()).abs() <= tolerance).all()
 
 
 @each_process
@@ -106,9 +110,9 @@ def test_frames_are_the_flow(process: str) -> None:
     times = registry.build("grid", "karras")(sde, 6)
     x0, eps = torch.randn(2, 5, 3, dtype=torch.float64)
     x = sde.perturb(x0, times[0], eps)
-    for frame in FRAMES.values():
-        f = frame(sde, times)
-        path = list(MultistepCoefficients(f, f.clock.diff()[:, None]).run(lambda x, t: x0, x, times))
+    for form in FORMS.values():
+        f = form(sde, times)
+        path = list(f.coefficients(f.c.diff()[:, None]).run(lambda x, t: x0, x, times, no_noise))
         for x_s, s in zip(path, times[1:], strict=True):
             exact = sde.perturb(x0, s, eps)
             assert (x_s - exact).abs().max() < 1e-10 * max(1.0, float(x.abs().max()))
@@ -119,10 +123,10 @@ def test_an_empty_corrector_changes_nothing() -> None:
     sde = VP()
     times = registry.build("grid", "karras")(sde, 5)
     denoise = GaussianMixture(torch.tensor([[-1.0], [1.0]]), 0.3).denoiser(sde)
-    frame, x = data_prediction(sde, times), torch.randn(4, 1, dtype=torch.float64)
-    w = polynomial_weights(frame, torch.log, 2)
-    plain = list(MultistepCoefficients(frame, w).run(denoise, x, times))
-    idle = list(MultistepCoefficients(frame, w, torch.zeros(5, 3, dtype=torch.float64)).run(denoise, x, times))
+    form, x = data_prediction(sde, times), torch.randn(4, 1, dtype=torch.float64)
+    w = polynomial_weights(form, torch.log, 2)
+    plain = list(form.coefficients(w).run(denoise, x, times, no_noise))
+    idle = list(form.coefficients(w, torch.zeros(5, 3, dtype=torch.float64)).run(denoise, x, times, no_noise))
     assert len(plain) == len(idle) == 5 and all(torch.equal(a, b) for a, b in zip(plain, idle, strict=True))
     assert len({v.data_ptr() for v in (x, *plain)}) == 6
 
@@ -142,7 +146,7 @@ def test_corrected_start_keeps_third_order() -> None:
             calls += 1
             return mixture.denoiser(sde)(x, t)
 
-        *_, last = adams_bashforth(noise_prediction(sde, times), sde.time, 3, start).run(denoise, x, times)  # type: ignore[arg-type]
+        *_, last = adams_bashforth(noise_prediction(sde, times), sde.time, 3, start).run(denoise, x, times, no_noise)  # type: ignore[arg-type]
         assert calls == n
         return last
 
@@ -154,12 +158,11 @@ def test_corrected_start_keeps_third_order() -> None:
     assert errors["corrected"][1] < errors["plain"][1] / 5
 
 
-def test_add_weighted_is_in_place() -> None:
-    """x + sum of w q, in x's memory and dtype; surplus weights are for q's that are not there yet."""
+def test_weighted_sum() -> None:
+    """x + sum of w q, which leaves x as it is; surplus weights belong to q's that are not known yet."""
     x, a, b = torch.randn(3, 2, 4)
-    expected = x + 2 * a - b
-    total = add_weighted(x, [2.0, -1.0, 7.0], [a, b])
-    assert total is x and torch.allclose(x, expected)
+    before = x.clone()
+    assert torch.allclose(weighted_sum(x, [2.0, -1.0, 7.0], [a, b]), x + 2 * a - b) and torch.equal(x, before)
 
 
 def test_a_wrong_start_is_refused() -> None:

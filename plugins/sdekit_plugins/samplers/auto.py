@@ -1,4 +1,4 @@
-"""The default where only a budget is known: Adams steps in a bent noise level, with a corrector that costs no call."""
+"""The default for a given number of calls: Adams steps in a bent noise level, with a corrector that costs no call."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,29 +8,37 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.integrators import Multistep, MultistepCoefficients, data_prediction, polynomial_weights
+from sdekit.integrators import IntegralForm, Multistep, MultistepCoefficients, data_prediction, polynomial_weights
 from sdekit.processes import SDE, Denoiser
-from sdekit.sampling import Noise, kept
+from sdekit.sampling import Noise
 
-SOME, MANY = 15, 34  # calls from which a fifth point pays, and a sixth and another variable
+FIVE_POINTS, SIX_POINTS = 15, 34
+"""Numbers of calls from which a fifth point pays, and a sixth point and another variable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(Multistep):
-    """x_s = (sigma_s / sigma_t) x_t + sigma_s int D d(1 / rho), D a polynomial in (1 + rho^p)^(-1 / 2p), p = 2 or 4/3.
+    """Auto: a deterministic multistep predictor-corrector that is accurate at any number of calls.
 
-    p is 2 for up to 33 calls, whose steps are long, and 4/3 for more: many calls reach down to where D, of a network
-    above all, changes less smoothly than with rho^2. The polynomial goes through the last values of the denoiser D;
-    its weights come from quadrature. Once D at the new level is known, the step is repeated with it among the points
-    (as UniPC does, at no call). The first call is not at times[0], where D is hardly more than the mean of the data,
-    but as far above times[1] as that is above times[2] in log rho: with D = 0 up to there, and a line in 1 / rho
-    through two values of D once there are two. On grids that begin with a step as small as the next, that is times[0]
-    all the same. Order 2 is that of this start where alpha is 0 at t_max (in the end it leaves an error of 1e-8, from
-    above rho = 1,000); elsewhere 3 or more was measured.
-    points: values of D in a polynomial, 2 to 6; None for 4, 5 from 15 calls on, 6 from 34. data_std: standard
-    deviation of the data in the model's units, in which rho is measured.
-    Source: Zhang & Chen 2023 (DEIS, polynomials and quadrature), Zhao et al. 2023 (UniC); the variable and the first
-    step are sdekit's own: of Gaussian data, D is linear in (1 + rho^2)^(-1/2).
+        x_s = (sigma_s / sigma_t) x_t + sigma_s int D d(1/rho),    D a polynomial in (1 + rho^p)^(-1 / 2p)
+
+    The polynomial goes through the last values of the denoiser D. As soon as D at s is known, the step is repeated with
+    this value too, as in UniPC, without a further call. p is 2 for up to 33 calls, and 4/3 for more: their steps reach
+    noise levels at which D, of a network above all, is less smooth than a function of rho^2.
+
+    The first call is not at times[0], where D is hardly more than the mean of the data, but as far above times[1] as
+    times[1] is above times[2] in log rho. Up to there D = 0; as soon as two values are known, D is linear in 1 / rho. On
+    a grid whose first two steps are equal in log rho, the first call is at times[0].
+
+    The order is that of the start if alpha is 0 at t_max (it leaves an error of 1e-8, from above rho = 1,000);
+    elsewhere 3 or more was measured.
+
+    Arguments:
+        points: Number of values of D in a polynomial, 2 to 6; None for 4, for 5 from 15 calls on, for 6 from 34 on.
+        data_std: Standard deviation of the data in the model's units, > 0; rho is measured in units of it.
+    Source:
+        Zhang & Chen 2023 (DEIS: polynomials and quadrature) and Zhao et al. 2023 (UniC). The variable and the first
+        step are sdekit's own: for Gaussian data, D is linear in (1 + rho^2)^(-1/2).
     """
 
     points: int | None = None
@@ -52,39 +60,41 @@ class Auto(Multistep):
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         if len(times) > 1:
-            start, ratio, plan = kept(self._begin, sde, times)
-            yield from plan.run(denoise, x * ratio, start)
+            start = call_times(sde, times)
+            x = x * float(sde.sigma(start[0]) / sde.sigma(times[0]))  # to the first call with D = 0
+            yield from self.coefficients(sde, times).run(denoise, x, start, noise)
 
-    def plan(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
-        return self._begin(sde, times)[2]
+    def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
+        start = call_times(sde, times)
+        form = data_prediction(sde, start)  # d(x / sigma) = x_0 d(1 / rho)
+        many = len(times) >= SIX_POINTS
+        points = self.points or 4 + (len(times) >= FIVE_POINTS) + many
+        variable = partial(self._variable, p=4 / 3 if many else 2.0)
+        predictor = polynomial_weights(form, variable, points)
+        corrector = polynomial_weights(form, variable, points, implicit=True)
+        self._add_start(form, sde.alpha(times[0]) / sde.sigma(times[0]), predictor, corrector)
+        return form.coefficients(predictor, corrector)
 
-    def _begin(self, sde: SDE, times: Tensor) -> tuple[Tensor, float, MultistepCoefficients]:
-        """The times of the calls, how x changes up to the first of them, and the steps from there on."""
-        start = torch.cat([first_call(sde, times)[None], times[1:]])
-        frame = data_prediction(sde, start)
-        points = self.points or 4 + (len(times) >= SOME) + (len(times) >= MANY)
-        warp = partial(self._warp, p=4 / 3 if len(times) >= MANY else 2.0)
-        predictor = polynomial_weights(frame, warp, points)
-        corrector = polynomial_weights(frame, warp, points, ahead=True)
-        # from times[0] to the first call: a constant, and then a line in the clock 1 / rho
-        gap = frame.clock[0] - sde.alpha(times[0]) / sde.sigma(times[0])
-        slope = gap / 2 / (frame.clock[1] - frame.clock[0])
+    def _variable(self, rho: Tensor, p: float) -> Tensor:
+        """(1 + rho^p)^(-1 / 2p) - 1, precise near rho = 0; -1 at rho = inf."""
+        return torch.expm1(-torch.log1p((rho / self.data_std) ** p) / (2 * p))
+
+    def _add_start(self, form: IntegralForm, c_0: Tensor, predictor: Tensor, corrector: Tensor) -> None:
+        """Add to the first step the integral of D from c_0, at times[0], to the first call: a constant, then a line."""
+        gap = form.c[0] - c_0
+        slope = gap / 2 / (form.c[1] - form.c[0])
         predictor[0, 0] += gap
         corrector[0, :2] += gap * torch.stack([-slope, 1 + slope])
-        return (
-            start,
-            float(sde.sigma(start[0]) / sde.sigma(times[0])),
-            MultistepCoefficients(frame, predictor, corrector),
-        )
-
-    def _warp(self, rho: Tensor, p: float) -> Tensor:
-        """(1 + rho^p)^(-1 / 2p) - 1 with all digits near 0; -1 at rho = inf."""
-        return torch.expm1(-torch.log1p((rho / self.data_std) ** p) / (2 * p))
 
 
 def first_call(sde: SDE, times: Tensor) -> Tensor:
-    """The time of the first call, (): rho_1^2 / rho_2, at most times[0]; times[0] where there are but two times."""
+    """Return the time of the first call, (): rho = rho_1^2 / rho_2, at most times[0], which it is on a grid of two times."""
     if len(times) < 3:
         return times[0]
     rho = sde.rho(times[1:3])
     return torch.minimum(sde.time(rho[0] ** 2 / rho[1].clamp(min=1e-9)), times[0])
+
+
+def call_times(sde: SDE, times: Tensor) -> Tensor:
+    """Return the grid with the time of the first call in place of times[0], (n + 1,)."""
+    return torch.cat([first_call(sde, times)[None], times[1:]])

@@ -12,13 +12,18 @@ from sdekit.processes import SDE, renoise_weights
 
 @dataclass(frozen=True, kw_only=True)
 class DDPM(OneStep):
-    """Ancestral sampling: each step draws from the posterior q(x_s | x_t, x_0) at the denoised x_0.
+    """DDPM: stochastic ancestral sampling from the posterior q(x_s | x_t, x_0) at the denoised x_0.
 
-    x_s = alpha_s x_0 + sigma_s (sqrt(1 - fresh^2) eps + fresh z), fresh = sqrt(1 - (rho_s / rho_t)^2). On the knots
-    of `TabulatedVP` this is Ho et al. 2020, eq. 6-7 (variance beta-tilde). Weak order 1, strong order 1.
-    variance: of the fresh noise. "beta-tilde", sigma_s^2 fresh^2, is the posterior's; "beta", sigma_t^2 fresh^2, that
-    of the forward step, is its upper bound (Ho et al. 2020, section 3.2): right for data that are standard normal, and
-    for few steps far too much noise at the end.
+        x_s = alpha_s x_0 + sigma_s (sqrt(1 - f^2) eps + f z),    f = sqrt(1 - (rho_s / rho_t)^2)
+
+    On the knots of `TabulatedVP` this is Ho et al. 2020, eq. 6-7, with variance beta-tilde. Weak and strong order 1.
+
+    Arguments:
+        variance: Variance of the new noise. "beta-tilde" is the posterior's, (sigma_s f)^2. "beta" is the forward
+            step's, (sigma_t f)^2, an upper bound that is right for standard normal data; with few steps it leaves far
+            too much noise at the end.
+    Source:
+        Ho et al. 2020, section 3.2, for any alpha and sigma.
     """
 
     variance: Literal["beta-tilde", "beta"] = "beta-tilde"
@@ -32,5 +37,5 @@ class DDPM(OneStep):
             raise InputError(f"ddpm: variance must be 'beta-tilde' or 'beta', got {self.variance!r}")
 
     def coefficients(self, sde: SDE, t: Tensor, s: Tensor) -> Coefficients:
-        old, new, fresh = renoise_weights(sde, t, s)
-        return old, new, sde.sigma(t) / sde.sigma(s) * fresh if self.variance == "beta" else fresh
+        a, b, c = renoise_weights(sde, t, s)  # x_s above, in terms of x_t, x_0 and z
+        return a, b, sde.sigma(t) / sde.sigma(s) * c if self.variance == "beta" else c

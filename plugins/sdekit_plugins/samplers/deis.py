@@ -21,13 +21,21 @@ from sdekit.processes import SDE, FlowCoordinates
 
 @dataclass(frozen=True, kw_only=True)
 class DEIS(Multistep):
-    """x_s = alpha_s (x_t / alpha_t + int eps d rho), eps a polynomial through the last `order` evaluations.
+    """DEIS: a deterministic multistep method that integrates the predicted noise eps as a polynomial.
 
-    variable: in which it is a polynomial: "tAB" in t, "rhoAB" in rho (both of the paper), "logrhoAB" in log rho (what
-    diffusers calls DEIS). order: 1 (DDIM) to 4. start: "plain" as published, or "corrected", which keeps third order
-    where x starts half-way down (`adams_bashforth`). Where alpha reaches 0, x / (alpha + sigma) and
-    sigma / (alpha + sigma) take the places of x / alpha and rho (`FlowCoordinates`).
-    Source: Zhang & Chen 2023, eq. 14-15 and section 4.
+        x_s = alpha_s (x_t / alpha_t + int eps d rho),    eps a polynomial through its last `order` values
+
+    If alpha reaches 0 at t_max, x / (alpha + sigma) and sigma / (alpha + sigma) replace x / alpha and rho
+    (`sdekit.processes.FlowCoordinates`).
+
+    Arguments:
+        variable: Variable of the polynomial: "tAB" is t and "rhoAB" is rho, both of the paper; "logrhoAB" is log rho,
+            which diffusers calls DEIS.
+        order: Number of values of eps, 1 (DDIM) to 4.
+        start: "plain" as published, or "corrected", which keeps third order if x starts at a moderate noise level
+            (`sdekit.integrators.adams_bashforth`).
+    Source:
+        Zhang & Chen 2023, eq. 14-15 and section 4.
     """
 
     variable: Literal["tAB", "rhoAB", "logrhoAB"] = "tAB"
@@ -43,6 +51,10 @@ class DEIS(Multistep):
             raise InputError(f"deis: order must be 1, 2, 3 or 4, got {self.order}")
         check_start("deis", self.start)
 
-    def plan(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
-        warps: dict[str, Variable] = {"tAB": sde.time, "rhoAB": FlowCoordinates.edm(sde).r_at, "logrhoAB": torch.log}
-        return adams_bashforth(noise_prediction(sde, times), warps[self.variable], self.order, self.start)
+    def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
+        variables: dict[str, Variable] = {
+            "tAB": sde.time,
+            "rhoAB": FlowCoordinates.edm(sde).r_at,
+            "logrhoAB": torch.log,
+        }
+        return adams_bashforth(noise_prediction(sde, times), variables[self.variable], self.order, self.start)

@@ -11,18 +11,23 @@ from sdekit.processes import SDE
 
 @dataclass(frozen=True, kw_only=True)
 class DPMpp2M(Multistep):
-    """x_s = (sigma_s / sigma_t) x_t + sigma_s (1/rho_s - 1/rho_t) ((1 + c) D_t - c D_before), c = h / (2 h_before).
+    """DPM-Solver++(2M): a deterministic second-order multistep method in log-SNR.
 
-    h and h_before are this step and the one before in lambda = -log rho; the first step is DDIM's.
-    Source: Lu et al. 2022b (DPM-Solver++), Algorithm 2.
+        x_s = (sigma_s / sigma_t) x_t + sigma_s (1/rho_s - 1/rho_t) ((1 + c) D_t - c D_u),    c = h / (2 h_u)
+
+    D_u is the denoised x_0 of the step before. h is the length of this step in lambda = -log rho, h_u that of the step
+    before. The first step is DDIM's.
+
+    Source:
+        Lu et al. 2022b (DPM-Solver++), Algorithm 2.
     """
 
     order = 2
     default_steps = 25
     default_grid = "log-snr"
 
-    def plan(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
-        frame = data_prediction(sde, times)
-        h = -nodes(frame, torch.log).diff()
+    def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
+        form = data_prediction(sde, times)  # d(x / sigma) = x_0 d(1 / rho)
+        h = -nodes(form.rho, torch.log).diff()
         c = torch.cat([torch.zeros_like(h[:1]), h[1:] / (2 * h[:-1])])
-        return MultistepCoefficients(frame, frame.clock.diff()[:, None] * torch.stack([1 + c, -c], 1))
+        return form.coefficients(form.c.diff()[:, None] * torch.stack([1 + c, -c], 1))

@@ -11,12 +11,18 @@ from sdekit.processes import SDE
 
 @dataclass(frozen=True, kw_only=True)
 class DPMpp3M(Multistep):
-    """x_s = (sigma_s / sigma_t) x_t + sigma_s int D d(1/rho), D a parabola in log rho through the last three.
+    """DPM-Solver++(3M): a deterministic third-order multistep method in log-SNR.
 
-    start: "plain" as published, or "corrected" (`adams_bashforth`). The published code (k-diffusion and
-    diffusers have it too) gives the second derivative half of its weight, and converges at second order; this is the
-    parabola itself, at third.
-    Source: Lu et al. 2022b (DPM-Solver++), appendix, with that weight mended.
+        x_s = (sigma_s / sigma_t) x_t + sigma_s int D d(1/rho),    D a parabola in log rho through its last three values
+
+    The published code, k-diffusion and diffusers give the second derivative half of its weight, and converge at second
+    order. Here the parabola is integrated exactly, which gives third order.
+
+    Arguments:
+        start: "plain" as published, or "corrected", which keeps third order if x starts at a moderate noise level
+            (`sdekit.integrators.adams_bashforth`).
+    Source:
+        Lu et al. 2022b (DPM-Solver++), appendix, with the weight of the second derivative corrected.
     """
 
     start: Start = "plain"
@@ -28,5 +34,5 @@ class DPMpp3M(Multistep):
     def __post_init__(self) -> None:
         check_start("dpmpp-3m", self.start)
 
-    def plan(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
-        return adams_bashforth(data_prediction(sde, times), torch.log, 3, self.start)
+    def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
+        return adams_bashforth(data_prediction(sde, times), variable=torch.log, order=3, start=self.start)

@@ -1,23 +1,34 @@
 """DPM-Solver++(3M) of the reverse SDE."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from sdekit.integrators import PowerNoiseScaling, check_eta, sde_multistep_coefficients
-from sdekit.processes import SDE, Denoiser
-from sdekit.sampling import Noise, Sampler
+from sdekit.integrators import (
+    Multistep,
+    MultistepCoefficients,
+    PowerNoiseScaling,
+    check_eta,
+    sde_multistep_coefficients,
+)
+from sdekit.processes import SDE
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPMpp3MSDE(Sampler):
-    """The reverse SDE in log rho, exact but for x_0, which is a parabola through its last three values.
+class DPMpp3MSDE(Multistep):
+    """DPM-Solver++(3M) of the reverse SDE: a stochastic multistep method with a parabola in log-SNR.
 
-    As `dpmpp-2m-sde` with one value more. The noise within a step limits it: weak order 2 (on Gaussians), and 3 with
-    eta = 0. eta: standard deviation of the noise relative to the reverse SDE's, in [0, 4].
-    Source: Crowson 2022 (k-diffusion), after Lu et al. 2022b, which give the curvature half of its
-    weight, so that their eta = 0 has order 2. Here the parabola is integrated exactly.
+        x_s = (sigma_s / sigma_t) k x_t + alpha_s phi_s int D d(1/phi) + sigma_s sqrt(1 - k^2) z
+
+    with phi = rho^(1 + eta^2), k = (rho_s / rho_t)^(eta^2), and D a parabola in log rho through its last three values.
+    The noise within a step limits the weak order to 2 (on Gaussians); with eta = 0 it is 3. The published formula gives
+    the curvature half of its weight, so that its eta = 0 has order 2; here the parabola is integrated exactly.
+
+    Arguments:
+        eta: Standard deviation of the noise relative to the reverse SDE's, in [0, 4].
+    Source:
+        Crowson 2022 (k-diffusion), after Lu et al. 2022b.
     """
 
     eta: float = 1.0
@@ -30,8 +41,8 @@ class DPMpp3MSDE(Sampler):
 
     @property
     def stochastic(self) -> bool:
-        """Where eta is above 0."""
+        """Whether eta is above 0."""
         return self.eta > 0
 
-    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
-        yield from sde_multistep_coefficients(sde, times, PowerNoiseScaling(self.eta), 3).run(denoise, x, times, noise)
+    def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
+        return sde_multistep_coefficients(sde, times, PowerNoiseScaling(self.eta), order=3, variable=torch.log)

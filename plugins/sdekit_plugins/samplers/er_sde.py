@@ -1,24 +1,28 @@
 """Extended reverse-time SDE solvers."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.integrators import sde_multistep_coefficients
-from sdekit.processes import SDE, Denoiser
-from sdekit.sampling import Noise, Sampler
+from sdekit.integrators import Multistep, MultistepCoefficients, sde_multistep_coefficients
+from sdekit.processes import SDE
 
 
 @dataclass(frozen=True, kw_only=True)
-class ERSDE(Sampler):
-    """The reverse SDE whose noise fades at low noise levels, phi(rho) = rho (exp(rho^0.3) + 10), with x_0 in rho.
+class ERSDE(Multistep):
+    """ER-SDE: a stochastic multistep method whose noise fades at low noise levels.
 
-    x_s / alpha_s = (phi_s / phi_t) x_t / alpha_t + int D dphi-part + rho_s sqrt(1 - (rho_t phi_s / (rho_s phi_t))^2) z
-    (`sde_multistep.py`); D goes through its last values as a polynomial in rho. Weak order: that number, at most 2.
-    values: 1 to 3. Source: Cui et al. 2023, eq. 12-14 and 16 (ER-SDE-5), Algorithms 1-3.
+        x_s / alpha_s = (phi_s / phi_t) x_t / alpha_t + phi_s int D d(1/phi) + rho_s sqrt(1 - k^2) z,
+        phi = rho (exp(rho^0.3) + 10),    k = (rho_t phi_s) / (rho_s phi_t)
+
+    D is a polynomial in rho through its last values. The weak order is their number, at most 2.
+
+    Arguments:
+        values: Number of values of D in the polynomial, 1 to 3.
+    Source:
+        Cui et al. 2023, eq. 12-14 and 16 (ER-SDE-5), Algorithms 1-3.
     """
 
     values: int = 3
@@ -31,23 +35,22 @@ class ERSDE(Sampler):
 
     @property
     def order(self) -> int:
-        """Weakly: the number of values, at most 2."""
+        """Weak order: the number of values, at most 2."""
         return min(2, self.values)
 
-    def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
-        coefficients = sde_multistep_coefficients(sde, times, Fading(), self.values, warp=torch.clone)
-        yield from coefficients.run(denoise, x, times, noise)
+    def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
+        return sde_multistep_coefficients(sde, times, FadingNoise(), self.values, variable=torch.clone)
 
 
-class Fading:
-    """phi(rho) = rho (exp(rho^0.3) + 10), the choice of Cui et al. 2023 (table 1)."""
+class FadingNoise:
+    """Noise scaling phi(rho) = rho (exp(rho^0.3) + 10), the choice of Cui et al. 2023 (table 1)."""
 
     def phi(self, rho: Tensor) -> Tensor:
-        """phi, shape of rho; inf at inf."""
+        """Return phi, shape of rho; inf at inf."""
         return rho * ((rho**0.3).exp() + 10)
 
     def inverse(self, phi: Tensor) -> Tensor:
-        """By bisection in log rho, to rounding: 1e-12 <= rho <= 1e12."""
+        """Return rho by bisection in log rho, to rounding, for 1e-12 <= rho <= 1e12."""
         low, high = torch.full_like(phi, -28.0), torch.full_like(phi, 28.0)
         for _ in range(60):
             middle = (low + high) / 2
@@ -55,7 +58,7 @@ class Fading:
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         return ((low + high) / 2).exp()
 
-    def keep(self, s: Tensor, t: Tensor) -> Tensor:
-        """psi(s) / psi(t), psi = exp(rho^0.3) + 10."""
-        ten = torch.full_like(s, 10.0).log()
-        return (torch.logaddexp(s**0.3, ten) - torch.logaddexp(t**0.3, ten)).exp()
+    def decay(self, rho_s: Tensor, rho_t: Tensor) -> Tensor:
+        """Return psi(rho_s) / psi(rho_t), psi = exp(rho^0.3) + 10."""
+        ten = torch.full_like(rho_s, 10.0).log()
+        return (torch.logaddexp(rho_s**0.3, ten) - torch.logaddexp(rho_t**0.3, ten)).exp()

@@ -1,4 +1,4 @@
-"""Euler's method to a lower noise level, and fresh noise up again."""
+"""Euler's method to a lower noise level, and new noise up again."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,19 @@ from sdekit.processes import SDE, renoise_weights
 
 @dataclass(frozen=True, kw_only=True)
 class EulerAncestral(OneStep):
-    """Euler's method on the probability flow to rho_down, then noise of rho_up: rho_down^2 + rho_up^2 = rho_s^2.
+    """Euler ancestral: Euler's method on the probability flow to rho_down, then noise up to rho_s.
 
-    rho_up = eta rho_s sqrt(1 - (rho_s / rho_t)^2). Put together this is x_s = alpha_s x_0 + sigma_s (sqrt(1 - fresh^2)
-    eps + fresh z): the step of `ddim` with the same eta, and of `ddpm` at eta = 1, under the name and with the grid
-    that k-diffusion gave it. Weak order 1, strong order 1. eta: standard deviation of the fresh noise, between 0 (DDIM)
-    and 1. s_noise: a further factor of it, > 0; other values than 1 leave the marginals. Source: Crowson 2022,
-    k-diffusion.
+        rho_up = eta rho_s sqrt(1 - (rho_s / rho_t)^2),    rho_down^2 + rho_up^2 = rho_s^2
+
+    Together this is x_s = alpha_s x_0 + sigma_s (sqrt(1 - f^2) eps + f z) with f = rho_up / rho_s: the step of `ddim`
+    with the same eta, and of `ddpm` with eta = 1, under the name and with the grid of k-diffusion. Weak and strong
+    order 1.
+
+    Arguments:
+        eta: Standard deviation of the new noise relative to `ddpm`, between 0 (DDIM) and 1.
+        s_noise: Additional factor of the noise, > 0; values other than 1 do not keep the marginals.
+    Source:
+        Crowson 2022 (k-diffusion).
     """
 
     eta: float = 1.0
@@ -32,9 +38,9 @@ class EulerAncestral(OneStep):
 
     @property
     def stochastic(self) -> bool:
-        """Where eta is above 0."""
+        """Whether eta is above 0."""
         return self.eta > 0
 
     def coefficients(self, sde: SDE, t: Tensor, s: Tensor) -> Coefficients:
-        old, new, fresh = renoise_weights(sde, t, s, self.eta)
-        return old, new, self.s_noise * fresh
+        a, b, c = renoise_weights(sde, t, s, self.eta)
+        return a, b, self.s_noise * c

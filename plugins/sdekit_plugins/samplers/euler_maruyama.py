@@ -11,11 +11,15 @@ from sdekit.processes import LARGEST_RHO, SDE, renoise_weights
 
 @dataclass(frozen=True, kw_only=True)
 class EulerMaruyama(OneStep):
-    """The reverse SDE, step by step: x_s = x + (f x - g^2 score) (s - t) + g sqrt(t - s) z, all at t.
+    """Euler-Maruyama: the reverse SDE in plain stochastic Euler steps.
 
-    Weak order 1, strong order 1/2. Where alpha has vanished f and g are infinite: from there the step is the
-    ancestral one, which needs neither.
-    Source: Song et al. 2021, eq. 6.
+        x_s = x + (f x - g^2 score) (s - t) + g sqrt(t - s) z,    f, g and the score at t
+
+    Weak order 1, strong order 1/2. f and g are infinite where alpha is 0. A step from there is the ancestral one, which
+    needs neither.
+
+    Source:
+        Song et al. 2021, eq. 6.
     """
 
     order = 1
@@ -24,8 +28,8 @@ class EulerMaruyama(OneStep):
 
     def coefficients(self, sde: SDE, t: Tensor, s: Tensor) -> Coefficients:
         h, f, g = t - s, sde.f(t), sde.g(t)
-        pull = h * (g / sde.sigma(t)) ** 2
-        euler = 1 - h * f - pull, pull * sde.alpha(t), g * h.sqrt()
+        b = h * (g / sde.sigma(t)) ** 2  # score = (alpha x_0 - x) / sigma^2
+        euler = 1 - h * f - b, b * sde.alpha(t), g * h.sqrt()
         vanished = sde.rho(t) > LARGEST_RHO
-        old, new, fresh = (torch.where(vanished, a, b) for a, b in zip(renoise_weights(sde, t, s), euler, strict=True))
-        return old, new, fresh
+        a, b, c = (torch.where(vanished, *pair) for pair in zip(renoise_weights(sde, t, s), euler, strict=True))
+        return a, b, c

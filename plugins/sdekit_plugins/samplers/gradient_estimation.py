@@ -1,4 +1,4 @@
-"""Gradient estimation: DDIM with a better guess at the direction to the data."""
+"""Gradient estimation: DDIM with a better estimate of the direction to the data."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,17 @@ from sdekit.processes import SDE
 
 @dataclass(frozen=True, kw_only=True)
 class GradientEstimation(Multistep):
-    """x_s = alpha_s (x_t / alpha_t + (rho_s - rho_t) (gamma eps_t + (1 - gamma) eps_before)).
+    """Gradient estimation: DDIM that extrapolates the predicted noise from its last two values.
 
-    The direction to the nearest data point is the gradient of half its squared distance; that of two evaluations in a
-    row is estimated by going past the newer one. gamma: 1 is DDIM, 2 the paper's choice. Of first order.
-    Source: Permenter & Yuan 2023, Algorithm 2.
+        x_s = alpha_s (x_t / alpha_t + (rho_s - rho_t) (gamma eps_t + (1 - gamma) eps_u))
+
+    eps_u is the value of the step before. The direction to the nearest data point is the gradient of half its squared
+    distance; gamma > 1 estimates it from two evaluations in a row. The order is 1.
+
+    Arguments:
+        gamma: Weight of the newest value, at least 1; 1 is DDIM, 2 the paper's choice.
+    Source:
+        Permenter & Yuan 2023, Algorithm 2.
     """
 
     gamma: float = 2.0
@@ -27,8 +33,8 @@ class GradientEstimation(Multistep):
         if not self.gamma >= 1:
             raise InputError(f"gradient-estimation: gamma must be at least 1 (DDIM), got {self.gamma}")
 
-    def plan(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
-        frame = noise_prediction(sde, times)
-        past = torch.full((len(times) - 1,), self.gamma - 1, dtype=torch.float64)
-        past[0] = 0  # nothing is known before the first step
-        return MultistepCoefficients(frame, frame.clock.diff()[:, None] * torch.stack([1 + past, -past], 1))
+    def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
+        form = noise_prediction(sde, times)
+        gamma = torch.full((len(times) - 1,), self.gamma, dtype=torch.float64)
+        gamma[0] = 1  # the first step has no value before
+        return form.coefficients(form.c.diff()[:, None] * torch.stack([gamma, 1 - gamma], 1))

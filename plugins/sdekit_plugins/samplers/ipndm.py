@@ -14,13 +14,19 @@ ADAMS = [[1.0], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24
 
 @dataclass(frozen=True, kw_only=True)
 class IPNDM(Multistep):
-    """x_s = alpha_s (x_t / alpha_t + (rho_s - rho_t) eps'), eps' = (55 eps_t - 59 eps_1 + 37 eps_2 - 9 eps_3) / 24.
+    """iPNDM: a deterministic multistep method with the Adams-Bashforth coefficients of equal steps.
 
-    points: how many evaluations it combines, 1 (DDIM) to 4; the first steps take the row of as many as there are.
-    That many is its order where steps in rho are equal; 2 is the most on a grid that changes its step gradually, and 1
-    on any other.
-    Where alpha reaches 0, the coordinates of `FlowCoordinates` with k = 1 replace x / alpha and rho.
-    Source: Zhang & Chen 2023, appendix (iPNDM), after Liu et al. 2022 (PNDM), eq. 12.
+        x_s = alpha_s (x_t / alpha_t + (rho_s - rho_t) (55 eps_t - 59 eps_1 + 37 eps_2 - 9 eps_3) / 24)
+
+    eps_1, eps_2, eps_3 are the values of eps at the times before t. The first steps use the shorter Adams-Bashforth
+    rows. The order is `points` if steps in rho are equal, at most 2 on a grid whose steps change gradually, and 1 on
+    any other. If alpha reaches 0 at t_max, the coordinates of `sdekit.processes.FlowCoordinates` with k = 1 replace
+    x / alpha and rho.
+
+    Arguments:
+        points: Number of values of eps, 1 (DDIM) to 4.
+    Source:
+        Zhang & Chen 2023, appendix (iPNDM), after Liu et al. 2022 (PNDM), eq. 12.
     """
 
     points: int = 4
@@ -32,9 +38,9 @@ class IPNDM(Multistep):
         if self.points not in range(1, 5):
             raise InputError(f"ipndm: points must be 1, 2, 3 or 4, got {self.points}")
 
-    def plan(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
-        frame = noise_prediction(sde, times)
-        leap = int(frame.rho[0].isinf())  # what was evaluated before a leap from there is too far off to be combined
-        rows = [ADAMS[min(max(i - leap, 0) + 1, self.points) - 1] for i in range(len(times) - 1)]
-        combined = torch.tensor([row + [0.0] * (self.points - len(row)) for row in rows], dtype=torch.float64)
-        return MultistepCoefficients(frame, frame.clock.diff()[:, None] * combined, first_step_corrector(frame))
+    def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
+        form = noise_prediction(sde, times)
+        first = int(form.rho[0].isinf())  # the value at rho = inf is too far away to be combined with others
+        rows = [ADAMS[min(max(i - first, 0) + 1, self.points) - 1] for i in range(len(times) - 1)]
+        weights = torch.tensor([row + [0.0] * (self.points - len(row)) for row in rows], dtype=torch.float64)
+        return form.coefficients(form.c.diff()[:, None] * weights, first_step_corrector(form))

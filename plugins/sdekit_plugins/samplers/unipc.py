@@ -7,26 +7,26 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.integrators import (
-    IntegralForm,
-    Multistep,
-    MultistepCoefficients,
-    data_prediction,
-    nodes,
-    polynomial_weights,
-)
+from sdekit.integrators import Multistep, MultistepCoefficients, data_prediction, nodes, polynomial_weights
 from sdekit.processes import SDE
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniPC(Multistep):
-    """Predicts with a polynomial in log rho through the last `order` x_0, and repeats the step with the next x_0 too.
+    """UniPC: a deterministic multistep predictor-corrector in log-SNR, one call per step.
 
-    The polynomials are integrated exactly, except where only one difference enters (the second-order predictor, the
-    first-order corrector): there it is multiplied by B(h) / 2. variant: "bh1" is B(h) = h, "bh2" B(h) = e^h - 1 (of
-    the paper; in x_0, B(-h) against alpha_s), h the step in -log rho. order: 1 to 3, of the predictor; the corrector
-    adds one to it, which the start leaves up to a total of 3.
-    Source: Zhao et al. 2023, Algorithms 5-8 and section 3.4.
+        x_s = (sigma_s / sigma_t) x_t + sigma_s int D d(1/rho),    D a polynomial in log rho
+
+    The predictor's polynomial goes through the last `order` values of D. As soon as D at s is known, the corrector
+    repeats the step with this value too. The polynomials are integrated exactly, except if only one difference of D
+    enters (the second-order predictor and the first-order corrector): this difference is multiplied by B(h) / 2, with h
+    the step in -log rho.
+
+    Arguments:
+        order: Order of the predictor, 1 to 3. The corrector adds one; the first steps limit the total to 3.
+        variant: "bh1" is B(h) = h, "bh2" is B(h) = e^h - 1.
+    Source:
+        Zhao et al. 2023, Algorithms 5-8 and section 3.4.
     """
 
     order: int = 3
@@ -41,21 +41,18 @@ class UniPC(Multistep):
         if self.variant not in ("bh1", "bh2"):
             raise InputError(f"unipc: variant must be 'bh1' or 'bh2', got {self.variant!r}")
 
-    def plan(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
-        frame = data_prediction(sde, times)
-        predictor = polynomial_weights(frame, torch.log, self.order)
-        corrector = polynomial_weights(frame, torch.log, self.order + 1, ahead=True)
-        h, whole = -nodes(frame, torch.log).diff(), frame.clock.diff()
-        half = self._half(frame, h, whole)
-        # one difference enters the predictor's second step (all later ones at order 2), the corrector's first (order 1)
+    def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
+        form = data_prediction(sde, times)
+        predictor = polynomial_weights(form, torch.log, self.order)
+        corrector = polynomial_weights(form, torch.log, self.order + 1, implicit=True)
+        h, dc = -nodes(form.rho, torch.log).diff(), form.c.diff()
+        half_b = (form.c[1:] * h if self.variant == "bh1" else dc) / 2  # B(h) / 2 in units of c = 1 / rho
+        # the steps with one difference: of the predictor the second one (all later ones at order 2), of the corrector
+        # the first one (all at order 1)
         second = slice(1, None if self.order == 2 else 2)
         first = slice(0, None if self.order == 1 else 1)
         if self.order > 1:
-            slope = (half[1:] * h[1:] / h[:-1])[: len(predictor[second])]
-            predictor[second, 0], predictor[second, 1] = whole[second] + slope, -slope
-        corrector[first, 0], corrector[first, 1] = half[first], (whole - half)[first]
-        return MultistepCoefficients(frame, predictor, corrector)
-
-    def _half(self, frame: IntegralForm, h: Tensor, whole: Tensor) -> Tensor:
-        """B / 2 in units of the clock, (n,)."""
-        return (frame.clock[1:] * h if self.variant == "bh1" else whole) / 2
+            slope = (half_b[1:] * h[1:] / h[:-1])[: len(predictor[second])]
+            predictor[second, 0], predictor[second, 1] = dc[second] + slope, -slope
+        corrector[first, 0], corrector[first, 1] = half_b[first], (dc - half_b)[first]
+        return form.coefficients(predictor, corrector)

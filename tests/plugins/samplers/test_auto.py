@@ -98,8 +98,8 @@ def test_the_first_call_is_at_the_start_where_that_is_near() -> None:
 def test_more_calls_take_more_points(calls: int, points: int) -> None:
     """Left to itself it takes as many values of D as pay; the order of its polynomial is an option."""
     sde = VP()
-    assert Auto().plan(sde, auto_grid(sde, calls - 1)).weights.shape == (calls - 1, points)
-    assert Auto(points=3).plan(sde, auto_grid(sde, calls - 1)).weights.shape == (calls - 1, 3)
+    assert Auto().coefficients(sde, auto_grid(sde, calls - 1)).weights.shape == (calls - 1, points)
+    assert Auto(points=3).coefficients(sde, auto_grid(sde, calls - 1)).weights.shape == (calls - 1, 3)
 
 
 def test_grid_ends() -> None:

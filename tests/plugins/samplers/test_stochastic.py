@@ -11,7 +11,7 @@ from torch import Tensor
 from sdekit import registry
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError, SdekitError
-from sdekit.integrators import MultistepCoefficients, data_prediction, polynomial_weights
+from sdekit.integrators import data_prediction, polynomial_weights
 from sdekit.processes import EDM, SDE, VE, VP, TabulatedVP, as_time
 from sdekit.sampling import Brownian, Sampler, SeedNoise, karras, sample
 from sdekit_plugins.samplers.adaptive_sde import AdaptiveSDE
@@ -67,14 +67,13 @@ def test_predictor_and_corrector_without_noise(process: str) -> None:
     """sa-solver with tau = 0 is the plain Adams-Bashforth-Moulton pair of `multistep.py`, which merges the two."""
     sde = PROCESSES[process]
     times = registry.build("grid", "log-snr")(sde, 11)
-    x, denoise, frame = sde.prior(START), MIXTURE.denoiser(sde), data_prediction(sde, times)
-    pair = MultistepCoefficients(
-        frame, polynomial_weights(frame, torch.log, 3), polynomial_weights(frame, torch.log, 3, ahead=True)
-    )
-    expected = torch.stack(list(pair.run(denoise, x, times)))
+    x, denoise, form = sde.prior(START), MIXTURE.denoiser(sde), data_prediction(sde, times)
+    predictor = polynomial_weights(form, torch.log, 3)
+    pair = form.coefficients(predictor, polynomial_weights(form, torch.log, 3, implicit=True))
+    expected = torch.stack(list(pair.run(denoise, x, times, None)))  # type: ignore[arg-type]
     path = SASolver(tau=0).trajectory(sde, denoise, x, times, None)  # type: ignore[arg-type]
     assert torch.allclose(torch.stack([*path]), expected, rtol=0, atol=1e-9 * float(x.abs().max().clamp(min=1)))
-    *_, uncorrected = MultistepCoefficients(frame, polynomial_weights(frame, torch.log, 3)).run(denoise, x, times)
+    *_, uncorrected = form.coefficients(predictor).run(denoise, x, times, None)  # type: ignore[arg-type]
     assert not torch.allclose(expected[-1], uncorrected, rtol=0, atol=1e-4)
 
 
