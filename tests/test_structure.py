@@ -193,7 +193,6 @@ def test_plugins_and_commands_import_public_faces(path: Path) -> None:
         assert not missing, f"{name_of(path)}:{line}: {missing} are not public names of {module}"
 
 
-@pytest.mark.xfail(reason="the samplers still override class variables", strict=False)
 @each_source
 def test_no_override_is_ignored(path: Path) -> None:
     """Traits are properties: a subclass overrides them without an exemption from the type checker."""

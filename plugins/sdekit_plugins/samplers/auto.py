@@ -27,8 +27,8 @@ class Auto(Multistep):
     noise levels at which D, of a network above all, is less smooth than a function of rho^2.
 
     The first call is not at times[0], where D is hardly more than the mean of the data, but as far above times[1] as
-    times[1] is above times[2] in log rho. Up to there D = 0; as soon as two values are known, D is linear in 1 / rho. On
-    a grid whose first two steps are equal in log rho, the first call is at times[0].
+    times[1] is above times[2] in log rho. Up to there D = 0; as soon as two values are known, D is linear in 1 / rho.
+    On a grid whose first two steps are equal in log rho, the first call is at times[0].
 
     The order is that of the start if alpha is 0 at t_max (it leaves an error of 1e-8, from above rho = 1,000);
     elsewhere 3 or more was measured.
@@ -88,7 +88,7 @@ class Auto(Multistep):
 
 
 def first_call(sde: SDE, times: Tensor) -> Tensor:
-    """Return the time of the first call, (): rho = rho_1^2 / rho_2, at most times[0], which it is on a grid of two times."""
+    """Return the time of the first call, (): rho = rho_1^2 / rho_2, at most times[0]; times[0] without times[2]."""
     if len(times) < 3:
         return times[0]
     rho = sde.rho(times[1:3])
