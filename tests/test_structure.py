@@ -272,6 +272,7 @@ NOT_YET_DOCUMENTED: set[str] = set(FACES) - {
     "sdekit.guidance",
     "sdekit.processes",
     "sdekit.registry",
+    "sdekit.verify",
 }
 
 

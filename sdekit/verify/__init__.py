@@ -1,6 +1,6 @@
-"""Is a component right? Checks with exact answers, for samplers, processes and all else that a plugin may provide.
+"""Checks that a component is correct, with exact answers, for samplers, processes and every other kind of plugin.
 
-In a plugin's tests, either at once, or one test a check:
+In the tests of a plugin, either all checks in one test or one test for each check:
 
     from sdekit.verify import checks, verify
 

@@ -5,16 +5,16 @@ from .common.report import (
     Report as Report,
     Result as Result,
     at_most as at_most,
+    format_measured as format_measured,
     same as same,
-    show as show,
     skip as skip,
 )
 from .component_checks.guidance_checks import Trial as Trial
 from .suite import (
-    BY_KIND as BY_KIND,
+    CHECKS_BY_KIND as CHECKS_BY_KIND,
     checks as checks,
-    checks_of as checks_of,
-    find as find,
-    run as run,
+    find_kind as find_kind,
+    registered_checks as registered_checks,
+    run_checks as run_checks,
     verify as verify,
 )

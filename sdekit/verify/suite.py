@@ -1,18 +1,4 @@
-"""Is a component right? Checks with exact answers, for samplers, processes and all else that a plugin may provide.
-
-In a plugin's tests, either at once, or one test a check:
-
-    from sdekit.verify import checks, verify
-
-    def test_conforms():
-        verify(MySampler()).raise_on_failure()
-
-    @pytest.mark.parametrize("check", checks(MySampler()), ids=str)
-    def test_check(check):
-        check().raise_on_failure()
-
-On the command line: `sdekit verify NAME`.
-"""
+"""Choose the checks of a component, and run them."""
 
 from __future__ import annotations
 
@@ -28,97 +14,131 @@ from sdekit.data import Dataset
 from sdekit.errors import InputError
 from sdekit.models import PREDICTIONS
 from sdekit.processes import SDE
-from sdekit.registry import find_component as entry_of, load_plugins, unknown_name
+from sdekit.registry import find_component, load_plugins, unknown_name
 from sdekit.sampling import Sampler
-from sdekit.verify.sampler_checks import all_checks as samplers
+from sdekit.verify.sampler_checks import all_checks
 
-from .common.report import Check, Finding, NotConforming, Report, Result
+from .common.report import Check, Report, Result
 from .component_checks import (
-    backend_checks as backends,
-    dataset_checks as datasets,
-    grid_checks as grids,
-    guidance_checks as guidances,
-    inverse_checks as inverse,
-    loader_checks as loaders,
-    network_checks as networks,
-    prediction_checks as predictions,
-    process_checks as processes,
+    backend_checks,
+    dataset_checks,
+    grid_checks,
+    guidance_checks,
+    inverse_checks,
+    loader_checks,
+    network_checks,
+    prediction_checks,
+    process_checks,
 )
 
-__all__ = ["Check", "Finding", "NotConforming", "Report", "Result", "checks", "checks_of", "verify"]
-
-BY_KIND: dict[str, Callable[..., list[Check]]] = {
-    "sde": processes.checks,
-    "sampler": samplers.checks,
-    "grid": grids.checks,
-    "guidance": guidances.checks,
-    "operator": inverse.operator_checks,
-    "restorer": inverse.restorer_checks,
-    "network": networks.checks,
-    "backend": backends.checks,
-    "dataset": datasets.checks,
-    "metric": datasets.metric_checks,
-    "loader": loaders.checks,
-    "prediction": predictions.checks,
+CHECKS_BY_KIND: dict[str, Callable[..., list[Check]]] = {
+    "sde": process_checks.checks,
+    "sampler": all_checks.checks,
+    "grid": grid_checks.checks,
+    "guidance": guidance_checks.checks,
+    "operator": inverse_checks.operator_checks,
+    "restorer": inverse_checks.restorer_checks,
+    "network": network_checks.checks,
+    "backend": backend_checks.checks,
+    "dataset": dataset_checks.checks,
+    "metric": dataset_checks.metric_checks,
+    "loader": loader_checks.checks,
+    "prediction": prediction_checks.checks,
 }
-"""Kind of component to its checks. A prediction is no plugin: it is a name of `PREDICTIONS`."""
+"""Function that returns the checks of a component, for each kind. Predictions are names in `PREDICTIONS`."""
 
 
 def checks(component: Any, *, kind: str | None = None, quick: bool = False) -> list[Check]:
-    """The checks of a component: call each to run it. quick: fewer processes and steps, for use while one works.
+    """Return the checks of a component. Call a check to run it.
 
-    component: a sampler or process (an object), or, with its kind said: a grid `(sde, n)`, a guidance
-    `(sde, denoise, **options)`, a network `(shape, classes)`, a backend `(network)`, a data set `()`, a metric
-    `(samples, reference)`, a loader `(path)` or a prediction `(network, sde, data_std=...)`, as a function or class.
-    Raises InputError for a kind that has no checks.
+    Arguments:
+        component: Sampler, process, network or data set, as an object or a class. For every other kind a function or
+            class: a grid `(sde, n)`, a guidance `(sde, denoise, **options)`, a network `(shape, classes)`, a backend
+            `(network)`, a data set `()`, a metric `(samples, reference)`, a loader `(path)`, or a prediction
+            `(network, sde, data_std=...)`.
+        kind: Kind of the component. Required for functions.
+        quick: Measure on fewer processes and step counts.
+    Returns:
+        Checks, in the order of the report.
+    Raises:
+        InputError: If the kind is unknown or has no checks.
     """
-    kind = kind or _kind(component)
-    if kind not in BY_KIND:
-        raise InputError(unknown_name("checks for kind", kind, list(BY_KIND), "Kinds"))
+    kind = kind or _kind_of(component)
+    if kind not in CHECKS_BY_KIND:
+        raise InputError(unknown_name("checks for kind", kind, list(CHECKS_BY_KIND), "Kinds"))
     if kind == "dataset" and isinstance(component, Dataset):
-        return datasets.checks(lambda: component, quick=quick)
+        return dataset_checks.checks(lambda: component, quick=quick)
     if kind in ("sampler", "sde") and isinstance(component, type):
         component = component()
-    return BY_KIND[kind](component, quick=quick)
+    return CHECKS_BY_KIND[kind](component, quick=quick)
 
 
 def verify(component: Any, *, kind: str | None = None, quick: bool = False) -> Report:
-    """Run all checks of a component, given as to `checks`, or by its registered name."""
+    """Run all checks of a component.
+
+    Arguments:
+        component: Component as for `checks`, or the name of a registered component.
+        kind: Kind of the component. Required for functions, and for names that several kinds share.
+        quick: Measure on fewer processes and step counts.
+    Returns:
+        Results of all checks.
+    """
     if isinstance(component, str):
-        kind = kind or find(component)
-        return run(component, kind, checks_of(kind, component, quick=quick))
+        kind = kind or find_kind(component)
+        return run_checks(component, kind, registered_checks(kind, component, quick=quick))
     name = getattr(component, "__name__", type(component).__name__)
-    return run(name, kind or _kind(component), checks(component, kind=kind, quick=quick))
+    return run_checks(name, kind or _kind_of(component), checks(component, kind=kind, quick=quick))
 
 
-def run(name: str, kind: str, found: Sequence[Check], told: Callable[[Result], None] | None = None) -> Report:
-    """Run checks one after the other; told: called with each result as it comes."""
+def run_checks(
+    name: str, kind: str, checks: Sequence[Check], on_result: Callable[[Result], None] | None = None
+) -> Report:
+    """Run checks one after the other.
+
+    Arguments:
+        name: Name of the component in the report.
+        kind: Kind of the component in the report.
+        checks: Checks to run.
+        on_result: Function that is called with each result, for example to show progress.
+    Returns:
+        Results of all checks.
+    """
     results = []
-    for check in found:
+    for check in checks:
         results.append(check())
-        if told is not None:
-            told(results[-1])
+        if on_result is not None:
+            on_result(results[-1])
     return Report(name, kind, tuple(results))
 
 
-def checks_of(
+def registered_checks(
     kind: str, name: str, *, path: str | None = None, options: Mapping[str, Any] | None = None, quick: bool = False
 ) -> list[Check]:
-    """The checks of a registered component. path: of a data set or loader NAME:PATH; options: unless its defaults.
+    """Return the checks of a registered component.
 
-    Raises InputError for a data set that needs a path and has none, for a path where nothing is, and for a path or
-    options that nothing takes.
+    Arguments:
+        kind: Kind of the component.
+        name: Registered name.
+        path: File or folder of a data set or loader, as in NAME:PATH.
+        options: Options of the component. The default is its default options.
+        quick: Measure on fewer processes and step counts.
+    Returns:
+        Checks, in the order of the report.
+    Raises:
+        InputError: If a data set needs a path and has none, if nothing exists at the path, or if the component does
+            not support the path or the options.
     """
     if kind == "prediction":
-        return predictions.checks(name, quick=quick)
-    target = entry_of(kind, name).load()
-    if kind not in BY_KIND:
-        raise InputError(f"{kind} {name!r}: there are no checks for a {kind} (there are for {', '.join(BY_KIND)})")
+        return prediction_checks.checks(name, quick=quick)
+    target = find_component(kind, name).load()
+    if kind not in CHECKS_BY_KIND:
+        kinds = ", ".join(CHECKS_BY_KIND)
+        raise InputError(f"{kind} {name!r}: there are no checks for a {kind} (there are for {kinds})")
     if kind == "loader":
-        _check_there(target, name, path)
-        return loaders.checks(target, path=path, quick=quick)
+        _check_path_exists(target, name, path)
+        return loader_checks.checks(target, path=path, quick=quick)
     if kind == "dataset":
-        return checks(_opened(target, name, path), kind=kind, quick=quick)
+        return checks(_dataset_opener(target, name, path), kind=kind, quick=quick)
     if path is not None:
         raise InputError(f"{kind} {name!r} takes no path: write {name}, or {name}:option=value")
     if kind in ("sampler", "sde"):
@@ -126,19 +146,20 @@ def checks_of(
     return checks(partial(target, **options) if options else target, kind=kind, quick=quick)
 
 
-def _opened(target: Callable[..., Dataset], name: str, path: str | None) -> Callable[[], Dataset]:
-    before = [] if path is None else [path]
+def _dataset_opener(target: Callable[..., Dataset], name: str, path: str | None) -> Callable[[], Dataset]:
+    """Return a function without arguments that opens a data set."""
+    arguments = [] if path is None else [path]
     try:
-        inspect.signature(target).bind(*before)
+        inspect.signature(target).bind(*arguments)
     except TypeError:
-        needs = f"needs a path: write {name}:PATH" if path is None else f"takes no path: write {name}"
-        raise InputError(f"data set {name!r} {needs}") from None
-    _check_there(target, name, path)
-    return partial(target, *before)
+        problem = f"needs a path: write {name}:PATH" if path is None else f"takes no path: write {name}"
+        raise InputError(f"data set {name!r} {problem}") from None
+    _check_path_exists(target, name, path)
+    return partial(target, *arguments)
 
 
-def _check_there(target: Callable[..., Any], name: str, path: str | None) -> None:
-    """Where no file or folder is at the path it is opened once, or every check would say that it is missing."""
+def _check_path_exists(target: Callable[..., Any], name: str, path: str | None) -> None:
+    """Raise the component's error for a missing file once. Otherwise every check would report it."""
     if path is None or os.path.exists(os.path.expanduser(path)):
         return
     try:
@@ -147,22 +168,29 @@ def _check_there(target: Callable[..., Any], name: str, path: str | None) -> Non
         raise InputError(f"{name}:{path}: {error.strerror or error}") from error
 
 
-def find(name: str) -> str:
-    """The kind of the one component of that name; InputError where there is none, or more than one.
+def find_kind(name: str) -> str:
+    """Return the kind of the only component with a name.
 
-    A registered component goes before a prediction of its name.
+    Arguments:
+        name: Name of a registered component or of a prediction. A registered component has precedence over a
+            prediction of the same name.
+    Returns:
+        Kind of the component.
+    Raises:
+        InputError: If there is no component with this name, or if several kinds share it.
     """
-    kinds = [kind for kind, known in load_plugins().entries if known == name] or ["prediction"] * (name in PREDICTIONS)
+    kinds = [kind for kind, n in load_plugins().entries if n == name] or ["prediction"] * (name in PREDICTIONS)
     if not kinds:
-        known = sorted({n for _, n in load_plugins().entries} | {*PREDICTIONS})
-        raise InputError(unknown_name("component", name, known, "Installed"))
+        names = sorted({n for _, n in load_plugins().entries} | {*PREDICTIONS})
+        raise InputError(unknown_name("component", name, names, "Installed"))
     if len(kinds) > 1:
-        raise InputError(f"{name!r} is a {' and a '.join(kinds)}: say which with kind")
+        raise InputError(f"{name!r} is a {' and a '.join(kinds)}: choose one with kind")
     return kinds[0]
 
 
-def _kind(component: Any) -> str:
+def _kind_of(component: Any) -> str:
+    """Return the kind of an object or class."""
     for kind, parent in (("sampler", Sampler), ("sde", SDE), ("network", nn.Module), ("dataset", Dataset)):
         if isinstance(component, parent) or (isinstance(component, type) and issubclass(component, parent)):
             return kind
-    raise InputError(f"verify: {component!r} does not say what it is: give its kind, one of {', '.join(BY_KIND)}")
+    raise InputError(f"verify: the kind of {component!r} is unknown: give its kind, one of {', '.join(CHECKS_BY_KIND)}")

@@ -32,5 +32,5 @@ def test_what_is_verified_is_documented() -> None:
     """One row for each kind; every one has checks."""
     text = (DOCS / "plugins.md").read_text("utf-8")
     said = {"sde": "process"}
-    missing = [kind for kind in verify.BY_KIND if f"| {said.get(kind, kind)} | " not in text]
-    assert not missing and set(verify.BY_KIND) == {*registry.KINDS, "prediction"}
+    missing = [kind for kind in verify.CHECKS_BY_KIND if f"| {said.get(kind, kind)} | " not in text]
+    assert not missing and set(verify.CHECKS_BY_KIND) == {*registry.KINDS, "prediction"}

@@ -36,7 +36,7 @@ def test_it_conforms(path: Path) -> None:
     """Each passes `sdekit verify --plugin`, where its kind has checks."""
     for entry in provided(path):
         assert entry.load().__doc__
-        if entry.kind in verify.BY_KIND:
+        if entry.kind in verify.CHECKS_BY_KIND:
             verify.verify(entry.name, kind=entry.kind, quick=True).raise_on_failure()
 
 

@@ -1,4 +1,4 @@
-"""Every built-in component passes its own checks; the reports are data."""
+"""Every built-in component passes its checks; reports are data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sdekit.errors import InputError
 from sdekit.models import PREDICTIONS
 
 FROM_FILES = ("images", "mnist", "array", "table")
-COMPILED = ("compile", "export")  # a minute of compiling; tests/plugins/test_backends.py compares them with eager
-IN_FULL = ("sampler", "grid")  # has tests of its own, of which the quick checks are a part
+COMPILED = ("compile", "export")  # slow to compile; the tests of the backends compare them with eager
+IN_FULL = ("sampler", "grid")  # verified by their own tests below
 COMPONENTS = [
     *(
         (k, n)
-        for k in verify.BY_KIND
+        for k in verify.CHECKS_BY_KIND
         if k not in IN_FULL
         for n in registry.component_names(k)
         if n not in FROM_FILES + COMPILED
@@ -28,18 +28,18 @@ COMPONENTS = [
 
 @pytest.mark.parametrize(("kind", "name"), COMPONENTS, ids=["-".join(pair) for pair in COMPONENTS])
 def test_it_conforms(kind: str, name: str) -> None:
-    """`sdekit verify NAME`; of networks and backends with --quick, for time's sake."""
+    """Every component passes `sdekit verify NAME`; networks and backends with --quick, because they are slow."""
     verify.verify(name, kind=kind, quick=kind in ("network", "backend")).raise_on_failure()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", registry.component_names("sampler"))
 def test_samplers_in_full(name: str) -> None:
-    """Every process and every number of steps; and what --quick measures otherwise, marginals of fewer samples."""
-    found = verify.checks_of("sampler", name) + [
-        check for check in verify.checks_of("sampler", name, quick=True) if str(check).startswith("marginals")
+    """Every sampler passes all checks, and the check of marginals with the fewer samples of --quick."""
+    found = verify.registered_checks("sampler", name) + [
+        check for check in verify.registered_checks("sampler", name, quick=True) if str(check).startswith("marginals")
     ]
-    verify.run(name, "sampler", found).raise_on_failure()
+    verify.run_checks(name, "sampler", found).raise_on_failure()
 
 
 @pytest.mark.slow
@@ -60,31 +60,32 @@ def test_samplers_in_full(name: str) -> None:
     ],
 )
 def test_declarations_follow_the_options(name: str, options: dict[str, Any]) -> None:
-    """Order and noise are those of the options that are set, not of the defaults."""
+    """A sampler declares order and noise for its options, not for the defaults."""
     verify.verify(registry.build("sampler", name, **options), quick=True).raise_on_failure()
 
 
 @pytest.mark.parametrize("name", registry.component_names("grid"))
 def test_grids_in_full(name: str) -> None:
-    """Every process, up to a thousand steps."""
+    """Every grid passes all checks, on every process and up to a thousand steps."""
     verify.verify(name, kind="grid").raise_on_failure()
 
 
-def test_a_quick_one_is_part_of_the_whole() -> None:
-    """--quick asks nothing that the whole does not ask."""
+def test_quick_checks_are_a_subset() -> None:
+    """All checks include the checks of --quick."""
     for kind, name in (("sampler", "heun"), ("sampler", "ddpm"), ("grid", "karras"), ("prediction", "v")):
-        whole, quick = ({str(c) for c in verify.checks_of(kind, name, quick=q)} for q in (False, True))
+        whole, quick = ({str(c) for c in verify.registered_checks(kind, name, quick=q)} for q in (False, True))
         assert quick < whole
 
 
 def test_a_report_is_data() -> None:
-    """Name, verdict, numbers and equation of each check, JSON-ready; the curve where an order was measured."""
-    some = [c for c in verify.checks_of("sampler", "heun", quick=True) if str(c) in ("order[vp]", "calls[vp]", "noise")]
-    report = verify.run("heun", "sampler", some)
+    """A report can be written as JSON, with the curve of each measured order."""
+    names = ("order[vp]", "calls[vp]", "noise")
+    checks = [c for c in verify.registered_checks("sampler", "heun", quick=True) if str(c) in names]
+    report = verify.run_checks("heun", "sampler", checks)
     fields = json.loads(json.dumps(report.as_dict()))
     assert (fields["component"], fields["kind"], fields["passed"]) == ("heun", "sampler", True)
     assert set(fields["checks"][0]) == {
-        *("name", "passed", "measured", "expected", "equation", "seconds", "cause", "curve", "skipped")
+        *("name", "passed", "measured", "expected", "equation", "seconds", "cause", "curve", "skipped", "margin")
     }
     (order,) = (check for check in fields["checks"] if check["name"] == "order[vp]")
     assert 1.7 < order["measured"] < 2.5 and [n for n, _ in order["curve"]][:3] == [20, 40, 80]
@@ -92,13 +93,13 @@ def test_a_report_is_data() -> None:
 
 
 def test_checks_one_by_one() -> None:
-    """A list to parametrize a test over, each with its name."""
+    """`checks` returns a list of named checks, over which a test can be parametrized."""
     checks = verify.checks(registry.build("sde", "vp"))
     assert [str(check) for check in checks] == [check().name for check in checks]
 
 
-def test_what_can_be_verified() -> None:
-    """A function does not say what it is; a command has no checks; an unknown name gets a suggestion."""
+def test_unknown_components_are_refused() -> None:
+    """A function needs its kind, and an unknown name or kind gets a suggestion."""
     with pytest.raises(InputError, match="give its kind, one of sde, sampler"):
         verify.verify(lambda sde, n: None)
     with pytest.raises(InputError, match="no checks for kind 'lodaer'; did you mean 'loader'"):
@@ -110,13 +111,13 @@ def test_what_can_be_verified() -> None:
 
 
 def test_a_data_set_needs_its_path() -> None:
-    """And one that opens none is given none."""
+    """A data set of a file needs a path, and other data sets accept none."""
     with pytest.raises(InputError, match="data set 'table' needs a path: write table:PATH"):
-        verify.checks_of("dataset", "table")
+        verify.registered_checks("dataset", "table")
     with pytest.raises(InputError, match="data set 'moons' takes no path: write moons"):
-        verify.checks_of("dataset", "moons", path="x")
+        verify.registered_checks("dataset", "moons", path="x")
 
 
 def test_predictions_by_name() -> None:
-    """A registered component goes before a prediction of its name."""
-    assert verify.find("eps") == "prediction" and verify.find("edm") == "sde"
+    """A registered component has precedence over a prediction of the same name."""
+    assert verify.find_kind("eps") == "prediction" and verify.find_kind("edm") == "sde"

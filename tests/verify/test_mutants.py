@@ -1,4 +1,4 @@
-"""The kit catches planted faults, each by a check that names the cause; what they were made from passes."""
+"""Planted faults of samplers, processes and grids fail the check of the violated law; correct components pass."""
 
 from __future__ import annotations
 
@@ -22,53 +22,53 @@ from .findings import failure
 SAMPLERS: dict[str, tuple[str, str]] = {
     "SigmaOfT": ("order[vp]", "does not converge to the exact solution"),
     "SqrtEta": ("eta", "the noise scales as sqrt(eta)"),
-    "EtaLeavesNoise": ("eta", "at eta = 0 noise is left"),
-    "DropsLastCorrection": ("last step[vp]", "the step that ends at t_min is of order 1"),
-    "NeverCorrects": ("order[vp]", "a lower order than the 2 it declares"),
-    "HiddenCall": ("calls[vp]", "a hidden network call"),
-    "SkipsLastCall": ("calls[vp]", "it declares more calls than it makes"),
-    "HiddenBatch": ("calls[vp]", "another batch than it was given"),
-    "SharedNoise": ("own noise", "noise is shared across the batch"),
-    "MixedNoise": ("own noise", "the draws of one sample reach the others"),
-    "BatchSizeNoise": ("batch", "it depends on its batch"),
+    "EtaLeavesNoise": ("eta", "at eta = 0 the step still adds noise"),
+    "DropsLastCorrection": ("last step[vp]", "the step that ends at t_min has order 1"),
+    "NeverCorrects": ("order[vp]", "a lower order than the declared order 2"),
+    "HiddenCall": ("calls[vp]", "more network calls than it declares"),
+    "SkipsLastCall": ("calls[vp]", "fewer network calls than it declares"),
+    "HiddenBatch": ("calls[vp]", "another batch size than that of x"),
+    "SharedNoise": ("own noise", "a sample does not depend on its own draws"),
+    "MixedNoise": ("own noise", "the draws of one sample affect other samples"),
+    "BatchSizeNoise": ("batch", "so it depends on its batch"),
     "TorchsNoise": ("global generators", "global generator of torch"),
     "NumpysNoise": ("global generators", "global generator of numpy"),
     "PythonsJitter": ("global generators", "global generator of random"),
     "LoudNoise": ("weak order[vp]", "does not converge to the exact solution"),
     "UpwardNoise": ("intervals", "from t down to s"),
-    "DrawsTwice": ("intervals", "two draws overlap"),
-    "SilentDeclaration": ("noise", "it draws noise and declares none"),
-    "Unused": ("noise", "it declares noise and uses none"),
-    "CallsAtZero": ("times[vp]", "a network call at t = 0,"),
-    "Float32Schedule": ("float64 schedule[vp]", "through float32"),
-    "Float32Result": ("dtype[float64]", "as it was given"),
-    "InPlace": ("inputs", "an in-place change of x"),
-    "InPlaceDenoised": ("inputs", "an in-place change of a denoised x_0"),
-    "KeepsGraph": ("gradient", "gradients are enabled in a step and kept"),
+    "DrawsTwice": ("intervals", "the steps of two draws overlap"),
+    "SilentDeclaration": ("noise", "declare stochastic = True"),
+    "Unused": ("noise", "declare stochastic = False"),
+    "CallsAtZero": ("times[vp]", "a network call has t = 0,"),
+    "Float32Schedule": ("float64 schedule[vp]", "rounded to float32"),
+    "Float32Result": ("dtype[float64]", "in the dtype and shape of x"),
+    "InPlace": ("inputs", "changes x and a yielded x in place"),
+    "InPlaceDenoised": ("inputs", "changes a denoised x_0 in place"),
+    "KeepsGraph": ("gradient", "returns a tensor with a graph"),
     "DividesByAlpha": ("finite[rectified-flow]", "a coefficient is infinite"),
     "WrongAxis": ("shape", "along the wrong axis"),
-    "Undecorated": ("declaration", "decorate it with @dataclass(frozen=True, kw_only=True)"),
+    "Undecorated": ("declaration", "decorate the class with @dataclass(frozen=True, kw_only=True)"),
     "Positional": ("declaration", "add kw_only=True"),
-    "EqualStepsOnly": ("order[vp, uneven steps]", "at a lower order than the 2 it declares"),
-    "RatioUpsideDown": ("last step[vp, uneven steps]", "the step that ends at t_min is of order 1"),
-    "RemembersOutside": ("state", "remembers a trajectory outside of it"),
-    "YieldsTheStart": ("dtype[float64]", "a trajectory yields x at each of times[1:]"),
+    "EqualStepsOnly": ("order[vp, uneven steps]", "a lower order than the declared order 2"),
+    "RatioUpsideDown": ("last step[vp, uneven steps]", "the step that ends at t_min has order 1"),
+    "RemembersOutside": ("state", "stores the state of a trajectory in the object"),
+    "YieldsTheStart": ("dtype[float64]", "does not yield one x at each of times[1:]"),
     "Drifts": ("flow[vp]", "does not follow the probability flow"),
     "TurnsNoise": ("order[vp]", "does not converge to the exact solution"),
-    "IndexAsTime": ("times[vp]", "outside of the process's range"),
-    "RhoAsTime": ("times[vp]", "outside of the process's range"),
+    "IndexAsTime": ("times[vp]", "outside the range of the process"),
+    "RhoAsTime": ("times[vp]", "outside the range of the process"),
     "CorrectsTooEarly": ("order[vp]", "at the wrong time"),
-    "SkipsLastStep": ("dtype[float64]", "a trajectory yields x at each of times[1:]"),
-    "StopsOneEarly": ("last step[vp]", "the step that ends at t_min is of order"),
-    "FirstStepEuler": ("one step[vp]", "is of order 1 where it is the first or the last"),
+    "SkipsLastStep": ("dtype[float64]", "does not yield one x at each of times[1:]"),
+    "StopsOneEarly": ("last step[vp]", "the step that ends at t_min has order"),
+    "FirstStepEuler": ("one step[vp]", "a step that is the first or the last has order 1"),
     "StaleHistory": ("same seed", "two runs with one seed differ"),
-    "SwapsAtTheEnd": ("last step[vp]", "the step that ends at t_min is of order"),
-    "ForgetsLastNoise": ("one step[vp]", "drops a correction or its noise"),
+    "SwapsAtTheEnd": ("last step[vp]", "the step that ends at t_min has order"),
+    "ForgetsLastNoise": ("one step[vp]", "omits a correction or its noise"),
     "VarianceForStd": ("weak order[vp]", "does not converge to the exact solution"),
     "Clips": ("order[vp]", "does not converge to the exact solution"),
-    "Cancels": ("float32[vp]", "digits cancel"),
-    "Float32Adaptive": ("float64 schedule[vp]", "through float32"),
-    "OwnGrid": ("on the way[rectified-flow]", "is not x of that time"),
+    "Cancels": ("float32[vp]", "significant digits cancel"),
+    "Float32Adaptive": ("float64 schedule[vp]", "rounded to float32"),
+    "OwnGrid": ("on the way[rectified-flow]", "is not the solution at that time"),
 }
 MODULES: tuple[ModuleType, ...] = (faulty_noise, faulty_steps, faulty_paths)
 FAULTY: dict[str, type[Sampler]] = {
@@ -82,13 +82,13 @@ SOUND = ("Ancestral", "Heun", "Multistep")
 
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_samplers_pass(name: str) -> None:
-    """So that a fault is all that its check can have found."""
+    """The samplers without a fault pass all checks."""
     verify.verify(FAULTY[name](), quick=True).raise_on_failure()
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_faulty_samplers(name: str) -> None:
-    """Each fault fails the check that is about it, and is told in words."""
+    """Each fault fails the check of the law that it violates, with the right diagnosis."""
     check, words = SAMPLERS[name]
     failed = failure(FAULTY[name](), check)
     assert words in failed.cause and failed.equation and failed.expected
@@ -98,24 +98,24 @@ def test_faulty_samplers(name: str) -> None:
 
 @pytest.mark.parametrize("process", ["vp", "rectified-flow"])
 def test_a_sound_adaptive_sampler(process: str) -> None:
-    """Its x is not continuous in the times, and that is no rounding."""
+    """An adaptive sampler, whose x is discontinuous in the times, passes the float64 check."""
     (check,) = (c for c in verify.checks(FAULTY["Adaptive"]()) if str(c) == f"float64 schedule[{process}]")
     check().raise_on_failure()
 
 
 def test_every_fault_is_tried() -> None:
-    """No class of the three files is left out."""
+    """Every class of the three files is tested."""
     assert set(FAULTY) == {*SAMPLERS, *SOUND, "Adaptive", "NoDefault"}
 
 
 def test_an_option_without_a_default() -> None:
-    """It cannot be built by name, and is told so."""
+    """A sampler with an option without a default fails the check of its declaration."""
     failed = failure(faulty_steps.NoDefault(scale=1.0), "declaration")
     assert "missing 1 required keyword-only argument: 'scale'" in str(failed.measured)
 
 
 def altered(base: type, **methods: Any) -> SDE:
-    """A process with some methods replaced."""
+    """Return a process with some methods replaced."""
     made: SDE = type(base.__name__, (base,), methods)() if base is not TabulatedVP else None
     return made
 
@@ -131,7 +131,7 @@ PROCESSES: dict[str, tuple[Callable[[], SDE], str, str]] = {
     "SubVP with VP's sigma": (
         lambda: altered(SubVP, sigma=lambda self, t: VP().sigma(t), time=lambda self, rho: VP().time(rho)),
         "published",
-        "sigma or g is another process's",
+        "the published value: correct sigma or g",
     ),
     "time is off by one knot": (
         lambda: WrongInverse(TabulatedVP.linear(n=100).betas),
@@ -142,33 +142,41 @@ PROCESSES: dict[str, tuple[Callable[[], SDE], str, str]] = {
     "alpha is squared": (
         lambda: altered(VP, alpha=lambda self, t: VP.alpha(self, t) ** 2),
         "published",
-        "alpha is another",
+        "f is not the published one: correct alpha",
     ),
-    "sigma in float32": (lambda: altered(VP, sigma=lambda self, t: VP.sigma(self, t).float()), "scales", "sigma casts"),
-    "g in float32": (lambda: altered(VP, g=lambda self, t: VP.g(self, t).float()), "scales", "g casts"),
+    "sigma in float32": (
+        lambda: altered(VP, sigma=lambda self, t: VP.sigma(self, t).float()),
+        "scales",
+        "sigma changes the dtype",
+    ),
+    "g in float32": (lambda: altered(VP, g=lambda self, t: VP.g(self, t).float()), "scales", "g changes the dtype"),
     "eps is turned": (
         lambda: altered(VP, eps=lambda self, x, x0, t: -VP.eps(self, x, x0, t)),
         "conversions",
-        "eps is not what alpha and sigma imply",
+        "eps is not the value that alpha and sigma imply",
     ),
     "twice the score": (
         lambda: altered(VP, score=lambda self, x, x0, t: 2 * VP.score(self, x, x0, t)),
         "conversions",
-        "score is not what alpha and sigma imply",
+        "score is not the value that alpha and sigma imply",
     ),
     "no noise at t_min": (
         lambda: altered(VP, sigma=lambda self, t: VP.sigma(self, t) - VP.sigma(self, as_time(1e-5))),
         "scales",
-        "sigma leaves",
+        "sigma is outside its range",
     ),
-    "alpha above 1": (lambda: altered(VP, alpha=lambda self, t: 1.5 * VP.alpha(self, t)), "scales", "alpha leaves"),
+    "alpha above 1": (
+        lambda: altered(VP, alpha=lambda self, t: 1.5 * VP.alpha(self, t)),
+        "scales",
+        "alpha is outside its range",
+    ),
     "the SNR rises": (
         lambda: altered(VP, sigma=lambda self, t: VP.sigma(self, t) * (1 + 0.9 * (30 * as_time(t)).sin())),
         "monotone",
-        "the SNR rises",
+        "rho decreases somewhere",
     ),
     "the prior is N(0, 1)": (lambda: altered(VP, prior=lambda self, noise: 1.1 * noise), "prior", "the prior is not"),
-    "data are left at t_max": (lambda: VP(beta_max=2.0), "prior", "much of the data is left"),
+    "data are left at t_max": (lambda: VP(beta_max=2.0), "prior", "x at t_max still depends on the data"),
     "t meets the last axis": (
         lambda: altered(
             VP,
@@ -186,13 +194,13 @@ PROCESSES: dict[str, tuple[Callable[[], SDE], str, str]] = {
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_faulty_processes(name: str) -> None:
-    """Against alpha and sigma, against the paper, against its own inverse."""
+    """Each fault of a process fails the check of the law that it violates."""
     make, check, words = PROCESSES[name]
     assert words in failure(make(), check).cause
 
 
 def test_a_plugins_own_published_coefficients() -> None:
-    """A process may state what its paper prints, as `published(t) -> (f, g^2)`."""
+    """A process may declare published coefficients with `published(t) -> (f, g^2)`."""
 
     @dataclass(frozen=True, kw_only=True)
     class Mine(VP):  # type: ignore[misc]
@@ -203,11 +211,11 @@ def test_a_plugins_own_published_coefficients() -> None:
             return -beta / 2, self.factor * beta
 
     assert verify.verify(Mine()).passed
-    assert "g^2 is 0.5 times the published one" in failure(Mine(factor=2.0), "published").cause
+    assert "g^2 is 0.5 times the published value" in failure(Mine(factor=2.0), "published").cause
 
 
 def uniform(sde: SDE, n: int) -> Tensor:
-    """Sound."""
+    """A correct grid."""
     return torch.linspace(sde.t_max, sde.t_min, n + 1, dtype=torch.float64)
 
 
@@ -225,9 +233,13 @@ GRIDS: dict[str, tuple[Callable[[SDE, int], Tensor], str, str]] = {
         "length[vp]",
         "has another length",
     ),
-    "off by one": (lambda sde, n: karras(sde, n + 1)[:-1], "ends[vp]", "misses an end"),
-    "of another process": (lambda sde, n: uniform(VP(), n), "ends[rectified-flow]", "misses an end"),
-    "ends at 0": (lambda sde, n: torch.linspace(sde.t_max, 0, n + 1, dtype=torch.float64), "ends[vp]", "misses an end"),
+    "off by one": (lambda sde, n: karras(sde, n + 1)[:-1], "ends[vp]", "does not run from t_max to t_min"),
+    "of another process": (lambda sde, n: uniform(VP(), n), "ends[rectified-flow]", "does not run from t_max to t_min"),
+    "ends at 0": (
+        lambda sde, n: torch.linspace(sde.t_max, 0, n + 1, dtype=torch.float64),
+        "ends[vp]",
+        "does not run from t_max to t_min",
+    ),
     "default dtype": (
         lambda sde, n: torch.linspace(sde.t_max, sde.t_min, n + 1).double(),
         "repeatable[vp]",
@@ -238,11 +250,11 @@ GRIDS: dict[str, tuple[Callable[[SDE, int], Tensor], str, str]] = {
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_faulty_grids(name: str) -> None:
-    """Length, ends and order, each by its name."""
+    """Each fault of a grid fails the check of the law that it violates."""
     grid, check, words = GRIDS[name]
     assert words in failure(grid, check, kind="grid").cause
 
 
 def test_a_sound_grid() -> None:
-    """What the faulty ones were made from."""
+    """The grid without a fault passes all checks."""
     assert verify.verify(uniform, kind="grid", quick=True).passed

@@ -1,4 +1,4 @@
-"""The kit catches planted faults of data sets and metrics."""
+"""Planted faults of data sets and metrics fail the check of the violated law."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Double(InMemoryDataset):
 
 
 def as_class(kind: type[InMemoryDataset]) -> InMemoryDataset:
-    """Moons, by another class."""
+    """Moons as an instance of another class."""
     data = moons(n=50)
     return kind(data.array, units=data.units, labels=data.labels, classes=data.classes)
 
@@ -64,14 +64,14 @@ count = 0
 
 
 def another() -> InMemoryDataset:
-    """Moons of another seed each time."""
+    """Moons with another seed at each call."""
     global count
     count += 1
     return moons(n=50, seed=count)
 
 
 class Streams(InMemoryDataset):
-    """Says how many batches it has given."""
+    """Adds the number of batches read."""
 
     given = 0
 
@@ -82,7 +82,7 @@ class Streams(InMemoryDataset):
 
 
 class Cumulative(InMemoryDataset):
-    """An item depends on the smallest index that was read since it was opened."""
+    """Adds the smallest index read so far."""
 
     least = 10**9
 
@@ -93,7 +93,7 @@ class Cumulative(InMemoryDataset):
 
 
 class Shares(InMemoryDataset):
-    """Gives its own memory away."""
+    """Returns the same tensors again."""
 
     def batch(self, indices: Any) -> Batch:
         if not hasattr(self, "kept"):
@@ -105,56 +105,56 @@ class Shares(InMemoryDataset):
 
 
 DATASETS: dict[str, tuple[Callable[[], InMemoryDataset], str, str]] = {
-    "Shaken": (lambda: as_class(Shaken), "repeatable", "nothing may be random here"),
-    "Sorted": (lambda: as_class(Sorted), "order", "not the items asked for, in order"),
-    "SortsLabels": (lambda: as_class(SortsLabels), "order", "in order, with their labels"),
-    "Relabelled": (lambda: as_class(Relabelled), "labels", "labels leave [0, classes)"),
+    "Shaken": (lambda: as_class(Shaken), "repeatable", "batch() must not be random"),
+    "Sorted": (lambda: as_class(Sorted), "order", "does not have the requested items"),
+    "SortsLabels": (lambda: as_class(SortsLabels), "order", "items and labels in order"),
+    "Relabelled": (lambda: as_class(Relabelled), "labels", "labels are not int64 in [0, classes)"),
     "Double": (lambda: as_class(Double), "shape", "not float32"),
     "another": (another, "restart", "fix a seed"),
-    "Streams": (lambda: as_class(Streams), "repeatable", "nothing may be random here"),
-    "Cumulative": (lambda: as_class(Cumulative), "middle", "depends on what was read before it"),
+    "Streams": (lambda: as_class(Streams), "repeatable", "batch() must not be random"),
+    "Cumulative": (lambda: as_class(Cumulative), "middle", "depends on the items read before it"),
     "Shares": (lambda: as_class(Shares), "copies", "shares memory with the data"),
 }
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_faulty_datasets(name: str) -> None:
-    """Repeatability, order, labels, dtype."""
+    """Each fault of a data set fails the check of the law that it violates."""
     data, check, words = DATASETS[name]
     assert words in failure(data, check, kind="dataset").cause
 
 
 def centres(x: Tensor, y: Tensor) -> float:
-    """Changes what it was given."""
+    """A metric that changes its inputs in place."""
     return float((x.sub_(y.mean(0)).mean(0)).norm())
 
 
 def mean_distance(samples: Tensor, reference: Tensor) -> float:
-    """Sound."""
+    """A correct metric."""
     return float((samples.mean(0) - reference.mean(0)).norm())
 
 
 METRICS: dict[str, tuple[Callable[[Tensor, Tensor], Any], str, str]] = {
     "a tensor": (lambda x, y: torch.tensor(1.0), "number", "return float(value)"),
     "nan": (lambda x, y: math.nan, "number", "return float(value)"),
-    "in order": (lambda x, y: float((x[0] - y[0]).norm()), "exchangeable", "depends on the order"),
-    "centres": (centres, "inputs", "in-place change"),
+    "in order": (lambda x, y: float((x[0] - y[0]).norm()), "exchangeable", "depends on the order of the samples"),
+    "centres": (centres, "inputs", "changes its inputs in place"),
     "a random part": (
         lambda x, y: float((x[torch.randperm(len(x))[:100]].mean(0) - y.mean(0)).norm()),
         "repeatable",
-        "without a seed",
+        "draws from the global generator",
     ),
-    "constant": (lambda x, y: 1.0, "tells apart", "look like the reference"),
+    "constant": (lambda x, y: 1.0, "tells apart", "the metric is not sensitive"),
 }
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_faulty_metrics(name: str) -> None:
-    """A number, exchangeable, that tells laws apart."""
+    """Each fault of a metric fails the check of the law that it violates."""
     metric, check, words = METRICS[name]
     assert words in failure(metric, check, kind="metric").cause
 
 
 def test_a_sound_metric() -> None:
-    """What the faulty ones are not."""
+    """A metric without a fault passes all checks."""
     assert verify.verify(mean_distance, kind="metric").passed

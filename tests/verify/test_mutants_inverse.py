@@ -1,4 +1,4 @@
-"""The kit catches planted faults of operators and of methods for inverse problems."""
+"""Planted faults of operators and restoration methods fail the check of the violated law."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .findings import failure
 
 
 def average(shape: tuple[int, ...]) -> Average:
-    """Sound."""
+    """A correct operator."""
     return Average(shape, 2)
 
 
@@ -38,7 +38,7 @@ class Centred(Average):
 
 
 class Cut(Average):
-    """Leaves torch."""
+    """Detaches x."""
 
     def apply(self, x: Tensor) -> Tensor:
         return super().apply(x.detach())
@@ -54,22 +54,26 @@ class Longer(Average):
 
 OPERATORS: dict[str, tuple[Callable[[tuple[int, ...]], Operator], str, str]] = {
     "Sums": (lambda shape: Sums(shape, 2), "adjoint[12]", "not the adjoint"),
-    "Centred": (lambda shape: Centred(shape, 2), "shape[12]", "a row depends on the others"),
-    "Cut": (lambda shape: Cut(shape, 2), "gradient[12]", "A is cut off from x"),
+    "Centred": (lambda shape: Centred(shape, 2), "shape[12]", "a row depends on the other rows"),
+    "Cut": (lambda shape: Cut(shape, 2), "gradient[12]", "the measurement has no gradient"),
     "Longer": (lambda shape: Longer(shape, 2), "singular values[12]", "not the singular value decomposition"),
-    "another shape": (lambda shape: Matrix(torch.ones(3, 12))[0] if shape else None, "shape[12]", "raised"),  # type: ignore[index]
+    "another shape": (
+        lambda shape: Matrix(torch.ones(3, 12))[0] if shape else None,
+        "shape[12]",
+        "raised an exception",
+    ),  # type: ignore[index]
 }
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_faulty_operators(name: str) -> None:
-    """Shape, adjoint, singular values, derivatives."""
+    """Each fault of an operator fails the check of the law that it violates."""
     build, check, words = OPERATORS[name]
     assert words in failure(build, check, kind="operator").cause
 
 
 def deaf(problem: Problem) -> Guidance:
-    """Does not look at the measurement."""
+    """Ignores the measurement."""
     return lambda sde, denoise: denoise
 
 
@@ -84,7 +88,7 @@ def backwards(problem: Problem) -> Guidance:
 
 
 def averaged(problem: Problem) -> Guidance:
-    """The batch moves as one."""
+    """Moves every row by the mean of the batch."""
 
     def guidance(sde: SDE, denoise: Denoiser) -> Denoiser:
         towards = mmps(problem)(sde, denoise)
@@ -94,9 +98,9 @@ def averaged(problem: Problem) -> Guidance:
 
 
 METHODS: dict[str, tuple[Callable[[Problem], Guidance], str, str]] = {
-    "deaf": (deaf, "posterior[vp]", "hardly nearer to the posterior"),
-    "deaf, by its residual": (deaf, "measurement[vp]", "hardly heeded"),
-    "backwards": (backwards, "measurement[vp]", "hardly heeded"),
+    "deaf": (deaf, "posterior[vp]", "hardly closer to the posterior"),
+    "deaf, by its residual": (deaf, "measurement[vp]", "hardly agree with the measurement"),
+    "backwards": (backwards, "measurement[vp]", "hardly agree with the measurement"),
     "averaged": (averaged, "batch[vp]", "depends on its batch"),
     "neither": (lambda problem: 3, "builds", "or a Sampler"),  # type: ignore[dict-item,return-value]
 }
@@ -104,6 +108,6 @@ METHODS: dict[str, tuple[Callable[[Problem], Guidance], str, str]] = {
 
 @pytest.mark.parametrize("name", METHODS)
 def test_faulty_methods(name: str) -> None:
-    """Against the exact posterior of a mixture."""
+    """Each fault of a method fails the check of the law that it violates."""
     method, check, words = METHODS[name]
     assert words in failure(method, check, kind="restorer").cause

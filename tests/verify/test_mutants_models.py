@@ -1,4 +1,4 @@
-"""The kit catches planted faults of guidances and networks."""
+"""Planted faults of guidances and networks fail the check of the violated law."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdekit.errors import InputError
 from sdekit.networks import MLP
 from sdekit.processes import SDE, Denoiser, as_time, broadcast
 from sdekit.verify import Trial
-from sdekit.verify.common.problems import PLANE
+from sdekit.verify.common.problems import MIXTURE_2D
 
 from .findings import failure
 
@@ -25,7 +25,7 @@ def by_classifier(scales_eps: bool = False, more: float = 0.0, mean: bool = Fals
     """Classifier guidance with the mixture's exact classifier: score + scale grad log p_t(y | x)."""
 
     def guidance(sde: SDE, denoise: Denoiser, *, scale: float = 1.0) -> Denoiser:
-        exact = PLANE.denoiser(sde)
+        exact = MIXTURE_2D.denoiser(sde)
 
         def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
             change = exact(x, t, y) - exact(x, t)  # sigma^2 / alpha grad log p_t(y | x)
@@ -40,7 +40,7 @@ def by_classifier(scales_eps: bool = False, more: float = 0.0, mean: bool = Fals
 
 
 def held(sde: SDE, denoise: Denoiser, *, scale: float = 1.0) -> Denoiser:
-    """The scale goes no further than 1."""
+    """Limits the scale to 1."""
     return by_classifier()(sde, denoise, scale=min(scale, 1.0))
 
 
@@ -73,41 +73,49 @@ def asks_data(sde: SDE, denoise: Denoiser, *, scale: float = 1.0) -> Denoiser:
 
 GUIDANCES: dict[str, tuple[Callable[..., Denoiser], str, str]] = {
     "scales eps": (by_classifier(scales_eps=True), "scale 1[vp]", "scale the score"),
-    "scale counts from 1": (by_classifier(more=1.0), "scale 0[vp]", "not the unconditional model"),
-    "scale held at 1": (held, "scale 2[vp]", "the scale is held at 1, or ignored"),
-    "one label for all": (altered(lambda sde, d, x, t, y: d(x, t, y[:1].expand_as(y))), "batch[vp]", "depends on the"),
+    "scale counts from 1": (by_classifier(more=1.0), "scale 0[vp]", "does not give the unconditional model"),
+    "scale held at 1": (held, "scale 2[vp]", "the scale is limited to 1 or ignored"),
+    "one label for all": (
+        altered(lambda sde, d, x, t, y: d(x, t, y[:1].expand_as(y))),
+        "batch[vp]",
+        "depends on the other rows",
+    ),
     "one time for all": (
         altered(lambda sde, d, x, t, y: d(x, t if t.ndim == 0 else t[:1].expand_as(t), y)),
         "broadcast[vp]",
-        "one t is used for all",
+        "one t is used for all rows",
     ),
-    "keeps a graph": (altered(with_graph), "inputs[vp]", "it keeps a graph"),
-    "in place": (altered(lambda sde, d, x, t, y: x.copy_(d(x, t, y))), "inputs[vp]", "in-place change"),
-    "asks at t = 0": (asks_data, "times[vp]", "a network call at t = 0,"),
+    "keeps a graph": (altered(with_graph), "inputs[vp]", "the result has a graph: detach it"),
+    "in place": (altered(lambda sde, d, x, t, y: x.copy_(d(x, t, y))), "inputs[vp]", "changes x in place"),
+    "asks at t = 0": (asks_data, "times[vp]", "a network call has t = 0,"),
     "divides by alpha": (
         altered(lambda sde, d, x, t, y: broadcast(sde.alpha(t) / sde.alpha(t), x) * d(x, t, y)),
         "finite[rectified-flow]",
         "divides by alpha",
     ),
-    "labels ignored": (altered(lambda sde, d, x, t, y: d(x, t, 0 * y)), "scale 1[vp]", "not the conditional model"),
-    "mean over the batch": (by_classifier(mean=True), "batch[vp]", "a row depends on the others"),
+    "labels ignored": (
+        altered(lambda sde, d, x, t, y: d(x, t, 0 * y)),
+        "scale 1[vp]",
+        "does not give the conditional model",
+    ),
+    "mean over the batch": (by_classifier(mean=True), "batch[vp]", "a row depends on the other rows"),
 }
 
 
 @pytest.mark.parametrize("name", GUIDANCES)
 def test_faulty_guidances(name: str) -> None:
-    """Against the mixture's exact conditionals."""
+    """Each fault of a guidance fails the check of the law that it violates."""
     guidance, check, words = GUIDANCES[name]
     assert words in failure(guidance, check, kind="guidance").cause
 
 
 def test_a_sound_guidance() -> None:
-    """What the faulty ones were made from."""
+    """The guidance without a fault passes all checks."""
     verify.verify(by_classifier(), kind="guidance").raise_on_failure()
 
 
 def first_is(sde: SDE, denoise: Denoiser, *, value: float | None = None, wrong: float = 0.0) -> Denoiser:
-    """x_0's first coordinate is known: its denoised value is what it is. wrong: the fault."""
+    """Sets the first coordinate of the denoised x_0 to a known value; `wrong` is the fault."""
     if value is None:
         raise InputError("first-is: needs value, the first coordinate")
 
@@ -120,7 +128,7 @@ def first_is(sde: SDE, denoise: Denoiser, *, value: float | None = None, wrong: 
 
 
 def first_is_trial(sde: SDE, mixture: GaussianMixture) -> Trial:
-    """The closed form of what `first_is` does."""
+    """The closed form of `first_is`."""
 
     def exact(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         x0 = mixture.denoiser(sde)(x, t).clone()
@@ -131,7 +139,7 @@ def first_is_trial(sde: SDE, mixture: GaussianMixture) -> Trial:
 
 
 def test_a_guidance_that_needs_options() -> None:
-    """Without a trial it is skipped, in so many words; with one it is compared with the closed form that it states."""
+    """A guidance that needs options is skipped without a trial, and compared with its closed form with one."""
     report = verify.verify(first_is, kind="guidance")
     assert report.passed and len(report.skipped) == len(report.results)
     assert all("needs options: first-is: needs value" in str(result.measured) for result in report.results)
@@ -147,7 +155,7 @@ def test_a_guidance_that_needs_options() -> None:
     report = verify.verify(sound, kind="guidance")
     report.raise_on_failure()
     assert not report.skipped and "exact[vp]" in {result.name for result in report.results}
-    assert "not the denoiser that it stands for" in failure(faulty, "exact[vp]", kind="guidance").cause
+    assert "not the exact one that the trial declares" in failure(faulty, "exact[vp]", kind="guidance").cause
 
 
 class DeafToNoise(MLP):
@@ -250,24 +258,24 @@ class Scales(MLP):
 
 
 NETWORKS: dict[str, tuple[type[MLP], str, str]] = {
-    "Normed": (Normed, "batch[2]", "depends on its batch"),
+    "Normed": (Normed, "batch[2]", "depends on the other rows"),
     "Dropping": (Dropping, "deterministic[2]", "in evaluation mode"),
     "Idle": (Idle, "gradient[2]", "2 parameters are never used"),
-    "Flat": (Flat, "shape[2]", "not shaped as the input"),
-    "Single": (Single, "dtype[2]", "fixed to float32"),
-    "DeafToNoise": (DeafToNoise, "condition[2]", "c_noise change nothing"),
-    "DeafToLabels": (DeafToLabels, "condition[2]", "y change nothing"),
-    "NumpysWeights": (NumpysWeights, "seed[2]", "could not be repeated"),
+    "Flat": (Flat, "shape[2]", "does not have the shape of x"),
+    "Single": (Single, "dtype[2]", "always computes in float32"),
+    "DeafToNoise": (DeafToNoise, "condition[2]", "does not depend on c_noise"),
+    "DeafToLabels": (DeafToLabels, "condition[2]", "does not depend on y"),
+    "NumpysWeights": (NumpysWeights, "seed[2]", "a run is not repeatable"),
     "Unregistered": (Unregistered, "saved[2]", "a run folder would lose it"),
-    "TakesTheLastLabel": (TakesTheLastLabel, "null[2]", "not taken for no label"),
+    "TakesTheLastLabel": (TakesTheLastLabel, "null[2]", "does not give the output of y = None"),
     "Overflows": (Overflows, "range[2]", "the noise level overflows"),
-    "Scales": (Scales, "inputs[2]", "in-place change"),
+    "Scales": (Scales, "inputs[2]", "changes x in place"),
     "Forgetful": (Forgetful, "options[2]", "builds another network"),
 }
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_faulty_networks(name: str) -> None:
-    """Shapes, dtypes, determinism, the batch, and what the run folder rebuilds."""
+    """Each fault of a network fails the check of the law that it violates."""
     network, check, words = NETWORKS[name]
     assert words in failure(network, check).cause

@@ -1,4 +1,4 @@
-"""The kit catches planted faults of predictions and losses, backends and loaders."""
+"""Planted faults of predictions, losses, backends and loaders fail the check of the violated law."""
 
 from __future__ import annotations
 
@@ -94,21 +94,21 @@ class BreaksAtTheEnd(ScoreModel):
 
 
 READS: dict[str, tuple[type[ScoreModel], str, str]] = {
-    "OtherSkip": (OtherSkip, "minimiser[vp]", "the target of the loss and (c_skip, c_out) do not fit together"),
-    "Median": (Median, "minimiser[vp]", "is not read as the exact denoiser"),
-    "WeightedByData": (WeightedByData, "minimiser[vp]", "is not read as the exact denoiser"),
-    "MeanIgnored": (MeanIgnored, "mean target[vp]", "is not read as the exact denoiser"),
-    "ScoreOverSigma": (ScoreOverSigma, "score[vp]", "score is not (alpha D - x) / sigma^2"),
-    "NoDataStd": (NoDataStd, "input[vp]", "c_in does not bring the input to unit variance"),
+    "OtherSkip": (OtherSkip, "minimiser[vp]", "make the target of the loss agree with c_skip and c_out"),
+    "Median": (Median, "minimiser[vp]", "does not give the exact denoiser"),
+    "WeightedByData": (WeightedByData, "minimiser[vp]", "does not give the exact denoiser"),
+    "MeanIgnored": (MeanIgnored, "mean target[vp]", "does not give the exact denoiser"),
+    "ScoreOverSigma": (ScoreOverSigma, "score[vp]", "the score is not (alpha D - x) / sigma^2"),
+    "NoDataStd": (NoDataStd, "input[vp]", "c_in does not scale the input to variance 1"),
     "WholeBatch": (WholeBatch, "broadcast[vp]", "loss has another shape"),
-    "Floor": (Floor, "round trip[vp]", "a least value above 0"),
-    "BreaksAtTheEnd": (BreaksAtTheEnd, "finite[rectified-flow]", "D breaks at t = 1"),
+    "Floor": (Floor, "round trip[vp]", "the smallest loss is above 0"),
+    "BreaksAtTheEnd": (BreaksAtTheEnd, "finite[rectified-flow]", "D is not finite or not float32 at t = 1"),
 }
 
 
 @pytest.mark.parametrize("name", READS)
 def test_faulty_predictions(name: str) -> None:
-    """Against the exact denoiser and score of a mixture; what they were made from passes in `test_builtins`."""
+    """Each fault of a loss or model fails the check of the law that it violates."""
     made, check, words = READS[name]
 
     def read(network: nn.Module, sde: Any, *, data_std: float) -> ScoreModel:
@@ -118,28 +118,28 @@ def test_faulty_predictions(name: str) -> None:
 
 
 TABLES: dict[str, tuple[Any, str, str]] = {
-    "v": (lambda a, s, std: (a, s), "target[vp]", "something else than the name says"),
-    "eps": (lambda a, s, std: (1 / a, s / a), "target[vp]", "something else than the name says"),
-    "flow": (lambda a, s, std: (1 + 0 * a, -s), "target[vp]", "something else than the name says"),
-    "x0": (lambda a, s, std: (0 * a, 0.5 + 0 * a), "target[vp]", "something else than the name says"),
+    "v": (lambda a, s, std: (a, s), "target[vp]", "another quantity than the name"),
+    "eps": (lambda a, s, std: (1 / a, s / a), "target[vp]", "another quantity than the name"),
+    "flow": (lambda a, s, std: (1 + 0 * a, -s), "target[vp]", "another quantity than the name"),
+    "x0": (lambda a, s, std: (0 * a, 0.5 + 0 * a), "target[vp]", "another quantity than the name"),
     "edm": (
         lambda a, s, std: ((a * std**2) / (a * std + s) ** 2, s * std / ((a * std) ** 2 + s**2).sqrt()),
         "target[vp]",
-        "something else than the name says",
+        "another quantity than the name",
     ),
 }
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_faulty_tables(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong sign or factor of (c_skip, c_out) still fits its own loss: only the paper knows better."""
+    """A wrong sign or factor of (c_skip, c_out) agrees with its own loss, but not with the paper."""
     table, check, words = TABLES[name]
     monkeypatch.setitem(PREDICTIONS, name, table)
     assert words in failure(name, check, kind="prediction").cause
 
 
 def buffered(network: nn.Module) -> Callable[..., Tensor]:
-    """Every result in one piece of memory."""
+    """Every result is written into the same memory."""
     kept: dict[Any, Tensor] = {}
 
     def run(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
@@ -149,7 +149,7 @@ def buffered(network: nn.Module) -> Callable[..., Tensor]:
 
 
 def wandering(network: nn.Module) -> Callable[..., Tensor]:
-    """Another answer each time, by little."""
+    """Each call gives a slightly different result."""
     calls = [0]
 
     def run(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
@@ -160,7 +160,7 @@ def wandering(network: nn.Module) -> Callable[..., Tensor]:
 
 
 def with_mean(network: nn.Module) -> Callable[..., Tensor]:
-    """What is added depends on the batch."""
+    """Adds the mean of the batch."""
     return lambda x, c, y=None: network(x, c, y) + 0.01 * x.mean() * (len(x) > 1)
 
 
@@ -170,26 +170,26 @@ BACKENDS: dict[str, tuple[Callable[..., Any], str, str]] = {
     "half": (lambda f: lambda x, c, y=None: f(x, c, y).half(), "shape[mlp]", "cast and move the result back"),
     "buffered": (buffered, "results[mlp]", "the next call overwrites the last result"),
     "wandering": (wandering, "deterministic[mlp]", "the same input gives another result"),
-    "with_mean": (with_mean, "batch[mlp]", "a row depends on the others"),
-    "in place": (lambda f: lambda x, c, y=None: x.copy_(f(x, c, y)), "inputs[mlp]", "in-place change"),
-    "detached": (lambda f: lambda x, c, y=None: f(x, c, y).detach(), "gradient[mlp]", "it gives no gradients: say"),
+    "with_mean": (with_mean, "batch[mlp]", "a row depends on the other rows"),
+    "in place": (lambda f: lambda x, c, y=None: x.copy_(f(x, c, y)), "inputs[mlp]", "changes x in place"),
+    "detached": (lambda f: lambda x, c, y=None: f(x, c, y).detach(), "gradient[mlp]", "the result has no gradient"),
     "its gradient": (
         lambda f: lambda x, c, y=None: f(x, c, y).detach() + x - x.detach(),
         "gradient[mlp]",
-        "its gradient is not the network's",
+        "the gradient is not that of the network",
     ),
 }
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_faulty_backends(name: str) -> None:
-    """What runs a network otherwise gives what the network gives; `eager` passes in `test_builtins`."""
+    """Each fault of a backend fails the check of the law that it violates."""
     backend, check, words = BACKENDS[name]
     assert words in failure(backend, check, kind="backend").cause
 
 
 def test_what_a_backend_says_of_itself() -> None:
-    """The dtype that it computes in sets the tolerance; to have no gradients is no fault where it says so."""
+    """A backend may declare a dtype, which sets the tolerance, and that it has no gradients."""
 
     def rough(network: nn.Module) -> PreparedNetwork:
         return PreparedNetwork(
@@ -209,7 +209,7 @@ def test_what_a_backend_says_of_itself() -> None:
 
 
 def tensors(path: str) -> dict[str, Tensor]:
-    """Sound: tensors alone, and a user's mistake is told."""
+    """A correct function that reads tensors only."""
     try:
         return dict(torch.load(path, weights_only=True))
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
@@ -217,14 +217,14 @@ def tensors(path: str) -> dict[str, Tensor]:
 
 
 def opened(path: str, read: Callable[[str], dict[str, Tensor]] = tensors) -> ScoreModel:
-    """Sound: an MLP on two numbers."""
+    """A correct loader of an MLP on two numbers."""
     network = MLP((2,), 0, width=8)
     network.load_state_dict(read(path))
     return ScoreModel(network, VP(), "edm").eval()
 
 
 def runs_code(path: str) -> dict[str, Tensor]:
-    """As so many do it."""
+    """Unpickles any object."""
     try:
         return dict(torch.load(path, weights_only=False))
     except Exception as error:
@@ -232,7 +232,7 @@ def runs_code(path: str) -> dict[str, Tensor]:
 
 
 def forgets_some(path: str) -> ScoreModel:
-    """A layer keeps the weights that it was born with."""
+    """A layer keeps its random initial weights."""
     network, weights = MLP((2,), 0, width=8), tensors(path)
     weights.popitem()
     network.load_state_dict(weights, strict=False)
@@ -255,20 +255,20 @@ def drops(path: str) -> ScoreModel:
 
 
 LOADERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
-    "a traceback": (lambda path: torch.load(path, weights_only=True), "missing path", "ends in a traceback"),
-    "anything goes": (lambda path: ScoreModel(MLP((2,), 0), VP()), "missing path", "is taken for a model"),
+    "a traceback": (lambda path: torch.load(path, weights_only=True), "missing path", "of another library"),
+    "anything goes": (lambda path: ScoreModel(MLP((2,), 0), VP()), "missing path", "is accepted as a model"),
     "does not say where": (lambda path: opened(path, nameless), "damaged", "does not name the file"),
     "runs code": (lambda path: opened(path, runs_code), "no execution", "runs code when it is opened"),
     "a bare network": (lambda path: opened(path).network, "opens", "return a ScoreModel"),
     "in training mode": (lambda path: opened(path).train(), "opens", "call .eval()"),
-    "forgets some": (forgets_some, "opened again", "weights are drawn, not read"),
+    "forgets some": (forgets_some, "opened again", "some weights are random, not read from the file"),
     "by batch": (by_batch, "batch", "depends on its batch"),
-    "drops": (drops, "deterministic", "it draws or remembers"),
+    "drops": (drops, "deterministic", "draws random numbers or has a state"),
 }
 
 
 def nameless(path: str) -> dict[str, Tensor]:
-    """Says what is wrong, and not with what."""
+    """Raises an error without the file name."""
     try:
         return tensors(path)
     except InputError:
@@ -288,14 +288,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_faulty_loaders(name: str, saved: str) -> None:
-    """What is no model is refused by name and never run; what is one is the same each time."""
+    """Each fault of a loader fails the check of the law that it violates."""
     load, check, words = LOADERS[name]
     assert words in failed(loaders.checks(load, path=saved), check).cause
 
 
 def test_sound_loaders(saved: str) -> None:
-    """With a model, everything; without one, what it refuses, and the rest is skipped in so many words."""
-    report = verify.run("opened", "loader", loaders.checks(opened, path=saved))
+    """A correct loader passes all checks with a model; without one the checks of the model are skipped."""
+    report = verify.run_checks("opened", "loader", loaders.checks(opened, path=saved))
     report.raise_on_failure()
     assert not report.skipped
     report = verify.verify(opened, kind="loader")

@@ -1,4 +1,4 @@
-"""`sdekit verify`."""
+"""The command `sdekit verify`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -26,14 +26,14 @@ def verify(
         typer.Argument(metavar="NAME...", help="Components: NAME, NAME:option=value, or NAME:PATH of data or a model."),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer processes and steps: seconds.")] = False,
-    kind: Annotated[str | None, typer.Option(help="Their kind, where two kinds share a name, or `prediction`.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw error against steps into this PNG file.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Their kind, if two kinds share a name, or `prediction`.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Plot error against steps into this PNG file.")] = None,
     plugin: PluginFiles = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check components against exact answers: order, marginals, noise, network calls, inverses, and much else.
+    """Check components against exact answers: order, marginals, noise, network calls, inverses, and more.
 
-    A prediction (x0, eps, v, flow, edm: what a network is trained to be) is verified by its name too.
+    A prediction (x0, eps, v, flow, edm: the quantity that a network predicts) is verified by its name too.
 
     Exit code 0 if every check passed, 1 if one failed.
 
@@ -46,18 +46,19 @@ def verify(
       sdekit verify my-sampler --plugin my_sampler.py --plot order.png
     """
     load_plugin_files(plugin, quiet=json)
-    chosen = [find(name, kind) for name in names]
+    targets = [find_target(name, kind) for name in names]
     if plot is not None and (not plot.parent.is_dir() or plot.suffix.lower() != ".png"):
-        raise InputError(f"--plot {plot}: name a .png file in a folder that is there")
-    if plot is not None and not any(map(_measures_order, chosen)):
-        raise InputError(f"--plot {plot}: no check of {', '.join(names)} measures an error against steps: leave it out")
-    from sdekit.verify import checks_of, run
+        raise InputError(f"--plot {plot}: name a .png file in an existing folder")
+    if plot is not None and not any(map(_declares_order, targets)):
+        raise InputError(f"--plot {plot}: no check of {', '.join(names)} measures an error against steps: omit --plot")
+    from sdekit.verify import registered_checks, run_checks
 
-    reports, made = [], [checks_of(f.kind, f.name, path=f.path, options=f.options, quick=quick) for f in chosen]
-    for given, (of_kind, *_), checks in zip(names, chosen, made, strict=True):
+    reports = []
+    checks_of = [registered_checks(t.kind, t.name, path=t.path, options=t.options, quick=quick) for t in targets]
+    for argument, target, checks in zip(names, targets, checks_of, strict=True):
         with progress_bar(quiet=json) as bar:
-            task = bar.add_task(f"verifying {given}", total=len(checks))
-            reports.append(run(given, of_kind, checks, lambda _: bar.advance(task)))  # noqa: B023
+            task = bar.add_task(f"verifying {argument}", total=len(checks))
+            reports.append(run_checks(argument, target.kind, checks, lambda _: bar.advance(task)))  # noqa: B023
         if not json:
             _show(reports[-1])
     if plot is not None:
@@ -69,8 +70,8 @@ def verify(
         raise typer.Exit(1)
 
 
-class Found(NamedTuple):
-    """What one argument names: path of NAME:PATH, else the options of NAME:option=value."""
+class Target(NamedTuple):
+    """Component named by one argument, with the path of NAME:PATH or the options of NAME:option=value."""
 
     kind: str
     name: str
@@ -78,60 +79,63 @@ class Found(NamedTuple):
     options: dict[str, Any] = {}
 
 
-def _measures_order(found: Found) -> bool:
-    """Whether some check of it draws a curve: samplers that declare an order have such checks."""
+def _declares_order(target: Target) -> bool:
+    """Return whether the component is a sampler that declares an order, whose checks plot a curve."""
     from sdekit.registry import build
 
-    return found.kind == "sampler" and build("sampler", found.name, **found.options).order is not None
+    return target.kind == "sampler" and build("sampler", target.name, **target.options).order is not None
 
 
-def find(given: str, kind: str | None) -> Found:
-    """What an argument names; InputError with a suggestion where there is no such component or option."""
+def find_target(argument: str, kind: str | None) -> Target:
+    """Find the component named by an argument, or raise InputError with a suggestion."""
     kind = kind_of(kind, "prediction")
-    known = load_plugins().entries
-    name, colon, path = given.partition(":")
-    found = [k for k, n in known if n == name and kind in (None, k)]
-    if len(found) > 1:
-        raise InputError(f"{name!r} is a {' and a '.join(found)}: say which with --kind")
-    if found and (not colon or found[0] in ("dataset", "loader")):
-        return Found(found[0], name, path if colon else None)
-    if found:
-        return Found(found[0], name, options=component(found[0], name, named(given)[1]))
+    entries = load_plugins().entries
+    name, colon, path = argument.partition(":")
+    kinds = [k for k, n in entries if n == name and kind in (None, k)]
+    if len(kinds) > 1:
+        raise InputError(f"{name!r} is a {' and a '.join(kinds)}: choose one with --kind")
+    if kinds and (not colon or kinds[0] in ("dataset", "loader")):
+        return Target(kinds[0], name, path if colon else None)
+    if kinds:
+        return Target(kinds[0], name, options=component(kinds[0], name, named(argument)[1]))
     from sdekit.models import PREDICTIONS
 
-    others = set(PREDICTIONS) if kind in (None, "prediction") else set()
-    if given in others:
-        return Found("prediction", given)
-    installed = sorted({n for k, n in known if kind in (None, k)} | others)
+    predictions = set(PREDICTIONS) if kind in (None, "prediction") else set()
+    if argument in predictions:
+        return Target("prediction", argument)
+    installed = sorted({n for k, n in entries if kind in (None, k)} | predictions)
     raise InputError(unknown_name(kind or "component", name, installed, "Installed"))
 
 
 def _show(report: "Report") -> None:
-    """A table of every check, then what failed and why."""
-    from sdekit.verify import show
+    """Print a table of all checks, the diagnosis of each failure, and a summary."""
+    from sdekit.verify import format_measured
 
     table = Table("", "check", "measured", "expected", box=None, header_style="bold")
     table.columns[1].no_wrap = True
     for result in report.results:
         mark = f"[{COLOURS[result.verdict]}]{result.verdict}[/]"
-        measured = "" if result.skipped else show(result.measured)  # why stands below, once
+        measured = "" if result.skipped else format_measured(result.measured)  # reasons are printed below the table
         table.add_row(mark, *map(escape, (result.name, measured, result.expected)))
     shown.print(f"[bold]{report.kind} {escape(report.component)}[/]", soft_wrap=True)
     show_table(table)
     for result in report.failures:
-        because = f"[red]{escape(result.name)}[/]: {escape(result.cause or str(result.measured))}"
-        shown.print(f"{because}. The law: {escape(result.equation)}", soft_wrap=True)
+        diagnosis = f"[red]{escape(result.name)}[/]: {escape(result.cause or str(result.measured))}"
+        shown.print(f"{diagnosis}. The law: {escape(result.equation)}", soft_wrap=True)
     for reason in dict.fromkeys(str(result.measured) for result in report.skipped):
         shown.print(f"[yellow]skipped[/]: {escape(reason)}", soft_wrap=True)
-    skipped, made = len(report.skipped), len(report.results) - len(report.skipped)
-    verdict = f"passed {made} checks" if report.passed else f"failed {len(report.failures)} of {made} checks"
-    left = f", {skipped} skipped" if skipped else ""
-    said = f"{verdict}{left}" if made else f"was not verified: its {skipped} checks are skipped"
-    shown.print(f"{escape(report.component)} {said} in {report.seconds:.1f} s\n", soft_wrap=True)
+    skipped, measured_count = len(report.skipped), len(report.results) - len(report.skipped)
+    if not measured_count:
+        verdict = f"was not verified: its {skipped} checks are skipped"
+    else:
+        failed = f"failed {len(report.failures)} of {measured_count} checks"
+        verdict = f"passed {measured_count} checks" if report.passed else failed
+        verdict += f", {skipped} skipped" if skipped else ""
+    shown.print(f"{escape(report.component)} {verdict} in {report.seconds:.1f} s\n", soft_wrap=True)
 
 
 def _plot(reports: "list[Report]", path: Path) -> None:
-    """Error against steps, one line a check that measured an order, log-log."""
+    """Plot error against steps on logarithmic axes, with one line for each check that measured an order."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

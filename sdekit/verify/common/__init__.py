@@ -1,1 +1,1 @@
-"""Exact problems, published coefficients and reports that all checks use."""
+"""Exact problems, published coefficients and result types shared by all checks."""

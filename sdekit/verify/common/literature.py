@@ -1,4 +1,4 @@
-"""f and g^2 as the papers print them, in the papers' own variables."""
+"""Coefficients f and g^2 of published processes, as functions of the papers' own parameters."""
 
 from __future__ import annotations
 
@@ -41,23 +41,37 @@ def _flow(sde: Any, t: Tensor) -> Coefficients:
     return -1 / (1 - t), 2 * t / (1 - t)
 
 
-PUBLISHED: dict[str, Callable[[Any, Tensor], Coefficients]] = {
+PUBLISHED_COEFFICIENTS: dict[str, Callable[[Any, Tensor], Coefficients]] = {
     "VP": _vp,
     "SubVP": _sub_vp,
     "VE": _ve,
     "EDM": _edm,
     "RectifiedFlow": _flow,
 }
-"""By class: Song et al. 2021, eq. 11, 12 and 9; Karras et al. 2022, Table 1; Liu et al. 2023."""
+"""Function (sde, t) -> (f, g^2) of each process class.
+
+Source:
+    Song et al. 2021, eq. 11, 12 and 9; Karras et al. 2022, Table 1; Liu et al. 2023.
+"""
 
 
 def published_coefficients(sde: SDE, t: Tensor) -> Coefficients | None:
-    """(f, g^2) at t, of the process or the one it derives from; its own `published(t)` first; None where unknown."""
-    own = getattr(sde, "published", None)
-    if callable(own):
-        coefficients: Coefficients = own(t)
+    """Return the published coefficients (f, g^2) of a process at time t.
+
+    A method `published(t)` of the process has precedence over the table. The table is searched for the class of the
+    process and then for its base classes.
+
+    Arguments:
+        sde: Process.
+        t: Time, of any shape.
+    Returns:
+        Pair (f, g^2), each with the shape of t, or None if the coefficients are unknown.
+    """
+    own_coefficients = getattr(sde, "published", None)
+    if callable(own_coefficients):
+        coefficients: Coefficients = own_coefficients(t)
         return coefficients
     for parent in type(sde).__mro__:
-        if parent.__name__ in PUBLISHED:
-            return PUBLISHED[parent.__name__](sde, t)
+        if parent.__name__ in PUBLISHED_COEFFICIENTS:
+            return PUBLISHED_COEFFICIENTS[parent.__name__](sde, t)
     return None

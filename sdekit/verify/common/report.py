@@ -1,10 +1,11 @@
-"""What a check measured, as data: a name, a number, what was expected, and the equation."""
+"""Checks and their results as data: name, measured value, expected value, law and diagnosis."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 Measured = float | int | str
@@ -12,9 +13,17 @@ Curve = tuple[tuple[int, float], ...]
 
 
 class Finding(NamedTuple):
-    """What one measurement came to. cause: what is probably wrong, where it failed. curve: (steps, error) pairs.
+    """Outcome of one measurement.
 
-    skipped: it could not be measured here; measured says why.
+    Arguments:
+        passed: Whether the component obeys the law.
+        measured: Measured value, or the reason if the check was skipped.
+        expected: Description of the accepted values.
+        cause: Probable cause of a failure and how to correct it.
+        curve: Pairs (number of steps, error) if an order was measured.
+        skipped: Whether the measurement is impossible here.
+        margin: Unused part of the tolerance, relative to the tolerance: 0 is the limit. None if the check has no
+            tolerance.
     """
 
     passed: bool
@@ -23,13 +32,25 @@ class Finding(NamedTuple):
     cause: str = ""
     curve: Curve = ()
     skipped: bool = False
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of one check. seconds: what it took; cause: what is probably wrong, empty where it passed.
+    """Outcome of one check.
 
-    skipped: not measured, for the reason in `measured`; it counts neither as a failure nor as proof.
+    Arguments:
+        name: Name of the check.
+        passed: Whether the component obeys the law. A skipped check counts as passed.
+        measured: Measured value, or the reason if the check was skipped.
+        expected: Description of the accepted values.
+        equation: Law that was checked.
+        seconds: Duration of the check.
+        cause: Probable cause of a failure and how to correct it. Empty if the check passed.
+        curve: Pairs (number of steps, error) if an order was measured.
+        skipped: Whether the measurement is impossible here.
+        margin: Unused part of the tolerance, relative to the tolerance: 0 is the limit. None if the check has no
+            tolerance.
     """
 
     name: str
@@ -41,6 +62,7 @@ class Result:
     cause: str = ""
     curve: Curve = ()
     skipped: bool = False
+    margin: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -50,18 +72,25 @@ class Result:
     def __str__(self) -> str:
         if self.skipped:
             return f"{self.name}: skipped: {self.measured}"
-        because = f" ({self.cause})" if self.cause else ""
-        return f"{self.name}: {self.verdict}: measured {show(self.measured)}, expected {self.expected}{because}"
+        reason = f" ({self.cause})" if self.cause else ""
+        measured = format_measured(self.measured)
+        return f"{self.name}: {self.verdict}: measured {measured}, expected {self.expected}{reason}"
 
     def raise_on_failure(self) -> None:
-        """NotConforming where the check failed."""
+        """Raise NotConforming if the check failed."""
         if not self.passed:
             raise NotConforming(f"{self}; {self.equation}")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One law that a component keeps: call it to measure. equation: the law, or what is compared."""
+    """One law that a component must obey. Call the check to measure it.
+
+    Arguments:
+        name: Short name, with the measured process or shape in brackets: "order[vp]".
+        equation: The law, as an equation or in words.
+        measure: Function that measures the component and returns a `Finding`.
+    """
 
     name: str
     equation: str
@@ -70,25 +99,42 @@ class Check:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def description(self) -> str:
+        """The law in words: the first line of a docstring that starts with "Check that", without these words.
+
+        It is the docstring of `measure`, or of a function that is an argument of the partial function `measure`.
+        """
+        functions = (self.measure.func, *self.measure.args) if isinstance(self.measure, partial) else (self.measure,)
+        for function in functions:
+            first_line = (getattr(function, "__doc__", None) or "").partition("\n")[0]
+            if callable(function) and first_line.startswith("Check that "):
+                return first_line.removeprefix("Check that ").removesuffix(".")
+        return ""
+
     def __call__(self) -> Result:
-        """Measure. A component that raises has failed; the error is what was measured."""
-        began = time.perf_counter()
+        """Measure the component. If the component raises an exception, the check fails and reports the exception."""
+        start = time.perf_counter()
         try:
-            found = self.measure()
+            finding = self.measure()
         except Exception as error:
-            found = Finding(False, f"{type(error).__name__}: {error}", "no error", "it raised where it should not")
-        seconds = time.perf_counter() - began
-        cause = "" if found.passed else found.cause
+            finding = Finding(
+                False,
+                f"{type(error).__name__}: {error}",
+                "no exception",
+                "the component raised an exception: correct its cause",
+            )
         return Result(
-            self.name,
-            found.passed,
-            found.measured,
-            found.expected,
-            self.equation,
-            seconds,
-            cause,
-            found.curve,
-            found.skipped,
+            name=self.name,
+            passed=finding.passed,
+            measured=finding.measured,
+            expected=finding.expected,
+            equation=self.equation,
+            seconds=time.perf_counter() - start,
+            cause="" if finding.passed else finding.cause,
+            curve=finding.curve,
+            skipped=finding.skipped,
+            margin=finding.margin,
         )
 
 
@@ -98,7 +144,13 @@ class NotConforming(AssertionError):
 
 @dataclass(frozen=True)
 class Report:
-    """Every check of one component."""
+    """Results of every check of one component.
+
+    Arguments:
+        component: Name of the component.
+        kind: Kind of the component: "sampler", "sde", ...
+        results: One result for each check.
+    """
 
     component: str
     kind: str
@@ -111,28 +163,28 @@ class Report:
 
     @property
     def failures(self) -> tuple[Result, ...]:
-        """The checks that failed."""
+        """Results of the failed checks."""
         return tuple(result for result in self.results if not result.passed)
 
     @property
     def skipped(self) -> tuple[Result, ...]:
-        """The checks that could not be made here."""
+        """Results of the skipped checks."""
         return tuple(result for result in self.results if result.skipped)
 
     @property
     def seconds(self) -> float:
-        """All checks together."""
+        """Total duration of the checks."""
         return sum(result.seconds for result in self.results)
 
     def raise_on_failure(self) -> None:
-        """NotConforming with one line for each check that failed."""
+        """Raise NotConforming with one line for each failed check."""
         if not self.passed:
-            made = len(self.results) - len(self.skipped)
-            lines = [f"{self.kind} {self.component} fails {len(self.failures)} of {made} checks:"]
+            count = len(self.results) - len(self.skipped)
+            lines = [f"{self.kind} {self.component} fails {len(self.failures)} of {count} checks:"]
             raise NotConforming("\n  ".join([*lines, *(f"{r}; {r.equation}" for r in self.failures)]))
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the report as a dictionary that can be written as JSON."""
         return {
             "component": self.component,
             "kind": self.kind,
@@ -142,21 +194,51 @@ class Report:
         }
 
 
-def show(measured: Measured) -> str:
-    """A measured value as people read it."""
+def format_measured(measured: Measured) -> str:
+    """Format a measured value for people.
+
+    Arguments:
+        measured: Number or text.
+    Returns:
+        A number with three significant digits, or the text.
+    """
     return f"{measured:.3g}" if isinstance(measured, float) else str(measured)
 
 
-def at_most(measured: float, bound: float, cause: str, what: str = "") -> Finding:
-    """Passed where measured <= bound; nan never passes."""
-    return Finding(bool(measured <= bound), float(measured), f"{what}at most {bound:.2g}", cause)
+def at_most(measured: float, bound: float, cause: str, prefix: str = "") -> Finding:
+    """Compare a measured value with its largest accepted value.
+
+    Arguments:
+        measured: Measured value. NaN never passes.
+        bound: Largest accepted value.
+        cause: Probable cause of a failure and how to correct it.
+        prefix: Text before "at most" in the description of the accepted values.
+    Returns:
+        A finding that passed if measured <= bound.
+    """
+    margin = 1 - float(measured) / bound if bound > 0 else None
+    return Finding(bool(measured <= bound), float(measured), f"{prefix}at most {bound:.2g}", cause, margin=margin)
 
 
 def same(measured: Measured, expected: Measured, cause: str) -> Finding:
-    """Passed where both are equal."""
-    return Finding(measured == expected, measured, show(expected), cause)
+    """Compare a measured value with the only accepted value.
+
+    Arguments:
+        measured: Measured value.
+        expected: Accepted value.
+        cause: Probable cause of a failure and how to correct it.
+    Returns:
+        A finding that passed if both values are equal.
+    """
+    return Finding(measured == expected, measured, format_measured(expected), cause)
 
 
 def skip(reason: str) -> Finding:
-    """What could not be measured, and why."""
+    """Report that a measurement is impossible here.
+
+    Arguments:
+        reason: Why it is impossible, and what is needed.
+    Returns:
+        A skipped finding.
+    """
     return Finding(True, reason, "", skipped=True)

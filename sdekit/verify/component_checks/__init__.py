@@ -1,1 +1,1 @@
-"""Checks of every kind of component but samplers."""
+"""Checks of every kind of component except samplers."""

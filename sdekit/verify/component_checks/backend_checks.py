@@ -1,4 +1,4 @@
-"""Backends, ways to run a network: the same numbers, whatever came before, in any batch."""
+"""Checks of backends: a prepared network computes the same as the original, for every batch and call order."""
 
 from __future__ import annotations
 
@@ -13,155 +13,180 @@ from sdekit.backends import TOLERANCE
 from sdekit.errors import InputError
 from sdekit.verify.common.report import Check, Finding, at_most, same, skip
 
-from .network_checks import inputs, make
+from .network_checks import build_network, network_inputs
 
 Run = Callable[..., Tensor]
 Backend = Callable[..., Run]
 
 
 class BackendTrial(NamedTuple):
-    """A network beside itself run by a backend. given: x (3, *), c_noise (3,), y (3,). tolerance: relative."""
+    """A network and the same network prepared by a backend.
+
+    Arguments:
+        network: Network.
+        run: Prepared network.
+        inputs: x (3, *), c_noise (3,) and y (3,).
+        tolerance: Largest accepted relative difference.
+    """
 
     network: nn.Module
     run: Run
-    given: tuple[Tensor, Tensor, Tensor]
+    inputs: tuple[Tensor, Tensor, Tensor]
     tolerance: float
 
 
 def checks(backend: Backend, *, quick: bool = False) -> list[Check]:
-    """All checks of one way to run a network, `backend(network)`, on an MLP and (unless quick) on a U-Net.
+    """Return all checks of one backend, on an MLP and a U-Net.
 
-    What it allows itself depends on the dtype that it says it computes in: see `TOLERANCE`. Where it
-    raises InputError, it says what it needs and this machine has not: its checks are skipped.
+    The accepted difference depends on the dtype in which the backend computes, see `TOLERANCE`. If the backend raises
+    InputError because this machine lacks something, its checks are skipped.
+
+    Arguments:
+        backend: Function `backend(network)` that returns a prepared network.
+        quick: Measure on the MLP only.
     """
-    found = []
+    result = []
     for name in ("mlp",) if quick else ("mlp", "unet"):
-        at = _Ready(backend, name)
+        trial = _LazyTrial(backend, name)
         measures: dict[str, tuple[str, Callable[[BackendTrial], Finding]]] = {
             "eager": ("backend(F)(x, c_noise, y) = F(x, c_noise, y)", eager),
-            "shape": ("shape, dtype and device are those of x", shape),
+            "shape": ("shape, dtype and device of the result are those of x", shape),
             "deterministic": ("run(x) = run(x)", deterministic),
             "batch": ("run(x)^i = run(x^i)", batch),
-            "results": ("a result stays as it is when the next one is computed", results),
-            "inputs": ("x, c_noise and y stay as they were", unchanged),
-            "gradient": ("d run / dx = dF / dx, where it says that it is differentiable", gradient),
+            "results": ("a result does not change when the next one is computed", results),
+            "inputs": ("x, c_noise and y are not changed", unchanged),
+            "gradient": ("d run / dx = dF / dx, if the backend declares that it is differentiable", gradient),
         }
-        found += [Check(f"{key}[{name}]", law, partial(_on, at, measure)) for key, (law, measure) in measures.items()]
-    return found
+        result += [
+            Check(f"{key}[{name}]", law, partial(_measure, trial, measure)) for key, (law, measure) in measures.items()
+        ]
+    return result
 
 
-class _Ready:
-    """The trial of one network, made ready once for all checks: compiling takes its time. Call it to have it."""
+class _LazyTrial:
+    """Prepares the trial of one network on first use, once for all checks, because compiling is slow."""
 
     def __init__(self, backend: Backend, name: str) -> None:
         self.backend, self.name = backend, name
         self.trial: BackendTrial | None = None
 
     def __call__(self) -> BackendTrial:
+        """Return the trial. A backend that refuses the CPU is tried on CUDA."""
         if self.trial is None:
             try:
-                self.trial = self._made("cpu")
+                self.trial = self._prepare("cpu")
             except InputError:
                 if not torch.cuda.is_available():
                     raise
-                self.trial = self._made("cuda")
+                self.trial = self._prepare("cuda")
         return self.trial
 
-    def _made(self, device: str) -> BackendTrial:
+    def _prepare(self, device: str) -> BackendTrial:
         from sdekit.networks import MLP, UNet
 
         item = (4,) if self.name == "mlp" else (1, 8, 8)
-        network = (make(MLP, item, width=256) if self.name == "mlp" else make(UNet, item, width=8)).to(device)
-        x, c_noise, y = (value.to(device) for value in inputs(item))
+        network = build_network(MLP, item, width=256) if self.name == "mlp" else build_network(UNet, item, width=8)
+        network = network.to(device)
+        x, c_noise, y = (value.to(device) for value in network_inputs(item))
         run = self.backend(network)
         with torch.no_grad():
-            run(x, c_noise, y)  # some refuse a device only here
+            run(x, c_noise, y)  # some backends refuse a device in the first call only
         dtype = getattr(run, "dtype", None) or torch.float32
         return BackendTrial(network, run, (x, c_noise, y), TOLERANCE.get(dtype, TOLERANCE[torch.float32]))
 
 
-def _on(ready: _Ready, measure: Callable[[BackendTrial], Finding]) -> Finding:
+def _measure(trial: _LazyTrial, measure: Callable[[BackendTrial], Finding]) -> Finding:
+    """Measure a trial without gradients, and skip the check if the backend raises InputError."""
     try:
-        trial = ready()
+        prepared = trial()
     except InputError as error:
         return skip(str(error))
     with torch.no_grad():
-        return measure(trial)
+        return measure(prepared)
 
 
 def eager(trial: BackendTrial) -> Finding:
-    """With and without labels, on a batch, on one sample, and on the batch again."""
+    """Check that the result equals that of the network, with and without labels, for batches of 3, 1 and 3 rows."""
     worst = 0.0
     for rows in (3, 1, 3):
-        x, c_noise, y = (value[:rows] for value in trial.given)
+        x, c_noise, y = (value[:rows] for value in trial.inputs)
         for label in (y, None):
-            expected, got = trial.network(x, c_noise, label), trial.run(x, c_noise, label)
-            if got.shape != expected.shape:
-                return Finding(False, str(tuple(got.shape)), str(tuple(expected.shape)), "another shape than eager's")
-            worst = max(worst, float((got.double() - expected).abs().max() / expected.abs().max()))
-    cause = "it does not agree with the network run eagerly (if it computes in fewer bits, say so: Runner(dtype=...))"
+            expected, result = trial.network(x, c_noise, label), trial.run(x, c_noise, label)
+            if result.shape != expected.shape:
+                cause = "the result has another shape than that of the network: return it unchanged"
+                return Finding(False, str(tuple(result.shape)), str(tuple(expected.shape)), cause)
+            worst = max(worst, float((result.double() - expected).abs().max() / expected.abs().max()))
+    cause = (
+        "the result does not agree with the network: if the backend computes in fewer bits, "
+        "declare it with PreparedNetwork(dtype=...)"
+    )
     return at_most(worst, trial.tolerance, cause, "relative difference ")
 
 
 def shape(trial: BackendTrial) -> Finding:
-    """Of one sample and of several; a sampler refuses a denoiser that changes them."""
+    """Check that the result has the shape, dtype and device of x."""
     for rows in (1, 3):
-        x, c_noise, y = (value[:rows] for value in trial.given)
+        x, c_noise, y = (value[:rows] for value in trial.inputs)
         out = trial.run(x, c_noise, y)
-        told, expected = (f"{tuple(v.shape)} {v.dtype} {v.device}" for v in (out, x))
-        if told != expected:
-            return Finding(False, told, expected, "cast and move the result back to what x is")
+        measured, expected = (f"{tuple(v.shape)} {v.dtype} {v.device}" for v in (out, x))
+        if measured != expected:
+            cause = "the result is unlike x: cast and move the result back to the dtype and device of x"
+            return Finding(False, measured, expected, cause)
     return Finding(True, "as x", "shape, dtype and device of x")
 
 
 def deterministic(trial: BackendTrial) -> Finding:
-    """With another batch between."""
-    x, c_noise, y = trial.given
+    """Check that the same input gives the same result, with another call in between."""
+    x, c_noise, y = trial.inputs
     first = trial.run(x, c_noise, y).clone()
     trial.run(2 * x, c_noise, y)
     difference = float((trial.run(x, c_noise, y) - first).abs().max())
-    return same(difference, 0.0, "the same input gives another result")
+    return same(difference, 0.0, "the same input gives another result: keep no state between calls")
 
 
 def batch(trial: BackendTrial) -> Finding:
-    """Rows do not meet: a sample depends on its seed alone."""
-    x, c_noise, y = trial.given
+    """Check that a row of the result depends on that row of the inputs only."""
+    x, c_noise, y = trial.inputs
     whole = trial.run(x, c_noise, y).clone()
-    alone = torch.cat([trial.run(x[i : i + 1], c_noise[i : i + 1], y[i : i + 1]).clone() for i in range(len(x))])
-    off = float((whole - alone).abs().max() / alone.abs().max())
-    return at_most(off, trial.tolerance, "a row depends on the others", "relative difference ")
+    rows = torch.cat([trial.run(x[i : i + 1], c_noise[i : i + 1], y[i : i + 1]).clone() for i in range(len(x))])
+    difference = float((whole - rows).abs().max() / rows.abs().max())
+    cause = "a row depends on the other rows: do not combine rows of a batch"
+    return at_most(difference, trial.tolerance, cause, "relative difference ")
 
 
 def results(trial: BackendTrial) -> Finding:
-    """A multistep sampler keeps earlier results: a static buffer must be copied out of."""
-    x, c_noise, y = trial.given
+    """Check that the next call does not overwrite a result, because multistep samplers keep earlier results."""
+    x, c_noise, y = trial.inputs
     first = trial.run(x, c_noise, y)
-    kept = first.clone()
+    copy = first.clone()
     trial.run(2 * x, c_noise, y)
-    return same(float((first - kept).abs().max()), 0.0, "the next call overwrites the last result: clone it")
+    return same(float((first - copy).abs().max()), 0.0, "the next call overwrites the last result: return a clone")
 
 
 def unchanged(trial: BackendTrial) -> Finding:
-    """Nothing that it was given is altered in place."""
-    given = tuple(value.clone() for value in trial.given)
-    trial.run(*given)
-    pairs = zip(("x", "c_noise", "y"), given, trial.given, strict=True)
+    """Check that no input is changed in place."""
+    inputs = tuple(value.clone() for value in trial.inputs)
+    trial.run(*inputs)
+    pairs = zip(("x", "c_noise", "y"), inputs, trial.inputs, strict=True)
     changed = [name for name, now, before in pairs if not torch.equal(now, before)]
-    return Finding(not changed, ", ".join(changed) or "unchanged", "unchanged", "an in-place change of an input")
+    cause = f"the backend changes {' and '.join(changed)} in place: compute a new tensor"
+    return Finding(not changed, ", ".join(changed) or "unchanged", "unchanged", cause)
 
 
 def gradient(trial: BackendTrial) -> Finding:
-    """Of the sum of squares, with respect to x, as guidances ask for it."""
+    """Check that the gradient of the sum of squares with respect to x equals that of the network."""
     if not getattr(trial.run, "differentiable", True):
-        return skip("it says that it gives no gradients")
-    x, c_noise, y = trial.given
-    slopes = []
+        return skip("the backend declares that it is not differentiable")
+    x, c_noise, y = trial.inputs
+    gradients = []
     for function in (trial.network, trial.run):
         z = x.clone().requires_grad_()
         with torch.enable_grad():
             loss = function(z, c_noise, y).square().sum()
         if not loss.requires_grad:
-            return Finding(False, "none", "a gradient", "it gives no gradients: say differentiable=False in its Runner")
-        slopes.append(torch.autograd.grad(loss, z)[0])
-    off = float((slopes[1] - slopes[0]).abs().max() / slopes[0].abs().max())
-    return at_most(off, 5 * trial.tolerance, "its gradient is not the network's", "relative difference ")
+            cause = "the result has no gradient: declare it with PreparedNetwork(differentiable=False)"
+            return Finding(False, "none", "a gradient", cause)
+        gradients.append(torch.autograd.grad(loss, z)[0])
+    difference = float((gradients[1] - gradients[0]).abs().max() / gradients[0].abs().max())
+    cause = "the gradient is not that of the network: differentiate through the network, or declare no gradient"
+    return at_most(difference, 5 * trial.tolerance, cause, "relative difference ")

@@ -1,4 +1,4 @@
-"""Time grids: length, ends, order."""
+"""Checks of time grids: length, ends, order."""
 
 from __future__ import annotations
 
@@ -20,84 +20,83 @@ PROCESSES: dict[str, SDE] = {
     "ddpm-linear": TabulatedVP.linear(),
 }
 
-LOW: tuple[SDE, ...] = (EDM(sigma_min=1e-8), RectifiedFlow(t_min=1e-8))
+LOW_NOISE_PROCESSES: tuple[SDE, ...] = (EDM(sigma_min=1e-8), RectifiedFlow(t_min=1e-8))
+"""Processes that end at a very low noise level."""
 
 
 def checks(grid: Grid, *, quick: bool = False) -> list[Check]:
-    """All checks of one grid, its options bound: `grid(sde, n)`."""
-    found = []
+    """Return all checks of one grid.
+
+    Arguments:
+        grid: Function `grid(sde, n)` that returns n + 1 times.
+        quick: Measure on two processes and up to 50 steps, instead of on seven and up to 1000.
+    """
+    result = []
     for name, sde in list(PROCESSES.items())[: 2 if quick else None]:
         counts = (1, 2, 3, 10, 50) if quick else (1, 2, 3, 10, 50, 1000)
-        found += [
-            Check(
-                f"length[{name}]", "n steps are n + 1 times, float64, on the CPU", partial(length, grid, sde, counts)
-            ),
-            Check(
-                f"ends[{name}]",
-                "times[0] = t_max, times[n] = t_min, or above it where rho <= 1 / n is a function of n alone",
-                partial(ends, grid, sde, counts),
-            ),
-            Check(
-                f"decreasing[{name}]",
-                "t_max = times[0] > times[1] > ... > times[n]",
-                partial(falling, grid, sde, counts),
-            ),
-            Check(f"repeatable[{name}]", "a grid is a function of sde and n", partial(repeatable, grid, sde)),
-        ]
-    return found
+        law = "n steps have n + 1 times, float64, on the CPU"
+        result.append(Check(f"length[{name}]", law, partial(length, grid, sde, counts)))
+        law = "times[0] = t_max; times[n] = t_min, or rho(times[n]) <= 1 / n depends on n only"
+        result.append(Check(f"ends[{name}]", law, partial(ends, grid, sde, counts)))
+        law = "t_max = times[0] > times[1] > ... > times[n]"
+        result.append(Check(f"decreasing[{name}]", law, partial(decreasing, grid, sde, counts)))
+        law = "a grid is a function of sde and n"
+        result.append(Check(f"repeatable[{name}]", law, partial(repeatable, grid, sde)))
+    return result
 
 
 def length(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:
-    """Shape, dtype and device."""
+    """Check that a grid of n steps has n + 1 times in float64 on the CPU."""
     for n in counts:
         times = grid(sde, n)
-        kind = f"{tuple(times.shape)} {times.dtype} {times.device}"
+        measured = f"{tuple(times.shape)} {times.dtype} {times.device}"
         expected = f"({n + 1},) torch.float64 cpu"
-        if kind != expected:
-            return Finding(False, kind, expected, f"a grid of {n} steps has another length, dtype or device")
+        if measured != expected:
+            cause = f"a grid of {n} steps has another length, dtype or device: return {n + 1} times in float64"
+            return Finding(False, measured, expected, cause)
     return Finding(True, "n + 1", "n + 1 times, float64, on the CPU")
 
 
 def ends(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:
-    """Exactly from t_max to t_min.
+    """Check that the grid runs exactly from t_max to t_min, or to a low noise level that depends on n only.
 
-    Or, for the last denoising to do the rest, to a little noise: then at one level of rho for each n on every process
-    that goes lower. A grid that stops early by mistake stops at another level on each.
+    A grid may leave a little noise to the final denoising. Its last noise level must then be the same on every process
+    that reaches it. A grid that stops early by mistake stops at another noise level on each process.
     """
     for n in counts:
         times = grid(sde, n)
         first, last = float(times[0]), float(times[-1])
-        missed = Finding(
-            False, f"{first!r} to {last!r}", f"{sde.t_max!r} to {sde.t_min!r}", f"a grid of {n} steps misses an end"
-        )
+        cause = f"a grid of {n} steps does not run from t_max to t_min: set its ends exactly"
+        failed = Finding(False, f"{first!r} to {last!r}", f"{sde.t_max!r} to {sde.t_min!r}", cause)
         if first != sde.t_max or last < sde.t_min:
-            return missed
-        if last > sde.t_min and not _meant(grid, sde, n, float(sde.rho(times[-1]))):
-            return missed
+            return failed
+        if last > sde.t_min and not _ends_at_level(grid, n, float(sde.rho(times[-1]))):
+            return failed
     return Finding(True, "t_max to t_min", "t_max to t_min")
 
 
-def _meant(grid: Grid, sde: SDE, n: int, level: float) -> bool:
-    """Whether it stops at this level of rho on two other processes, which go very low."""
-    levels = [float(other.rho(grid(other, n)[-1])) for other in LOW]
+def _ends_at_level(grid: Grid, n: int, level: float) -> bool:
+    """Return whether the grid ends at this noise level, at most 1 / n, on two processes that end much lower."""
+    levels = [float(other.rho(grid(other, n)[-1])) for other in LOW_NOISE_PROCESSES]
     return level <= 1 / n and all(abs(other / level - 1) < 1e-6 for other in levels)
 
 
-def falling(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:
-    """No time twice, none larger than the one before, none that is not finite."""
+def decreasing(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:
+    """Check that the times are finite and strictly decreasing."""
     for n in counts:
         times = grid(sde, n)
         bad = ((times.diff() >= 0) | ~times[1:].isfinite()).nonzero().flatten().tolist()
         if bad:
-            at = f"times[{bad[0]}] = {float(times[bad[0]]):.6g}, times[{bad[0] + 1}] = {float(times[bad[0] + 1]):.6g}"
-            repeated = bool(times[bad[0]] == times[bad[0] + 1])
-            cause = f"a grid of {n} steps {'repeats a time' if repeated else 'does not decrease'}"
-            return Finding(False, at, "strictly decreasing", cause)
+            i = bad[0]
+            measured = f"times[{i}] = {float(times[i]):.6g}, times[{i + 1}] = {float(times[i + 1]):.6g}"
+            problem = "repeats a time" if times[i] == times[i + 1] else "does not decrease"
+            cause = f"a grid of {n} steps {problem}: return strictly decreasing times"
+            return Finding(False, measured, "strictly decreasing", cause)
     return Finding(True, "decreasing", "strictly decreasing")
 
 
 def repeatable(grid: Grid, sde: SDE) -> Finding:
-    """Twice the same, whatever torch's default dtype is."""
+    """Check that two calls give the same grid, also with another default dtype of torch."""
     one = grid(sde, 10)
     before = torch.get_default_dtype()
     try:
@@ -105,4 +104,5 @@ def repeatable(grid: Grid, sde: SDE) -> Finding:
         two = grid(sde, 10)
     finally:
         torch.set_default_dtype(before)
-    return same(float((one - two).abs().max()), 0.0, "it changes between calls, or with torch's default dtype")
+    cause = "the grid changes between calls or with torch's default dtype: create tensors with dtype=torch.float64"
+    return same(float((one - two).abs().max()), 0.0, cause)

@@ -1,4 +1,4 @@
-"""Guidances: a denoiser in, a denoiser out; the limits of the scale, against the exact conditionals of a mixture."""
+"""Checks of guidances: a denoiser is turned into a denoiser; its scores are compared with exact conditional scores."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
 from sdekit.processes import SDE, VP, Denoiser, RectifiedFlow, as_time
 from sdekit.registry import parameters
-from sdekit.verify.common.problems import PLANE, Watched
+from sdekit.verify.common.problems import MIXTURE_2D, RecordingDenoiser
 from sdekit.verify.common.report import Check, Finding, at_most, skip
 
 Guidance = Callable[..., Denoiser]
 
 
 class Trial(NamedTuple):
-    """How a guidance that needs more than its defaults is verified: what `guidance.trial(sde, mixture)` returns.
+    """How to verify a guidance that needs options: the result of its attribute `trial(sde, mixture)`.
 
-    options: to build it with. exact: the denoiser that it should give, (x, t, y) to (B, *), where that is known in
-    closed form. tolerance: how near to it, in units of 1 / sigma of the score.
+    Arguments:
+        options: Options of the guidance.
+        exact: Expected guided denoiser, (x, t, y) to (B, *), if it is known in closed form.
+        tolerance: Largest accepted difference of the scores, multiplied by sigma.
     """
 
     options: Mapping[str, Any]
@@ -32,51 +34,57 @@ class Trial(NamedTuple):
 
 
 def checks(guidance: Guidance, *, quick: bool = False) -> list[Check]:
-    """All checks of one guidance, `guidance(sde, denoise, **options)`; the base denoiser is that of `exact.PLANE`.
+    """Return all checks of one guidance of the exact denoiser of a mixture.
 
-    The limits are checked where it has an option `scale`, in which 0 is the plain and 1 the conditional model. One that
-    needs options, such as a mask or a classifier, says how it is tried: it has an attribute `trial`, a function
-    `(sde, mixture) -> Trial`. Without it, and where its defaults are refused with InputError, its checks are skipped.
+    If the guidance has an option `scale`, 0 must give the unconditional model and 1 the conditional model. A guidance
+    that needs options, such as a mask or a classifier, declares them with an attribute `trial`, a function
+    `(sde, mixture) -> Trial`. Without this attribute, the checks of a guidance that refuses its defaults with
+    InputError are skipped.
+
+    Arguments:
+        guidance: Function `guidance(sde, denoise, **options)` that returns a denoiser.
+        quick: Has no effect, because all checks are fast.
     """
-    found = []
+    result = []
     for name, sde in {"vp": VP(), "rectified-flow": RectifiedFlow()}.items():
-        at = _At(guidance, sde)
-        laws: dict[str, tuple[str, Callable[[_At], Finding]]] = {
-            "shape": ("a denoiser again: x (B, *) to (B, *)", shape),
-            "batch": ("E[x_0 | x, y] of a row is that of the row alone", batch),
-            "broadcast": ("t (B,) does to each row what t () does", broadcast),
-            "finite": ("finite from t_min to t_max", finite),
-            "times": ("the network is asked at t_min <= t <= t_max", times),
-            "inputs": ("x, y and what the network returned stay as they were; no graph is kept", unchanged),
+        case = _Case(guidance, sde)
+        laws: dict[str, tuple[str, Callable[[_Case], Finding]]] = {
+            "shape": ("the guided denoiser maps x (B, *) to (B, *)", shape),
+            "batch": ("D(x, t, y)^i = D(x^i, t, y^i)", batch),
+            "broadcast": ("D(x, (t_1, ..., t_B), y)^i = D(x^i, t_i, y^i)", broadcast),
+            "finite": ("D is finite from t_min to t_max", finite),
+            "times": ("t_min <= t <= t_max in every network call", times),
+            "inputs": ("x, y and network results are not changed; the result requires no gradient", unchanged),
         }
-        found += [Check(f"{key}[{name}]", law, partial(at.measure, check)) for key, (law, check) in laws.items()]
-        if at.trial is not None and at.trial.exact is not None:
-            found.append(Check(f"exact[{name}]", "D is the exact guided denoiser", partial(at.measure, exact)))
-        if "scale" in parameters(guidance) and at.trial is None:
+        result += [Check(f"{key}[{name}]", law, partial(case.measure, check)) for key, (law, check) in laws.items()]
+        if case.trial is not None and case.trial.exact is not None:
+            result.append(Check(f"exact[{name}]", "D is the exact guided denoiser", partial(case.measure, exact)))
+        if "scale" in parameters(guidance) and case.trial is None:
             law = "score at scale 1 = grad log p_t(x | y)"
-            found.append(Check(f"scale 1[{name}]", law, partial(at.measure, partial(limit, scale=1.0))))
+            result.append(Check(f"scale 1[{name}]", law, partial(case.measure, scale_one)))
             law = "score at scale 0 = grad log p_t(x)"
-            found.append(Check(f"scale 0[{name}]", law, partial(at.measure, partial(limit, scale=0.0))))
-            law = "score at scale 2 is another than at scale 1"
-            found.append(Check(f"scale 2[{name}]", law, partial(at.measure, beyond)))
-    return found
+            result.append(Check(f"scale 0[{name}]", law, partial(case.measure, scale_zero)))
+            law = "score at scale 2 differs from score at scale 1"
+            result.append(Check(f"scale 2[{name}]", law, partial(case.measure, scale_two)))
+    return result
 
 
-class _At:
-    """A guidance on one process, with the options that it is tried with."""
+class _Case:
+    """A guidance on one process, with the options of its trial."""
 
     def __init__(self, guidance: Guidance, sde: SDE) -> None:
         self.guidance, self.sde = guidance, sde
         trial: Callable[[SDE, GaussianMixture], Trial] | None = getattr(guidance, "trial", None)
-        self.trial = None if trial is None else trial(sde, PLANE)
+        self.trial = None if trial is None else trial(sde, MIXTURE_2D)
 
     def guided(self, denoise: Denoiser | None = None, **options: Any) -> Denoiser:
-        """The guided denoiser of `PLANE`, or of another base."""
-        given = options if self.trial is None else {**self.trial.options, **options}
-        return self.guidance(self.sde, denoise or PLANE.denoiser(self.sde), **given)
+        """Guide a denoiser, by default that of `MIXTURE_2D`."""
+        if self.trial is not None:
+            options = {**self.trial.options, **options}
+        return self.guidance(self.sde, denoise or MIXTURE_2D.denoiser(self.sde), **options)
 
-    def measure(self, check: Callable[[_At], Finding]) -> Finding:
-        """What a check finds; skipped where the guidance says that it needs something."""
+    def measure(self, check: Callable[[_Case], Finding]) -> Finding:
+        """Run a check, and skip it if the guidance has no trial and raises InputError."""
         try:
             with torch.no_grad():
                 return check(self)
@@ -86,108 +94,119 @@ class _At:
             return skip(f"needs options: {error}")
 
 
-def trial(sde: SDE, rho: float) -> tuple[Tensor, Tensor, Tensor]:
-    """x (6, 2), y (6,), t where rho is so large."""
+def inputs_at(sde: SDE, rho: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return x (6, 2), y (6,) and t at a noise level."""
     t = sde.time(as_time(rho))
-    return PLANE.sample(6, 5, sde, t), torch.arange(6) % 3, t
+    return MIXTURE_2D.sample(6, 5, sde, t), torch.arange(6) % 3, t
 
 
-def shape(at: _At) -> Finding:
-    """Shape and dtype of x are kept, and the result is finite."""
-    x, y, t = trial(at.sde, 1.0)
+def shape(case: _Case) -> Finding:
+    """Check that the guided denoiser keeps the shape and dtype of x and is finite."""
+    x, y, t = inputs_at(case.sde, 1.0)
     for dtype in (torch.float32, torch.float64):
-        out = at.guided()(x.to(dtype), t, y)
-        kind = f"{tuple(out.shape)} {out.dtype}, {'finite' if out.isfinite().all() else 'not finite'}"
-        if kind != (expected := f"(6, 2) {dtype}, finite"):
-            return Finding(False, kind, expected, "a guided denoiser keeps shape and dtype of x")
-    return Finding(True, "kept", "shape and dtype of x")
+        out = case.guided()(x.to(dtype), t, y)
+        measured = f"{tuple(out.shape)} {out.dtype}, {'finite' if out.isfinite().all() else 'not finite'}"
+        if measured != (expected := f"(6, 2) {dtype}, finite"):
+            cause = "the guided denoiser changes the shape or dtype of x, or is not finite: return a tensor like x"
+            return Finding(False, measured, expected, cause)
+    return Finding(True, "shape and dtype of x", "shape and dtype of x")
 
 
-def batch(at: _At) -> Finding:
-    """Rows do not meet."""
-    x, y, t = trial(at.sde, 1.0)
-    guided = at.guided()
-    alone = torch.cat([guided(x[i : i + 1], t, y[i : i + 1]) for i in range(len(x))])
-    return at_most(float((guided(x, t, y) - alone).abs().max()), 1e-9, "a row depends on the others", "difference ")
+def batch(case: _Case) -> Finding:
+    """Check that each row depends on that row of x and y only."""
+    x, y, t = inputs_at(case.sde, 1.0)
+    guided = case.guided()
+    rows = torch.cat([guided(x[i : i + 1], t, y[i : i + 1]) for i in range(len(x))])
+    cause = "a row depends on the other rows: do not combine rows of a batch"
+    return at_most(float((guided(x, t, y) - rows).abs().max()), 1e-9, cause, "difference ")
 
 
-def broadcast(at: _At) -> Finding:
-    """Three noise levels in one batch, and each by itself."""
-    x, y, _ = trial(at.sde, 1.0)
-    t = at.sde.time(torch.tensor([0.3, 1.0, 3.0], dtype=torch.float64)).repeat(2)
-    guided = at.guided()
-    alone = torch.cat([guided(x[i : i + 1], t[i], y[i : i + 1]) for i in range(len(x))])
-    off = float((guided(x, t, y) - alone).abs().max())
-    return at_most(off, 1e-9, "t (B,) is broadcast along the wrong axis, or one t is used for all", "difference ")
+def broadcast(case: _Case) -> Finding:
+    """Check that t of shape (B,) has the same effect on each row as its own t of shape ()."""
+    x, y, _ = inputs_at(case.sde, 1.0)
+    t = case.sde.time(torch.tensor([0.3, 1.0, 3.0], dtype=torch.float64)).repeat(2)
+    guided = case.guided()
+    rows = torch.cat([guided(x[i : i + 1], t[i], y[i : i + 1]) for i in range(len(x))])
+    cause = "t (B,) is broadcast along the wrong axis, or one t is used for all rows: use broadcast(t, x)"
+    return at_most(float((guided(x, t, y) - rows).abs().max()), 1e-9, cause, "difference ")
 
 
-def finite(at: _At) -> Finding:
-    """At both ends, where alpha or sigma may be 0, in float32."""
-    for t in (as_time(at.sde.t_min), as_time(at.sde.t_max)):
-        x, y = PLANE.sample(6, 5, at.sde, t).float(), torch.arange(6) % 3
-        out = at.guided()(x, t, y)
+def finite(case: _Case) -> Finding:
+    """Check that the result is finite in float32 at t_min and t_max, where sigma or alpha may be 0."""
+    for t in (as_time(case.sde.t_min), as_time(case.sde.t_max)):
+        x, y = MIXTURE_2D.sample(6, 5, case.sde, t).float(), torch.arange(6) % 3
+        out = case.guided()(x, t, y)
         if not out.isfinite().all():
-            return Finding(False, f"not finite at t = {float(t):.4g}", "finite", "it divides by alpha or sigma")
+            cause = "the guidance divides by alpha or sigma, which may be 0: combine denoised x_0 instead of scores"
+            return Finding(False, f"not finite at t = {float(t):.4g}", "finite", cause)
     return Finding(True, "finite", "finite")
 
 
-def times(at: _At) -> Finding:
-    """At both ends and between; a network knows nothing of other times."""
-    low, high = at.sde.t_min, at.sde.t_max
-    for t in (as_time(low), at.sde.time(as_time(1.0)), as_time(high)):
-        watched = Watched(PLANE.denoiser(at.sde))
-        x, y = PLANE.sample(6, 5, at.sde, t), torch.arange(6) % 3
-        at.guided(watched)(x, t, y)
-        bad = [u for u in watched.times if not low - 1e-9 * (high - low) <= u <= high + 1e-9 * (high - low)]
-        if bad:
-            cause = f"a network call at t = {bad[0]:.6g}, outside of the process's range"
-            return Finding(False, bad[0], f"within [{low:.6g}, {high:.6g}]", cause)
+def times(case: _Case) -> Finding:
+    """Check that every network call has a time within the range of the process."""
+    low, high = case.sde.t_min, case.sde.t_max
+    slack = 1e-9 * (high - low)
+    for t in (as_time(low), case.sde.time(as_time(1.0)), as_time(high)):
+        denoiser = RecordingDenoiser(MIXTURE_2D.denoiser(case.sde))
+        x, y = MIXTURE_2D.sample(6, 5, case.sde, t), torch.arange(6) % 3
+        case.guided(denoiser)(x, t, y)
+        outside = [u for u in denoiser.times if not low - slack <= u <= high + slack]
+        if outside:
+            cause = f"a network call has t = {outside[0]:.6g}, outside the range of the process: call it at t"
+            return Finding(False, outside[0], f"within [{low:.6g}, {high:.6g}]", cause)
     return Finding(True, "within", f"within [{low:.6g}, {high:.6g}]")
 
 
-def unchanged(at: _At) -> Finding:
-    """Nothing is altered in place; what is differentiated inside stays inside."""
-    x, y, t = trial(at.sde, 1.0)
-    kept, watched = (x.clone(), y.clone()), Watched(PLANE.denoiser(at.sde))
-    out = at.guided(watched)(x, t, y)
-    changed = [name for name, now, before in zip("xy", (x, y), kept, strict=True) if not torch.equal(now, before)]
-    changed += ["a denoised x_0"] * any(not torch.equal(a, b) for a, b in watched.given)
-    changed += ["a graph"] * out.requires_grad
-    cause = "it keeps a graph: detach the result" if changed == ["a graph"] else "an in-place change of an input"
+def unchanged(case: _Case) -> Finding:
+    """Check that no input or network result is changed in place, and that the result has no graph."""
+    x, y, t = inputs_at(case.sde, 1.0)
+    copies, denoiser = (x.clone(), y.clone()), RecordingDenoiser(MIXTURE_2D.denoiser(case.sde))
+    out = case.guided(denoiser)(x, t, y)
+    changed = [name for name, now, before in zip("xy", (x, y), copies, strict=True) if not torch.equal(now, before)]
+    changed += ["a denoised x_0"] * any(not torch.equal(a, b) for a, b in denoiser.results)
+    cause = f"the guidance changes {' and '.join(changed)} in place: compute a new tensor"
+    if not changed and out.requires_grad:
+        changed, cause = ["a graph"], "the result has a graph: detach it"
     return Finding(not changed, ", ".join(changed) or "unchanged", "unchanged", cause)
 
 
-def exact(at: _At) -> Finding:
-    """Against the closed form of its own trial."""
-    assert at.trial is not None and at.trial.exact is not None
-    return _nearest(at, at.guided(), at.trial.exact, at.trial.tolerance, "it is not the denoiser that it stands for")
+def exact(case: _Case) -> Finding:
+    """Check that the guided denoiser equals the closed form of the guidance's own trial."""
+    assert case.trial is not None and case.trial.exact is not None
+    cause = "the guided denoiser is not the exact one that the trial declares: correct the guidance or its trial"
+    return _compare_scores(case, case.guided(), case.trial.exact, case.trial.tolerance, cause)
 
 
-def limit(at: _At, *, scale: float) -> Finding:
-    """At several noise levels."""
-    base = PLANE.denoiser(at.sde)
-    plain: Denoiser = base if scale else lambda x, t, y=None: base(x, t)
-    law = "conditional" if scale else "unconditional"
-    cause = f"it is not the {law} model: eps = -sigma score, scale the score"
-    return _nearest(at, at.guided(scale=scale), plain, 1e-6, cause)
+def scale_one(case: _Case) -> Finding:
+    """Check that scale 1 gives the exact conditional model, at several noise levels."""
+    cause = "scale 1 does not give the conditional model: scale the score, and use eps = -sigma score"
+    return _compare_scores(case, case.guided(scale=1.0), MIXTURE_2D.denoiser(case.sde), 1e-6, cause)
 
 
-def beyond(at: _At) -> Finding:
-    """At several noise levels: a scale above 1 is what guidance is for. How much it does is a method's own."""
+def scale_zero(case: _Case) -> Finding:
+    """Check that scale 0 gives the exact unconditional model, at several noise levels."""
+    denoise = MIXTURE_2D.denoiser(case.sde)
+    cause = "scale 0 does not give the unconditional model: scale the score, and use eps = -sigma score"
+    return _compare_scores(case, case.guided(scale=0.0), lambda x, t, y=None: denoise(x, t), 1e-6, cause)
+
+
+def scale_two(case: _Case) -> Finding:
+    """Check that scale 2 differs from scale 1 by any amount."""
     changed = 0.0
     for rho in (0.3, 1.0, 3.0):
-        x, y, t = trial(at.sde, rho)
-        one, two = (at.guided(scale=scale)(x, t, y) for scale in (1.0, 2.0))
+        x, y, t = inputs_at(case.sde, rho)
+        one, two = (case.guided(scale=scale)(x, t, y) for scale in (1.0, 2.0))
         changed = max(changed, float((one - two).abs().max()))
-    return Finding(changed > 1e-6, changed, "above 1e-06", "the scale is held at 1, or ignored")
+    cause = "scales above 1 have no effect: the scale is limited to 1 or ignored"
+    return Finding(changed > 1e-6, changed, "above 1e-06", cause)
 
 
-def _nearest(at: _At, guided: Denoiser, expected: Denoiser, tolerance: float, cause: str) -> Finding:
-    """The largest difference of the scores, in units of the score's own scale 1 / sigma."""
-    worst, where = 0.0, 0.0
+def _compare_scores(case: _Case, guided: Denoiser, expected: Denoiser, tolerance: float, cause: str) -> Finding:
+    """Return the largest difference of the scores, multiplied by sigma."""
+    worst, worst_rho = 0.0, 0.0
     for rho in (0.3, 1.0, 3.0):
-        x, y, t = trial(at.sde, rho)
-        scores = (at.sde.score(x, d(x, t, y), t) for d in (guided, expected))
-        off = float((next(scores) - next(scores)).abs().max() * at.sde.sigma(t))
-        worst, where = max((worst, where), (off if off == off else float("inf"), rho))
-    return at_most(worst, tolerance, f"{cause} (most so at rho = {where:g})", "sigma x score difference ")
+        x, y, t = inputs_at(case.sde, rho)
+        scores = (case.sde.score(x, d(x, t, y), t) for d in (guided, expected))
+        error = float((next(scores) - next(scores)).abs().max() * case.sde.sigma(t))
+        worst, worst_rho = max((worst, worst_rho), (error if error == error else float("inf"), rho))
+    return at_most(worst, tolerance, f"{cause} (largest error at rho = {worst_rho:g})", "sigma x score difference ")

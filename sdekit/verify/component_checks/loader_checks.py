@@ -1,4 +1,4 @@
-"""Loaders: what is no model is refused and never executed; what is one is a denoiser, the same each time."""
+"""Checks of loaders: other files are refused and never executed; a model is a denoiser and always the same."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,39 +21,44 @@ from sdekit.processes import SDE, as_time
 from sdekit.verify.common.report import Check, Finding, at_most, same, skip
 
 Load = Callable[..., ScoreModel]
+Open = Callable[[], ScoreModel]
 SHAPES: tuple[tuple[int, ...], ...] = (
     *((d,) for d in (2, 1, 3, 4, 5, 6, 8, 10, 16, 64)),
     *((c, s, s) for s in (8, 28, 32, 64, 16, 128, 256) for c in (1, 3, 4)),
 )
-"""Tried one after the other where a model does not say its `shape`."""
+"""Shapes to try if a model has no attribute `shape`."""
 
 
 def checks(load: Load, *, path: str | None = None, quick: bool = False) -> list[Check]:
-    """All checks of one loader, `load(path) -> ScoreModel`; path: of a model that it opens.
+    """Return all checks of one loader.
 
-    Without a path only what it refuses is checked. The model may say the shape of one sample as `model.shape`.
+    Arguments:
+        load: Function `load(path)` that returns a ScoreModel, a pair (ScoreModel, shape of one sample), or an
+            OpenedModel. A ScoreModel alone may declare the shape of one sample in its attribute `shape`.
+        path: Path of a model that the loader opens. Without a path, only the refusal of other files is checked.
+        quick: Has no effect, because all checks are fast.
     """
-    found = [
-        Check("missing path", "InputError that names the path, where nothing is there", partial(missing, load)),
-        Check("damaged", "InputError that names the file, where it is something else", partial(damaged, load)),
-        Check("no execution", "opening a file runs nothing that it holds", partial(execution, load)),
+    result = [
+        Check("missing path", "a missing file raises InputError that names it", partial(missing, load)),
+        Check("damaged", "a file that is no model raises InputError that names it", partial(damaged, load)),
+        Check("no execution", "opening a file executes no code in it", partial(execution, load)),
     ]
     if path is None:
         reason = "needs a model to open: verify NAME:PATH"
-        return [*found, Check("opens", "load(path) -> ScoreModel", partial(skip, reason))]
-    opened = partial(_score_model, load, path)
+        return [*result, Check("opens", "load(path) -> ScoreModel", partial(skip, reason))]
+    open_model = partial(_score_model, load, path)
     return [
-        *found,
-        Check("opens", "load(path) -> ScoreModel, in evaluation mode", partial(opens, opened)),
-        Check("shape", "D(x, t) has shape and dtype of x, and is finite from t_min to t_max", partial(shape, opened)),
-        Check("deterministic", "D(x, t) = D(x, t)", partial(deterministic, opened)),
-        Check("batch", "D(x, t)^i = D(x^i, t)", partial(batch, opened)),
-        Check("opened again", "the same file is the same model", partial(again, opened)),
+        *result,
+        Check("opens", "load(path) is a ScoreModel in evaluation mode", partial(opens, open_model)),
+        Check("shape", "D(x, t) is like x, and finite from t_min to t_max", partial(shape, open_model)),
+        Check("deterministic", "D(x, t) = D(x, t)", partial(deterministic, open_model)),
+        Check("batch", "D(x, t)^i = D(x^i, t)", partial(batch, open_model)),
+        Check("opened again", "the same file gives the same model", partial(opened_again, open_model)),
     ]
 
 
 def _score_model(load: Load, path: str) -> Any:
-    """What a loader returns, as a ScoreModel that says the shape of a sample."""
+    """Return the ScoreModel of a loader's result, with the shape of one sample as its attribute `shape`."""
     result: Any = load(path)
     model, shape = (result.model, result.shape) if isinstance(result, OpenedModel) else (result, None)
     if isinstance(result, tuple) and len(result) == 2:
@@ -62,47 +68,45 @@ def _score_model(load: Load, path: str) -> Any:
     return model
 
 
-def _refused(load: Load, path: Path, what: str) -> Finding:
-    """It must raise InputError with the file's name in the message."""
+def _check_refusal(load: Load, path: Path, what: str) -> Finding:
+    """Check that opening a path raises InputError with the file's name in its message."""
     try:
         load(str(path))
-    except SdekitError as error:
-        named = path.name in str(error)
-        good = isinstance(error, InputError) and named
-        cause = (
-            f"the message for {what} does not name the file" if not named else "raise InputError: the user's mistake"
-        )
-        return Finding(good, f"{type(error).__name__}: {error}".replace(str(path.parent), "..."), "InputError", cause)
     except Exception as error:
-        told = f"{type(error).__name__}: {error}".replace(str(path.parent), "...")
-        return Finding(
-            False, told, "InputError", f"{what} ends in a traceback: raise InputError that says what was found"
-        )
-    return Finding(False, "it was opened", "InputError", f"{what} is taken for a model")
+        message = f"{type(error).__name__}: {error}".replace(str(path.parent), "...")
+        names_file = path.name in str(error)
+        if not isinstance(error, SdekitError):
+            cause = f"{what} raises an exception of another library: raise InputError that names the file"
+        elif not names_file:
+            cause = f"the message for {what} does not name the file: add its path"
+        else:
+            cause = f"{what} is a mistake of the user: raise InputError"
+        return Finding(isinstance(error, InputError) and names_file, message, "InputError", cause)
+    return Finding(False, "it was opened", "InputError", f"{what} is accepted as a model: raise InputError")
 
 
 def missing(load: Load) -> Finding:
-    """A path where nothing is."""
+    """Check that a missing file is refused by name."""
     with tempfile.TemporaryDirectory() as folder:
-        return _refused(load, Path(folder) / "gone.model", "a missing file")
+        return _check_refusal(load, Path(folder) / "gone.model", "a missing file")
 
 
 def damaged(load: Load) -> Finding:
-    """A file of nonsense, an empty one, and an empty folder."""
+    """Check that a file of random bytes, an empty file and an empty folder are refused by name."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "noise.model").write_bytes(bytes(range(256)) * 8)
         (Path(folder) / "empty.model").write_bytes(b"")
         (Path(folder) / "folder.model").mkdir()
         finding = skip("")
         for name, what in (("noise", "a damaged file"), ("empty", "an empty file"), ("folder", "an empty folder")):
-            finding = _refused(load, Path(folder) / f"{name}.model", what)
+            finding = _check_refusal(load, Path(folder) / f"{name}.model", what)
             if not finding.passed:
                 break
     return finding
 
 
 class _Payload:
-    """What a hostile pickle holds: reading it makes a folder."""
+    """A hostile pickle: unpickling it makes a folder."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -112,41 +116,42 @@ class _Payload:
 
 
 def execution(load: Load) -> Finding:
-    """Pickles, bare, as numpy and as torch save them: none of them may run."""
+    """Check that code in pickles is not executed, neither in bare ones nor in files of NumPy and torch."""
     with tempfile.TemporaryDirectory() as folder:
         marker = Path(folder) / "executed"
-        written = {
-            "pickle": Path(folder) / "bare.pkl",
-            "torch": Path(folder) / "bare.pt",
-            "numpy": Path(folder) / "a.npy",
-        }
-        written["pickle"].write_bytes(pickle.dumps(_Payload(marker)))
-        torch.save({"weight": _Payload(marker)}, written["torch"])
-        import numpy as np
-
-        np.save(written["numpy"], np.array([_Payload(marker)], dtype=object))
-        for kind, path in written.items():
-            with suppress(Exception):  # told by "damaged"
+        paths = {name: Path(folder) / f"bare.{name}" for name in ("pkl", "pt", "npy")}
+        paths["pkl"].write_bytes(pickle.dumps(_Payload(marker)))
+        torch.save({"weight": _Payload(marker)}, paths["pt"])
+        np.save(paths["npy"], np.array([_Payload(marker)], dtype=object))
+        for suffix, path in paths.items():
+            with suppress(Exception):  # the check `damaged` reports exceptions
                 load(str(path))
             if marker.exists():
                 cause = (
-                    f"a {kind} file runs code when it is opened: read tensors only, as safetensors, or without pickle"
+                    f"a .{suffix} file runs code when it is opened: read tensors only, with safetensors or no pickle"
                 )
-                return Finding(False, "code was run", "nothing runs", cause)
-    return Finding(True, "nothing ran", "nothing runs")
+                return Finding(False, "code was executed", "nothing is executed", cause)
+    return Finding(True, "nothing was executed", "nothing is executed")
 
 
 def _sample(model: ScoreModel, rows: int = 3) -> Tensor:
-    """x (rows, *shape) of unit size; InputError where no shape is known."""
-    shape = served(model)
-    return torch.randn(rows, *shape, generator=torch.Generator().manual_seed(0))
+    """Draw x (rows, *shape) of unit size."""
+    return torch.randn(rows, *sample_shape(model), generator=torch.Generator().manual_seed(0))
 
 
-def served(model: ScoreModel) -> tuple[int, ...]:
-    """The shape of one sample: the model's own word, or the first of `SHAPES` that it accepts."""
-    said = getattr(model, "shape", None)
-    if said is not None:
-        return tuple(said)
+def sample_shape(model: ScoreModel) -> tuple[int, ...]:
+    """Return the shape of one sample: `model.shape`, or the first of `SHAPES` that the model accepts.
+
+    Arguments:
+        model: Model.
+    Returns:
+        Shape of one sample.
+    Raises:
+        InputError: If the model accepts none of the shapes.
+    """
+    declared = getattr(model, "shape", None)
+    if declared is not None:
+        return tuple(declared)
     for shape in SHAPES:
         try:
             with torch.no_grad():
@@ -154,64 +159,69 @@ def served(model: ScoreModel) -> tuple[int, ...]:
                     return shape
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, SdekitError):
             continue
-    raise InputError("no common shape of data is accepted: say it as model.shape")
+    raise InputError("the model accepts no common shape of data: declare its shape as model.shape")
 
 
-def opens(opened: Callable[[], ScoreModel]) -> Finding:
-    """A denoiser with its process."""
-    model: Any = opened()
+def opens(open_model: Open) -> Finding:
+    """Check that the loader returns a ScoreModel with its process, in evaluation mode."""
+    model: Any = open_model()
     kind = type(model).__name__
     if not isinstance(model, ScoreModel) or not isinstance(model.sde, SDE):
-        return Finding(False, kind, "ScoreModel", "return a ScoreModel: a network with its process and prediction")
-    return Finding(not model.training, kind, "a ScoreModel in evaluation mode", "it is in training mode: call .eval()")
+        cause = "the result is no ScoreModel: return a ScoreModel, a network with its process and prediction"
+        return Finding(False, kind, "ScoreModel", cause)
+    cause = "the model is in training mode: call .eval()"
+    return Finding(not model.training, kind, "a ScoreModel in evaluation mode", cause)
 
 
-def shape(opened: Callable[[], ScoreModel]) -> Finding:
-    """At both ends of the process and between, alone and in a batch."""
-    model = opened()
+def shape(open_model: Open) -> Finding:
+    """Check that the denoised x has the shape and dtype of x and is finite, from t_min to t_max."""
+    model = open_model()
     x = _sample(model)
     sde = model.sde
     for t in (as_time(sde.t_min), sde.time(as_time(1.0)), as_time(sde.t_max)):
         for rows in (x, x[:1]):
             with torch.no_grad():
                 out = model(rows, t)
-            told = f"{tuple(out.shape)} {out.dtype}, {'finite' if out.isfinite().all() else 'not finite'}"
+            measured = f"{tuple(out.shape)} {out.dtype}, {'finite' if out.isfinite().all() else 'not finite'}"
             expected = f"{tuple(rows.shape)} {rows.dtype}, finite"
-            if told != expected:
-                return Finding(False, told, expected, f"the denoiser changes x at t = {float(t):.4g}")
+            if measured != expected:
+                cause = f"the denoiser changes the shape or dtype of x, or is not finite, at t = {float(t):.4g}"
+                return Finding(False, measured, expected, cause)
     return Finding(True, f"(B, {', '.join(map(str, x.shape[1:]))})", "as x, finite")
 
 
-def _denoised(model: ScoreModel, x: Tensor) -> Tensor:
+def _denoise(model: ScoreModel, x: Tensor) -> Tensor:
+    """Denoise x at noise level 1."""
     with torch.no_grad():
         x0: Tensor = model(x, model.sde.time(as_time(1.0)))
     return x0
 
 
-def deterministic(opened: Callable[[], ScoreModel]) -> Finding:
-    """Twice the same."""
-    model = opened()
+def deterministic(open_model: Open) -> Finding:
+    """Check that two calls give the same result."""
+    model = open_model()
     x = _sample(model)
-    difference = float((_denoised(model, x) - _denoised(model, x)).abs().max())
-    return same(difference, 0.0, "it draws or remembers something: call .eval()")
+    difference = float((_denoise(model, x) - _denoise(model, x)).abs().max())
+    return same(difference, 0.0, "two calls differ, so the model draws random numbers or has a state: call .eval()")
 
 
-def batch(opened: Callable[[], ScoreModel]) -> Finding:
-    """Rows do not meet."""
-    model = opened()
+def batch(open_model: Open) -> Finding:
+    """Check that each row of the result depends on that row of x only."""
+    model = open_model()
     x = _sample(model)
-    alone = torch.cat([_denoised(model, row[None]) for row in x])
-    off = float((_denoised(model, x) - alone).abs().max() / (1 + alone.abs().max()))
-    return at_most(off, 1e-4, "a sample depends on its batch", "relative difference ")
+    rows = torch.cat([_denoise(model, row[None]) for row in x])
+    difference = float((_denoise(model, x) - rows).abs().max() / (1 + rows.abs().max()))
+    cause = "a sample depends on its batch: call .eval(), and do not combine rows of a batch"
+    return at_most(difference, 1e-4, cause, "relative difference ")
 
 
-def again(opened: Callable[[], ScoreModel]) -> Finding:
-    """Opened twice, with another state of the global generator."""
+def opened_again(open_model: Open) -> Finding:
+    """Check that opening the file again gives the same model, also with another global seed."""
     models = []
     with torch.random.fork_rng(devices=[]):
         for seed in (1, 2):
             torch.manual_seed(seed)
-            models.append(opened())
+            models.append(open_model())
     x = _sample(models[0])
-    off = float((_denoised(models[0], x) - _denoised(models[1], x)).abs().max())
-    return same(off, 0.0, "weights are drawn, not read: some of the file's tensors are never loaded")
+    difference = float((_denoise(models[0], x) - _denoise(models[1], x)).abs().max())
+    return same(difference, 0.0, "some weights are random, not read from the file: load every tensor")

@@ -1,4 +1,4 @@
-"""What a network is trained to be: the loss, the output that minimises it, and the denoiser read from that output."""
+"""Checks of predictions: the output that minimizes the loss must give the exact denoiser."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from torch import Tensor, nn
 from sdekit.errors import InputError
 from sdekit.models import PREDICTIONS, ScoreModel
 from sdekit.processes import EDM, SDE, VE, VP, Cosine, RectifiedFlow, SubVP, as_time
-from sdekit.verify.common.problems import PLANE
+from sdekit.registry import unknown_name
+from sdekit.verify.common.problems import MIXTURE_2D
 from sdekit.verify.common.report import Check, Finding, at_most, same
 
 Read = Callable[..., ScoreModel]
-"""`read(network, sde, *, data_std) -> ScoreModel`: a network as a denoiser, with a loss."""
+"""Function `(network, sde, *, data_std)` that returns a ScoreModel."""
 
-STD = 0.7  # of the data, unlike 1, so that a coefficient that leaves it out is seen
-LEVELS = (0.03, 1.0, 30.0)  # of rho: where c_skip and c_out are near their ends, and between
+Target = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+STD = 0.7
+"""Standard deviation of the data. It is not 1, so that a coefficient without it is noticed."""
+
+LEVELS = (0.03, 1.0, 30.0)
+"""Values of rho: two near the limits of c_skip and c_out, and one in between."""
+
 PROCESSES: dict[str, SDE] = {
     "vp": VP(),
     "rectified-flow": RectifiedFlow(),
@@ -28,7 +35,7 @@ PROCESSES: dict[str, SDE] = {
     "cosine": Cosine(),
     "edm": EDM(),
 }
-TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+TARGETS: dict[str, Target] = {
     "x0": lambda alpha, sigma, x0, eps: x0,
     "eps": lambda alpha, sigma, x0, eps: eps,
     "v": lambda alpha, sigma, x0, eps: (alpha * eps - sigma * x0) / (alpha**2 + sigma**2).sqrt(),
@@ -38,77 +45,90 @@ TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
         (sigma / alpha * x0 / STD - STD * eps) / ((sigma / alpha) ** 2 + STD**2).sqrt()
     ),
 }
-"""What each name stands for, as printed: Ho et al. 2020; Salimans & Ho 2022; Liu et al. 2023; Karras et al. 2022."""
+"""Output of the network for one x_0 and eps, as a function of alpha, sigma, x_0 and eps.
+
+Source:
+    Ho et al. 2020; Salimans & Ho 2022; Liu et al. 2023; Karras et al. 2022.
+"""
 
 
 class Probe(nn.Module):
-    """A network whose output is what it holds, and which remembers what it was called with."""
+    """A network with a constant output, which records its inputs.
+
+    Arguments:
+        output: Output of every row, (*), or of the whole batch, (B, *).
+    """
 
     def __init__(self, output: Tensor) -> None:
         super().__init__()
         self.output = output
-        self.seen: list[tuple[Tensor, Tensor]] = []
+        self.inputs: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """output (B, *) or (*), as (B, *)."""
-        self.seen.append((x, c_noise))
+        """Return the output, (B, *)."""
+        self.inputs.append((x, c_noise))
         return self.output.to(x.dtype).expand_as(x)
 
 
 def checks(prediction: str | Read, *, quick: bool = False) -> list[Check]:
-    """All checks of a prediction: a name of `PREDICTIONS`, or any `read(network, sde, data_std=...)`."""
+    """Return all checks of one prediction, on each process that it supports.
+
+    Arguments:
+        prediction: Name in `PREDICTIONS`, or a function `(network, sde, *, data_std)` that returns a ScoreModel.
+        quick: Measure on two processes instead of six.
+    """
     target = TARGETS.get(prediction) if isinstance(prediction, str) else None
-    read = _named(prediction) if isinstance(prediction, str) else prediction
-    found: list[Check] = []
+    read = _read_by_name(prediction) if isinstance(prediction, str) else prediction
+    result: list[Check] = []
     for name, sde in list(PROCESSES.items())[: 2 if quick else None]:
         try:
             read(Probe(torch.zeros(1)), sde, data_std=STD)
-        except InputError:  # eps where alpha reaches 0
+        except InputError:  # the prediction eps on a process whose alpha reaches 0
             continue
-        found += _on(read, name, sde, target)
-    return found
+        result += _checks_on_process(read, name, sde, target)
+    return result
 
 
-def _named(prediction: str) -> Read:
+def _read_by_name(prediction: str) -> Read:
+    """Return the function that builds a ScoreModel with a prediction of `PREDICTIONS`."""
     if prediction not in PREDICTIONS:
-        from sdekit.registry import unknown_name
-
         raise InputError(unknown_name("prediction", prediction, list(PREDICTIONS), "There are"))
     return lambda network, sde, *, data_std: ScoreModel(network, sde, prediction, data_std=data_std)
 
 
-def _on(
-    read: Read, name: str, sde: SDE, target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None
-) -> Iterator[Check]:
-    law = "F = argmin E[loss | x_t] gives D(x_t) = E[x_0 | x_t], of a mixture"
-    yield Check(f"minimiser[{name}]", law, partial(minimiser, read, sde, False))
-    law = "the same minimiser, of the loss on E[x_0 | x_t] in place of x_0"
-    yield Check(f"mean target[{name}]", law, partial(minimiser, read, sde, True))
-    law = "with that F, score(x) = grad log p_t(x), of a mixture"
+def _checks_on_process(read: Read, name: str, sde: SDE, target: Target | None) -> Iterator[Check]:
+    """Yield the checks of a prediction on one process."""
+    law = "F = argmin E[loss | x_t] gives D(x_t) = E[x_0 | x_t]"
+    yield Check(f"minimiser[{name}]", law, partial(minimiser, read, sde))
+    law = "F = argmin loss(E[x_0 | x_t]) gives D(x_t) = E[x_0 | x_t]"
+    yield Check(f"mean target[{name}]", law, partial(mean_target, read, sde))
+    law = "F = argmin E[loss | x_t] gives score(x_t) = grad log p_t(x_t)"
     yield Check(f"score[{name}]", law, partial(score, read, sde))
-    yield Check(
-        f"round trip[{name}]", "loss = 0 where D(x_t) = x_0: c_skip x_t + c_out F = x_0", partial(trip, read, sde)
-    )
+    law = "loss = 0 if D(x_t) = c_skip x_t + c_out F = x_0"
+    yield Check(f"round trip[{name}]", law, partial(round_trip, read, sde))
     if target is not None:
-        yield Check(
-            f"target[{name}]", "F = x_0, eps, v, ..., as printed in the paper", partial(printed, read, sde, target)
-        )
-    law = "c_in = 1 / sqrt(alpha^2 std^2 + sigma^2): the network's input has variance 1; c_noise (B,) is finite"
-    yield Check(f"input[{name}]", law, partial(inputs, read, sde))
-    yield Check(f"broadcast[{name}]", "t (B,) does to each row what t () does", partial(broadcast, read, sde))
-    yield Check(f"finite[{name}]", "D and loss are finite from t_min to t_max, in float32", partial(finite, read, sde))
+        law = "F = x_0, eps, v, ..., as in the paper"
+        yield Check(f"target[{name}]", law, partial(printed_target, read, sde, target))
+    law = "c_in = 1 / sqrt(alpha^2 std^2 + sigma^2), so that Var[c_in x_t] = 1; c_noise (B,) is finite"
+    yield Check(f"input[{name}]", law, partial(network_input, read, sde))
+    law = "D(x, (t_1, ..., t_B))^i = D(x^i, t_i); the same for score and loss"
+    yield Check(f"broadcast[{name}]", law, partial(broadcast, read, sde))
+    law = "D and loss are finite from t_min to t_max, in float32"
+    yield Check(f"finite[{name}]", law, partial(finite, read, sde))
 
 
-def times(sde: SDE) -> list[Tensor]:
-    """Times at `LEVELS` and at both ends, where alpha or sigma may be 0."""
+def trial_times(sde: SDE) -> list[Tensor]:
+    """Return the times at `LEVELS` and t_max, where alpha may be 0."""
     inner = [sde.time(as_time(rho)).clamp(sde.t_min, sde.t_max) for rho in LEVELS]
     return [*inner, as_time(sde.t_max)]
 
 
-def best(read: Read, sde: SDE, x0: Tensor, t: Tensor, eps: Tensor, weights: Tensor, mean: Tensor | None) -> Tensor:
-    """The output (d,) that minimises sum_i weights_i loss(x0_i, t, eps_i), for x0, eps (N, d).
+def optimal_output(
+    read: Read, sde: SDE, x0: Tensor, t: Tensor, eps: Tensor, weights: Tensor, mean: Tensor | None
+) -> Tensor:
+    """Return the output (d,) that minimizes sum_i weights_i loss(x0_i, t, eps_i), for x0 and eps (N, d).
 
-    The loss is a parabola in each number of the output, so that two gradients give its minimum exactly.
+    The loss is quadratic in each number of the output. Two gradients therefore give its minimum exactly.
     """
     gradients = []
     for level in (0.0, 1.0):
@@ -121,103 +141,124 @@ def best(read: Read, sde: SDE, x0: Tensor, t: Tensor, eps: Tensor, weights: Tens
 
 
 def posterior(sde: SDE, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """x_0 (N, 2) and weights (N,) with the mean of p(x_0 | x_t = x) of `PLANE`, for x (1, 2): Gauss-Hermite, exact."""
-    denoise, k = PLANE.denoiser(sde), torch.arange(len(PLANE.means))
+    """Return nodes x_0 (N, 2) and weights (N,) of p(x_0 | x_t = x) for data from `MIXTURE_2D`, for x (1, 2).
+
+    The mean of the nodes (Gauss-Hermite quadrature) is the exact posterior mean.
+    """
+    denoise, k = MIXTURE_2D.denoiser(sde), torch.arange(len(MIXTURE_2D.means))
     rows = x.expand(len(k), -1)
-    shares = (PLANE.log_weights + PLANE.log_prob(rows, sde, t, k)).softmax(0)
+    probabilities = (MIXTURE_2D.log_weights + MIXTURE_2D.log_prob(rows, sde, t, k)).softmax(0)
     alpha, sigma = sde.alpha(t), sde.sigma(t)
-    stds = (PLANE.variances * sigma**2 / (alpha**2 * PLANE.variances + sigma**2)).sqrt()
+    stds = (MIXTURE_2D.variances * sigma**2 / (alpha**2 * MIXTURE_2D.variances + sigma**2)).sqrt()
     nodes, mass = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(4))
     x0 = denoise(rows, t, k)[:, None] + stds[:, None] * nodes[None, :, None]
-    return x0.flatten(0, 1), (shares[:, None] * mass / mass.sum()).flatten()
+    return x0.flatten(0, 1), (probabilities[:, None] * mass / mass.sum()).flatten()
 
 
-def _fitted(read: Read, sde: SDE, x: Tensor, t: Tensor, mean: bool = False) -> ScoreModel:
-    """The model whose network minimises the expected loss at x (1, 2)."""
+def _optimal_model(read: Read, sde: SDE, x: Tensor, t: Tensor, *, on_mean: bool = False) -> ScoreModel:
+    """Return the model whose network minimizes the expected loss at x (1, 2)."""
     x0, weights = posterior(sde, x, t)
     eps = sde.eps(x.expand_as(x0), x0, t)
-    target = PLANE.denoiser(sde)(x, t).expand_as(x0) if mean else None
-    return read(Probe(best(read, sde, x0, t, eps, weights, target)), sde, data_std=STD)
+    mean = MIXTURE_2D.denoiser(sde)(x, t).expand_as(x0) if on_mean else None
+    return read(Probe(optimal_output(read, sde, x0, t, eps, weights, mean)), sde, data_std=STD)
 
 
-def minimiser(read: Read, sde: SDE, mean: bool) -> Finding:
-    """At four noise levels, t_max among them."""
-    worst, where = 0.0, as_time(0)
-    for t in times(sde):
-        x = PLANE.sample(1, 5, sde, t)
-        off = float((_fitted(read, sde, x, t, mean)(x, t) - PLANE.denoiser(sde)(x, t)).abs().max())
-        worst, where = max((worst, where), (off, t), key=lambda pair: pair[0] if pair[0] == pair[0] else float("inf"))
+def minimiser(read: Read, sde: SDE) -> Finding:
+    """Check that the network that minimizes the expected loss gives the exact denoiser, at four noise levels."""
+    return _denoiser_error(read, sde, on_mean=False)
+
+
+def mean_target(read: Read, sde: SDE) -> Finding:
+    """Check that the loss on E[x_0 | x_t], instead of x_0, has the same minimizer."""
+    return _denoiser_error(read, sde, on_mean=True)
+
+
+def _denoiser_error(read: Read, sde: SDE, *, on_mean: bool) -> Finding:
+    """Compare the denoiser of the optimal network with the exact denoiser."""
+    worst, worst_t = 0.0, as_time(0)
+    for t in trial_times(sde):
+        x = MIXTURE_2D.sample(1, 5, sde, t)
+        model = _optimal_model(read, sde, x, t, on_mean=on_mean)
+        error = float((model(x, t) - MIXTURE_2D.denoiser(sde)(x, t)).abs().max())
+        worst, worst_t = max(
+            (worst, worst_t), (error, t), key=lambda pair: pair[0] if pair[0] == pair[0] else float("inf")
+        )
     cause = (
-        f"the output that minimises the loss is not read as the exact denoiser, most so at t = {float(where):.4g}: the "
-        "target of the loss and (c_skip, c_out) do not fit together"
+        "the network that minimizes the loss does not give the exact denoiser (largest error at "
+        f"t = {float(worst_t):.4g}): make the target of the loss agree with c_skip and c_out"
     )
     return at_most(worst, 1e-7, cause, "|D - E[x_0 | x]| ")
 
 
 def score(read: Read, sde: SDE) -> Finding:
-    """Against the gradient of the mixture's log-density, by differentiation, in units of 1 / sigma."""
+    """Check that the optimal network gives the gradient of the mixture's log-density, multiplied by sigma."""
     worst = 0.0
-    for t in times(sde):
-        x = PLANE.sample(1, 5, sde, t).requires_grad_()
-        (exact,) = torch.autograd.grad(PLANE.log_prob(x, sde, t).sum(), x)
+    for t in trial_times(sde):
+        x = MIXTURE_2D.sample(1, 5, sde, t).requires_grad_()
+        (exact,) = torch.autograd.grad(MIXTURE_2D.log_prob(x, sde, t).sum(), x)
         x = x.detach()
-        off = float((_fitted(read, sde, x, t).score(x, t) - exact).abs().max() * sde.sigma(t))
-        worst = max(worst, off) if off == off else off
-    return at_most(worst, 1e-6, "score is not (alpha D - x) / sigma^2", "sigma x score difference ")
+        error = float((_optimal_model(read, sde, x, t).score(x, t) - exact).abs().max() * sde.sigma(t))
+        worst = max(worst, error) if error == error else error
+    cause = "the score is not (alpha D - x) / sigma^2: correct score()"
+    return at_most(worst, 1e-6, cause, "sigma x score difference ")
 
 
-def trip(read: Read, sde: SDE) -> Finding:
-    """One x_0, one eps: where the loss is least it is 0, and D is x_0."""
+def round_trip(read: Read, sde: SDE) -> Finding:
+    """Check that for one x_0 and one eps the smallest loss is 0, and that its output gives D = x_0."""
     generator = torch.Generator().manual_seed(2)
     x0, eps = torch.randn(2, 1, 3, generator=generator, dtype=torch.float64)
-    for t in times(sde):
-        output = best(read, sde, x0, t, eps, torch.ones(1), None)
+    for t in trial_times(sde):
+        output = optimal_output(read, sde, x0, t, eps, torch.ones(1), None)
         model = read(Probe(output), sde, data_std=STD)
-        left = float(model.loss(x0, t, eps).max())
-        off = float((model(sde.perturb(x0, t, eps), t) - x0).abs().max())
+        loss = float(model.loss(x0, t, eps).max())
+        error = float((model(sde.perturb(x0, t, eps), t) - x0).abs().max())
         at = f" at t = {float(t):.4g}"
-        if not left < 1e-12:
-            return at_most(left, 1e-12, "the loss has a least value above 0" + at, "least loss ")
-        if not off < 1e-7:
-            cause = "D(x_t) is not the x_0 of the output that the loss asks for: c_skip, c_out or c_in is wrong"
-            return at_most(off, 1e-7, cause + at, "|D - x_0| ")
+        if not loss < 1e-12:
+            cause = f"the smallest loss is above 0{at}: use the squared error of one target"
+            return at_most(loss, 1e-12, cause, "smallest loss ")
+        if not error < 1e-7:
+            cause = f"the output with loss 0 does not give D(x_t) = x_0{at}: correct c_skip, c_out or c_in"
+            return at_most(error, 1e-7, cause, "|D - x_0| ")
     return Finding(True, "both", "loss 0 and D = x_0")
 
 
-def printed(read: Read, sde: SDE, target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Finding:
-    """Where alpha is above 0: the least output of the loss for one x_0 and one eps."""
+def printed_target(read: Read, sde: SDE, target: Target) -> Finding:
+    """Check that the output with the smallest loss is the one in the paper, for one x_0 and one eps."""
     generator = torch.Generator().manual_seed(3)
     x0, eps = torch.randn(2, 1, 3, generator=generator, dtype=torch.float64)
     worst = 0.0
-    for t in times(sde)[:-1]:
-        output = best(read, sde, x0, t, eps, torch.ones(1), None)
+    for t in trial_times(sde)[:-1]:
+        output = optimal_output(read, sde, x0, t, eps, torch.ones(1), None)
         expected = target(sde.alpha(t), sde.sigma(t), x0, eps)[0]
         worst = max(worst, float((output - expected).abs().max() / (1 + expected.abs().max())))
-    return at_most(worst, 1e-7, "the network is asked for something else than the name says", "relative difference ")
+    cause = "the network predicts another quantity than the name of the prediction says: correct c_skip and c_out"
+    return at_most(worst, 1e-7, cause, "relative difference ")
 
 
-def inputs(read: Read, sde: SDE) -> Finding:
-    """What the network is called with."""
-    for t in times(sde):
+def network_input(read: Read, sde: SDE) -> Finding:
+    """Check that the input of the network has variance 1, and that c_noise is one finite number for each row."""
+    for t in trial_times(sde):
         probe = Probe(torch.zeros(3))
         x = torch.ones(2, 3, dtype=torch.float64)
         read(probe, sde, data_std=STD)(x, t)
-        ((given, c_noise),) = probe.seen
-        variance = float((given[0, 0] ** 2) * ((sde.alpha(t) * STD) ** 2 + sde.sigma(t) ** 2))
+        ((scaled, c_noise),) = probe.inputs
+        variance = float((scaled[0, 0] ** 2) * ((sde.alpha(t) * STD) ** 2 + sde.sigma(t) ** 2))
         at = f" at t = {float(t):.4g}"
         if not abs(variance - 1) < 1e-6:
-            return Finding(False, variance, "variance 1", "c_in does not bring the input to unit variance" + at)
+            cause = f"c_in does not scale the input to variance 1{at}: use 1 / sqrt(alpha^2 std^2 + sigma^2)"
+            return Finding(False, variance, "variance 1", cause)
         if c_noise.shape != (2,) or not c_noise.isfinite().all():
-            told = f"{tuple(c_noise.shape)}, {'finite' if c_noise.isfinite().all() else 'not finite'}"
-            return Finding(False, told, "(2,), finite", "c_noise is one finite number a sample" + at)
+            measured = f"{tuple(c_noise.shape)}, {'finite' if c_noise.isfinite().all() else 'not finite'}"
+            cause = f"c_noise is not one finite number for each row{at}: expand it to (B,)"
+            return Finding(False, measured, "(2,), finite", cause)
     return Finding(True, 1.0, "variance 1, c_noise (B,)")
 
 
 def broadcast(read: Read, sde: SDE) -> Finding:
-    """D, score and loss of three samples at three times, and of each by itself."""
+    """Check that D, score and loss of three rows at three times equal those of each row alone."""
     generator = torch.Generator().manual_seed(4)
     x, eps = torch.randn(2, 3, 2, 4, generator=generator, dtype=torch.float64)
-    t = torch.stack(times(sde)[:3])
+    t = torch.stack(trial_times(sde)[:3])
     model = read(Probe(torch.linspace(-1, 1, 8, dtype=torch.float64).view(2, 4)), sde, data_std=STD)
     methods: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
         "D": lambda x, t, eps: model(x, t),
@@ -228,20 +269,23 @@ def broadcast(read: Read, sde: SDE) -> Finding:
         whole = method(x, t, eps)
         rows = torch.cat([method(x[i : i + 1], u, eps[i : i + 1]) for i, u in enumerate(t)])
         if whole.shape != rows.shape or whole.shape[0] != 3 or (name == "loss" and whole.ndim != 1):
-            return same(str(tuple(whole.shape)), str(tuple(rows.shape)), f"{name} has another shape for t (B,)")
-        off = float(((whole - rows).abs() / (1 + rows.abs())).max())
-        if not off < 1e-9:
-            return at_most(off, 1e-9, f"{name} broadcasts t along the wrong axis", "relative error ")
-    return Finding(True, "equal", "each row as by itself")
+            cause = f"{name} has another shape for t (B,): return one row for each row of x"
+            return same(str(tuple(whole.shape)), str(tuple(rows.shape)), cause)
+        error = float(((whole - rows).abs() / (1 + rows.abs())).max())
+        if not error < 1e-9:
+            cause = f"{name} broadcasts t along the wrong axis: use broadcast(t, x)"
+            return at_most(error, 1e-9, cause, "relative error ")
+    return Finding(True, "equal", "each row as alone")
 
 
 def finite(read: Read, sde: SDE) -> Finding:
-    """At both ends and between, in float32, which the results keep."""
+    """Check that D and loss are finite from t_min to t_max in float32, and that their dtype is float32."""
     x, eps = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(6))
     model = read(Probe(torch.full((3,), 0.5)), sde, data_std=STD)
-    for t in (as_time(sde.t_min), *times(sde)):
+    for t in (as_time(sde.t_min), *trial_times(sde)):
         for name, value in (("D", model(x, t)), ("loss", model.loss(x, t, eps).float())):
             if not value.isfinite().all() or value.dtype != torch.float32:
-                told = f"{name} {value.dtype}, {'finite' if value.isfinite().all() else 'not finite'}"
-                return Finding(False, told, "finite, float32", f"{name} breaks at t = {float(t):.4g}")
+                measured = f"{name} {value.dtype}, {'finite' if value.isfinite().all() else 'not finite'}"
+                cause = f"{name} is not finite or not float32 at t = {float(t):.4g}: do not divide by alpha or sigma"
+                return Finding(False, measured, "finite, float32", cause)
     return Finding(True, "finite", "finite, float32")

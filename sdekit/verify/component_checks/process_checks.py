@@ -1,4 +1,4 @@
-"""Processes: f and g against alpha and sigma, the inverse of rho, the prior, broadcasting."""
+"""Checks of processes: f and g against alpha and sigma, the inverse of rho, the prior, broadcasting."""
 
 from __future__ import annotations
 
@@ -16,148 +16,158 @@ Scale = Callable[[Tensor], Tensor]
 
 
 def checks(sde: SDE, *, quick: bool = False) -> list[Check]:
-    """All checks of one process; all are quick."""
-    known = published_coefficients(sde, as_time((sde.t_min + sde.t_max) / 2))
+    """Return all checks of one process.
+
+    Arguments:
+        sde: Process.
+        quick: Has no effect, because all checks are fast.
+    """
+    is_published = published_coefficients(sde, as_time((sde.t_min + sde.t_max) / 2)) is not None
+    law = "f and g^2 equal the published coefficients"
+    published_check = [Check("published", law, partial(published, sde))] if is_published else []
     return [
-        Check("scales", "0 <= alpha <= 1, sigma > 0, finite; f and g too: float64, shape of t", partial(scales, sde)),
+        Check("scales", "0 <= alpha <= 1, sigma > 0; float64 of the shape of t", partial(scales, sde)),
         Check("f", "f = d/dt log alpha", partial(drift, sde)),
         Check("g", "g^2 = d sigma^2 / dt - 2 f sigma^2", partial(diffusion, sde)),
         Check("variance", "sigma^2 = alpha^2 (rho(t_min)^2 + int g^2 / alpha^2 dt)", partial(variance, sde)),
-        *([Check("published", "f and g^2 as printed in the paper", partial(printed, sde))] if known else []),
+        *published_check,
         Check("time", "time(rho(t)) = t", partial(inverse, sde)),
-        Check("monotone", "rho increases with t: the SNR falls", partial(monotone, sde)),
-        Check("prior", "x at t_max is N(0, sigma(t_max)^2), with log-SNR(t_max) < -4", partial(prior, sde)),
+        Check("monotone", "rho increases with t", partial(monotone, sde)),
+        Check("prior", "x at t_max is N(0, sigma(t_max)^2); log-SNR(t_max) < -4", partial(prior, sde)),
         Check("conversions", "x_t = alpha x_0 + sigma eps, score = -eps / sigma", partial(conversions, sde)),
-        Check("broadcast", "t (B,) does to each row of x (B, *) what t () does", partial(broadcast, sde)),
+        Check(
+            "broadcast", "perturb(x, (t_1, ..., t_B))^i = perturb(x^i, t_i); eps, score too", partial(broadcast, sde)
+        ),
     ]
 
 
-def inside(sde: SDE, n: int = 101) -> Tensor:
-    """Times over the whole range, off the ends and off the knots of any table, (n,)."""
-    at = (torch.arange(n, dtype=torch.float64) + 0.3819660113) / n
-    return sde.t_min + at * (sde.t_max - sde.t_min)
+def interior_times(sde: SDE, n: int = 101) -> Tensor:
+    """Return n times over the whole range, different from its ends and from the knots of any table."""
+    fractions = (torch.arange(n, dtype=torch.float64) + 0.3819660113) / n
+    return sde.t_min + fractions * (sde.t_max - sde.t_min)
 
 
 def slope(scale: Scale, t: Tensor, sde: SDE) -> Tensor:
-    """d scale / dt by central differences, shape of t."""
+    """Return d scale / dt by central differences, with the shape of t."""
     h = 1e-6 * torch.minimum(t - sde.t_min, sde.t_max - t)
     return (scale(t + h) - scale(t - h)) / (2 * h)
 
 
-def _off(measured: Tensor, expected: Tensor, floor: float = 1e-9) -> Tensor:
-    """Relative error, shape of both."""
+def _relative_error(measured: Tensor, expected: Tensor, floor: float = 1e-9) -> Tensor:
+    """Return |measured - expected| / max(|expected|, floor)."""
     return (measured - expected).abs() / expected.abs().clamp(min=floor)
 
 
 def _ratio(measured: Tensor, expected: Tensor) -> str:
-    """ "2.00 times": what a wrong factor looks like."""
+    """Return "2 times" if the measured values are twice the expected ones."""
     return f"{float((measured / expected).median()):.3g} times"
 
 
 def scales(sde: SDE) -> Finding:
-    """alpha and sigma on the range, ends included, for t () and (B,); dtype and shape of f and g."""
+    """Check that alpha and sigma are finite and within their ranges, and that f and g too are float64 like t."""
     t = torch.linspace(sde.t_min, sde.t_max, 101, dtype=torch.float64)
     for name, scale in (("alpha", sde.alpha), ("sigma", sde.sigma), ("f", sde.f), ("g", sde.g)):
         for u in (t, t[50], as_time(sde.t_min)):
             value = scale(u)
             if value.dtype != torch.float64 or value.shape != u.shape:
-                got = f"{name}: {tuple(value.shape)} {value.dtype}"
-                return Finding(False, got, f"{tuple(u.shape)} torch.float64", f"{name} casts or reshapes its time")
+                measured = f"{name}: {tuple(value.shape)} {value.dtype}"
+                cause = f"{name} changes the dtype or shape of t: compute it in float64, elementwise"
+                return Finding(False, measured, f"{tuple(u.shape)} torch.float64", cause)
             if name in "fg":
-                continue  # they have checks of their own, and may be infinite where alpha is 0
+                continue  # other checks measure their values, which may be infinite if alpha is 0
+            low, high = float(value.min()), float(value.max())
             if (
                 not value.isfinite().all()
-                or value.min() < (1e-30 if name == "sigma" else -1e-12)
-                or (name == "alpha" and value.max() > 1 + 1e-9)
+                or low < (1e-30 if name == "sigma" else -1e-12)
+                or (name == "alpha" and high > 1 + 1e-9)
             ):
-                span = f"{name}: {float(value.min()):.3g} to {float(value.max()):.3g}"
-                return Finding(False, span, "alpha in [0, 1], sigma > 0", f"{name} leaves its range")
+                cause = f"{name} is outside its range: correct the schedule or t_min and t_max"
+                return Finding(False, f"{name}: {low:.3g} to {high:.3g}", "alpha in [0, 1], sigma > 0", cause)
     return Finding(True, "both", "alpha in [0, 1], sigma > 0, float64")
 
 
 def drift(sde: SDE) -> Finding:
-    """f against finite differences of log alpha."""
-    t = inside(sde)
+    """Check that f equals finite differences of log alpha."""
+    t = interior_times(sde)
     expected = slope(lambda u: sde.alpha(u).log(), t, sde)
-    worst = float(_off(sde.f(t), expected, 1e-3).max())
-    return at_most(worst, 1e-4, f"f is {_ratio(sde.f(t), expected)} d/dt log alpha", "relative error ")
+    error = float(_relative_error(sde.f(t), expected, 1e-3).max())
+    cause = f"f is {_ratio(sde.f(t), expected)} d/dt log alpha: correct f or alpha"
+    return at_most(error, 1e-4, cause, "relative error ")
 
 
 def diffusion(sde: SDE) -> Finding:
-    """g^2 against finite differences: what makes sigma^2 the variance of the SDE."""
-    t = inside(sde)
+    """Check that g^2 equals finite differences: with this g, sigma^2 is the variance of the SDE."""
+    t = interior_times(sde)
     rate = slope(lambda u: sde.alpha(u).log(), t, sde)
     expected = slope(lambda u: sde.sigma(u) ** 2, t, sde) - 2 * rate * sde.sigma(t) ** 2
-    worst = float(_off(sde.g(t) ** 2, expected).max())
-    cause = f"g^2 is {_ratio(sde.g(t) ** 2, expected)} what alpha and sigma imply"
-    return at_most(worst, 1e-4, cause, "relative error ")
+    error = float(_relative_error(sde.g(t) ** 2, expected).max())
+    cause = f"g^2 is {_ratio(sde.g(t) ** 2, expected)} the value that alpha and sigma imply: correct g or sigma"
+    return at_most(error, 1e-4, cause, "relative error ")
 
 
 def variance(sde: SDE) -> Finding:
-    """d(sigma / alpha)^2 / dt = g^2 / alpha^2, integrated from t_min over most of the range."""
+    """Check that sigma equals the integral of d rho^2 / dt = g^2 / alpha^2 from t_min, over most of the range."""
     low, high = float(sde.rho(as_time(sde.t_min))), min(float(sde.rho(as_time(sde.t_max))), 30.0)
     t = sde.time(torch.logspace(0, 1, 4001, base=high / low, dtype=torch.float64) * low)
     t = t.clamp(sde.t_min, sde.t_max)
     middle = (t[1:] + t[:-1]) / 2
-    grown = (sde.g(middle) ** 2 / sde.alpha(middle) ** 2 * t.diff()).cumsum(0)
-    expected = sde.alpha(t[1:]) * (sde.rho(t[0]) ** 2 + grown).sqrt()
-    worst = float(_off(sde.sigma(t[1:]), expected).max())
-    cause = f"sigma is {_ratio(sde.sigma(t[1:]), expected)} the standard deviation that g leaves: one of them is wrong"
-    return at_most(worst, 5e-3, cause, "relative error ")
+    integral = (sde.g(middle) ** 2 / sde.alpha(middle) ** 2 * t.diff()).cumsum(0)
+    expected = sde.alpha(t[1:]) * (sde.rho(t[0]) ** 2 + integral).sqrt()
+    error = float(_relative_error(sde.sigma(t[1:]), expected).max())
+    cause = f"sigma is {_ratio(sde.sigma(t[1:]), expected)} the standard deviation that g implies: correct g or sigma"
+    return at_most(error, 5e-3, cause, "relative error ")
 
 
-def printed(sde: SDE) -> Finding:
-    """The derived f and g against the coefficients of the paper."""
-    t = inside(sde)
+def published(sde: SDE) -> Finding:
+    """Check that f and g^2 equal the coefficients in the paper."""
+    t = interior_times(sde)
     coefficients = published_coefficients(sde, t)
     assert coefficients is not None
     f, g2 = coefficients
-    causes = {
-        f"g^2 is {_ratio(sde.g(t) ** 2, g2)} the published one: sigma or g is another process's": _off(
-            sde.g(t) ** 2, g2
-        ),
-        "f is not the published one: alpha is another process's": _off(sde.f(t), f, 1e-3),
+    ratio = _ratio(sde.g(t) ** 2, g2)
+    errors = {
+        f"g^2 is {ratio} the published value: correct sigma or g": _relative_error(sde.g(t) ** 2, g2),
+        "f is not the published one: correct alpha": _relative_error(sde.f(t), f, 1e-3),
     }
-    cause = max(causes, key=lambda cause: float(causes[cause].max()))
-    return at_most(float(causes[cause].max()), 1e-4, cause, "relative error ")
+    cause = max(errors, key=lambda cause: float(errors[cause].max()))
+    return at_most(float(errors[cause].max()), 1e-4, cause, "relative error ")
 
 
 def inverse(sde: SDE) -> Finding:
-    """time undoes rho, in t and in rho."""
-    t = inside(sde, 401)
-    off = (sde.time(sde.rho(t)) - t).abs() / t.abs().clamp(min=1e-6)
-    where = float(t[off.argmax()])
-    return at_most(
-        float(off.max()), 1e-6, f"time is not the inverse of rho, most so at t = {where:.4g}", "relative error "
-    )
+    """Check that time is the inverse of rho."""
+    t = interior_times(sde, 401)
+    error = (sde.time(sde.rho(t)) - t).abs() / t.abs().clamp(min=1e-6)
+    cause = f"time is not the inverse of rho (largest error at t = {float(t[error.argmax()]):.4g}): correct time()"
+    return at_most(float(error.max()), 1e-6, cause, "relative error ")
 
 
 def monotone(sde: SDE) -> Finding:
-    """The smallest change of log rho between neighbouring times."""
-    rise = sde.rho(torch.linspace(sde.t_min, sde.t_max, 1001, dtype=torch.float64)).clamp(1e-300, 1e300).log().diff()
-    least = float(rise.min())
-    return Finding(least > 0, least, "above 0 between neighbours", "the SNR rises somewhere: alpha or sigma turns back")
+    """Check that log rho increases between neighbouring times."""
+    t = torch.linspace(sde.t_min, sde.t_max, 1001, dtype=torch.float64)
+    smallest = float(sde.rho(t).clamp(1e-300, 1e300).log().diff().min())
+    cause = "rho decreases somewhere: correct alpha, sigma, t_min or t_max"
+    return Finding(smallest > 0, smallest, "above 0 between neighbours", cause)
 
 
 def prior(sde: SDE) -> Finding:
-    """prior and prior_log_prob are those of N(0, sigma(t_max)^2), and the data have all but vanished."""
+    """Check that prior and prior_log_prob are those of N(0, sigma(t_max)^2), and that the SNR is small at t_max."""
     z = torch.linspace(-2, 2, 6, dtype=torch.float64).view(2, 3)
     sigma = sde.sigma(as_time(sde.t_max))
     x = sde.prior(z)
-    off = float(_off(x, sigma * z).max())
+    error = float(_relative_error(x, sigma * z).max())
     log_prob = torch.distributions.Normal(0.0, sigma).log_prob(x).sum(1)
-    off = max(off, float(_off(sde.prior_log_prob(x), log_prob).max()))
-    if off > 1e-9:
-        return at_most(off, 1e-9, "the prior is not N(0, sigma(t_max)^2)", "relative error ")
-    left = float(1 / sde.rho(as_time(sde.t_max)))
-    return at_most(
-        left, 0.135, "at t_max much of the data is left, so that no prior fits it", "alpha / sigma at t_max "
-    )
+    error = max(error, float(_relative_error(sde.prior_log_prob(x), log_prob).max()))
+    if error > 1e-9:
+        cause = "the prior is not N(0, sigma(t_max)^2): correct prior() or prior_log_prob()"
+        return at_most(error, 1e-9, cause, "relative error ")
+    signal = float(1 / sde.rho(as_time(sde.t_max)))
+    cause = "x at t_max still depends on the data, so no prior fits it: add more noise, or increase t_max"
+    return at_most(signal, 0.135, cause, "alpha / sigma at t_max ")
 
 
 def conversions(sde: SDE) -> Finding:
-    """perturb, eps and score against their definitions, in float64: a process may have its own."""
-    generator, t = torch.Generator().manual_seed(0), inside(sde)
+    """Check that perturb, eps and score obey their definitions, in float64, because a process may override them."""
+    generator, t = torch.Generator().manual_seed(0), interior_times(sde)
     x0, eps = torch.randn(2, len(t), 3, generator=generator, dtype=torch.float64)
     x, sigma = sde.alpha(t)[:, None] * x0 + sde.sigma(t)[:, None] * eps, sde.sigma(t)[:, None]
     pairs = {
@@ -165,13 +175,14 @@ def conversions(sde: SDE) -> Finding:
         "eps": (sde.eps(x, x0, t), eps),
         "score": (sigma * sde.score(x, x0, t), -eps),
     }
-    off = {name: float((got - wanted).abs().max() / wanted.abs().max()) for name, (got, wanted) in pairs.items()}
-    name = max(off, key=lambda name: off[name])
-    return at_most(off[name], 1e-9, f"{name} is not what alpha and sigma imply", "relative error ")
+    errors = {name: float((value - exact).abs().max() / exact.abs().max()) for name, (value, exact) in pairs.items()}
+    name = max(errors, key=lambda name: errors[name])
+    cause = f"{name} is not the value that alpha and sigma imply: correct {name}()"
+    return at_most(errors[name], 1e-9, cause, "relative error ")
 
 
 def broadcast(sde: SDE) -> Finding:
-    """perturb, eps and score, with vectors and images, in float32 and float64."""
+    """Check that perturb, eps and score treat each row of vectors and images like that row alone."""
     methods: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
         "perturb": lambda t, x0, x: sde.perturb(x0, t, x),
         "eps": lambda t, x0, x: sde.eps(x, x0, t),
@@ -180,19 +191,22 @@ def broadcast(sde: SDE) -> Finding:
     for shape in ((4, 3), (4, 1, 5, 4)):
         for dtype in (torch.float32, torch.float64):
             for name, method in methods.items():
-                found = _rows(sde, name, method, torch.ones(shape, dtype=dtype))
-                if not found.passed:
-                    return found
-    return Finding(True, "equal", "each row as by itself")
+                finding = _compare_rows(sde, name, method, torch.ones(shape, dtype=dtype))
+                if not finding.passed:
+                    return finding
+    return Finding(True, "equal", "each row as alone")
 
 
-def _rows(sde: SDE, name: str, method: Callable[[Tensor, Tensor, Tensor], Tensor], like: Tensor) -> Finding:
-    t, generator = inside(sde, len(like)), torch.Generator().manual_seed(0)
+def _compare_rows(sde: SDE, name: str, method: Callable[[Tensor, Tensor, Tensor], Tensor], like: Tensor) -> Finding:
+    """Compare a method on a batch with the same method on each row."""
+    t, generator = interior_times(sde, len(like)), torch.Generator().manual_seed(0)
     x0, x = torch.randn(2, *like.shape, generator=generator, dtype=like.dtype)
     whole = method(t, x0, x)
     rows = torch.cat([method(u, x0[i : i + 1], x[i : i + 1]) for i, u in enumerate(t)])
     if whole.dtype != x.dtype or whole.shape != x.shape:
-        got = f"{name}: {tuple(whole.shape)} {whole.dtype}"
-        return Finding(False, got, f"{tuple(x.shape)} {x.dtype}", f"{name} changes shape or dtype of x")
-    off = float((whole - rows).abs().max() / (1 + rows.abs().max()))
-    return at_most(off, 1e-4, f"{name} broadcasts t along the wrong axis", "relative error ")
+        measured = f"{name}: {tuple(whole.shape)} {whole.dtype}"
+        cause = f"{name} changes the shape or dtype of x: return a tensor like x"
+        return Finding(False, measured, f"{tuple(x.shape)} {x.dtype}", cause)
+    error = float((whole - rows).abs().max() / (1 + rows.abs().max()))
+    cause = f"{name} broadcasts t along the wrong axis: use broadcast(t, x)"
+    return at_most(error, 1e-4, cause, "relative error ")

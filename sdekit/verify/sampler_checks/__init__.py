@@ -1,1 +1,1 @@
-"""Checks of samplers: order, contract, randomness and single steps."""
+"""Checks of samplers: contract, randomness, single steps and accuracy."""

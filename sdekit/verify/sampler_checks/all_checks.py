@@ -1,19 +1,24 @@
-"""The checks of a sampler."""
+"""All checks of a sampler."""
 
 from __future__ import annotations
 
 from sdekit.sampling import Sampler
-from sdekit.verify.common.problems import processes
+from sdekit.verify.common.problems import trial_processes
 from sdekit.verify.common.report import Check
 
-from . import accuracy, contract as manners, randomness, single_steps as steps
+from . import accuracy, contract, randomness, single_steps
 
 
 def checks(sampler: Sampler, *, quick: bool = False) -> list[Check]:
-    """All checks of one sampler object; the slow ones, of its accuracy, last."""
+    """Return all checks of one sampler object. The accuracy checks are slow and come last.
+
+    Arguments:
+        sampler: Sampler.
+        quick: Measure on fewer processes and step counts.
+    """
     return [
-        *manners.checks(sampler, quick=quick),
-        *randomness.checks(sampler, processes(quick=True)["rectified-flow"]),
-        *steps.checks(sampler, quick=quick),
+        *contract.checks(sampler, quick=quick),
+        *randomness.checks(sampler, trial_processes(quick=True)["rectified-flow"]),
+        *single_steps.checks(sampler, quick=quick),
         *accuracy.checks(sampler, quick=quick),
     ]
