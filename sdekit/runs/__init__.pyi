@@ -3,25 +3,28 @@ from .files import (
     check_recipe as check_recipe,
     load_json as load_json,
     load_tensors as load_tensors,
+    load_tied as load_tied,
+    recorded_checksum as recorded_checksum,
     save_json as save_json,
     save_tensors as save_tensors,
     step_of as step_of,
+    untie as untie,
     write_atomically as write_atomically,
 )
 from .layout import (
     CHECKPOINT as CHECKPOINT,
     CONFIG as CONFIG,
     EXPORT as EXPORT,
+    LOCK as LOCK,
     METRICS as METRICS,
     MODEL as MODEL,
     PREVIEWS as PREVIEWS,
     SNAPSHOTS as SNAPSHOTS,
     TUNED as TUNED,
+    RunFolder as RunFolder,
     snapshot_name as snapshot_name,
 )
 from .lock import (
-    FAR as FAR,
-    LOCK as LOCK,
     FolderLock as FolderLock,
 )
 from .recipe import (
@@ -30,10 +33,11 @@ from .recipe import (
     Component as Component,
     Recipe as Recipe,
 )
-from .requirements import (
-    FILES as FILES,
-    check_data as check_data,
-    check_files as check_files,
+from .results import (
+    check_results_folder as check_results_folder,
+    npy_bytes as npy_bytes,
+    staged_results as staged_results,
+    write_results as write_results,
 )
 from .run import (
     Run as Run,
@@ -44,6 +48,7 @@ from .run import (
     read_config as read_config,
     read_metrics as read_metrics,
     read_recipe as read_recipe,
+    when_written as when_written,
 )
 from .run_folder import (
     check_resumed as check_resumed,
@@ -52,7 +57,6 @@ from .run_folder import (
     lock_folder as lock_folder,
     model_step as model_step,
     prepare_folder as prepare_folder,
-    when_written as when_written,
 )
 from .schema import (
     COMPONENT as COMPONENT,
@@ -69,10 +73,6 @@ from .schema import (
     is_count as is_count,
     is_number as is_number,
     is_row as is_row,
-)
-from .tied_weights import (
-    load_tied as load_tied,
-    untie as untie,
 )
 from .training_options import (
     MOST_NUMBERS as MOST_NUMBERS,

@@ -1,4 +1,4 @@
-"""Tensors and JSON on disk: written whole or not at all, and certified by a checksum of their own."""
+"""Tensors and JSON files that are written completely or not at all, and contain a checksum of their own."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdekit.errors import InputError, SdekitError
 
 REMEDY = "Restore it from a copy, or train again"
+"""Advice at the end of messages about damaged files."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary name beside `path`, flush to the disk, then rename: the old file stays good until then."""
+    """Write a file under a temporary name beside `path`, flush it to the disk, then rename it.
+
+    Until then, an earlier file of that name stays as it is.
+
+    Arguments:
+        path: File to write; its folder is created.
+        content: Contents of the file.
+    Raises:
+        SdekitError: If the file cannot be written, for example because the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".partial")
     try:
@@ -32,18 +42,33 @@ def write_atomically(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise SdekitError(
-            f"could not save {path}: {error.strerror or error}. The file that was there before is untouched"
+            f"could not save {path}: {error.strerror or error}. The file that was there before is unchanged"
         ) from error
 
 
 def save_json(path: Path, fields: Mapping[str, Any]) -> None:
-    """A JSON object with the SHA-256 of its other fields as "sha256"."""
+    """Save a JSON object, with the SHA-256 of its fields as the additional field "sha256".
+
+    Arguments:
+        path: File to write.
+        fields: JSON-ready values by name.
+    Raises:
+        SdekitError: If the file cannot be written.
+    """
     fields = {**fields, "sha256": _json_digest(fields)}
     write_atomically(path, (json.dumps(fields, indent=2) + "\n").encode())
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Read what `save_json` wrote; InputError naming a missing, truncated or altered file."""
+    """Read a file of `save_json`.
+
+    Arguments:
+        path: The file.
+    Returns:
+        The fields without their checksum.
+    Raises:
+        InputError: If the file is missing, truncated or altered.
+    """
     try:
         fields = json.loads(path.read_bytes())
         expected = fields.pop("sha256")
@@ -58,36 +83,52 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], fields: Mapping[str, Any] | None = None) -> None:
-    """A safetensors file; `fields` (JSON) and the SHA-256 of it all lie in its header."""
+    """Save a safetensors file, with fields and the SHA-256 of tensors and fields in its header.
+
+    Arguments:
+        path: File to write.
+        tensors: Tensors by name.
+        fields: JSON-ready values by name.
+    Raises:
+        SdekitError: If the file cannot be written.
+    """
     from safetensors.torch import save
 
-    held, places = dict[str, Tensor](), set[int]()
+    separate, storages = dict[str, Tensor](), set[int]()
     for name, tensor in tensors.items():
         whole = tensor.detach().cpu().contiguous()
-        if (place := whole.untyped_storage().data_ptr()) in places:
-            whole = whole.clone()  # safetensors takes no two that share memory
-        held[name] = whole
-        places.add(place)
+        if (storage := whole.untyped_storage().data_ptr()) in storages:
+            whole = whole.clone()  # safetensors refuses tensors that share memory
+        separate[name] = whole
+        storages.add(storage)
     record = json.dumps(dict(fields or {}))
-    write_atomically(path, save(held, {"fields": record, "sha256": _tensor_digest(held, record)}))
+    write_atomically(path, save(separate, {"fields": record, "sha256": _tensor_digest(separate, record)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and fields that `save_tensors` wrote; InputError naming a missing, truncated or altered file."""
+    """Read a file of `save_tensors`.
+
+    Arguments:
+        path: The file.
+    Returns:
+        Tensors by name, on the CPU, and the fields.
+    Raises:
+        InputError: If the file is missing, truncated or altered.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError:
         raise InputError(f"{path} is missing. {REMEDY}") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged or truncated ({error}). {REMEDY}") from error
     record, expected = metadata.get("fields", "{}"), metadata.get("sha256", "none")
-    found = _tensor_digest(tensors, record)
-    if found != expected:
-        raise InputError(_altered(path, expected, found))
+    actual = _tensor_digest(tensors, record)
+    if actual != expected:
+        raise InputError(_altered(path, expected, actual))
     try:
         fields = json.loads(record)
     except (ValueError, RecursionError) as error:
@@ -97,8 +138,36 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, fields
 
 
+def recorded_checksum(path: Path) -> str:
+    """Return the checksum in the header of a file of `save_tensors`, without reading the tensors.
+
+    Arguments:
+        path: The file.
+    Returns:
+        SHA-256 in hexadecimal digits.
+    Raises:
+        InputError: If the file is missing or has no readable header.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return str((file.metadata() or {}).get("sha256"))
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}). {REMEDY}") from error
+
+
 def step_of(path: Path, fields: Mapping[str, Any]) -> int:
-    """The step that a file's fields tell; InputError where they tell none."""
+    """Return the training step in the fields of a file.
+
+    Arguments:
+        path: The file, for messages.
+        fields: Its fields.
+    Returns:
+        Number of optimizer steps.
+    Raises:
+        InputError: If there is no step, or it is not a whole number.
+    """
     step = fields.get("step")
     if not isinstance(step, int) or isinstance(step, bool) or step < 0:
         raise InputError(f"{path}: its step is {step!r}; expected a whole number. {REMEDY}")
@@ -106,7 +175,15 @@ def step_of(path: Path, fields: Mapping[str, Any]) -> int:
 
 
 def check_recipe(path: Path, fields: Mapping[str, Any], digest: str) -> None:
-    """InputError where weights were trained by another recipe than this; older files do not say by which."""
+    """Check that weights were trained with a recipe. Files of version 0.1.0 do not record theirs and pass.
+
+    Arguments:
+        path: File of the weights, for messages.
+        fields: Its fields.
+        digest: `Recipe.digest`.
+    Raises:
+        InputError: If the weights belong to another recipe.
+    """
     if fields.get("recipe", digest) != digest:
         raise InputError(
             f"{path} does not belong to the config.json of its run: these weights were trained with another process, "
@@ -114,8 +191,45 @@ def check_recipe(path: Path, fields: Mapping[str, Any], digest: str) -> None:
         )
 
 
-def _altered(path: Path, expected: str, found: str) -> str:
-    return f"{path} was altered: its checksum is {found[:16]}, recorded is {expected[:16]}. {REMEDY}"
+def untie(network: nn.Module) -> dict[str, Tensor]:
+    """Return the state of a network, in which a tensor with several names is listed under the first one only.
+
+    Arguments:
+        network: Network, possibly with tied weights.
+    Returns:
+        Tensors by name.
+    """
+    later = _first_names(network)
+    return {name: tensor for name, tensor in network.state_dict().items() if name not in later}
+
+
+def load_tied(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load a state of `untie` into a network, under every name of a tied tensor.
+
+    Arguments:
+        network: Network whose weights are replaced.
+        tensors: Tensors by name.
+    Raises:
+        RuntimeError: If names or shapes do not fit the network.
+    """
+    tied = {name: tensors[first] for name, first in _first_names(network).items() if first in tensors}
+    network.load_state_dict(dict(tensors) | tied)
+
+
+def _first_names(network: nn.Module) -> dict[str, str]:
+    """Map every further name of a tensor to its first name. Equal tensors are views of the same memory."""
+    first_names: dict[object, str] = {}
+    later = {}
+    for name, tensor in network.state_dict().items():
+        view = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        first = first_names.setdefault(view, name) if tensor.numel() else name  # empty tensors have no memory
+        if first != name:
+            later[name] = first
+    return later
+
+
+def _altered(path: Path, expected: str, actual: str) -> str:
+    return f"{path} was altered: its checksum is {actual[:16]}, recorded is {expected[:16]}. {REMEDY}"
 
 
 def _json_digest(fields: Mapping[str, Any]) -> str:

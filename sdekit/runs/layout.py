@@ -1,6 +1,9 @@
-"""File names in a run folder."""
+"""Names of the files in a run folder, and of the file that marks an export."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -9,10 +12,65 @@ METRICS = "metrics.jsonl"
 PREVIEWS = "previews"
 SNAPSHOTS = "kept"
 TUNED = "tuned"
+LOCK = ".lock"
 EXPORT = "export.json"
-"""What the folder of `sdekit export` holds in place of these."""
+"""Contents of an export besides the network's files; a run folder does not have it."""
 
 
 def snapshot_name(step: int) -> str:
-    """Where the average of the weights at a step is kept, within the run folder."""
+    """File of the averaged weights of an earlier step, relative to the run folder.
+
+    Arguments:
+        step: Training step.
+    Returns:
+        For example "kept/step-0002000.safetensors".
+    """
     return f"{SNAPSHOTS}/step-{step:07d}.safetensors"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of the files in a run folder, whether they exist or not.
+
+    Arguments:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The recipe."""
+        return self.path / CONFIG
+
+    @property
+    def model(self) -> Path:
+        """Averaged weights of the last checkpoint."""
+        return self.path / MODEL
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything that resuming needs."""
+        return self.path / CHECKPOINT
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / METRICS
+
+    def preview(self, step: int) -> Path:
+        """Picture of samples drawn at a training step."""
+        return self.path / PREVIEWS / f"step-{step:07d}.png"
+
+    def snapshot(self, step: int) -> Path:
+        """Averaged weights of an earlier step."""
+        return self.path / snapshot_name(step)
+
+    def snapshot_steps(self) -> list[int]:
+        """Steps whose averaged weights are stored, in increasing order."""
+        files = (self.path / SNAPSHOTS).glob("step-*.safetensors")
+        return sorted(int(file.stem.removeprefix("step-")) for file in files)
+
+    def tuned(self, solver: str, calls: int) -> Path:
+        """Times and coefficients tuned for a solver and a number of network evaluations."""
+        return self.path / TUNED / f"{solver}-{calls}.json"

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from sdekit.errors import InputError, SdekitError
 
-LOCK = ".lock"
-"""The file in the run folder that is locked, there only as long as it is, or after a kill; it tells who holds it."""
+from .layout import LOCK
 
 FAR = 2**30
 _HELD: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()  # of this process

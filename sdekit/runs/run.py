@@ -1,9 +1,10 @@
-"""A run folder read back: its recipe, its model and its metrics."""
+"""Open a run folder: its recipe, its model and its metrics."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,15 @@ import torch
 from sdekit.backends import Backend
 from sdekit.errors import InputError
 from sdekit.models import OpenedModel, ScoreModel, open_with, recognises
+from sdekit.registry import component_names, plugin_files
 
-from .files import check_recipe, load_json, load_tensors, step_of
-from .layout import CHECKPOINT, CONFIG, EXPORT, METRICS, MODEL, SNAPSHOTS, snapshot_name
+from .files import check_recipe, load_json, load_tensors, load_tied, step_of
+from .layout import CONFIG, EXPORT, RunFolder
 from .recipe import Recipe
-from .requirements import check_data, check_files
 from .schema import check_fields, check_format, is_row
-from .tied_weights import load_tied
+
+PATH_FORMATS = ("images", "mnist", "array", "table")
+"""Data sets whose SPEC contains the path of a file or folder. The path of a plugin's SPEC may be anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,40 +51,9 @@ class Run(OpenedModel):
 
     @classmethod
     def from_recipe(cls, path: Path, recipe: Recipe, model: ScoreModel, step: int) -> Run:
-        """Take the facts about the data from the recipe."""
+        """Create a run, whose facts about the data come from the recipe."""
         names = ("shape", "units", "kind", "classes", "class_names", "condition_names", "condition_units")
         return cls(path=path, model=model, recipe=recipe, step=step, **{name: getattr(recipe, name) for name in names})
-
-
-def read_recipe(path: Path, *, with_data: bool = False) -> Recipe:
-    """The recipe of a run folder; InputError where it is none, damaged, or written by a newer sdekit.
-
-    An error too where the run leans on a plugin file that is not in use: for its process and network, and with_data
-    for its data set, whose files must be there too.
-    """
-    recipe, files = read_config(path)
-    needed = {"sde": recipe.sde.name, "network": recipe.network.name}
-    check_files(path, needed | ({"dataset": recipe.data.name} if with_data else {}), files)
-    if with_data:
-        check_data(path, recipe.data.name)
-    return recipe
-
-
-def read_config(path: Path) -> tuple[Recipe, Sequence[str]]:
-    """The recipe of a run folder and the plugin files that were in use; InputError as of `read_recipe`."""
-    if not path.is_dir():
-        raise InputError(f"{path}: no such run folder")
-    if not (path / CONFIG).exists():
-        raise InputError(f"{path} is no run folder: {CONFIG} is missing")
-    fields = load_json(path / CONFIG)
-    check_format(fields, path / CONFIG)
-    if fields.get("kind") == "classifier":
-        raise InputError(f"{path} is a classifier and no run: use it as  --guidance classifier:run={path}")
-    check_fields(fields, path / CONFIG)
-    try:
-        return Recipe.from_dict(fields), fields.get("plugins") or ()
-    except (TypeError, InputError) as error:
-        raise InputError(f"{path / CONFIG} does not describe a run ({error})") from error
 
 
 def load_run(
@@ -92,7 +64,7 @@ def load_run(
     trust: bool = False,
     step: int | None = None,
 ) -> Run:
-    """Open a run folder, or an export of one, for sampling. `sdekit.open_model` also opens other formats.
+    """Open a run folder, or an export of a run, for sampling. `sdekit.open_model` also opens other formats.
 
     Nothing in a run folder is executed.
 
@@ -101,7 +73,7 @@ def load_run(
         device: Device of the weights.
         backend: How the network is run: a registered name or `backend(network)`, see `ScoreModel.run_with`.
         trust: Allow exports in formats that run code from the file.
-        step: Open the weights that were kept at this training step, not the last ones.
+        step: Open the averaged weights that were stored at this training step, not the last ones.
     Returns:
         The run, whose model has the EMA weights and is in evaluation mode.
     Raises:
@@ -109,8 +81,20 @@ def load_run(
     """
     loader = "export" if is_export(Path(path)) else "run"
     run = open_with(loader, path, device=device, backend=backend, trust=trust, step=step)
-    assert isinstance(run, Run)
+    if not isinstance(run, Run):
+        raise InputError(f"{path} is an export of a model that is not a run: open it by sdekit.open_model")
     return run
+
+
+def is_export(path: Path) -> bool:
+    """Return whether a folder was written by `sdekit export`.
+
+    Arguments:
+        path: Folder, which need not exist.
+    Returns:
+        True if it contains export.json.
+    """
+    return (path / EXPORT).exists()
 
 
 @recognises(lambda path: (path / CONFIG).is_file() and not is_export(path))
@@ -119,62 +103,92 @@ def load_run_folder(path: str | Path, *, step: int | None = None) -> Run:
 
     Arguments:
         path: The folder.
-        step: Training step of weights that were kept, or None for the last weights.
+        step: Training step of averaged weights that were stored, or None for the last weights.
     Returns:
         The run, on the CPU.
     Raises:
         InputError: If the run is missing, damaged, altered or newer than this sdekit.
     """
-    path = Path(path)
-    recipe = read_recipe(path)
-    file = path / MODEL if step is None else _kept(path, step)
-    if not (file.exists() or (path / CHECKPOINT).exists()):
+    folder = RunFolder(Path(path))
+    recipe = read_recipe(folder.path)
+    file = folder.model if step is None else _snapshot(folder, step)
+    if not (file.exists() or folder.checkpoint.exists()):
         raise InputError(
             f"{file} is missing: the run was not trained as far as its first checkpoint. Train it with --resume"
         )
     weights, fields = load_tensors(file)
-    model = _built(path, recipe)
+    model = _build(folder, recipe)
     try:
         load_tied(model.network, weights)
     except RuntimeError as error:
         raise InputError(f"{file} does not fit the network of {CONFIG}: {error}") from error
     check_recipe(file, fields, recipe.digest)
-    return Run.from_recipe(path, recipe, model, step_of(file, fields))
+    return Run.from_recipe(folder.path, recipe, model, step_of(file, fields))
 
 
-def _built(path: Path, recipe: Recipe) -> ScoreModel:
-    """The model of a config.json, which anybody may have written."""
-    parts: dict[str, Callable[[], Any]] = {"sde": lambda: recipe.sde.build("sde"), "network": recipe.build}
-    for part, build in parts.items():
-        try:
-            built = build()
-        except (InputError, TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
-            raise InputError(f"{path / CONFIG}: its {part} cannot be built from its options ({error})") from error
-    model: ScoreModel = built
-    return model
+def read_recipe(path: Path, *, with_data: bool = False) -> Recipe:
+    """Read the recipe of a run folder, and check that everything it needs outside the folder exists.
+
+    Arguments:
+        path: The folder.
+        with_data: Also check the data set and its files, which training needs.
+    Returns:
+        The recipe.
+    Raises:
+        InputError: If the folder is not a run, is damaged or newer than this sdekit, or needs a plugin file that is
+            not loaded.
+    """
+    recipe, files = read_config(path)
+    components = {"sde": recipe.sde.name, "network": recipe.network.name}
+    _check_plugin_files(path, components | ({"dataset": recipe.data.name} if with_data else {}), files)
+    if with_data:
+        _check_data_files(path, recipe.data.name)
+    return recipe
 
 
-def _kept(path: Path, step: int) -> Path:
-    if not (path / snapshot_name(step)).exists():
-        steps = ", ".join(
-            str(int(p.stem.removeprefix("step-"))) for p in sorted((path / SNAPSHOTS).glob("step-*.safetensors"))
-        )
-        raise InputError(
-            f"{path} has kept no weights of step {step}: it has those of {steps}"
-            if steps
-            else f"{path} has kept no weights of earlier steps: train with --option train.keep_every=N"
-        )
-    return path / snapshot_name(step)
+def read_config(path: Path) -> tuple[Recipe, Sequence[str]]:
+    """Read config.json of a run folder.
+
+    Arguments:
+        path: The folder.
+    Returns:
+        The recipe, and the plugin files that were loaded during training.
+    Raises:
+        InputError: If the folder is not a run, is damaged or newer than this sdekit.
+    """
+    config = RunFolder(path).config
+    if not path.is_dir():
+        raise InputError(f"{path}: no such run folder")
+    if not config.exists():
+        raise InputError(f"{path} is not a run folder: {CONFIG} is missing")
+    fields = load_json(config)
+    check_format(fields, config)
+    if fields.get("kind") == "classifier":
+        raise InputError(f"{path} is a classifier, not a run: use it as  --guidance classifier:run={path}")
+    check_fields(fields, config)
+    try:
+        return Recipe.from_dict(fields), fields.get("plugins") or ()
+    except (TypeError, InputError) as error:
+        raise InputError(f"{config} does not describe a run ({error})") from error
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl; a line that is none, such as one that a crash cut short, is left out."""
+    """Read the metrics of a run.
+
+    Arguments:
+        path: Run folder.
+    Returns:
+        One table for each complete line of metrics.jsonl; lines that a crash cut short are left out.
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    metrics = RunFolder(path).metrics
     try:
-        lines = (path / METRICS).read_text(errors="replace").splitlines()
+        lines = metrics.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise InputError(f"{path / METRICS} cannot be read ({error.strerror or error}): move it away") from error
+        raise InputError(f"{metrics} cannot be read ({error.strerror or error}): move it away") from error
     rows = []
     for line in lines:
         with suppress(ValueError, RecursionError):
@@ -183,10 +197,81 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and counters of the last checkpoint of a run folder."""
-    return load_tensors(path / CHECKPOINT)
+    """Read the last checkpoint of a run.
+
+    Arguments:
+        path: Run folder.
+    Returns:
+        Tensors by name, and the fields: step, seconds and more.
+    Raises:
+        InputError: If the checkpoint is missing or damaged.
+    """
+    return load_tensors(RunFolder(path).checkpoint)
 
 
-def is_export(path: Path) -> bool:
-    """Whether a folder was written by `sdekit export`."""
-    return (path / EXPORT).exists()
+def when_written(path: str | Path) -> tuple[int, ...]:
+    """Return the modification times of the config and the weights in a folder.
+
+    Arguments:
+        path: Run folder.
+    Returns:
+        Nanoseconds, equal for as long as the files are unchanged.
+    """
+    files = [file for file in sorted(Path(path).glob("*")) if file.suffix in (".json", ".safetensors")]
+    return tuple(file.stat().st_mtime_ns for file in files)
+
+
+def _build(folder: RunFolder, recipe: Recipe) -> ScoreModel:
+    """Build the model of a config.json, which may have been edited by hand."""
+    parts: dict[str, Callable[[], Any]] = {"sde": lambda: recipe.sde.build("sde"), "network": recipe.build}
+    for part, build in parts.items():
+        try:
+            built = build()
+        except (InputError, TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
+            raise InputError(f"{folder.config}: its {part} cannot be built from its options ({error})") from error
+    model: ScoreModel = built
+    return model
+
+
+def _snapshot(folder: RunFolder, step: int) -> Path:
+    """File of the averaged weights of a step."""
+    file = folder.snapshot(step)
+    if not file.exists():
+        steps = ", ".join(map(str, folder.snapshot_steps()))
+        raise InputError(
+            f"{folder.path} has no weights of step {step}: it has those of {steps}"
+            if steps
+            else f"{folder.path} has no weights of earlier steps: train with --option train.keep_every=N"
+        )
+    return file
+
+
+def _check_plugin_files(path: Path, components: Mapping[str, str], recorded: Sequence[str]) -> None:
+    """Raise InputError with the --plugin options to add, if a component is not registered without plugin files."""
+    files = [file for file in recorded if file not in plugin_files()]
+    for kind, spec in components.items():
+        name = spec.partition(":")[0]
+        if files and name not in component_names(kind):
+            missing = ", ".join(file for file in files if not Path(file).is_file())
+            raise InputError(
+                f"{path} was trained with a plugin file, and its {kind} {name!r} needs that file: add "
+                + " ".join(f"--plugin {file}" for file in files)
+                + (f" (not found: {missing}; give its present path)" if missing else "")
+            )
+
+
+def _check_data_files(path: Path, spec: str) -> None:
+    """Raise InputError with advice, if the files that a run was trained on do not exist."""
+    name, _, place = spec.partition(":")
+    if name not in PATH_FORMATS or not place or os.path.exists(os.path.expanduser(place)):
+        return
+    if os.path.isabs(os.path.expanduser(place)):
+        raise InputError(
+            f"{path} was trained on {spec}, which does not exist any more: put the data back, or a link to its present "
+            "place"
+        )
+    raise InputError(
+        f"{path} was trained on {spec}, a path relative to the folder in which training started. From here this is "
+        f"{os.path.abspath(place)}, which does not exist: run the command in that folder, or put a link to the data "
+        "here"
+    )

@@ -1,4 +1,4 @@
-"""The place of a run: empty, or a run that may be replaced, or that is gone on with."""
+"""Prepare a folder for training: an empty folder, a run to be replaced, or a run to be resumed."""
 
 import shutil
 from pathlib import Path
@@ -7,29 +7,38 @@ from sdekit.data import Dataset
 from sdekit.errors import InputError, SdekitError
 
 from .files import check_recipe, load_tensors, step_of
-from .layout import CHECKPOINT, CONFIG, METRICS, MODEL, PREVIEWS, SNAPSHOTS, TUNED
-from .lock import LOCK, FolderLock
+from .layout import CHECKPOINT, CONFIG, LOCK, METRICS, MODEL, PREVIEWS, SNAPSHOTS, TUNED, RunFolder
+from .lock import FolderLock
 from .recipe import Recipe
 from .run import load_checkpoint, read_config, read_recipe
 
 
 def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> None:
-    """An empty place for a run: refuses one that holds something, unless it is a run to be replaced."""
+    """Create an empty run folder, or remove the files of the run in it.
+
+    Arguments:
+        out: The folder.
+        overwrite: Replace a run in the folder.
+        check_only: Check only, without any change.
+    Raises:
+        InputError: If the folder contains files that are not a run, or a run without `overwrite`.
+        SdekitError: If the folder cannot be written.
+    """
     for place in (out, *out.parents):
         if place.exists() and not place.is_dir():
             raise InputError(f"{place} is a file: choose another --out")
     if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
         if not (out / CONFIG).exists():
-            raise InputError(f"{out} is not empty and holds no run: choose another --out")
+            raise InputError(f"{out} is not empty and contains no run: choose another --out")
         try:
             read_config(out)
-        except InputError as error:  # other programs too write files of these names
+        except InputError as error:  # other programs write files of these names too
             raise InputError(
-                f"{out} is not empty, and its {CONFIG} is not that of a run (or is damaged, or of a newer sdekit): it "
-                "is left as it is; choose another --out"
+                f"{out} is not empty, and its {CONFIG} is not that of a run (or is damaged, or of a newer sdekit): "
+                "nothing was changed; choose another --out"
             ) from error
         if not overwrite:
-            raise InputError(f"{out} already holds a run: go on with --resume, replace it with --overwrite")
+            raise InputError(f"{out} already contains a run: go on with --resume, replace it with --overwrite")
     if check_only:
         return
     try:
@@ -43,7 +52,18 @@ def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> N
 
 
 def lock_folder(out: Path, *, resume: bool, overwrite: bool) -> FolderLock:
-    """The folder for one trainer alone; InputError where another has it, or where it must not be replaced."""
+    """Lock a folder for one trainer.
+
+    Arguments:
+        out: The folder, which is created unless it is resumed.
+        resume: The folder must contain a run.
+        overwrite: The folder may contain a run, which will be replaced.
+    Returns:
+        The lock.
+    Raises:
+        InputError: If another process has the lock, or the folder does not allow what was requested.
+        SdekitError: If the folder cannot be created.
+    """
     if resume:
         read_config(out)
     else:
@@ -56,42 +76,67 @@ def lock_folder(out: Path, *, resume: bool, overwrite: bool) -> FolderLock:
 
 
 def is_begun(out: Path) -> bool:
-    """Whether the run has saved anything that it can go on from, or that would be lost if it were begun again."""
-    return (out / CHECKPOINT).exists() or (out / MODEL).exists()
+    """Return whether a run has saved weights or a checkpoint.
+
+    Arguments:
+        out: Run folder.
+    Returns:
+        True if training again from step 0 would lose them.
+    """
+    return RunFolder(out).checkpoint.exists() or RunFolder(out).model.exists()
 
 
 def model_step(out: Path, recipe: Recipe | None = None) -> int | None:
-    """The step of the model in a run folder; None where there is none that is whole, and of the recipe."""
+    """Return the training step of the weights in a run folder.
+
+    Arguments:
+        out: Run folder.
+        recipe: Recipe that the weights must belong to, if given.
+    Returns:
+        The step, or None if there are no undamaged weights of this recipe.
+    """
+    file = RunFolder(out).model
     try:
-        fields = load_tensors(out / MODEL)[1]
+        fields = load_tensors(file)[1]
         if recipe is not None:
-            check_recipe(out / MODEL, fields, recipe.digest)
-        return step_of(out / MODEL, fields)
+            check_recipe(file, fields, recipe.digest)
+        return step_of(file, fields)
     except InputError:
         return None
 
 
 def checkpoint_status(out: Path) -> str:
-    """What is left of a training that stops now."""
-    if not (out / CHECKPOINT).exists():
+    """Describe the checkpoint in a run folder, for the message of a training that stops early.
+
+    Arguments:
+        out: Run folder.
+    Returns:
+        Part of a sentence.
+    """
+    if not RunFolder(out).checkpoint.exists():
         return "no checkpoint had been saved yet"
     step = load_checkpoint(out)[1]["step"]
     return f"the last good checkpoint, of step {step}, is kept (--resume goes on from it)"
 
 
 def check_resumed(out: Path, recipe: Recipe, data: Dataset) -> Recipe:
-    """The recipe of the run in `out`; InputError unless it is the one asked for, but for its length, and its data."""
-    (found := read_recipe(out)).check_same(recipe)
+    """Check that a run can be resumed with a recipe and data.
+
+    Arguments:
+        out: Run folder.
+        recipe: Recipe to resume with; only the length of training may differ from that of the run.
+        data: The data set.
+    Returns:
+        The recipe of the run.
+    Raises:
+        InputError: If the recipe or the data differ from those of the run.
+    """
+    recorded = read_recipe(out)
+    recorded.check_same(recipe)
     now = (tuple(data.shape), len(data), data.classes, data.units)
-    if now != (found.shape, found.items, found.classes, found.units):
+    if now != (recorded.shape, recorded.items, recorded.classes, recorded.units):
         raise InputError(
-            f"data {found.data.name!r} are not what the run was trained on: {len(data)} items of shape "
-            f"{tuple(data.shape)} now, {found.items} of {found.shape} then, or in other units"
+            f"data {recorded.data.name!r} are not what the run was trained on: {len(data)} items of shape "
+            f"{tuple(data.shape)} now, {recorded.items} of {recorded.shape} then, or in other units"
         )
-    return found
-
-
-def when_written(path: str | Path) -> tuple[int, ...]:
-    """When the config and the weights in a folder were last written: equal as long as what it holds is the same."""
-    files = [file for file in sorted(Path(path).glob("*")) if file.suffix in (".json", ".safetensors")]
-    return tuple(file.stat().st_mtime_ns for file in files)
+    return recorded

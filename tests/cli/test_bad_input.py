@@ -165,7 +165,7 @@ def test_config(refused: Refused, tmp_path: Path, text: str | None, message: str
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("file", "is a file"), ("file/run", "is a file"), ("other", "is not empty and holds no run")],
+    [("file", "is a file"), ("file/run", "is a file"), ("other", "is not empty and contains no run")],
 )
 @pytest.mark.parametrize("more", [(), ("--overwrite",)], ids=["", "overwrite"])
 def test_train_out(refused: Refused, files: Path, out: str, message: str, more: tuple[str, ...]) -> None:
@@ -255,7 +255,7 @@ def test_sample(
 
 
 @pytest.mark.parametrize(
-    ("out", "message"), [("file", "is a file"), ("file/s", "is a file"), ("other", "holds other files")]
+    ("out", "message"), [("file", "is a file"), ("file/s", "is a file"), ("other", "contains other files")]
 )
 @pytest.mark.parametrize("more", [(), ("--overwrite",)], ids=["", "overwrite"])
 def test_sample_out(
@@ -264,7 +264,7 @@ def test_sample_out(
     """A place that holds other things is refused, --overwrite or not; so is the run itself."""
     assert message in refused("sample", digits_run, "--out", files / out, *more)
     run = shutil.copytree(digits_run, files / "run")
-    assert "holds other files" in refused("sample", run, "--out", run, *more)
+    assert "contains other files" in refused("sample", run, "--out", run, *more)
 
 
 @pytest.mark.parametrize("name", ["none", "other", "file"])
@@ -272,4 +272,4 @@ def test_no_run(refused: Refused, files: Path, name: str) -> None:
     """RUN that is not there, or is something else."""
     for command in (("sample", files / name, "--out", files / "s"), ("info", files / name)):
         assert f"{files / name}" in (message := refused(*command))
-        assert "no such run folder" in message or "is no run folder: config.json is missing" in message
+        assert "no such run folder" in message or "is not a run folder: config.json is missing" in message

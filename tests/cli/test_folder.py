@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from sdekit.errors import InputError, SdekitError
-from sdekit_cli.sampling.result_folder import check_out, staged
+from sdekit.runs import check_results_folder, results, staged_results
 
 CLI = Callable[..., Any]
 HOW = ("--solver", "ddim", "--steps", 2)
@@ -49,13 +49,13 @@ def given(folder: Path, files: dict[str, str]) -> Path:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"images/holiday.jpg": "precious"}, "holds other files (images/holiday.jpg, ...)"),
-        ({"images/0.png": "precious"}, "holds images and no record of sdekit's"),
-        ({"samples.npy": "precious"}, "holds samples.npy and no record of sdekit's"),
-        ({"sample.json": '{"freq": 44100}'}, "holds sample.json and no record of sdekit's"),
-        ({"sample.json": RECORD, "images/holiday.jpg": "precious"}, "holds other files (images/holiday.jpg, ...)"),
-        ({"sample.json": RECORD, "images/007.png": "precious"}, "holds other files (images/007.png, ...)"),
-        ({"sample.json": RECORD, "samples.npy/mine": "precious"}, "holds other files (samples.npy, ...)"),
+        ({"images/holiday.jpg": "precious"}, "contains other files (images/holiday.jpg, ...)"),
+        ({"images/0.png": "precious"}, "contains images and no record of sdekit"),
+        ({"samples.npy": "precious"}, "contains samples.npy and no record of sdekit"),
+        ({"sample.json": '{"freq": 44100}'}, "contains sample.json and no record of sdekit"),
+        ({"sample.json": RECORD, "images/holiday.jpg": "precious"}, "contains other files (images/holiday.jpg, ...)"),
+        ({"sample.json": RECORD, "images/007.png": "precious"}, "contains other files (images/007.png, ...)"),
+        ({"sample.json": RECORD, "samples.npy/mine": "precious"}, "contains other files (samples.npy, ...)"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -75,7 +75,7 @@ def test_a_link_is_not_followed(refused: CLI, sdekit: CLI, digits_run: Path, tmp
     (tmp_path / "s" / "images").rmdir()
     (tmp_path / "s" / "images").symlink_to(album, target_is_directory=True)
     again = ("sample", digits_run, "-n", 1, *HOW, "--out", tmp_path / "s", "--overwrite")
-    assert "holds other files (images, ...)" in refused(*again)
+    assert "contains other files (images, ...)" in refused(*again)
 
 
 @pytest.mark.parametrize("cut", ["samples.npy", "sample.json"])
@@ -87,7 +87,7 @@ def test_a_full_disk_loses_nothing(sdekit: CLI, digits_run: Path, tmp_path: Path
     for out in (tmp_path / "s", tmp_path / "new" / "place"):
         with files_of_at_most(room):
             result = sdekit(*command, out)
-        assert result.code == 1 and "Traceback" not in result.err and "untouched" in result.err
+        assert result.code == 1 and "Traceback" not in result.err and " unchanged" in result.err
         assert contents(tmp_path) == before
     assert sdekit("sample", digits_run, *HOW, "-n", 2, "--overwrite", "--out", tmp_path / "s").code == 0
     assert sorted(os.listdir(tmp_path / "s")) == ["grid.png", "images", "sample.json", "samples.npy"]
@@ -106,15 +106,15 @@ def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", full)
-        failing = pytest.raises(SdekitError, match="No space left on device. What was there before is untouched")
-        with failing, staged(out, overwrite=True) as new:
+        failing = pytest.raises(SdekitError, match="No space left on device. Earlier files in it are unchanged")
+        with failing, staged_results(out, overwrite=True) as new:
             given(new, {"sample.json": "new", "samples.npy": "new", "grid.png": "new"})
     assert contents(tmp_path) == before
-    with pytest.raises(KeyboardInterrupt), staged(out, overwrite=True) as new:
+    with pytest.raises(KeyboardInterrupt), staged_results(out, overwrite=True) as new:
         (new / "samples.npy").write_text("new")
         raise KeyboardInterrupt
     assert contents(tmp_path) == before
-    with staged(out, overwrite=True) as new:
+    with staged_results(out, overwrite=True) as new:
         given(new, {"sample.json": "new", "samples.npy": "new"})
     assert contents(out) == {"sample.json": b"new", "samples.npy": b"new"}
 
@@ -123,19 +123,17 @@ def test_results_that_came_meanwhile(
     sdekit: CLI, digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow run keeps those of a faster one into the same folder, and its own beside them."""
-    from sdekit_cli.sampling import session as drawing
-
-    out, slow = tmp_path / "s", drawing.write
+    out, slow = tmp_path / "s", results.staged_results
 
     def overtaken(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(drawing, "write", slow)
+        monkeypatch.setattr(results, "staged_results", slow)
         assert sdekit("sample", digits_run, "--seeds", "7", *HOW, "--out", out).code == 0
         return slow(*arguments, **options)
 
     (tmp_path / "s-2").mkdir()
-    monkeypatch.setattr(drawing, "write", overtaken)
+    monkeypatch.setattr(results, "staged_results", overtaken)
     result = sdekit("sample", digits_run, "--seeds", "5", *HOW, "--out", out)
-    assert result.code == 1 and "already holds samples: choose another folder" in result.err
+    assert result.code == 1 and "already contains samples: choose another folder" in result.err
     assert f"the new samples are in {tmp_path / 's-3'}" in result.err
     for place, seed in (("s", 7), ("s-3", 5)):
         assert json.loads((tmp_path / place / "sample.json").read_text())["seeds"] == [seed]
@@ -149,4 +147,4 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(InputError, match="cannot be read \\(Permission denied\\): choose another folder"):
-        check_out(tmp_path, overwrite=True)
+        check_results_folder(tmp_path, overwrite=True)

@@ -193,11 +193,13 @@ def test_overwrite(sdekit: CLI, refused: Callable[..., str], digits_run: Path, t
     """Earlier samples are refused unless --overwrite, which leaves nothing of them; other files are never touched."""
     given = ("sample", digits_run, "--out", tmp_path / "s", "--steps", 2, "--solver", "ddim")
     sdekit(*given, "--seeds", "5")
-    assert "already holds samples: choose another folder, or replace them with --overwrite" in refused(*given, "-n", 2)
+    assert "already contains samples: choose another folder, or replace them with --overwrite" in refused(
+        *given, "-n", 2
+    )
     assert sdekit(*given, "-n", 2, "--overwrite").code == 0
     assert sorted(os.listdir(tmp_path / "s" / "images")) == ["0.png", "1.png"]
     (tmp_path / "s" / "mine.txt").write_text("x")
-    assert "holds other files (mine.txt, ...)" in refused(*given, "--overwrite")
+    assert "contains other files (mine.txt, ...)" in refused(*given, "--overwrite")
 
 
 def test_sample_from_another_process(digits_run: Path, tmp_path: Path, sdekit: CLI) -> None:

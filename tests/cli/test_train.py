@@ -176,7 +176,7 @@ def test_overwrite(sdekit: CLI, refused: Callable[..., str], tmp_path: Path) -> 
     given = ("train", "--data", "moons", "--out", tmp_path / "run", *TINY_MLP)
     assert sdekit(*given, "--steps", 3).code == 0
     message = refused("train", "--data", "images:/does/not/exist", "--out", tmp_path / "run")
-    assert "already holds a run: go on with --resume, replace it with --overwrite" in message
+    assert "already contains a run: go on with --resume, replace it with --overwrite" in message
     refused(*given, "--steps", 2, "--overwrite", "--option", "train.batch_size=0")
     assert sdekit(*given, "--steps", 2, "--overwrite").code == 0
     assert [p.name for p in (tmp_path / "run" / "previews").iterdir()] == ["step-0000002.png"]

@@ -110,7 +110,7 @@ def test_local_plugins_are_recorded(sdekit: CLI, local: Callable[[str], Path], t
     registry.forget_plugin_files()
     for command in (("sample", run, "--out", out), ("info", run), ("train", "--out", run, "--resume", "--steps", 3)):
         failed = sdekit(*command)
-        assert failed.code == 2 and f"its sde 'acme-vp' is not there without it: add --plugin {path}" in failed.err
+        assert failed.code == 2 and f"its sde 'acme-vp' needs that file: add --plugin {path}" in failed.err
     result = sdekit("sample", run, "--plugin", path, "--solver", "acme-ddim", "--steps", 3, "-n", 2, "--out", out)
     assert result.code == 0 and "local plugin" in result.err
     assert json.loads((out / "sample.json").read_text())["plugins"] == [str(path)]
@@ -168,7 +168,7 @@ def test_a_plugin_file_that_has_gone(sdekit: CLI, local: Callable[[str], Path], 
     assert sdekit("sample", run, "--steps", 3, "-n", 2, "--out", tmp_path / "out").code == 0
     path.rename(moved := tmp_path / "moved.py")
     failed = sdekit("train", "--out", run, "--resume", "--steps", 3)
-    assert failed.code == 2 and f"add --plugin {path} (not found: {path}; say where it is now)" in failed.err
+    assert failed.code == 2 and f"add --plugin {path} (not found: {path}; give its present path)" in failed.err
     assert sdekit("train", "--out", run, "--resume", "--steps", 3, "--plugin", moved).code == 0
 
 

@@ -88,7 +88,7 @@ def test_held_until_the_run_is_over(tmp_path: Path, moons: Moons, monkeypatch: p
     del trainer
     gc.collect()
     assert not lock.exists()
-    with pytest.raises(InputError, match="already holds a run"):
+    with pytest.raises(InputError, match="already contains a run"):
         Trainer(recipe, data, tmp_path)
     monkeypatch.setattr("sdekit.training.trainer.save_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError) as error:

@@ -157,7 +157,7 @@ def test_no_run(tmp_path: Path) -> None:
     """A folder that is not there, or holds no run, is said to be so."""
     with pytest.raises(InputError, match="no such run folder"):
         load_run(tmp_path / "none")
-    with pytest.raises(InputError, match="is no run folder: config.json is missing"):
+    with pytest.raises(InputError, match="is not a run folder: config.json is missing"):
         load_run(tmp_path)
 
 
@@ -181,7 +181,7 @@ def test_out_in_the_way(tmp_path: Path, moons: Moons, overwrite: bool) -> None:
     for out, message in {
         "file": "is a file",
         "file/sub/run": "is a file",
-        "full": "is not empty and holds no run",
+        "full": "is not empty and contains no run",
     }.items():
         with pytest.raises(InputError, match=message):
             Trainer(recipe, data, tmp_path / out, overwrite=overwrite)
@@ -191,7 +191,7 @@ def test_out_in_the_way(tmp_path: Path, moons: Moons, overwrite: bool) -> None:
 def test_run_in_the_way(run: Path, moons: Moons) -> None:
     """Another run is refused unless it may be replaced; then nothing of it stays, its previews neither."""
     before = contents(run)
-    with pytest.raises(InputError, match="already holds a run: go on with --resume, replace it with --overwrite"):
+    with pytest.raises(InputError, match="already contains a run: go on with --resume, replace it with --overwrite"):
         Trainer(*moons(steps=2), run)
     assert contents(run) == before
     (run / "notes.txt").write_text("mine")
@@ -213,7 +213,7 @@ def test_folder_of_something_else(tmp_path: Path, moons: Moons, config: str, ove
         (tmp_path / CONFIG).write_text(config)
     (tmp_path / MODEL).write_bytes(b"precious")
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=f"{CONFIG} is not that of a run .* left as it is; choose another --out"):
+    with pytest.raises(InputError, match=f"{CONFIG} is not that of a run .* nothing was changed; choose another --out"):
         prepare_folder(tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == before
 

@@ -226,7 +226,7 @@ def test_data_that_are_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert read(tmp_path / "run", with_data=True).data.name == "array:x.npy"
     monkeypatch.chdir(tmp_path)
     where = re.escape(str(tmp_path / "x.npy"))
-    with pytest.raises(InputError, match=rf"a path from the folder that the run was begun in.*{where}.*put a link"):
+    with pytest.raises(InputError, match=rf"relative to the folder in which training started.*{where}.*put a link"):
         read(tmp_path / "run", with_data=True)
     assert load_run(tmp_path / "run").step == 1
     os.symlink(tmp_path / "begun" / "x.npy", "x.npy")

@@ -135,14 +135,14 @@ def agreement(measured: "Measured", drawn: "Samples", recipe: "Recipe") -> dict[
 def _files(run: "Run", measured: "Measured", drawn: "Samples") -> dict[str, bytes]:
     """What is written beside the samples: the measurement, mean and standard deviation, and pictures of them."""
     from sdekit.plotting import image_grid, picture, png
-    from sdekit_cli.sampling.result_files import npy
+    from sdekit.runs import npy_bytes
 
     recipe, x = run.recipe, in_data_units(drawn.x, run.recipe)
     mean, std = x.mean(0, keepdim=True), x.std(0, correction=0, keepdim=True)
     files = {
-        "measurement.npy": npy(measured.y.numpy()),
-        "mean.npy": npy(mean[0].numpy()),
-        "std.npy": npy(std[0].numpy()),
+        "measurement.npy": npy_bytes(measured.y.numpy()),
+        "mean.npy": npy_bytes(mean[0].numpy()),
+        "std.npy": npy_bytes(std[0].numpy()),
     }
     images, average = as_images(x, recipe), as_images(mean, recipe)
     if images is None or average is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from sdekit.distributed import world
@@ -16,10 +17,9 @@ from sdekit_cli.options.guidance_option import parse_guidance
 from sdekit_cli.options.plugin_option import load_plugin_files
 from sdekit_cli.options.seed_option import parse_seeds
 from sdekit_cli.terminal.console import note, print_json
+from sdekit_cli.terminal.json_values import json_values
 
 from .drawing_loop import draw
-from .result_files import version, write
-from .result_folder import check_out
 
 if TYPE_CHECKING:
     from sdekit.guidance import Guidance
@@ -37,8 +37,10 @@ class SamplingSession:
 
     def __init__(self, asked: SamplingOptions, *, n: int = 8, solver: str | None = "ddim") -> None:
         load_plugin_files(asked.plugin, quiet=asked.json)
+        from sdekit.runs import check_results_folder
+
         self.asked, self.seeds = asked, parse_seeds(asked.n, asked.seeds, n)
-        check_out(asked.out, overwrite=asked.overwrite)
+        check_results_folder(asked.out, overwrite=asked.overwrite)
         given = parse(asked.option or ())
         of_grid = {k.removeprefix("grid."): v for k, v in given.items() if k.startswith("grid.")}
         of_solver = {k: v for k, v in given.items() if not k.startswith("grid.")}
@@ -56,7 +58,7 @@ class SamplingSession:
 
         asked, self.device = self.asked, pick_device(self.asked.device)
         self.run = load_run(asked.run, device=self.device, trust=asked.trust)
-        data_std = self.run.recipe.data_std
+        data_std = self.run.data_std
         options = with_data_std("sampler", self.solver, self.of_solver, data_std)
         self.sampler: Sampler = build("sampler", self.solver, **options)
         self.grid = None
@@ -118,6 +120,7 @@ class SamplingSession:
         import torch
 
         from sdekit.registry import plugin_files
+        from sdekit.runs import write_results
 
         asked, y = self.asked, self.y
         whole = {
@@ -142,7 +145,12 @@ class SamplingSession:
             "versions": {"sdekit": version("sdekit"), "torch": torch.__version__},
             **record,
         }
-        look = write(asked.out, self.run, drawn, whole, name=name, also=also, overwrite=asked.overwrite)
+        look = write_results(
+            *(asked.out, self.run, drawn, json_values(whole)),
+            record_name=name,
+            other_files=also,
+            overwrite=asked.overwrite,
+        )
         samples = asked.out / "samples.npy"
         if asked.json:
             files = {"samples": str(samples), "picture": None if look is None else str(look)}
@@ -150,8 +158,8 @@ class SamplingSession:
             print_json({k: v["name"] if isinstance(v, dict) else v for k, v in found.items()} | files)
             return
         where = "look at [bold]{}[/]" if look else "they are in {}"
-        if look and self.run.recipe.kind == "image" and self.run.recipe.shape[0] not in (1, 3):
-            where += f" (it shows {3 if self.run.recipe.shape[0] > 3 else 1} of {self.run.recipe.shape[0]} channels)"
+        if look and self.run.kind == "image" and self.run.shape[0] not in (1, 3):
+            where += f" (it shows {3 if self.run.shape[0] > 3 else 1} of {self.run.shape[0]} channels)"
         drew = (len(self.seeds), say, drawn.nfe, self.seconds, look or samples)
         note("drew {} {}: {} network calls each, {:.1f} s; " + where, *drew)
 

@@ -52,7 +52,7 @@ def test_a_run_and_its_earlier_weights(tmp_path: Path) -> None:
     guided = autoguidance(sde, last.model, run=str(tmp_path / "run"), step=10, scale=3.0)(x, t, y)
     weak = early.model(x, t, y)
     torch.testing.assert_close(guided, weak + 3.0 * (last.model(x, t, y) - weak))
-    with pytest.raises(InputError, match="has kept no weights of step 15: it has those of 10, 20"):
+    with pytest.raises(InputError, match="has no weights of step 15: it has those of 10, 20"):
         autoguidance(sde, last.model, run=str(tmp_path / "run"), step=15)
     with pytest.raises(InputError, match="was trained with the process vp, not with the model's"):
         autoguidance(EDM(), last.model, run=str(tmp_path / "run"))

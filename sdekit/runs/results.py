@@ -1,0 +1,219 @@
+"""Folders of samples: written completely or not at all, and replacing nothing but earlier results."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from sdekit.errors import InputError, SdekitError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sdekit.models import OpenedModel
+    from sdekit.sampling import Samples
+
+SAMPLES = "samples.npy"
+RECORDS = ("sample.json", "restore.json", "edit.json")
+FILES = (
+    *(SAMPLES, "grid.png", "scatter.png", "measurement.npy", "measurement.png", "before-after.png"),
+    *("mean.npy", "mean.png", "std.npy", "std.png"),
+    *RECORDS,
+)
+IMAGES = "images"
+IMAGE = re.compile(r"(0|[1-9]\d*)\.png")
+STAGE = ".sdekit-"
+"""Start of the name of the temporary folder, in which results are written before they are moved into place."""
+MOST_IN_GRID = 1024
+"""Images in grid.png."""
+
+
+def write_results(
+    out: Path,
+    opened: OpenedModel,
+    samples: Samples,
+    record: Mapping[str, Any],
+    *,
+    record_name: str = "sample.json",
+    other_files: Mapping[str, bytes] | None = None,
+    overwrite: bool = False,
+) -> Path | None:
+    """Write samples, pictures of them and their record into a folder, all at once.
+
+    Arguments:
+        out: Folder to write.
+        opened: Model that drew the samples: its units and kind decide on numbers and pictures.
+        samples: Samples in the model's units.
+        record: JSON-ready facts about the samples. A checksum is added.
+        record_name: File name of the record, one of `RECORDS`.
+        other_files: Contents of further files by name, out of `FILES`.
+        overwrite: Replace earlier results in the folder.
+    Returns:
+        The picture to look at, or None for data without pictures.
+    Raises:
+        SdekitError: If the files cannot be written. Earlier results are then unchanged.
+    """
+    import numpy as np
+
+    from sdekit.plotting import image_grid, picture, png, scatter, to_pixels
+
+    from .files import save_json
+
+    data, main_picture = opened.to_data(samples.x), None
+    with staged_results(out, overwrite=overwrite) as new:
+        np.save(new / SAMPLES, data)
+        for name, content in (other_files or {}).items():
+            (new / name).write_bytes(content)
+        if opened.kind == "image":
+            pixels, main_picture = to_pixels(data, opened.units), "grid.png"
+            (new / main_picture).write_bytes(png(image_grid(pixels[:MOST_IN_GRID])))
+            (new / IMAGES).mkdir()
+            for seed, image in zip(samples.seeds, pixels, strict=True):
+                (new / IMAGES / f"{seed}.png").write_bytes(png(picture(image)))
+        elif opened.shape == (2,):
+            main_picture = "scatter.png"
+            (new / main_picture).write_bytes(scatter(data))
+        save_json(new / record_name, record)
+    if "before-after.png" in (other_files or {}):
+        main_picture = "before-after.png"
+    return None if main_picture is None else out / main_picture
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    """Return the contents of a .npy file.
+
+    Arguments:
+        array: Numbers, which are stored in float32.
+    Returns:
+        Contents of the file.
+    """
+    import numpy as np
+
+    content = io.BytesIO()
+    np.save(content, np.ascontiguousarray(array, dtype=np.float32))
+    return content.getvalue()
+
+
+def check_results_folder(out: Path, *, overwrite: bool) -> None:
+    """Check that results can be written to a folder without loss of other files.
+
+    Arguments:
+        out: Folder, which need not exist.
+        overwrite: Whether earlier results may be replaced.
+    Raises:
+        InputError: If the folder contains other files, or earlier results without `overwrite`.
+    """
+    try:
+        for place in (out, *out.parents):
+            if place.exists() and not place.is_dir():
+                raise InputError(f"--out {out}: {place} is a file, choose a folder")
+        names, foreign = _names(out), _foreign_names(out)
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be read ({error.strerror or error}): choose another folder") from error
+    if not names:
+        return
+    if foreign:
+        raise InputError(f"--out {out} contains other files ({foreign[0]}, ...): choose another folder")
+    if not any(_is_our_record(out / name) for name in RECORDS):
+        raise InputError(
+            f"--out {out} contains {names[0]} and no record of sdekit ({', '.join(RECORDS)}), so sdekit did not write "
+            "it: choose another folder"
+        )
+    if not overwrite:
+        raise InputError(
+            f"--out {out} already contains samples: choose another folder, or replace them with --overwrite"
+        )
+
+
+@contextmanager
+def staged_results(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Context manager that gives a temporary folder, and at the end moves its files to `out`.
+
+    Earlier results in `out` are replaced all at once. If anything fails they are unchanged. If files that must not be
+    replaced were written to `out` meanwhile, the new results are moved to a new folder beside it, and the error names
+    it.
+
+    Arguments:
+        out: Folder of the results, which is created.
+        overwrite: Replace earlier results.
+    Yields:
+        The temporary folder.
+    Raises:
+        SdekitError: If the files cannot be written or moved.
+    """
+    created = [place for place in (out, *out.parents) if not place.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=STAGE, dir=out, ignore_cleanup_errors=True) as stage:
+            (new := Path(stage, "new")).mkdir()
+            (old := Path(stage, "old")).mkdir()
+            yield new
+            _check_again(out, new, overwrite=overwrite)
+            _exchange(out, new, old)
+    except OSError as error:
+        why = error.strerror or error
+        raise SdekitError(f"could not write to {out}: {why}. Earlier files in it are unchanged") from error
+    finally:
+        with suppress(OSError):  # a folder that is not empty ends the loop: the results are in it
+            for place in created:
+                place.rmdir()
+
+
+def _check_again(out: Path, new: Path, *, overwrite: bool) -> None:
+    """Move the new results beside `out` and raise if another process wrote to `out` meanwhile."""
+    try:
+        check_results_folder(out, overwrite=overwrite)
+    except InputError as error:
+        number, whole = 2, out.absolute()
+        while (beside := whole.with_name(f"{whole.name}-{number}")).exists():
+            number += 1
+        shutil.move(new, beside)
+        raise SdekitError(
+            f"{error}. These files were written while this command ran: the new samples are in {beside}"
+        ) from error
+
+
+def _exchange(out: Path, new: Path, old: Path) -> None:
+    """Move the files of `out` to `old` and those of `new` to `out`: all of them, or none if one move fails."""
+    moves = [(out / name, old / name) for name in _names(out)]
+    moves += [(path, out / path.name) for path in sorted(new.iterdir())]
+    with ExitStack() as undo:
+        for source, target in moves:
+            os.rename(source, target)
+            undo.callback(os.rename, target, source)
+        undo.pop_all()
+
+
+def _names(out: Path) -> list[str]:
+    """Sorted names in a folder, without the temporary folders of other commands."""
+    return sorted(p.name for p in out.iterdir() if not p.name.startswith(STAGE)) if out.is_dir() else []
+
+
+def _foreign_names(out: Path) -> list[str]:
+    """Sorted names of files that sdekit does not write into a folder of results."""
+    names = []
+    for name in _names(out):
+        path = out / name
+        if name == IMAGES and path.is_dir() and not path.is_symlink():
+            images = sorted(path.iterdir())
+            names += [f"{name}/{p.name}" for p in images if not (IMAGE.fullmatch(p.name) and p.is_file())]
+        elif name not in FILES or not path.is_file():
+            names.append(name)
+    return names
+
+
+def _is_our_record(path: Path) -> bool:
+    """Whether sdekit wrote a record: it then has a checksum."""
+    try:
+        fields = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(fields, dict) and {"run", "seeds", "sha256"} <= fields.keys()
