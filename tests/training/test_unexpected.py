@@ -233,5 +233,5 @@ def test_data_that_are_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert read(tmp_path / "run", with_data=True)
     train(*plan(f"array:{tmp_path / 'x.npy'}", network="mlp", given=given), tmp_path / "run", overwrite=True)
     os.unlink("x.npy")
-    with pytest.raises(InputError, match="is not there any more: put the data back, or a link"):
+    with pytest.raises(InputError, match="does not exist any more: put the data back, or a link"):
         read(tmp_path / "run", with_data=True)
