@@ -134,7 +134,7 @@ def ours() -> dict[str, Draw]:
         "pigdm": ("pigdm", {}),
         "tmpd": ("tmpd", {}),
         "mmps": ("mmps", {}),
-        "mmps, within 0.1": ("mmps", {"within": 0.1}),
+        "mmps, mode_variance_fraction 0.1": ("mmps", {"mode_variance_fraction": 0.1}),
         "tds": ("tds", {}),
     }
     return {name: lambda c, n, calls, m=m, o=o: draw(m, o, c, n, calls) for name, (m, o) in table.items()}

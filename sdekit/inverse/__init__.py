@@ -1,4 +1,4 @@
-"""Inverse problems: measurements, linear solvers, guidance towards a measurement, and restoration."""
+"""Inverse problems: measurements, restoration from them, and the parts that restoration methods share."""
 
 import lazy_loader
 

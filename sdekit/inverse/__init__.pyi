@@ -2,21 +2,17 @@ from .linear_solvers import (
     conjugate_gradients as conjugate_gradients,
     regularized_least_squares as regularized_least_squares,
 )
-from .measured_part import (
-    replace_measured as replace_measured,
-)
 from .moment_matching import (
     MODE_VARIANCE_FRACTION as MODE_VARIANCE_FRACTION,
+    Adjoint as Adjoint,
     LinearizedDenoiser as LinearizedDenoiser,
-    Pull as Pull,
-    Weigh as Weigh,
-    bound as bound,
     posterior_mean_guidance as posterior_mean_guidance,
+    shortening_factor as shortening_factor,
 )
 from .problem import (
     Problem as Problem,
 )
-from .replacement_sampler import (
+from .replacement_sampling import (
     ReplacementSampler as ReplacementSampler,
 )
 from .restoration import (

@@ -14,65 +14,109 @@ from sdekit.processes import broadcast
 def conjugate_gradients(
     apply: Callable[[Tensor], Tensor], b: Tensor, *, iterations: int = 100, tolerance: float = 1e-6
 ) -> Tensor:
-    """The v with apply(v) = b for each row of b (B, *), apply symmetric and positive, by conjugate gradients from 0.
+    """Solve apply(v) = b by conjugate gradients, starting from v = 0, separately for each row.
 
-    A row stops when its residual is below tolerance times its b, or where apply turns out not to be positive on it;
-    where apply is singular and b in its range, v is the shortest solution. Rows do not meet.
+    If `apply` is singular and b is in its range, the result is the shortest solution. A row also stops if `apply`
+    turns out not to be positive in one of its directions.
+
+    Arguments:
+        apply: Symmetric positive linear function, (B, *) to (B, *), that treats the rows separately.
+        b: Right-hand sides, (B, *).
+        iterations: Largest number of iterations.
+        tolerance: A row stops when the norm of its residual is below tolerance times the norm of its b.
+    Returns:
+        The solutions v, (B, *).
     """
-    v, r = torch.zeros_like(b), b
-    p, rr = r, _dot(r)
-    enough = tolerance**2 * rr
-    going = rr > 0
-    for _ in range(iterations):
-        if not bool(going.any()):
-            break
-        ap = apply(p)
-        curvature = _dot(p, ap)
-        going = going & (curvature > 0)
-        step = torch.where(going, rr / torch.where(going, curvature, 1), 0)
-        v, r = v + step * p, r - step * ap
-        new = _dot(r)
-        going = going & (new > enough)
-        p = torch.where(going, r + new / torch.where(rr > 0, rr, 1) * p, p)
-        rr = torch.where(going, new, rr)
-    return v
+
+    def curvature(p: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        value = _dot(p, image)
+        return value, value > 0
+
+    return _minimize(
+        b, apply, curvature, lambda residual, v: residual, scale=1.0, iterations=iterations, tolerance=tolerance
+    )
 
 
 def regularized_least_squares(
-    operator: LinearOperator, r: Tensor, signal: Tensor | float, noise: float, *, least: float = 0.0
+    operator: LinearOperator,
+    r: Tensor,
+    signal_variance: Tensor | float,
+    noise_variance: float,
+    *,
+    least_gain: float = 0.0,
 ) -> Tensor:
-    """A* (signal A A* + noise I)^-1 r for r (B, *measured), two variances; A^+ r, A's pseudo-inverse, with 1 and 0.
+    """Compute A* (signal_variance A A* + noise_variance I)^-1 r, row by row.
 
-    By conjugate gradients on (signal A* A + noise I) w = A* r, which has a solution whatever was measured: the noise in
-    r need not be in A's range. signal: a number, () or (B,). least: where a direction p is left with |A p|^2 < least
-    |p|^2, it ends, and w has no part in what A hardly tells: there A^+ would make much of the noise in r.
+    The variances 1 and 0 give A^+ r, with the pseudo-inverse A^+ of A. The result is the solution w of the normal
+    equations (signal_variance A* A + noise_variance I) w = A* r, by conjugate gradients. They have a solution for
+    every r: the noise in a measurement need not be in the range of A.
+
+    Arguments:
+        operator: The linear operator A.
+        r: Measurements, (B, *measured).
+        signal_variance: Variance of x_0, a number, () or (B,).
+        noise_variance: Variance of the noise.
+        least_gain: A row stops at a direction p with |A p|^2 < least_gain |p|^2, so that w has no part in directions
+            that A hardly measures; there, A^+ would amplify the noise in r.
+    Returns:
+        w, (B, *shape).
     """
-    signal = broadcast(torch.as_tensor(signal), r)
-    left = r
-    g = operator.adjoint(r)
-    w, p, gg = torch.zeros_like(g), g, _dot(g)
-    small, steepest = 1e-12 * gg, torch.zeros_like(gg)
-    going = gg > 0
-    for _ in range(100):
-        if not bool(going.any()):
-            break
-        ap = operator.apply(p)
+    scale = broadcast(torch.as_tensor(signal_variance), r)
+    steepest = r.new_zeros(())
+
+    def curvature(p: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal steepest
         length = _dot(p)
-        told = broadcast(ap.flatten(1).square().sum(1), p)
-        curvature = broadcast(signal, p) * told + noise * length
-        steepest = torch.maximum(steepest, curvature / torch.where(going, length, 1))
-        going = going & (told >= least * length)
-        going = going & (curvature > torch.finfo(r.dtype).eps * steepest * length)  # else what is left of p is rounding
-        step = torch.where(going, gg / torch.where(going, curvature, 1), 0)
-        w, left = w + step * p, left - signal * broadcast(step.flatten(), r) * ap
-        g = operator.adjoint(left) - noise * w
+        gain = broadcast(image.flatten(1).square().sum(1), p)
+        value = broadcast(scale, p) * gain + noise_variance * length
+        slope = value / torch.where(length > 0, length, 1)
+        steepest = torch.maximum(slope, steepest)
+        # a direction with less curvature than rounding errors would have consists of rounding errors
+        usable = (gain >= least_gain * length) & (value > torch.finfo(r.dtype).eps * steepest * length)
+        return value, usable
+
+    def gradient(residual: Tensor, w: Tensor | float) -> Tensor:
+        return operator.adjoint(residual) - noise_variance * w
+
+    return _minimize(r, operator.apply, curvature, gradient, scale=scale, iterations=100, tolerance=1e-6)
+
+
+def _minimize(
+    b: Tensor,
+    apply: Callable[[Tensor], Tensor],
+    curvature: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    gradient: Callable[[Tensor, Tensor | float], Tensor],
+    *,
+    scale: Tensor | float,
+    iterations: int,
+    tolerance: float,
+) -> Tensor:
+    """Minimize a quadratic function of v by conjugate gradients, row by row; the loop of both solvers above.
+
+    The residual is b - scale apply(v). `gradient(residual, v)` is the negative gradient at v, and
+    `curvature(p, apply(p))` the second derivative along p and whether the row may go on in this direction.
+    """
+    residual = b
+    g = gradient(residual, 0.0)
+    v, p, gg = torch.zeros_like(g), g, _dot(g)
+    enough = tolerance**2 * gg
+    active = gg > 0
+    for _ in range(iterations):
+        if not bool(active.any()):
+            break
+        image = apply(p)
+        along, usable = curvature(p, image)
+        active = active & usable
+        step = torch.where(active, gg / torch.where(active, along, 1), 0)
+        v, residual = v + step * p, residual - scale * broadcast(step.flatten(), residual) * image
+        g = gradient(residual, v)
         new = _dot(g)
-        going = going & (new > small)
-        p = torch.where(going, g + new / torch.where(gg > 0, gg, 1) * p, p)
-        gg = torch.where(going, new, gg)
-    return w
+        active = active & (new > enough)
+        p = torch.where(active, g + new / torch.where(gg > 0, gg, 1) * p, p)
+        gg = torch.where(active, new, gg)
+    return v
 
 
 def _dot(a: Tensor, c: Tensor | None = None) -> Tensor:
-    """<a, c> of each row, |a|^2 without c; (B, 1, ...) as a has axes."""
+    """Return <a, c> of each row, or |a|^2 without c, as (B, 1, ...) with as many axes as a."""
     return broadcast((a * (a if c is None else c)).flatten(1).sum(1), a)

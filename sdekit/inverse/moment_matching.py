@@ -1,8 +1,9 @@
-"""Guidance towards a measurement by the moments of x_0 given x_t, from the denoiser's Jacobian."""
+"""Guidance towards a measurement by the mean and covariance of x_0 given x_t, from the denoiser's Jacobian."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,20 +16,34 @@ from sdekit.processes import LARGEST_RHO, SDE, Denoiser, as_time, broadcast, eva
 from .problem import Problem
 
 MODE_VARIANCE_FRACTION = 0.1
-"""Share of the data's variance within one mode, where nothing is told: for data of several modes, as most are."""
+"""Default share of the data's variance within one mode, for data of several modes, as most data are."""
+
+Adjoint = Callable[[Tensor], Tensor]
+"""`adjoint(v) -> (B, *)`: A* v; if A is not linear, the adjoint of its derivative at the denoised x_0."""
 
 
 class LinearizedDenoiser:
-    """The denoiser near x: `x0` (B, *), and the covariance of x_0 given x_t = x as its slope tells it.
+    """The denoiser and its Jacobian at x_t: the mean and the covariance of x_0 given x_t.
 
-    Cov[x_0 | x_t] = sigma^2 / alpha dD/dx (the second-order Tweedie formula; Rozet et al. 2024). Where sigma /
-    alpha exceeds 1e3 both are taken there, x along the same noise: alpha may be 0 beyond. One network call.
+    `x0` (B, *) is the denoised x_t, and Cov[x_0 | x_t] = sigma^2 / alpha dD/dx (the second-order Tweedie formula). At
+    noise levels above 1e3, where alpha may be 0, x_t is scaled to the noise level 1e3. Costs one network evaluation.
+
+    Arguments:
+        sde: Process of the denoiser.
+        denoise: The denoiser; it must support gradients with respect to x.
+        x: Noisy samples x_t, (B, *).
+        t: Times, () or (B,).
+        y: Conditions, (B, ...), or None.
+    Raises:
+        SdekitError: If the result of the denoiser has no gradient.
+    Source:
+        Rozet et al. 2024.
     """
 
-    def __init__(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, y: Tensor | None = None) -> None:
+    def __init__(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, y: Any = None) -> None:
         t = as_time(t)
         u = torch.where(sde.rho(t) <= LARGEST_RHO, t, sde.time(as_time(LARGEST_RHO)).to(t.device))
-        self.gain = broadcast(sde.sigma(u) ** 2 / sde.alpha(u), x)
+        self._gain = broadcast(sde.sigma(u) ** 2 / sde.alpha(u), x)
         with torch.enable_grad():
             self._x = torch.where(broadcast(u == t, x) > 0, x, x * broadcast(sde.sigma(u) / sde.sigma(t), x))
             self._x = self._x.detach().requires_grad_()
@@ -41,61 +56,83 @@ class LinearizedDenoiser:
         self.x0 = self._x0.detach()
         self._rho2 = sde.rho(u) ** 2
 
-    def isotropic(self, data_std: float) -> Tensor:
-        """Variance of x_0 given x_t where the data are N(0, data_std^2 I), () or (B,)."""
+    def covariance(self, v: Tensor) -> Tensor:
+        """Multiply v (B, *) by Cov[x_0 | x_t], with one backward pass through the network; returns (B, *)."""
+        (gradient,) = torch.autograd.grad(self._x0, self._x, v, retain_graph=True)
+        return self._gain * gradient
+
+    def gaussian_variance(self, data_std: float) -> Tensor:
+        """Return the variance of x_0 given x_t if the data were N(0, data_std^2 I), () or (B,)."""
         return self._rho2 * data_std**2 / (self._rho2 + data_std**2)
 
-    def narrowed(self, within: float) -> Tensor:
-        """What is left of the variance of x_0 given x_t once its mode is told too, () or (B,), between within and 1.
+    def within_mode(self, mode_variance_fraction: float) -> Tensor:
+        """Return the share of the variance of x_0 given x_t that remains if its mode is known too, () or (B,).
 
-        within: the share of the data's variance that lies within a mode; the rest lies between them. In one direction,
-        with data of variance 1: within rho^2 / (within + rho^2), divided by rho^2 / (1 + rho^2).
+        With w = mode_variance_fraction, the share of the data's variance within a mode, and data of variance 1, the
+        variance is rho^2 / (1 + rho^2) and that within a mode w rho^2 / (w + rho^2). The result is their ratio.
         """
-        return _narrowed(self._rho2, within)
-
-    def cov(self, v: Tensor) -> Tensor:
-        """Cov[x_0 | x_t] v, (B, *): one pass back through the network."""
-        (slope,) = torch.autograd.grad(self._x0, self._x, v, retain_graph=True)
-        return self.gain * slope
+        return _within_mode(self._rho2, mode_variance_fraction)
 
 
-def _narrowed(rho2: Tensor, within: float) -> Tensor:
-    return within * (1 + rho2) / (within + rho2)
+LikelihoodGradient = Callable[[LinearizedDenoiser, Tensor, Adjoint], Tensor]
+"""`gradient(linearized, residual, adjoint) -> (B, *)`: the gradient A* Cov[y | x_t]^-1 (y - A x_0) of the logarithm of
+the likelihood N(y; A x_0, Cov[y | x_t]). The methods differ in how they approximate this covariance."""
 
 
-Pull = Callable[[Tensor], Tensor]
-"""`pull(v) -> (B, *)`: A* v, that of A's slope at the denoised x_0 where A is not linear."""
+def posterior_mean_guidance(
+    problem: Problem, gradient: LikelihoodGradient, *, mode_variance_fraction: float = 1.0
+) -> Guidance:
+    """Create the guidance D(x) + Cov[x_0 | x_t] gradient, the mean of x_0 given x_t and the measurement y.
 
-Weigh = Callable[[LinearizedDenoiser, Tensor, Pull], Tensor]
-"""`weigh(local, residual, pull) -> (B, *)`: the residual y - A(x_0) over its covariance, somehow, and pulled back."""
+    dps, pigdm, tmpd and mmps are of this form. If x_0 and y are jointly Gaussian given x_t, it is exact. Then the
+    change of A D is no longer than the residual y - A D, or than the residual divided by `within_mode`. The Jacobian
+    of a trained network is not exactly a covariance and may give a longer change, which is therefore shortened.
+    `within_mode` is taken at the end of the sampler's step, because later evaluations can correct too large a change.
 
-
-def posterior_mean_guidance(problem: Problem, weigh: Weigh, *, within: float = 1.0) -> Guidance:
-    """The guidance D(x) + Cov[x_0 | x] weigh(y - A D(x)): how dps, pigdm, tmpd and mmps move the denoiser's answer.
-
-    With weigh dividing by Cov[y | x_t] it is the conditional mean of two jointly normal x_0 and y. No such mean moves
-    A D by more than the whole residual, or by that over `Local.narrowed(within)` where the covariance of x_0 is
-    narrowed so: a longer move, as the slope of a trained network makes it, which is no covariance, is shortened. What
-    it is narrowed to counts at the time where the sampler's step ends: there the network may mend what is too much.
+    Arguments:
+        problem: The inverse problem.
+        gradient: Gradient of the log-likelihood with respect to x_0.
+        mode_variance_fraction: Share of the data's variance within one mode, in (0, 1].
+    Returns:
+        The guidance.
     """
 
     def guidance(sde: SDE, denoise: Denoiser) -> Denoiser:
-        def conditional(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-            local = LinearizedDenoiser(sde, denoise, x, t, y)
-            operator, x0 = problem.operator, local.x0
-            made, pull = _pulled(operator, x0)
-            r = problem.measurement.to(x0) - made
-            move = local.cov(weigh(local, r, pull))
-            change = operator.apply(x0 + move) - made
-            return x0 + bound(change * broadcast(_narrowed(_rho_next(sde, t) ** 2, within), r), r, x0) * move
+        def guided(x: Tensor, t: Tensor, y: Any = None) -> Tensor:
+            linearized = LinearizedDenoiser(sde, denoise, x, t, y)
+            x0 = linearized.x0
+            predicted, adjoint = _apply_with_adjoint(problem.operator, x0)
+            residual = problem.measurement.to(x0) - predicted
+            move = linearized.covariance(gradient(linearized, residual, adjoint))
+            change = problem.operator.apply(x0 + move) - predicted
+            share = broadcast(_within_mode(_rho_after_step(sde, t) ** 2, mode_variance_fraction), residual)
+            return x0 + shortening_factor(change * share, residual, x0) * move
 
-        return conditional
+        return guided
 
     return guidance
 
 
-def _rho_next(sde: SDE, t: Tensor) -> Tensor:
-    """rho where the sampler's step from t ends, shape of t: 0 at the final denoising, that of t of an adaptive one."""
+def shortening_factor(change: Tensor, residual: Tensor, x0: Tensor) -> Tensor:
+    """Compute the factor that shortens a change of the measurement to the length of the residual.
+
+    Arguments:
+        change: Change of the measurement, (B, *measured).
+        residual: Residual, (B, *measured).
+        x0: Samples, (B, *), which give the number of axes of the result.
+    Returns:
+        Factor of each row, at most 1, (B, 1, ...).
+    """
+    size, limit = (v.flatten(1).square().sum(1).sqrt() for v in (change, residual))
+    return broadcast(torch.where(size > limit, limit / torch.where(size > 0, size, 1), 1), x0)
+
+
+def _within_mode(rho2: Tensor, fraction: float) -> Tensor:
+    return fraction * (1 + rho2) / (fraction + rho2)
+
+
+def _rho_after_step(sde: SDE, t: Tensor) -> Tensor:
+    """Return rho at the end of the sampler's step from t: 0 at the final denoising, rho(t) if the end is not known."""
     context = current_context()
     if context is None:
         return sde.rho(t)
@@ -104,17 +141,11 @@ def _rho_next(sde: SDE, t: Tensor) -> Tensor:
     return torch.where(t.to(end) > context.times[-1], rho, 0).clamp(max=LARGEST_RHO)
 
 
-def _pulled(operator: Operator, x0: Tensor) -> tuple[Tensor, Pull]:
-    """A(x0), and how to pull back from there."""
+def _apply_with_adjoint(operator: Operator, x0: Tensor) -> tuple[Tensor, Adjoint]:
+    """Return A(x0) and the adjoint of A, or of its derivative at x0 if A is not linear."""
     if isinstance(operator, LinearOperator):
         return operator.apply(x0), operator.adjoint
     with torch.enable_grad():
         point = x0.clone().requires_grad_()
-        made = operator.apply(point)
-    return made.detach(), lambda v: torch.autograd.grad(made, point, v)[0]
-
-
-def bound(change: Tensor, r: Tensor, x0: Tensor) -> Tensor:
-    """The factor, at most 1, that makes |change| at most |r| row by row: (B, 1, ...) as x0 has axes."""
-    size, most = (v.flatten(1).square().sum(1).sqrt() for v in (change, r))
-    return broadcast(torch.where(size > most, most / torch.where(size > 0, size, 1), 1), x0)
+        predicted = operator.apply(point)
+    return predicted.detach(), lambda v: torch.autograd.grad(predicted, point, v)[0]

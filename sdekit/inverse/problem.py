@@ -13,11 +13,15 @@ from sdekit.inverse.operators import LinearOperator, Operator, check_linear
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """y = A(x_0) + noise_std z: what was measured, how, and how well; all in the model's units.
+    """An inverse problem y = A(x_0) + noise_std z in the model's units, with standard normal z.
 
-    measurement: (*operator.measured), one for all samples. noise_std: standard deviation of the noise in each of its
-    numbers, >= 0. Raises InputError for a measurement that the operator cannot have made, and for an operator that is
-    not linear where it says so, or whose adjoint is another's (the dot-product test).
+    Arguments:
+        operator: The operator A.
+        measurement: The measurement y, (*operator.measured), the same for all samples.
+        noise_std: Standard deviation of the noise in each number of the measurement, at least 0.
+    Raises:
+        InputError: If the measurement does not have the shape of the operator's results, or a `LinearOperator` is not
+            linear, or its `adjoint` is not the adjoint (dot-product test).
     """
 
     operator: Operator
@@ -32,11 +36,11 @@ class Problem:
             check_linear(self.operator)
 
     def residual(self, x0: Tensor) -> Tensor:
-        """y - A(x_0), (B, *measured)."""
+        """Return y - A(x_0), (B, *measured), for x0 (B, *)."""
         return self.measurement.to(x0) - self.operator.apply(x0)
 
     def linear(self, method: str) -> LinearOperator:
-        """The operator, for a method that needs a linear one; InputError where it is not."""
+        """Return the operator for `method`, which needs a linear one; raises InputError if it is not linear."""
         if not isinstance(self.operator, LinearOperator):
             raise InputError(
                 f"{method} needs a linear operator, and {type(self.operator).__name__} is not: use dps, which takes "

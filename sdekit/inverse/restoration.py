@@ -1,4 +1,4 @@
-"""Sampling of p(x_0 | y) by any registered method."""
+"""Restoration: samples of p(x_0 | y) by any registered method, and an estimate of the noise in y."""
 
 from __future__ import annotations
 
@@ -18,31 +18,48 @@ from .problem import Problem
 
 
 def build_restorer(method: str, problem: Problem, **options: Any) -> Guidance | Sampler:
-    """The registered method for a problem: a guidance, for any sampler, or a sampler of its own."""
+    """Build a registered restoration method for a problem.
+
+    Arguments:
+        method: Registered name.
+        problem: The inverse problem.
+        options: Options of the method.
+    Returns:
+        A guidance, which works with any sampler, or a sampler.
+    """
     from sdekit.registry import build
 
-    made: Guidance | Sampler = build("restorer", method, problem, **options)
-    return made if isinstance(made, Sampler) else NamedGuidance(made, format_component(method, options))
+    restorer: Guidance | Sampler = build("restorer", method, problem, **options)
+    return restorer if isinstance(restorer, Sampler) else NamedGuidance(restorer, format_component(method, options))
 
 
 def restore(
     sde: SDE, denoise: Denoiser, problem: Problem, method: str | Guidance | Sampler = "mmps", **arguments: Any
 ) -> Samples:
-    """Draw samples of x_0 given a measurement. method: a registered name, or what `restorer` makes.
+    """Draw samples of x_0 given a measurement.
 
-    arguments: as for `sdekit.sample`; `sampler` too ("ddim" where none is given), but for methods that are samplers
-    themselves. guidance: others, which act before the method's. `shape` is the operator's.
+    Arguments:
+        sde: Process of the denoiser.
+        denoise: The denoiser.
+        problem: The inverse problem.
+        method: Registered name, or a result of `build_restorer`.
+        arguments: Arguments of `sdekit.sample`. `sampler` is "ddim" by default and must be absent if the method is a
+            sampler. `guidance` is applied before that of the method. `shape` is that of the operator.
+    Returns:
+        The samples.
+    Raises:
+        InputError: If the method is a sampler and another sampler is given.
     """
-    made = build_restorer(method, problem) if isinstance(method, str) else method
+    restorer = build_restorer(method, problem) if isinstance(method, str) else method
     arguments = {"shape": problem.operator.shape, **arguments}
-    if isinstance(made, Sampler):
+    if isinstance(restorer, Sampler):
         if arguments.pop("sampler", None) is not None:
-            raise InputError(f"{type(made).__name__} is a sampler itself: name no other one")
-        return sample(sde, denoise, made, **arguments)
+            raise InputError(f"{type(restorer).__name__} is a sampler itself: name no other one")
+        return sample(sde, denoise, restorer, **arguments)
     others = arguments.pop("guidance", ())
     others = [others] if isinstance(others, str) or callable(others) else list(others)
     sampler = arguments.pop("sampler", None) or "ddim"
-    return sample(sde, denoise, sampler, guidance=[*others, made], **arguments)
+    return sample(sde, denoise, sampler, guidance=[*others, restorer], **arguments)
 
 
 def estimate_noise(
@@ -56,12 +73,25 @@ def estimate_noise(
     steps: int = 16,
     device: torch.device | str = "cpu",
 ) -> float:
-    """The noise's standard deviation in the measurement's units, as it makes the measurement most likely.
+    """Estimate the noise's standard deviation that makes a measurement most likely.
 
-    Expectation maximisation: draw n samples of p(x_0 | y) at the present value, of which the next is the root mean
-    square of y - A(x_0); from the size of y itself downwards, until it changes by less than a twentieth. Each round
-    draws with mmps (dps where the operator is not linear) in `steps` steps. y: (k, ...) conditions, taken in turn.
-    Source: Dempster, Laird & Rubin 1977.
+    Expectation maximisation: draw n samples of p(x_0 | measurement) with the current estimate; the next estimate is
+    the root mean square of measurement - A(x_0). The first estimate is the size of the measurement. It ends when the
+    estimate changes by less than a twentieth.
+
+    Arguments:
+        model: The model.
+        operator: The operator A; samples are drawn with mmps if it is linear, and else with dps.
+        measurement: The measurement, (*measured).
+        y: Conditions, (k, ...), assigned to the n samples in turn, or None.
+        rounds: Largest number of estimates.
+        n: Number of samples of each round.
+        steps: Number of steps of the sampler.
+        device: Device on which samples are drawn.
+    Returns:
+        The standard deviation in the units of the measurement, at least 1e-6.
+    Source:
+        Dempster, Laird & Rubin 1977.
     """
     measured = operator.check(measurement.double())
     y = None if y is None else y[torch.arange(n) % len(y)]
@@ -70,8 +100,8 @@ def estimate_noise(
     for _ in range(rounds):
         problem = Problem(operator, measured, std)
         x = restore(model.sde, model, problem, method, n=n, steps=steps, device=device, y=y).x.double().cpu()
-        left = problem.residual(x).square().sum() / (n * operator.count)
-        std, before = max(float(left.sqrt()), 1e-6), std
+        variance = problem.residual(x).square().sum() / (n * operator.count)
+        std, before = max(float(variance.sqrt()), 1e-6), std
         if abs(std - before) < 0.05 * before:
             break
     return std

@@ -18,7 +18,6 @@ from sdekit.inverse import (
     conjugate_gradients,
     estimate_noise,
     regularized_least_squares,
-    replace_measured,
     restore,
 )
 from sdekit.inverse.operators import (
@@ -33,6 +32,7 @@ from sdekit.inverse.operators import (
     in_model_units,
     measured_from,
 )
+from sdekit.inverse.replacement_sampling import replace_measured
 from sdekit.models import ScoreModel
 from sdekit.processes import SDE, as_time
 from sdekit.sampling import Sampler
@@ -247,7 +247,7 @@ def test_a_ridge_leaves_the_noise() -> None:
     assert regularized_least_squares(operator, r, 1.0, 0.0).abs().max() > 100
     told = v @ torch.diag(torch.tensor([1.0, 1 / 0.9, 1 / 0.7, 0, 0, 0]).double()) @ u.T
     torch.testing.assert_close(
-        regularized_least_squares(operator, r, 1.0, 0.0, least=0.01), r @ told.T, atol=0.01, rtol=0
+        regularized_least_squares(operator, r, 1.0, 0.0, least_gain=0.01), r @ told.T, atol=0.01, rtol=0
     )
 
 
@@ -291,13 +291,13 @@ def test_mistakes_are_told() -> None:
     for method, options in {
         "dps": {"strength": 0.0},
         "pigdm": {"data_std": -1.0},
-        "mmps": {"within": 1.5},
+        "mmps": {"mode_variance_fraction": 1.5},
         "ddrm": {"eta": 2.0},
         "diffpir": {"zeta": -1.0},
         "repaint": {"repeats": 0},
         "replacement": {"sampler": "ode"},
         "tds": {"particles": 0},
-        "tmpd": {"within": 0.0},
+        "tmpd": {"mode_variance_fraction": 0.0},
     }.items():
         with pytest.raises(InputError, match=f"{method}: "):
             build_restorer(method, PROBLEM, **options)
@@ -332,7 +332,9 @@ def test_the_covariance_at_infinite_noise() -> None:
     prior, sde = correlated(), RectifiedFlow()
     local = LinearizedDenoiser(sde, prior.denoiser(sde), random(2, 5), as_time(1.0))
     assert (local.x0 - prior.means).abs().max() < 0.01
-    torch.testing.assert_close(local.cov(torch.eye(5)[:2].double()), prior.covariances[0, :2], rtol=0.02, atol=0.01)
+    torch.testing.assert_close(
+        local.covariance(torch.eye(5)[:2].double()), prior.covariances[0, :2], rtol=0.02, atol=0.01
+    )
 
 
 class Gaussian(torch.nn.Module):

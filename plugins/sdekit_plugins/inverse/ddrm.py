@@ -15,14 +15,23 @@ from sdekit.sampling import Noise, Sampler
 
 @dataclass(frozen=True)
 class DDRM(Sampler):
-    """Each singular direction by itself: where the measurement says more than x_t does, x_s is drawn about it.
+    """DDRM: denoising diffusion restoration, a separate step in each singular direction of the operator.
 
-    With A = U diag(a) V^T, c = V^T x / alpha, y' = U^T y / a and its noise n = noise_std / a:
-    a = 0:        c_s = d + rho_s (sqrt(1 - eta^2) (c_t - d) / rho_t + eta z)
-    rho_s < n:    c_s = d + rho_s (sqrt(1 - eta^2) (y' - d) / n + eta z)
-    rho_s >= n:   c_s = (1 - eta_b) d + eta_b y' + sqrt(rho_s^2 - eta_b^2 n^2) z
-    with d that of the denoised x_0. No derivative of the network. eta, eta_b: between 0 and 1.
-    Source: Kawar et al. 2022.
+    With A = U diag(a) V^T, coefficients c = V^T x / alpha, the measurement y' = U^T y / a, the standard deviation of
+    its noise n = noise_std / a, and the coefficients d of the denoised x_0:
+        a = 0:       c_s = d + rho_s (sqrt(1 - eta^2) (c_t - d) / rho_t + eta z)
+        rho_s < n:   c_s = d + rho_s (sqrt(1 - eta^2) (y' - d) / n + eta z)
+        rho_s >= n:  c_s = (1 - eta_b) d + eta_b y' + sqrt(rho_s^2 - eta_b^2 n^2) z
+    No derivative of the network is needed.
+
+    Arguments:
+        problem: The inverse problem, with a linear operator that has an SVD.
+        eta: Share of new noise if the measurement is less precise than x_s, in [0, 1].
+        eta_b: Weight of the measurement if it is more precise than x_s, in [0, 1].
+    Raises:
+        InputError: If an option is out of range, or the operator is not linear.
+    Source:
+        Kawar et al. 2022.
     """
 
     problem: Problem
@@ -46,14 +55,14 @@ class DDRM(Sampler):
         x0, z = denoise(x, t), noise(t, s)
         svd, rho = self._svd, sde.rho(s).to(x)
         values = svd.s.to(x)
-        seen = values > 1e-6 * values.max()
-        inverse = torch.where(seen, 1 / values, 0)
-        told, spread = svd.ut(self.problem.measurement.to(x)[None]) * inverse, self.problem.noise_std * inverse
-        # what V does not span, and a = 0, go on as eta-DDIM
+        measured = values > 1e-6 * values.max()
+        inverse = torch.where(measured, 1 / values, 0)
+        y, n = svd.ut(self.problem.measurement.to(x)[None]) * inverse, self.problem.noise_std * inverse
+        # eta-DDIM, for directions with a = 0 and those that V does not span
         rest = x0 + rho * ((1 - self.eta**2) ** 0.5 * sde.eps(x, x0, t) + self.eta * z)
         d, fresh = svd.vt(x0), svd.vt(z)
-        weak = d + rho * ((1 - self.eta**2) ** 0.5 * (told - d) / torch.where(spread > 0, spread, 1) + self.eta * fresh)
-        strong = d + self.eta_b * (told - d) + (rho**2 - (self.eta_b * spread) ** 2).clamp(min=0).sqrt() * fresh
-        c = torch.where(seen, torch.where(rho < spread, weak, strong), svd.vt(rest))
+        imprecise = d + rho * ((1 - self.eta**2) ** 0.5 * (y - d) / torch.where(n > 0, n, 1) + self.eta * fresh)
+        precise = d + self.eta_b * (y - d) + (rho**2 - (self.eta_b * n) ** 2).clamp(min=0).sqrt() * fresh
+        c = torch.where(measured, torch.where(rho < n, imprecise, precise), svd.vt(rest))
         x_s: Tensor = sde.alpha(s) * (rest + svd.v(c - svd.vt(rest)))
         return x_s

@@ -12,11 +12,20 @@ from sdekit.sampling import Noise, Sampler
 
 @dataclass(frozen=True)
 class DiffPIR(Sampler):
-    """x_0 = argmin |y - A x|^2 / noise_std^2 + weight |x - D(x_t)|^2 / rho_t^2, then noise, of which zeta is new.
+    """DiffPIR: x_0 solves a proximal problem between D(x_t) and the measurement, then noise is added.
 
-    x_s = alpha_s x_0 + sigma_s (sqrt(1 - zeta) eps + sqrt(zeta) z), eps the noise in x_t seen from x_0. No derivative
-    of the network. weight: of the prior, > 0; 1 takes D for a draw of variance rho_t^2. zeta: between 0 and 1.
-    Source: Zhu et al. 2023, Algorithm 1 (there weight is lambda).
+    x_0 = argmin_x |y - A x|^2 / noise_std^2 + weight |x - D(x_t)|^2 / rho_t^2 and
+    x_s = alpha_s x_0 + sigma_s (sqrt(1 - zeta) eps + sqrt(zeta) z), with eps the noise in x_t given x_0. No derivative
+    of the network is needed.
+
+    Arguments:
+        problem: The inverse problem, with a linear operator.
+        weight: Weight of the denoised x_0, above 0; with 1, D(x_t) counts as a draw of variance rho_t^2.
+        zeta: Share of new noise in the variance, in [0, 1].
+    Raises:
+        InputError: If an option is out of range, or the operator is not linear.
+    Source:
+        Zhu et al. 2023, Algorithm 1, where weight is called lambda.
     """
 
     problem: Problem
@@ -35,8 +44,8 @@ class DiffPIR(Sampler):
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         operator = self.problem.linear("diffpir")
         x0 = denoise(x, t)
-        # in rho_t^-2, which is 0 where alpha is
-        trust = float(self.weight * (sde.alpha(t) / sde.sigma(t)) ** 2) * self.problem.noise_std**2
-        x0 = x0 + regularized_least_squares(operator, self.problem.residual(x0), 1.0, trust)
+        # with rho_t^-2 = (alpha / sigma)^2, which is 0 at a time where alpha is 0
+        noise_variance = float(self.weight * (sde.alpha(t) / sde.sigma(t)) ** 2) * self.problem.noise_std**2
+        x0 = x0 + regularized_least_squares(operator, self.problem.residual(x0), 1.0, noise_variance)
         eps = (1 - self.zeta) ** 0.5 * sde.eps(x, x0, t) + self.zeta**0.5 * noise(t, s)
         return sde.perturb(x0, s, eps)

@@ -1,4 +1,4 @@
-"""Diffusion posterior sampling: the likelihood at the denoised x_0."""
+"""DPS: diffusion posterior sampling, with the likelihood evaluated at the denoised x_0."""
 
 import math
 
@@ -6,28 +6,39 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.guidance import Guidance
-from sdekit.inverse import LinearizedDenoiser, Problem, Pull, posterior_mean_guidance
+from sdekit.inverse import Adjoint, LinearizedDenoiser, Problem, posterior_mean_guidance
 from sdekit.processes import broadcast
 
-REACH = 0.01
-"""Holds a move to 100 times the residual at most, where rho is large, and to once at the end (see `moved`). On random
-mixtures nearer the posterior than no hold, in few steps by a tenth; a larger share is better in few steps alone."""
+SHORTEST_SHARE = 0.01
+"""Mode variance fraction that limits the length of a move: to 100 times the residual at large noise levels, and to the
+residual at the end. On random mixtures, in few steps, this is nearer to the posterior by a tenth than no limit; a
+larger share is better in few steps only."""
 
 
 def dps(problem: Problem, *, strength: float = 4.0) -> Guidance:
-    """p(y | x_t) ~ N(y; A(D(x_t)), v I): D(x) + strength Cov[x_0 | x_t] A'* (y - A(D)) / v, for any differentiable A.
+    """Diffusion posterior sampling: p(y | x_t) ~ N(y; A(D(x_t)), v I), for any differentiable operator A.
 
-    v = max(|y - A(D)|^2 / m, noise_std^2), m numbers measured: the residual tells its own variance. Then grad log p
-    is that of -m log |y - A(D)|, Chung et al.'s step along grad |y - A(D)|, but with a length that depends neither on
-    the number of steps nor on the units. It grows as the residual shrinks, so that it is held to what A(D) and y are
-    apart: many times that where there is only noise, once at the end. strength: a factor, > 0.
-    Source: Chung et al. 2023, Algorithm 1.
+    D(x) + strength Cov[x_0 | x_t] A'* (y - A(D)) / v, with A' the derivative of A and v = max(|y - A(D)|^2 / m,
+    noise_std^2) for m measured numbers: the variance is estimated from the residual. Up to the limit by noise_std, this
+    is the gradient of -m log |y - A(D)|. Chung et al. step along the gradient of |y - A(D)|; here the length of the
+    step depends neither on the number of steps nor on the units. It grows as the residual shrinks, and is therefore
+    limited: to many times the residual at large noise, and to the residual at the end.
+
+    Arguments:
+        problem: The inverse problem.
+        strength: Factor of the step, above 0.
+    Returns:
+        The guidance.
+    Raises:
+        InputError: If strength is not positive.
+    Source:
+        Chung et al. 2023, Algorithm 1.
     """
     if not 0 < strength < math.inf:
         raise InputError(f"dps: strength must be positive, got {strength}")
 
-    def weigh(local: LinearizedDenoiser, r: Tensor, pull: Pull) -> Tensor:
-        variance = r.flatten(1).square().sum(1) / problem.operator.count
-        return pull(strength * r / broadcast(variance.clamp(min=max(problem.noise_std**2, 1e-12)), r))
+    def gradient(linearized: LinearizedDenoiser, residual: Tensor, adjoint: Adjoint) -> Tensor:
+        variance = residual.flatten(1).square().sum(1) / problem.operator.count
+        return adjoint(strength * residual / broadcast(variance.clamp(min=max(problem.noise_std**2, 1e-12)), residual))
 
-    return posterior_mean_guidance(problem, weigh, within=REACH)
+    return posterior_mean_guidance(problem, gradient, mode_variance_fraction=SHORTEST_SHARE)

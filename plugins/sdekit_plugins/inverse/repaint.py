@@ -1,4 +1,4 @@
-"""RePaint: replacement, with each step taken several times over."""
+"""RePaint: replacement of the measured part, with repeated steps."""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -7,11 +7,19 @@ from sdekit.inverse import ReplacementSampler
 
 @dataclass(frozen=True)
 class RePaint(ReplacementSampler):
-    """A step down and the measurement put in place, then noise back up and down again, `repeats` times in all.
+    """RePaint: step down, replace the measured part, add the noise again; `repeats` times for each step.
 
-    Going up and down brings what was drawn into harmony with what was measured, which `replacement` alone (repeats 1)
-    does not; each time costs a call. No derivative of the network. repeats: >= 1. sampler: a registered one-step
-    sampler. Source: Lugmayr et al. 2022, Algorithm 1, with jumps of length 1.
+    The repetitions adapt the rest of the sample to the measurement, which a single step (`replacement`) does not. Each
+    one costs a network evaluation. No derivative of the network is needed.
+
+    Arguments:
+        problem: The inverse problem, with a linear operator.
+        sampler: Name of a registered one-step sampler.
+        repeats: Number of times that each step is taken, at least 1.
+    Raises:
+        InputError: If the sampler has no single step, the operator is not linear, or repeats is below 1.
+    Source:
+        Lugmayr et al. 2022, Algorithm 1, with jumps of length 1.
     """
 
     _: KW_ONLY

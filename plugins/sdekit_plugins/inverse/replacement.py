@@ -1,4 +1,4 @@
-"""Replacement: after each step, what was measured is put in place of what was drawn."""
+"""Replacement: after each step, the measured part of x_s is replaced by the noised measurement."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,19 @@ from sdekit.inverse import ReplacementSampler
 
 @dataclass(frozen=True)
 class Replacement(ReplacementSampler):
-    """After each step of any one-step sampler, A x_s becomes alpha_s y plus as much noise as is missing to sigma_s.
+    """Replacement: after each step, A x_s becomes alpha_s y plus noise up to standard deviation sigma_s.
 
-    With a mask it is inpainting as in the first works; with any linear A, x_s + A^+ (alpha_s y + noise - A x_s). No
-    derivative of the network. What is not measured does not hear of it but through the network's next answer: the
-    result is biased, and worse where few steps are taken. sampler: a registered one-step sampler.
-    Source: Song et al. 2021, appendix on controllable generation.
+    x_s + A^+ (alpha_s y + noise - A x_s) for any linear A; with a mask, this is the earliest inpainting with diffusion
+    models. No derivative of the network is needed. The rest of the sample is adapted to the measurement only by the
+    next evaluation of the network: the samples are biased, the more the fewer steps are taken.
+
+    Arguments:
+        problem: The inverse problem, with a linear operator.
+        sampler: Name of a registered one-step sampler.
+    Raises:
+        InputError: If the sampler has no single step, or the operator is not linear.
+    Source:
+        Song et al. 2021, appendix on controllable generation.
     """
 
     default_steps = 200

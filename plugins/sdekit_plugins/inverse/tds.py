@@ -1,4 +1,4 @@
-"""The twisted diffusion sampler: several guided particles a sample, with weights that undo the guidance's errors."""
+"""TDS: the twisted diffusion sampler, with weighted particles that correct the errors of guidance."""
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
@@ -8,21 +8,29 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.inverse import LinearizedDenoiser, Problem, bound
+from sdekit.inverse import LinearizedDenoiser, Problem, shortening_factor
 from sdekit.processes import SDE, Denoiser, broadcast, renoise
 from sdekit.sampling import Noise, Sampler
 
 
 @dataclass(frozen=True)
 class TDS(Sampler):
-    """Sequential Monte Carlo on the ancestral process: the exact posterior of its steps as particles grow in number.
+    """Twisted diffusion sampler: sequential Monte Carlo with several guided particles for each sample.
 
-    A particle steps as DDPM does under the guidance D' = D + C A* r / v, r = y - A D, C = sigma^2 / alpha dD/dx,
-    v = noise_std^2 + r* A C A* r / |r|^2: the first conjugate gradient of mmps, one pass back through the network.
-    Where that is wrong weights make it good: the ratio of the process's own step to the guided one, and the twist
-    psi_t = N(y; A D, v I) at its end over that at its start. Particles of one sample are drawn anew by weight where
-    fewer than half count, and one is drawn at the end. particles: K >= 1, network calls a step.
-    Source: Wu et al. 2023, Algorithm 1, with the variance along the residual of Rozet et al. 2024's covariance.
+    A particle takes DDPM's step with the guided denoiser D' = D + C A* r / v, where r = y - A D, C = sigma^2 / alpha
+    dD/dx and v = noise_std^2 + r* A C A* r / |r|^2. This is the first iteration of mmps and costs one backward pass
+    through the network. Weights correct its errors: the ratio of the density of the step without guidance to that with
+    guidance, times the ratio of the twist psi_t = N(y; A D, v I) at the end of the step to that at its start. The
+    particles of a sample are resampled by weight if their effective number is below half, and one is drawn at the end.
+    As the number of particles grows, the samples follow the exact posterior of the unguided steps.
+
+    Arguments:
+        problem: The inverse problem, with a linear operator.
+        particles: Number K of particles for each sample, at least 1; a step costs K network evaluations.
+    Raises:
+        InputError: If particles is below 1, or the operator is not linear.
+    Source:
+        Wu et al. 2023, Algorithm 1, with the variance along the residual of the covariance of Rozet et al. 2024.
     """
 
     problem: Problem
@@ -39,68 +47,88 @@ class TDS(Sampler):
 
     @property
     def calls_per_step(self) -> int:
-        """One for each particle."""
+        """Network evaluations a step: one for each particle."""
         return self.particles
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
-        top = bool(times[0] >= sde.t_max * (1 - 1e-6))  # as `sample` sees it; else x is what is known
-        xs = torch.stack([x, *(sde.prior(noise()) if top else x for _ in range(self.particles - 1))])  # (K, B, *)
-        earlier = xs.new_zeros(xs.shape[:2])  # log-weights (K, B), but for the twist
-        last = top and len(times) > 2  # a look at the end too; its calls are saved at the start, where x tells nothing
-        if last:
+        # at t_max (the same test as in `sample`) each particle starts from its own draw of the prior, else all from x
+        at_t_max = bool(times[0] >= sde.t_max * (1 - 1e-6))
+        starts = (sde.prior(noise()) if at_t_max else x for _ in range(self.particles - 1))
+        xs = torch.stack([x, *starts])  # (K, B, *)
+        log_weight = xs.new_zeros(xs.shape[:2])  # (K, B), without the twist
+        # the twist is also evaluated at the end; to pay for it, the first step is skipped as x at t_max is pure noise
+        twist_at_end = at_t_max and len(times) > 2
+        if twist_at_end:
             yield sde.sigma(times[1]) / sde.sigma(times[0]) * x
             times = torch.cat([times[:1], times[2:]])
         for t, s in pairwise(times):
-            x0, guided, twist = self._look(sde, denoise, xs, t)
-            chosen, weight = resample(earlier + twist, noise())
+            x0, guided, twist = self._guide(sde, denoise, xs, t)
+            chosen, resampled_weight = resample(log_weight + twist, noise())
             xs, x0, guided, twist = (take(part, chosen) for part in (xs, x0, guided, twist))
-            z = torch.stack([noise(t, s), *(noise() for _ in xs[1:])])  # a path is one particle's
-            # both means are linear in x_0: the guided one lies so many standard deviations from the process's own
-            kept = (sde.rho(s) / sde.rho(t)) ** 2
-            shift = sde.alpha(s) / sde.sigma(s) * (1 - kept).sqrt() * (guided - x0)
+            z = torch.stack([noise(t, s), *(noise() for _ in xs[1:])])  # only one particle uses a Brownian path
+            # the means of both steps are linear in x_0; shift is their distance in standard deviations of the step
+            ratio = (sde.rho(s) / sde.rho(t)) ** 2
+            shift = sde.alpha(s) / sde.sigma(s) * (1 - ratio).sqrt() * (guided - x0)
             xs = renoise(sde, xs, guided, t, s, z)
-            earlier = weight - (shift * z + shift**2 / 2).flatten(2).sum(2) - twist
+            log_weight = resampled_weight - (shift * z + shift**2 / 2).flatten(2).sum(2) - twist
             if s > times[-1]:
                 yield xs[0]
-        if last:
-            earlier = earlier + self._look(sde, denoise, xs, times[-1])[2]
+        if twist_at_end:
+            log_weight = log_weight + self._guide(sde, denoise, xs, times[-1])[2]
         if len(times) > 1:
-            yield take(xs, resample(earlier, noise(), always=True)[0])[0]
+            yield take(xs, resample(log_weight, noise(), always=True)[0])[0]
 
-    def _look(self, sde: SDE, denoise: Denoiser, xs: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """D and the guided D, (K, B, *), and log psi_t, (K, B): one network call a particle."""
-        operator, noise = self.problem.linear("tds"), max(self.problem.noise_std**2, 1e-12)
-        found = []
+    def _guide(self, sde: SDE, denoise: Denoiser, xs: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return D and D', (K, B, *) each, and log psi_t, (K, B), with one network evaluation for each particle."""
+        operator, noise_variance = self.problem.linear("tds"), max(self.problem.noise_std**2, 1e-12)
+        results = []
         for x in xs:
-            local = LinearizedDenoiser(sde, denoise, x, t)
-            r = self.problem.residual(local.x0)
-            move = local.cov(operator.adjoint(r))
+            linearized = LinearizedDenoiser(sde, denoise, x, t)
+            r = self.problem.residual(linearized.x0)
+            move = linearized.covariance(operator.adjoint(r))
             rr = r.flatten(1).square().sum(1)
-            # the slope of a trained network may be no covariance, and tell a negative variance
-            v = noise + (r * operator.apply(move)).flatten(1).sum(1).abs() / rr.clamp(min=1e-30)
+            # abs: the Jacobian of a trained network is not exactly a covariance, so that the variance may be negative
+            v = noise_variance + (r * operator.apply(move)).flatten(1).sum(1).abs() / rr.clamp(min=1e-30)
             twist = -0.5 * (rr / v + operator.count * v.log())
             move = move / broadcast(v, x)
-            found.append((local.x0, local.x0 + bound(operator.apply(move), r, x) * move, twist))
-        x0, guided, twist = (torch.stack(part) for part in zip(*found, strict=True))
+            guided = linearized.x0 + shortening_factor(operator.apply(move), r, x) * move
+            results.append((linearized.x0, guided, twist))
+        x0, guided, twist = (torch.stack(part) for part in zip(*results, strict=True))
         return x0, guided, twist
 
 
 def resample(log_weight: Tensor, z: Tensor, *, always: bool = False) -> tuple[Tensor, Tensor]:
-    """Indices (K, B) drawn by the weights exp(log_weight) (K, B) of each sample, and the log-weights from then on.
+    """Draw particles by their weights, if the effective number of particles is below K / 2.
 
-    Only where the effective number of particles is below half of K, or always. Systematic resampling (Douc, Cappe &
-    Moulines 2005): the luck is the first number of z (B, *), standard normal; the first index alone is a draw too.
+    Systematic resampling: its random number is computed from the first number of z. The first index alone is a draw
+    by weight too.
+
+    Arguments:
+        log_weight: Logarithms of the weights of the K particles of each sample, (K, B).
+        z: Standard normal noise, (B, *).
+        always: Whether to resample whatever the effective number is.
+    Returns:
+        Indices of the particles, (K, B), and their log-weights after resampling, (K, B).
+    Source:
+        Douc, Cappe & Moulines 2005.
     """
     k = len(log_weight)
     share = log_weight.double().softmax(0)
-    luck = torch.special.ndtr(z.flatten(1)[:, :1].double())  # (B, 1), uniform
-    places = (torch.arange(k, dtype=torch.float64, device=z.device) / k + luck) % 1
-    drawn = torch.searchsorted(share.cumsum(0).T.contiguous(), places).clamp(max=k - 1).T
-    poor = (share.square().sum(0) * k > 2) | always
-    stay = torch.arange(k, device=z.device)[:, None]
-    return torch.where(poor, drawn, stay), torch.where(poor, 0.0, log_weight)
+    offset = torch.special.ndtr(z.flatten(1)[:, :1].double())  # (B, 1), uniform in [0, 1]
+    points = (torch.arange(k, dtype=torch.float64, device=z.device) / k + offset) % 1
+    drawn = torch.searchsorted(share.cumsum(0).T.contiguous(), points).clamp(max=k - 1).T
+    replace = (share.square().sum(0) * k > 2) | always
+    unchanged = torch.arange(k, device=z.device)[:, None]
+    return torch.where(replace, drawn, unchanged), torch.where(replace, 0.0, log_weight)
 
 
 def take(xs: Tensor, chosen: Tensor) -> Tensor:
-    """The particles xs (K, B, *) at the indices (K, B)."""
+    """Select particles by index.
+
+    Arguments:
+        xs: Particles, (K, B, *).
+        chosen: Indices, (K, B).
+    Returns:
+        The chosen particles, (K, B, *).
+    """
     return xs.gather(0, chosen.view(*chosen.shape, *[1] * (xs.ndim - 2)).expand(*chosen.shape, *xs.shape[2:]))

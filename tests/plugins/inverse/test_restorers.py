@@ -35,19 +35,19 @@ def test_the_range_of_the_data_is_kept(method: str) -> None:
 
 
 def test_one_mode_or_several() -> None:
-    """within: what is left of the variance once the mode is told; pigdm takes all of it where data_std is told."""
+    """The share of the variance that remains if the mode is known; pigdm takes all of it if it is given data_std."""
     sde, x = VP(), random(2, 6)
     for rho, left in ((1e-3, 1.0), (1.0, 2 * 0.2 / 1.2), (900.0, 0.2)):
         local = LinearizedDenoiser(sde, MIXTURE.denoiser(sde), x, sde.time(as_time(rho)))
-        assert float(local.narrowed(0.2)) == pytest.approx(left, rel=1e-4) and local.narrowed(1.0) == 1
+        assert float(local.within_mode(0.2)) == pytest.approx(left, rel=1e-4) and local.within_mode(1.0) == 1
     t = sde.time(as_time(1.0))
 
     def at(method: str, **options: float) -> Tensor:
         return build_restorer(method, PROBLEM, **options)(sde, MIXTURE.denoiser(sde))(x, t)
 
-    torch.testing.assert_close(at("pigdm", data_std=1.0), at("pigdm", data_std=1.0, within=1.0))
+    torch.testing.assert_close(at("pigdm", data_std=1.0), at("pigdm", data_std=1.0, mode_variance_fraction=1.0))
     for method in ("pigdm", "tmpd"):
-        assert (at(method) - at(method, within=1.0)).abs().max() > 0.1
+        assert (at(method) - at(method, mode_variance_fraction=1.0)).abs().max() > 0.1
 
 
 def test_defaults_find_the_mode_that_is_measured() -> None:
@@ -64,5 +64,5 @@ def test_defaults_find_the_mode_that_is_measured() -> None:
         return float((shares - exact).abs().sum() / 2)
 
     for method in ("pigdm", "tmpd"):
-        assert error(method) < 0.6 * error(method, within=1.0)
-    assert error("mmps", within=0.1) < 0.6 * error("mmps")
+        assert error(method) < 0.6 * error(method, mode_variance_fraction=1.0)
+    assert error("mmps", mode_variance_fraction=0.1) < 0.6 * error("mmps")
