@@ -61,6 +61,11 @@ class Condition:
         return Condition({name: part.to(device) for name, part in self.parts.items()})
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The batch axis alone, (B,), as the parts differ in all others."""
+        return (len(self),)
+
+    @property
     def device(self) -> torch.device:
         """Device of the first part."""
         return next(iter(self.parts.values())).device

@@ -20,6 +20,7 @@ from sdekit.guidance import (
     guidance_cost,
     resolve_guidance,
 )
+from sdekit.models import Condition
 from sdekit.processes import SDE, Denoiser
 from sdekit.registry import resolve
 
@@ -58,7 +59,7 @@ def sample(
     steps: int | None = None,
     nfe: int | None = None,
     grid: Grid | str | Tensor | None = None,
-    y: Tensor | None = None,
+    y: Tensor | Condition | None = None,
     guidance: Sequence[Guidance | str] | Guidance | str = (),
     batch_size: int | None = None,
     dtype: torch.dtype = torch.float32,
@@ -81,8 +82,8 @@ def sample(
     if noise is not None and not method.stochastic:
         raise InputError(f"sample: {type(method).__name__} draws no noise: leave out noise={noise!r}, or take another")
     seeds = _seeds(n, seeds, x)
-    if y is not None and not isinstance(y, Tensor):
-        raise InputError(f"sample: y must be a tensor (n, ...), got {type(y).__name__}")
+    if y is not None and not isinstance(y, Tensor | Condition):
+        raise InputError(f"sample: y must be a tensor (n, ...) or a Condition, got {type(y).__name__}")
     if y is not None and tuple(y.shape[:1]) != (len(seeds),):
         raise InputError(f"sample: y has shape {tuple(y.shape)}, expected one condition a sample, {len(seeds)} in all")
     y = None if y is None else y.to(device)
@@ -138,7 +139,7 @@ def _noise(
     return SeedNoise(seeds, shape, dtype=dtype, device=device)
 
 
-def _bound(sde: SDE, denoise: Denoiser, guides: list[Guidance], y: Tensor | None) -> Denoiser:
+def _bound(sde: SDE, denoise: Denoiser, guides: list[Guidance], y: Tensor | Condition | None) -> Denoiser:
     """The denoiser as a sampler calls it: guided, and with its condition."""
     whole = count_calls(denoise)
     if guides:

@@ -221,7 +221,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"steps": 2.5}, "steps must be a whole number, got 2.5"),
     ({"nfe": "3"}, "nfe must be a whole number, got '3'"),
     ({"grid": [1.0, 0.5]}, "grid must be a name, a function of (sde, n) or a tensor of times, got [1.0, 0.5]"),
-    ({"y": [0, 1]}, "y must be a tensor (n, ...), got list"),
+    ({"y": [0, 1]}, "y must be a tensor (n, ...) or a Condition, got list"),
     ({"grid": "karas"}, "no grid 'karas'; did you mean 'karras'? Installed: "),
 ]
 
