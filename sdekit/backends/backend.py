@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ class PreparedNetwork:
     differentiable: bool = True
     note: str = ""
 
-    def __call__(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, c_noise: Tensor, y: Any = None) -> Tensor:
         """x (B, *), c_noise (B,), y (B, ...) or None, to (B, *)."""
         return self.call(x, c_noise, y)
 
@@ -76,7 +77,7 @@ class BackendNetwork:
         notes = [runner.note for runner in self.runners.values() if isinstance(runner, PreparedNetwork)]
         return self.fallback or next(filter(None, notes), "")
 
-    def __call__(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, c_noise: Tensor, y: Any = None) -> Tensor:
         """x (B, *), c_noise (B,), y (B, ...) or None, to (B, *)."""
         result = None
         if not self.fallback:
@@ -90,13 +91,13 @@ class BackendNetwork:
             result = self.network(x, c_noise, y)
         return result
 
-    def _run(self, x: Tensor, c_noise: Tensor, y: Tensor | None) -> Tensor:
+    def _run(self, x: Tensor, c_noise: Tensor, y: Any) -> Tensor:
         runner = self._ready(x)
         wanted = needs_gradient(x, y)
         if wanted and not getattr(runner, "differentiable", True):
             raise InputError(no_gradients_message(f"backend {self.name!r}"))
         result: Tensor = runner(x, c_noise, y)
-        key = (x.shape, x.dtype, x.device, None if y is None else (y.shape, y.dtype), wanted)
+        key = (x.shape, x.dtype, x.device, *((part.shape, part.dtype) for part in _tensors(y)), wanted)
         if key not in self.checked and runner is not self.network:
             self._check(runner, result, x, c_noise, y)
             if x.requires_grad and wanted and not result.requires_grad:
@@ -110,7 +111,7 @@ class BackendNetwork:
             self.runners[place] = self.backend(self.network)
         return self.runners[place]
 
-    def _check(self, runner: NetworkCall, result: Tensor, x: Tensor, c_noise: Tensor, y: Tensor | None) -> None:
+    def _check(self, runner: NetworkCall, result: Tensor, x: Tensor, c_noise: Tensor, y: Any) -> None:
         with torch.no_grad():
             expected = self.network(x, c_noise, y)
             if result.shape != expected.shape or result.dtype != expected.dtype:
@@ -135,11 +136,16 @@ def apply_backend(network: nn.Module, backend: Backend | str, *, name: str = "")
     return BackendNetwork(network, resolve("backend", backend), name=name or own)
 
 
-def needs_gradient(x: Tensor, y: Tensor | None) -> bool:
+def needs_gradient(x: Tensor, y: Any) -> bool:
     """Whether a derivative with respect to x or y is being recorded, backwards or forwards."""
-    inputs = [tensor for tensor in (x, y) if tensor is not None]
+    inputs = [x, *_tensors(y)]
     backward = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     return backward or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in inputs)
+
+
+def _tensors(y: Any) -> list[Tensor]:
+    """The tensors of a condition: none for None, and several for a `Condition`."""
+    return [] if y is None else [y] if isinstance(y, Tensor) else list(y.parts.values())
 
 
 def no_gradients_message(who: str) -> str:

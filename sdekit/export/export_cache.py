@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sdekit.backends import PreparedNetwork, cache_folder
 from sdekit.errors import InputError, SdekitError
+from sdekit.models import Condition
 
 from .export_formats import machine
 from .exported_run import format_of
@@ -33,8 +34,12 @@ class Cached:
         self.format.check(who)
         self.runners: dict[object, PreparedNetwork] = {}
 
-    def __call__(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
         """x (B, *), c_noise (B,), y (B, ...) or None, to (B, *)."""
+        if isinstance(y, Condition):
+            raise InputError(
+                f"format {self.form!r} takes no condition of several parts: use backend 'eager' or 'compile'"
+            )
         if x.dtype != torch.float32:
             raise InputError(f"format {self.form!r} computes in float32, and x is {x.dtype}: use backend 'eager'")
         kind = (x.shape[1:], x.device, None if y is None else (y.shape[1:], y.dtype))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sdekit.backends import PreparedNetwork, needs_gradient, no_gradients_message
 from sdekit.errors import InputError, SdekitError
-from sdekit.models import ScoreModel, recognises
+from sdekit.models import Condition, ScoreModel, recognises
 from sdekit.registry import unknown_name
 from sdekit.runs import EXPORT, Recipe, Run, is_export, load_json, save_json
 
@@ -128,7 +128,9 @@ class Exported(nn.Module):
             except Exception as error:  # of many kinds, from three libraries
                 raise InputError(f"{file} cannot be read ({type(error).__name__}: {error})") from error
 
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
+        if isinstance(y, Condition):
+            raise InputError(f"{self.path} takes no condition of several parts: sample the run itself")
         runner = self.runners.get(y is not None)
         if runner is None:  # the model says so before, where it knows its condition
             raise InputError(f"{self.path} was trained {'without conditions' if y is not None else 'with conditions'}")

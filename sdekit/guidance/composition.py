@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ def resolve_guidance(guidance: Guidance | str | Sequence[Guidance | str]) -> lis
     return guides
 
 
-def guidance_cost(sde: SDE, guidance: Sequence[Guidance], x: Tensor, y: Tensor | None, levels: int = 17) -> int:
+def guidance_cost(sde: SDE, guidance: Sequence[Guidance], x: Tensor, y: Any, levels: int = 17) -> int:
     """Count the network evaluations of one guided denoising, without a network.
 
     The evaluations are counted at several noise levels, because a guidance may depend on the noise level.

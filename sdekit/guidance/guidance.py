@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.models import concatenate_conditions, null_condition
+from sdekit.models import Condition, concatenate_conditions, null_condition
 from sdekit.processes import SDE, Denoiser, as_time, broadcast, evaluate_denoiser
+
+Y = TypeVar("Y", Tensor, Condition)
 
 Guidance = Callable[[SDE, Denoiser], Denoiser]
 """`guidance(sde, denoise) -> guided`: a denoiser computed from another one."""
@@ -56,9 +58,7 @@ def unguided(denoise: Denoiser) -> Denoiser:
     return denoise.unguided if isinstance(denoise, GuidedDenoiser) else denoise
 
 
-def denoise_pair(
-    denoise: Denoiser, x: Tensor, t: Tensor, y: Tensor, other: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def denoise_pair(denoise: Denoiser, x: Tensor, t: Tensor, y: Y, other: Y | None = None) -> tuple[Tensor, Tensor]:
     """Evaluate D(x, t, y) and D(x, t, other) by one call on the doubled batch.
 
     Arguments:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sdekit.backends import PreparedNetwork, cache_folder
+from sdekit.models import Condition, condition_parts
 
 Mode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 COMPILERS = ("g++", "clang++", "cl")
@@ -27,9 +28,9 @@ def compiled(network: nn.Module, *, mode: Mode = "default", dynamic: bool = True
     ready = torch.compile(network, mode=None if mode == "default" else mode)
     replayed = mode in ("reduce-overhead", "max-autotune")  # by CUDA graphs, which write every result to one place
 
-    def run(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        for given in (x, c_noise, y):
-            if dynamic and given is not None and len(given) > 1:
+    def run(x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
+        for given in (x, c_noise, *condition_parts(y).values()):
+            if dynamic and len(given) > 1:
                 torch._dynamo.maybe_mark_dynamic(given, 0)
         result: Tensor = ready(x, c_noise, y)
         return result.clone() if replayed and x.device.type == "cuda" else result

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sdekit.backends import PreparedNetwork
 from sdekit.errors import InputError
+from sdekit.models import Condition, condition_parts
 
 MOST = 16
 """Shapes that are recorded; each keeps its memory. Further ones run as they are."""
@@ -31,13 +32,13 @@ def cuda_graph(network: nn.Module, *, warm_up: int = 3) -> PreparedNetwork:
         raise InputError(f"backend 'cuda-graph': warm_up must be at least 1, got {warm_up}")
     graphs: dict[Key, _Graph] = {}
 
-    def run(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        key = (x.shape, x.dtype, x.device, None if y is None else (y.shape, y.dtype))
+    def run(x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
+        key = (x.device, x.dtype, x.shape, *((name, p.dtype, p.shape) for name, p in condition_parts(y).items()))
         if key not in graphs:
             if len(graphs) >= MOST:
                 eager: Tensor = network(x, c_noise, y)
                 return eager
-            graphs[key] = _Graph.record(network, (x, c_noise, y), warm_up)
+            graphs[key] = _Graph.record(network, x, c_noise, y, warm_up)
         return graphs[key](x, c_noise, y)
 
     return PreparedNetwork(call=run, differentiable=False)
@@ -48,30 +49,31 @@ class _Graph:
     """A recording, and the buffers that it reads and writes."""
 
     graph: "torch.cuda.CUDAGraph"
-    inputs: tuple[Tensor | None, ...]
+    inputs: list[Tensor]
     output: Tensor
 
     @classmethod
-    def record(cls, network: nn.Module, given: tuple[Tensor | None, ...], warm_up: int) -> "_Graph":
+    def record(
+        cls, network: nn.Module, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None, warm_up: int
+    ) -> "_Graph":
         """Run on a side stream first, as what is allocated while recording belongs to the graph."""
-        x = given[0]
-        assert x is not None
         with torch.no_grad(), torch.cuda.device(x.device):
-            inputs = tuple(None if value is None else value.detach().clone() for value in given)
+            x, c_noise = x.detach().clone(), c_noise.detach().clone()
+            parts = {name: part.detach().clone() for name, part in condition_parts(y).items()}
+            y = Condition(parts) if isinstance(y, Condition) else parts.get("y")
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 for _ in range(warm_up):
-                    network(*inputs)
+                    network(x, c_noise, y)
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                output = network(*inputs)
-        return cls(graph, inputs, output)
+                output = network(x, c_noise, y)
+        return cls(graph, [x, c_noise, *parts.values()], output)
 
-    def __call__(self, *given: Tensor | None) -> Tensor:
-        for buffer, value in zip(self.inputs, given, strict=True):
-            if buffer is not None and value is not None:
-                buffer.copy_(value)
+    def __call__(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
+        for buffer, value in zip(self.inputs, (x, c_noise, *condition_parts(y).values()), strict=True):
+            buffer.copy_(value)
         self.graph.replay()
         return self.output.clone()  # the next replay writes here

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.guidance import denoise_pair, require_condition, require_finite
+from sdekit.models import is_label
 from sdekit.processes import SDE, Denoiser
 
 
@@ -20,8 +21,8 @@ def cfg(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, negative: int | None
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         y = require_condition("cfg", y)
-        if negative is not None and y.is_floating_point():
-            raise InputError(f"cfg: negative={negative} is a label, and the condition here is numbers: leave it out")
+        if negative is not None and not is_label(y):
+            raise InputError(f"cfg: negative={negative} is a label, and the condition here is not: leave it out")
         against = None if negative is None else torch.full_like(y, negative)
         if scale == 1:
             return denoise(x, t, y)

@@ -10,7 +10,7 @@ from torch import Tensor
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
 from sdekit.guidance import GuidedDenoiser, require_condition, require_finite, tilt, unguided
-from sdekit.models import Classifier, is_null
+from sdekit.models import Classifier, is_label, is_null
 from sdekit.processes import SDE, Denoiser, same_process
 from sdekit.runs import when_written
 from sdekit.training import load_classifier
@@ -38,7 +38,7 @@ def classifier(
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         y = require_condition("classifier", y)
-        if y.is_floating_point() or y.ndim != 1:
+        if not is_label(y):
             raise InputError("classifier: it knows labels, and the condition here is numbers: leave the guidance out")
         x0 = denoise(x, t, y if conditional else None)
 

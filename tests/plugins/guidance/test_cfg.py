@@ -91,7 +91,7 @@ def test_numbers_are_guided_to() -> None:
 
 
 def test_a_negative_label_among_numbers_is_refused() -> None:
-    with pytest.raises(InputError, match="negative=2 is a label, and the condition here is numbers"):
+    with pytest.raises(InputError, match="negative=2 is a label, and the condition here is not"):
         cfg(VP(), MIXTURE.denoiser(VP()), negative=2)(torch.zeros(1, 2), as_time(0.5), torch.zeros(1, 2))
 
 
