@@ -1,5 +1,19 @@
-"""The command line: one file a command, thin over the package's own functions."""
+"""The command line of sdekit: one file per command, each a thin layer over the functions of `sdekit`."""
 
-from sdekit_cli.terminal.interrupts import quietly
+import sys
+from types import TracebackType
 
-quietly()
+
+def _exit_quietly_on_interrupt() -> None:
+    """End the process with exit code 130 and no traceback on Ctrl-C, also while sdekit is still being imported."""
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            raise SystemExit(130)
+        previous(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+_exit_quietly_on_interrupt()

@@ -12,9 +12,6 @@ from typing import Any, get_type_hints
 
 FROZEN = ": decorate it with @dataclass(frozen=True, kw_only=True)"
 
-RENAMED_TRAITS = {"calls": "calls_per_step", "alone": "requires_single_sample"}
-"""Class variables of a sampler of sdekit 0.1, and their present names."""
-
 ENTRY = re.compile(r"^ {4}(\w[\w, ]*):((?:.*\n?)(?: {5,}.*\n?)*)", re.MULTILINE)
 """An entry of a docstring's section: names, a colon, and text whose further lines are indented more."""
 
@@ -81,9 +78,6 @@ def configuration_fault(kind: str, target: Callable[..., Any]) -> str | None:
         if decorated is None or not decorated.frozen:
             state = "no dataclass" if decorated is None else "a dataclass, but not frozen"
             return f"{target.__name__} is {state}{FROZEN}"
-        for old, new in RENAMED_TRAITS.items() if kind == "sampler" else ():
-            if old in vars(target) and new not in vars(target):
-                return f"since sdekit 0.2 the attribute {old!r} of a sampler is called {new!r}: rename it"
     for option, p in parameters(target).items():
         if p.default is p.empty:
             return f"its option {option!r} has no default: give it one"

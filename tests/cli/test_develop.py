@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sdekit import registry
-from sdekit_cli.scaffold import plugin_commands as develop
+from sdekit_cli.scaffold.plugin_checks import check_import_speed
 from sdekit_cli.scaffold.skeletons import COMPONENTS
 
 CLI = Callable[..., Any]
@@ -54,7 +54,7 @@ def test_new_refuses(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "no kind of plugin 'sampelr'; did you mean 'sampler'?" in refused("plugins", "new", "a", "--kind", "sampelr")
     assert "lower case, with hyphens" in refused("plugins", "new", "Acme_Heun")
     assert "Python already has a module 'json'" in refused("plugins", "new", "json")
-    assert "sampler 'ddim' is there already, from sdekit" in refused("plugins", "new", "ddim")
+    assert "sampler 'ddim' exists already, in sdekit" in refused("plugins", "new", "ddim")
     (tmp_path / "file").write_text("")
     assert "choose another folder" in refused("plugins", "new", "acme-thing", "--out", tmp_path)
 
@@ -137,7 +137,7 @@ def test_check_for_people(sdekit: CLI, local: Callable[[str], Path]) -> None:
 
 def test_which_plugin_imports_torch() -> None:
     """Of several, those that do; the standard library's `torch`-less modules do not."""
-    verdicts = develop._light(
+    verdicts = check_import_speed(
         {"a": "json", "b": "sdekit.processes.sde", "c": "sdekit.sampling.noise", "d": "sdekit.errors"}
     )
     assert [(v.plugin, v.verdict) for v in verdicts] == [("a", "ok"), ("b", "advice"), ("c", "advice"), ("d", "ok")]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sdekit.distributed import World
+from sdekit_cli.sampling.session import SamplingSession
 
 CLI = Callable[..., Any]
 
@@ -54,7 +55,7 @@ def test_the_solver_is_recorded(sdekit: CLI, digits_run: Path, clean: Path, tmp_
 
 def test_help_tells_the_default(sdekit: CLI) -> None:
     told = " ".join(sdekit("edit", "--help").out.replace("│", " ").split())
-    assert "0.5, the default, is as much as there is signal" in told and "(0.5)" not in told
+    assert "at 0.5, the default, it is as strong as the signal" in told and "(0.5)" not in told
 
 
 def test_edit_refusals(refused: Callable[..., str], digits_run: Path, clean: Path, tmp_path: Path) -> None:
@@ -89,9 +90,10 @@ def test_each_process_edits_its_part(
     assert sdekit(*given, "--seeds", "3-7", "--out", tmp_path / "all").code == 0
     parts = []
     for rank in range(2):
-        monkeypatch.setattr("sdekit_cli.sampling.drawing_loop.world", lambda rank=rank: World(rank, 2))
-        monkeypatch.setattr("sdekit_cli.sampling.drawing_loop.gather", lambda drawn, seeds, shape: parts.append(drawn))
-        assert sdekit(*given, "--seeds", "3-7", "--out", tmp_path / "part").code == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(SamplingSession, "_part", lambda session, rank=rank: World(rank, 2).part(len(session.seeds)))
+            patch.setattr(SamplingSession, "_gather", lambda session, samples: parts.append(samples))
+            assert sdekit(*given, "--seeds", "3-7", "--out", tmp_path / "part").code == 0
     assert not (tmp_path / "part").exists() and [part.seeds for part in parts] == [(3, 4, 5), (6, 7)]
     drawn = np.concatenate([part.x.numpy() for part in parts])
     whole = np.load(tmp_path / "all" / "samples.npy")

@@ -16,8 +16,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from sdekit.runs import npy_bytes
 from sdekit_cli import app
-from sdekit_cli.sampling.result_files import npy
 from sdekit_cli.terminal import console
 
 from .conftest import TINY_MLP
@@ -45,7 +45,7 @@ def test_odd_paths(sdekit: CLI, tmp_path: Path) -> None:
     assert result.code == 0 and f"exported {place / 'run'}: " in result.err
     assert pasted(result.err, "sample")[1] == str((place / "run-torch").resolve())
     result = sdekit("plugins", "new", "odd-one", "--out", place / "new")
-    assert result.code == 0 and f"into {place / 'new'}; your part" in result.err
+    assert result.code == 0 and f"into {place / 'new'}; edit" in result.err
     assert "".join(ODD.split()) in "".join(sdekit("info", place / "run").out.split())
     message = sdekit("tune", place / "run-torch", "--nfe", 3)
     assert message.code == 2 and "run-torch is an export already" in message.err
@@ -79,7 +79,7 @@ def test_full_disk(arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([*SDEKIT, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=100)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-    assert "error: could not write what there is to say: No space left on device" in done.stderr
+    assert "error: could not write the output: No space left on device" in done.stderr
 
 
 def test_nobody_reads() -> None:
@@ -166,11 +166,11 @@ def test_measurement_in_other_units(
     refused: Callable[..., str], digits_run: Path, tmp_path: Path, reach: float
 ) -> None:
     """Numbers that no sample of the data would give are named, and not the method blamed."""
-    (tmp_path / "y.npy").write_bytes(npy(np.full((1, 8, 8), reach)))
+    (tmp_path / "y.npy").write_bytes(npy_bytes(np.full((1, 8, 8), reach)))
     given = ("--operator", "mask:keep=0.5", "--measurement", tmp_path / "y.npy")
     message = refused("restore", digits_run, *given, "--out", tmp_path / "s")
-    assert f"y.npy: holds {reach:.3g}, and what mask makes of this run's data reaches about" in message
-    assert "y.npy: holds" in refused("edit", digits_run, "--image", tmp_path / "y.npy", "--out", tmp_path / "s")
+    assert f"y.npy: contains {reach:.3g}, but measurements of this run's data by mask reach about" in message
+    assert "y.npy: contains" in refused("edit", digits_run, "--image", tmp_path / "y.npy", "--out", tmp_path / "s")
 
 
 def test_bench(refused: Callable[..., str]) -> None:

@@ -6,8 +6,7 @@ from typing import Literal
 import pytest
 
 from sdekit.errors import InputError
-from sdekit_cli.options.assignments import Text, named, typed
-from sdekit_cli.options.type_names import plainly, type_name
+from sdekit_cli.options.assignments import OptionText, convert_options, describe_type, parse_component, type_name
 
 
 @pytest.mark.parametrize(
@@ -22,14 +21,14 @@ from sdekit_cli.options.type_names import plainly, type_name
     ],
 )
 def test_a_name_and_its_options(text, expected):
-    name, options = named(text)
+    name, options = parse_component(text)
     assert (name, {option: value.value for option, value in options.items()}) == expected
 
 
 @pytest.mark.parametrize("text", ["", ":scale=3", "cfg:", "cfg:scale", "cfg:scale=3,"])
 def test_what_cannot_be_read_is_said(text):
     with pytest.raises(InputError, match="write"):
-        named(text)
+        parse_component(text)
 
 
 def component(
@@ -66,7 +65,7 @@ def component(
 )
 def test_the_type_decides(name, text, expected):
     """What looks like a number or a date is text where text is asked for: a folder may be called so."""
-    (found,) = typed("it", component, {name: Text(text)}).values()
+    (found,) = convert_options("it", component, {name: OptionText(text)}).values()
     assert found == expected and type(found) is type(expected)
 
 
@@ -82,10 +81,13 @@ def test_the_type_decides(name, text, expected):
 )
 def test_what_it_takes_is_said_plainly(name, text, message):
     with pytest.raises(InputError, match=message):
-        typed("it", component, {name: Text(text)})
+        convert_options("it", component, {name: OptionText(text)})
 
 
 def test_functions_are_left_out():
     """Nobody can write one on the command line."""
-    assert plainly(str | Callable[..., int] | None) == "a string" and plainly(int | str) == "a whole number or a string"
+    assert (
+        describe_type(str | Callable[..., int] | None) == "a string"
+        and describe_type(int | str) == "a whole number or a string"
+    )
     assert type_name(str | Callable[..., int] | None) == "str | None" and type_name(float) == "float"

@@ -106,7 +106,7 @@ def test_restore_refusals(refused: Callable[..., str], digits_run: Path, clean: 
     message = refused("restore", digits_run, *blur, "--measurement", wrong, *out)
     assert "the measurement has shape (5, 5)" in message and "makes (1, 8, 8) of a sample of shape (1, 8, 8)" in message
     message = refused("restore", digits_run, *blur, "--degrade", wrong, *out)
-    assert "has shape (5, 5), and a sample of this run (1, 8, 8)" in message
+    assert "has shape (5, 5), but samples of this run have (1, 8, 8)" in message
     message = refused("restore", digits_run, "--operator", f"mask:mask={wrong}", "--degrade", clean, *out)
     assert "it must be as large as a sample, 8 x 8 pixels" in message
     message = refused("restore", digits_run, "--operator", "phase", "--degrade", clean, "--method", "ddrm", *out)

@@ -18,7 +18,7 @@ from sdekit import registry
 from sdekit.errors import InputError
 from sdekit.runs import load_run
 from sdekit.sampling import sample
-from sdekit_cli.options.seed_option import parse_seeds
+from sdekit_cli.options.shared_options import parse_seeds
 
 CLI = Callable[..., Any]
 SAMPLERS = registry.component_names("sampler")

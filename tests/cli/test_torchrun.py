@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ def test_other_commands_are_refused(
     monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str], tmp_path: Path
 ) -> None:
     """Two processes would write one run folder."""
-    monkeypatch.setattr("sdekit_cli.app.world", lambda: World(0, 2))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("sdekit.distributed.world", lambda: World(0, 2))
+    monkeypatch.setattr("sdekit.distributed.together", nullcontext)
+    monkeypatch.setattr("sdekit.distributed.leave", lambda: None)
     message = refused("train", "--data", "moons", "--out", tmp_path / "new", "--steps", 5)
     assert message.startswith("sdekit train runs in one process, and torchrun started 2: start it without torchrun")

@@ -80,7 +80,7 @@ def test_stale(sdekit: CLI, moons: Path, digits_run: Path, tmp_path: Path) -> No
     (tmp_path / "digits" / "tuned").mkdir()
     shutil.copy(path, tmp_path / "digits" / "tuned")
     result = sdekit("sample", tmp_path / "digits", "--nfe", 5, "-n", 2, "--out", tmp_path / "b")
-    assert result.code == 0 and "not using what was tuned" in result.err and "other weights" in result.err
+    assert result.code == 0 and "not using the tuned times" in result.err and "other weights" in result.err
     assert record(tmp_path / "b")["grid"] == "auto"
 
 

@@ -8,10 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError, SdekitError
-from sdekit_cli.options.backend_option import Trust
-from sdekit_cli.options.device_option import pick_device
-from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
-from sdekit_cli.options.seed_option import bounded
+from sdekit_cli.options.shared_options import PluginFiles, Trust, check_sample_count, load_plugin_files, pick_device
 from sdekit_cli.terminal.console import note, print_json, progress_bar, show_table
 
 if TYPE_CHECKING:
@@ -58,7 +55,7 @@ def bench(
     budgets = sorted(set(nfe or BUDGETS))
     if budgets[0] < 1 or n < 1:
         raise InputError(f"--nfe and -n must be at least 1, got {budgets[0]} and {n}")
-    bounded("-n", n)
+    check_sample_count("-n", n)
     if plot is not None and (not plot.parent.is_dir() or plot.suffix.lower() != ".png"):
         raise InputError(f"--plot {plot}: name a .png file in a folder that is there")
 

@@ -6,24 +6,25 @@ from typing import Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.sampling.measurement import as_images, before_after, in_data_units, read_sample
+from sdekit_cli.sampling.measurement import as_images, in_data_units, read_sample, side_by_side
 from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command
 from sdekit_cli.sampling.session import SamplingSession
 
 
 @sampling_command
 def edit(
-    asked: SamplingOptions,
-    image: Annotated[Path, typer.Option(help="An image, or a .npy file of one sample in the data's units.")],
+    options: SamplingOptions,
+    image: Annotated[Path, typer.Option(help="An image, or a .npy file of one sample in the units of the data.")],
     strength: Annotated[
-        float | None, typer.Option(help="How much noise, 0 to 1; 0.5, the default, is as much as there is signal.")
+        float | None,
+        typer.Option(help="Amount of noise, from 0 to 1; at 0.5, the default, it is as strong as the signal."),
     ] = None,
-    t: Annotated[float | None, typer.Option("--t", help="The time to noise to, instead of --strength.")] = None,
+    t: Annotated[float | None, typer.Option("--t", help="Time to add noise up to, instead of --strength.")] = None,
 ) -> None:
-    """Noise an image to some level and denoise it again (SDEdit): variations of it, or a sketch made real.
+    """Add noise to an image and denoise it again (SDEdit): variations of it, or a sketch made realistic.
 
-    Writes samples.npy (in the data's units), edit.json, and for images grid.png, images/ and before-after.png, the
-    image and its first variations. Any solver will do; without --solver it is ddim.
+    Writes samples.npy (in the units of the data), edit.json, and for images grid.png, images/ and before-after.png,
+    which shows the image and the first samples. Any solver works; the default is ddim.
 
     Examples:
 
@@ -33,7 +34,7 @@ def edit(
     """
     if strength is not None and t is not None:
         raise InputError("give --strength or --t, not both")
-    session = SamplingSession(asked)
+    session = SamplingSession(options)
     session.open()
 
     import torch
@@ -42,24 +43,24 @@ def edit(
     from sdekit.sampling import add_noise, time_of_strength
 
     recipe, sde = session.run.recipe, session.run.model.sde
-    given = read_sample(image, recipe, "--image")
+    original = read_sample(image, recipe, "--image")
     if t is None:
         strength = 0.5 if strength is None else strength
         t = float(time_of_strength(sde, strength, recipe.data_std))
-    inner = torch.from_numpy((given.numpy() - recipe.units.shift) / recipe.units.scale)
-    until, x = add_noise(sde, inner, t, session.seeds, device=session.device)
-    drawn = session.draw(session.sampler, name=session.solver, sde=until, x=x)
-    if drawn is None:
+    x0 = torch.from_numpy((original.numpy() - recipe.units.shift) / recipe.units.scale)
+    truncated, x = add_noise(sde, x0, t, session.seeds, device=session.device)
+    samples = session.draw(session.sampler, name=session.solver, sde=truncated, x=x)
+    if samples is None:  # only the first of several processes writes
         return
     also = {}
-    before, after = as_images(given[None], recipe), as_images(in_data_units(drawn.x, recipe), recipe)
+    before, after = as_images(original[None], recipe), as_images(in_data_units(samples.x, recipe), recipe)
     if before is not None and after is not None:
         columns = [before[0], *after[:6]]
-        also["before-after.png"] = png(image_grid(before_after(columns), len(columns)))
+        also["before-after.png"] = png(image_grid(side_by_side(columns), len(columns)))
     session.finish(
-        drawn,
-        {"image": str(image), "strength": strength, "t": until.t_max, **session.solving},
-        f"variations from t = {until.t_max:.3g}",
+        samples,
+        {"image": str(image), "strength": strength, "t": truncated.t_max, **session.solver_record},
+        f"variations from t = {truncated.t_max:.3g}",
         keys=("solver", "t", "steps", "nfe", "n", "seconds"),
         name="edit.json",
         also=also,

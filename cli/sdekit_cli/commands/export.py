@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sdekit_cli.options.device_option import pick_device
-from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
-from sdekit_cli.options.run_argument import only_trained
+from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device, refuse_export
 from sdekit_cli.terminal.console import console, note, print_json, quoted
 
 
@@ -37,7 +35,7 @@ def export(
     from sdekit.export import check_out, export_run, format_of
     from sdekit.runs import load_run
 
-    only_trained(run, "one is made of a run folder of `sdekit train`")
+    refuse_export(run, "one is made of a run folder of `sdekit train`")
     format_of(format).check(f"format {format!r}")
     out = out or run.resolve().with_name(f"{run.resolve().name}-{format}")
     check_out(out, overwrite=overwrite)

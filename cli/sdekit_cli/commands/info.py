@@ -11,8 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from sdekit_cli.options.backend_option import Trust
-from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
+from sdekit_cli.options.shared_options import PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import print_json, show_table
 
 if TYPE_CHECKING:

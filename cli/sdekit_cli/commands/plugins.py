@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,29 +12,34 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError
-from sdekit.registry import KINDS, Entry, find_component as entry_of, load_plugins, parameters, unknown_name
-from sdekit_cli.options.assignments import option_name
-from sdekit_cli.options.component_kinds import kind_of
-from sdekit_cli.options.option_help import meanings
-from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
-from sdekit_cli.options.type_names import type_name
-from sdekit_cli.scaffold import plugin_commands as develop
-from sdekit_cli.terminal.console import marked, print_json, show_table, shown
-
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    help="What is installed: processes, samplers, grids, networks, data sets, ...",
+from sdekit.registry import (
+    KINDS,
+    Entry,
+    find_component,
+    load_plugins,
+    option_meanings,
+    parameters,
+    unknown_name,
 )
-app.command()(develop.new)
-app.command()(develop.check)
+from sdekit_cli.options.assignments import option_name, type_name
+from sdekit_cli.options.shared_options import AsJson, PluginFiles, load_plugin_files, registry_kind
+from sdekit_cli.scaffold.new_plugin import new
+from sdekit_cli.scaffold.plugin_checks import check
+from sdekit_cli.terminal.console import marked, print_json, show_table, shown
+from sdekit_cli.terminal.help import COMMANDS
+
+SAMPLER_TRAITS = ("order", "stochastic", "calls_per_step", "requires_single_sample", "default_steps", "default_grid")
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=COMMANDS["plugins"])
+app.command()(new)
+app.command()(check)
 
 
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Option(help=f"Only this kind: {', '.join(KINDS)}.")] = None,
     plugin: PluginFiles = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: AsJson = False,
 ) -> None:
     """List every installed component and the package that provides it.
 
@@ -42,13 +48,13 @@ def list_(
       sdekit plugins list --kind sampler
     """
     load_plugin_files(plugin, quiet=json)
-    kind = kind_of(kind)
-    found = sorted(load_plugins().entries.values(), key=lambda e: (list(KINDS).index(e.kind), e.name))
-    rows = [_row(entry) for entry in found if kind in (None, entry.kind)]
+    kind = registry_kind(kind)
+    entries = sorted(load_plugins().entries.values(), key=lambda entry: (list(KINDS).index(entry.kind), entry.name))
+    rows = [_row(entry) for entry in entries if kind in (None, entry.kind)]
     if json:
         print_json({"components": rows, "problems": list(load_plugins().problems)})
         return
-    table = Table("kind", "name", "what it is", "package", box=None, header_style="bold")
+    table = Table("kind", "name", "description", "package", box=None, header_style="bold")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for row in rows:
         table.add_row(*map(escape, (row["kind"], row["name"], row["summary"], f"{row['package']} {row['version']}")))
@@ -58,44 +64,47 @@ def list_(
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="Name of a component.")],
-    kind: Annotated[str | None, typer.Option(help="Its kind, where two kinds share the name.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Its kind, if components of several kinds have this name.")] = None,
     plugin: PluginFiles = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: AsJson = False,
 ) -> None:
-    """Show one component: what it does, its options with type, default and meaning, its source.
+    """Describe one component: its documentation, its traits, and its options with type, default and meaning.
 
     Example:
 
       sdekit plugins show ode
     """
     load_plugin_files(plugin, quiet=json)
-    kind = kind_of(kind)
-    found = [entry_of(k, n) for k, n in load_plugins().entries if n == name and kind in (None, k)]
-    if not found:
+    kind = registry_kind(kind)
+    entries = [find_component(k, n) for k, n in load_plugins().entries if n == name and kind in (None, k)]
+    if not entries:
         names = sorted({n for k, n in load_plugins().entries if kind in (None, k)})
         raise InputError(unknown_name(kind or "component", name, names, "Installed"))
-    described = [_described(entry) for entry in found]
+    descriptions = [_describe(entry) for entry in entries]
     if json:
-        print_json({"components": described})
+        print_json({"components": descriptions})
         return
-    for fields in described:
-        shown.print(
-            marked(
-                "[bold]{}[/]  {} of {} {} ({})", *(fields[k] for k in ("name", "kind", "package", "version", "source"))
-            )
-        )
-        shown.print(fields["doc"] + "\n", markup=False)
-        for attribute in ("order", "stochastic", "calls_per_step", "default_steps", "default_grid"):
-            if attribute in fields:
-                shown.print(f"  {attribute.replace('_', ' ')}: {fields[attribute]}", markup=False)
-        table = Table("option", "type", "default", "meaning", box=None, header_style="bold")
-        for option in fields["options"]:
-            table.add_row(*map(escape, (option["name"], option["type"], repr(option["default"]), option["meaning"])))
-        if fields["options"]:
-            table.columns[0].no_wrap = True
-            show_table(table)
-        else:
-            shown.print("  no options")
+    for fields in descriptions:
+        _print(fields)
+
+
+def _print(fields: dict[str, Any]) -> None:
+    """Print the description of a component. The table of options replaces the docstring's section `Arguments:`."""
+    title = (fields[key] for key in ("name", "kind", "package", "version", "source"))
+    shown.print(marked("[bold]{}[/]  {} of {} {} ({})\n", *title))
+    doc = re.sub(r"^Arguments:\n(?:[ \t].*\n?|\n)*", "", fields["doc"], flags=re.MULTILINE)
+    shown.print(doc.strip() + "\n", markup=False)
+    for trait in SAMPLER_TRAITS:
+        if trait in fields:
+            shown.print(f"  {trait.replace('_', ' ')}: {fields[trait]}", markup=False)
+    if not fields["options"]:
+        shown.print("  no options")
+        return
+    table = Table("option", "type", "default", "meaning", box=None, header_style="bold")
+    for option in fields["options"]:
+        table.add_row(*map(escape, (option["name"], option["type"], repr(option["default"]), option["meaning"])))
+    table.columns[0].no_wrap = True
+    show_table(table)
 
 
 def _row(entry: Entry) -> dict[str, str]:
@@ -110,12 +119,12 @@ def _row(entry: Entry) -> dict[str, str]:
 
 
 def _summary(entry: Entry) -> str:
-    """First line of the docstring, read from the source where importing it would import torch."""
+    """Return the first line of the docstring, read from the source if importing the component would import torch."""
     if not isinstance(entry.target, str):
         return (inspect.getdoc(entry.target) or "").partition("\n")[0]
     module, _, path = entry.target.partition(":")
-    source = _source(module)
-    node: Any = ast.parse(source.read_text()) if source else None
+    source = _source_file(module)
+    node: Any = ast.parse(source.read_text("utf-8")) if source else None
     for part in path.split("."):
         children = getattr(node, "body", [])
         node = next((child for child in children if getattr(child, "name", None) == part), None)
@@ -123,8 +132,8 @@ def _summary(entry: Entry) -> str:
     return (doc or "").partition("\n")[0]
 
 
-def _source(module: str) -> Path | None:
-    """The file of a module, found without importing it or its parents."""
+def _source_file(module: str) -> Path | None:
+    """Find the file of a module without importing the module or its parents."""
     path = None
     for i in range(len(parts := module.split("."))):
         spec = PathFinder.find_spec(".".join(parts[: i + 1]), path)
@@ -134,21 +143,23 @@ def _source(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin else None
 
 
-def _described(entry: Entry) -> dict[str, Any]:
+def _describe(entry: Entry) -> dict[str, Any]:
     target = entry.load()
-    doc = inspect.getdoc(target) or ""
-    told = meanings(doc, (option_name(name) for name in parameters(target)))
+    meanings = option_meanings(target)
     fields: dict[str, Any] = _row(entry) | {
-        "doc": doc,
+        "doc": inspect.getdoc(target) or "",
         "source": f"{target.__module__}:{target.__qualname__}",
         "options": [
-            {"name": (name := option_name(p.name)), "type": type_name(p.annotation), "default": p.default}
-            | {"meaning": told[name]}
-            for p in parameters(target).values()
+            {
+                "name": option_name(name),
+                "type": type_name(p.annotation),
+                "default": p.default,
+                "meaning": meanings.get(name, ""),
+            }
+            for name, p in parameters(target).items()
         ],
     }
     if entry.kind == "sampler":
-        built = target()
-        for name in ("order", "stochastic", "calls_per_step", "default_steps", "default_grid"):
-            fields[name] = getattr(built, name)
+        sampler = target()
+        fields |= {trait: getattr(sampler, trait) for trait in SAMPLER_TRAITS}
     return fields

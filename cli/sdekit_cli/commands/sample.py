@@ -1,17 +1,28 @@
 """`sdekit sample`."""
 
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command
 from sdekit_cli.sampling.session import SamplingSession
-from sdekit_cli.sampling.tuned_times import find_tuned_times, tuned_arguments, tuned_record
+from sdekit_cli.terminal.console import note, quoted
+
+if TYPE_CHECKING:
+    from sdekit.tuning import Tuned
+
+TUNED_RECORD = ("calls", "starts", "untuned", "tuned")
+"""Fields of a tuning result in the record: what it was fitted with, and its gain."""
 
 
 @sampling_command
-def sample(asked: SamplingOptions) -> None:
+def sample(options: SamplingOptions) -> None:
     """Draw samples from a trained run with any solver.
 
-    Writes samples.npy (in the data's units), sample.json (how they were made), and pictures: grid.png and images/ for
-    images, scatter.png for 2-D data. Sample i depends on seed i alone. Without --solver it is auto for --steps or
-    --nfe, else ode. A solver's options: sdekit plugins show ode
+    Writes samples.npy (in the units of the data), sample.json (how they were drawn), and pictures: grid.png and images/
+    for images, scatter.png for 2-D data. Sample i depends on seed i only. The default solver is ode, or auto with
+    --steps or --nfe. The options of a solver: sdekit plugins show ode
 
     Examples:
 
@@ -25,16 +36,39 @@ def sample(asked: SamplingOptions) -> None:
 
       sdekit sample run --solver ode --option method=rk4 --nfe 41 --seeds 0-99 --out rk4
     """
-    session = SamplingSession(asked, n=64, solver=None)
+    session = SamplingSession(options, n=64, solver=None)
     session.open()
     sampler, solver = session.sampler, session.solver
-    plain = asked.grid is None and not session.guidance
-    tuned = find_tuned_times(session.run, solver, sampler, asked.steps, asked.nfe, quiet=asked.json) if plain else None
-    drawn = session.draw(sampler, name=solver, **({} if tuned is None else tuned_arguments(session.run, tuned)))
-    if drawn is None:  # of several processes the first one writes
+    tuned = _find_tuned(session)
+    if tuned is None:
+        samples = session.draw(sampler, name=solver)
+    else:
+        times = tuned.times(session.run.model.sde)
+        samples = session.draw(sampler, name=solver, guidance=tuned.guidance, steps=None, nfe=None, grid=times)
+    if samples is None:  # only the first of several processes writes
         return
+    record = {**session.solver_record, "tuned": None}
+    if tuned is not None:
+        record |= {"tuned": {name: getattr(tuned, name) for name in TUNED_RECORD}, "grid": "tuned"}
+    method = solver if tuned is None else f"{solver}, tuned (--grid {sampler.default_grid}: untuned)"
+    session.finish(samples, record, f"samples with {method}", keys=("solver", "grid", "steps", "nfe", "n", "seconds"))
 
-    record = {**session.solving, "tuned": tuned_record(tuned)}
-    how = solver if tuned is None else f"{solver}, tuned (--grid {sampler.default_grid}: untuned)"
-    record |= {} if tuned is None else {"grid": "tuned"}
-    session.finish(drawn, record, f"samples with {how}", keys=("solver", "grid", "steps", "nfe", "n", "seconds"))
+
+def _find_tuned(session: SamplingSession) -> Tuned | None:
+    """Find the times that `sdekit tune` has stored in the run folder for this solver and number of evaluations.
+
+    A grid or guidance of the user's choice takes precedence over them.
+    """
+    options, sampler = session.options, session.sampler
+    if options.grid is not None or session.guidance or sampler.calls_per_step is None or sampler.stochastic:
+        return None
+    from sdekit.tuning import find_tuned
+
+    steps = sampler.steps_for(options.nfe) if options.nfe else options.steps or sampler.default_steps
+    evaluations = sampler.evaluations(steps)
+    assert evaluations is not None
+    tuned, reason = find_tuned(session.run.path, session.solver, asdict(sampler), evaluations)
+    if reason and not options.json:
+        run = quoted(session.run.path)
+        note("[yellow]not using the tuned times:[/] {}; sdekit tune {} tunes again", reason, run)
+    return tuned

@@ -8,9 +8,14 @@ import typer
 
 from sdekit.errors import InputError
 from sdekit.registry import find_component, parameters
-from sdekit_cli.options.assignments import component, grouped, merged, parse, read_config, typed
-from sdekit_cli.options.device_option import pick_device
-from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
+from sdekit_cli.options.assignments import (
+    component_options,
+    convert_options,
+    group_options,
+    merge_flags,
+    parse_assignments,
+)
+from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device
 from sdekit_cli.terminal.console import console, note, print_json, progress_bar, quoted
 from sdekit_cli.terminal.signals import stopping
 
@@ -102,8 +107,10 @@ def train(
             )
         trainer = _resumed(out, length, device, skip_bad)
     else:
+        from sdekit_cli.options.config_file import read_config
+
         read, options = read_config(config, KEYS, GROUPS) if config else ({}, {})
-        options = options | merged(parse(option or ()), given | length)
+        options = options | merge_flags(parse_assignments(option or ()), given | length)
         trainer = _planned(read | chosen, options, out, device, overwrite, given)
     before = trainer.step
     loss = _run(trainer, out, quiet=json)
@@ -120,7 +127,7 @@ def _planned(
     names: dict[str, str], options: dict[str, Any], out: Path, device: str, overwrite: bool, flags: Collection[str]
 ) -> "Trainer":
     """A trainer of what was asked for. flags: which of the options were given by a flag of their own."""
-    groups = grouped(options, GROUPS)
+    groups = group_options(options, GROUPS)
     if not {"steps", "time_limit"} & set(groups["train"]):
         groups["train"]["steps"] = DEFAULT_STEPS
     from sdekit.data import parse as parse_spec
@@ -131,13 +138,13 @@ def _planned(
     spec = names.pop("data", "digits")
     kind = parse_spec(spec, registered("dataset"))[0]
     _check_flags(kind, flags)
-    groups["data"] = component("dataset", kind, groups["data"])
-    groups["sde"] = component("sde", names.get("sde", "vp"), groups["sde"])
+    groups["data"] = component_options("dataset", kind, groups["data"])
+    groups["sde"] = component_options("sde", names.get("sde", "vp"), groups["sde"])
     if groups["network"]:
         if "network" not in names:
             raise InputError("options of the network need its name: add --network unet or --network mlp")
-        groups["network"] = component("network", names["network"], groups["network"])
-    groups["train"] = typed("train", TrainOptions, groups["train"])
+        groups["network"] = component_options("network", names["network"], groups["network"])
+    groups["train"] = convert_options("train", TrainOptions, groups["train"])
     prepare_folder(out, overwrite=overwrite, check_only=True)
     with console.status("reading the data ..."):
         recipe, data = plan(spec, **names, given=groups)
@@ -159,7 +166,7 @@ def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> 
     from sdekit.training import Trainer, load_data
 
     recipe = read_recipe(out, with_data=True)
-    changes = typed("train", TrainOptions, {name.partition(".")[2]: value for name, value in length.items()})
+    changes = convert_options("train", TrainOptions, {name.partition(".")[2]: value for name, value in length.items()})
     recipe = replace(recipe, train=replace(recipe.train, **changes))
     if skip_bad and "skip_bad" not in recipe.data.options:
         raise InputError(f"--skip-bad is for images:, and the run was trained on {recipe.data.name}")

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.options.assignments import component, grouped, merged, parse, typed
-from sdekit_cli.options.device_option import pick_device
-from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
+from sdekit_cli.options.assignments import (
+    component_options,
+    convert_options,
+    group_options,
+    merge_flags,
+    parse_assignments,
+)
+from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device
 from sdekit_cli.terminal.console import console, note, print_json, progress_bar, quoted
 from sdekit_cli.terminal.signals import stopping
 
@@ -49,10 +54,12 @@ def train_classifier(
     """
     load_plugin_files(plugin, quiet=json)
     flags = {"train.steps": steps, "train.batch_size": batch_size, "train.seed": seed}
-    given = merged(parse(option or ()), {name: value for name, value in flags.items() if value is not None})
+    given = merge_flags(
+        parse_assignments(option or ()), {name: value for name, value in flags.items() if value is not None}
+    )
     if resume and (given or data):
         raise InputError("--resume takes everything from --out: beside it only RUN and --device")
-    trainer = _resumed(run, out, device) if resume else _planned(run, out, data, grouped(given, GROUPS), device)
+    trainer = _resumed(run, out, device) if resume else _planned(run, out, data, group_options(given, GROUPS), device)
     began = time.monotonic()
     with progress_bar("loss", quiet=json) as bar, stopping(trainer.stop):
         task = bar.add_task("training", total=trainer.options.steps, loss="")
@@ -88,10 +95,10 @@ def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], dev
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} already holds something: choose another --out, or go on with --resume")
     spec = recipe.data.name if data is None else data
-    of_data = component("dataset", parse_spec(spec, component_names("dataset"))[0], groups["data"])
+    of_data = component_options("dataset", parse_spec(spec, component_names("dataset"))[0], groups["data"])
     of_data = recipe.data.options | of_data if data is None else of_data
-    options = ClassifierOptions(**typed("train", ClassifierOptions, groups["train"]))
-    return _trainer(recipe, spec, of_data, options, typed("network", Encoder, groups["network"]), device)
+    options = ClassifierOptions(**convert_options("train", ClassifierOptions, groups["train"]))
+    return _trainer(recipe, spec, of_data, options, convert_options("network", Encoder, groups["network"]), device)
 
 
 def _resumed(run: Path, out: Path, device: str) -> "ClassifierTrainer":

@@ -12,11 +12,14 @@ import typer
 from rich.table import Table
 
 from sdekit.errors import InputError
-from sdekit_cli.options.assignments import component, parse, with_data_std
-from sdekit_cli.options.device_option import pick_device
-from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
-from sdekit_cli.options.run_argument import only_trained
-from sdekit_cli.options.seed_option import bounded
+from sdekit_cli.options.assignments import component_options, parse_assignments, with_data_std
+from sdekit_cli.options.shared_options import (
+    PluginFiles,
+    check_sample_count,
+    load_plugin_files,
+    pick_device,
+    refuse_export,
+)
 from sdekit_cli.terminal.console import note, print_json, progress_bar, quoted, show_table
 
 if TYPE_CHECKING:
@@ -61,9 +64,9 @@ def tune(
         raise InputError(
             f"-n must be at least 2, --held-out and --time-limit positive: got {n}, {held_out}, {time_limit}"
         )
-    bounded("-n", n), bounded("--held-out", held_out)
-    only_trained(Path(run), "tune the run before you export it")
-    solver_options = component("sampler", solver, parse(option or ()))
+    check_sample_count("-n", n), check_sample_count("--held-out", held_out)
+    refuse_export(Path(run), "tune the run before you export it")
+    solver_options = component_options("sampler", solver, parse_assignments(option or ()))
 
     from sdekit.models import open_model
     from sdekit.registry import build

@@ -9,9 +9,8 @@ from rich.table import Table
 
 from sdekit.errors import InputError
 from sdekit.registry import load_plugins, unknown_name
-from sdekit_cli.options.assignments import component, named
-from sdekit_cli.options.component_kinds import kind_of
-from sdekit_cli.options.plugin_option import PluginFiles, load_plugin_files
+from sdekit_cli.options.assignments import component_options, parse_component
+from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, registry_kind
 from sdekit_cli.terminal.console import print_json, progress_bar, show_table, shown
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def _declares_order(target: Target) -> bool:
 
 def find_target(argument: str, kind: str | None) -> Target:
     """Find the component named by an argument, or raise InputError with a suggestion."""
-    kind = kind_of(kind, "prediction")
+    kind = registry_kind(kind, "prediction")
     entries = load_plugins().entries
     name, colon, path = argument.partition(":")
     kinds = [k for k, n in entries if n == name and kind in (None, k)]
@@ -97,7 +96,7 @@ def find_target(argument: str, kind: str | None) -> Target:
     if kinds and (not colon or kinds[0] in ("dataset", "loader")):
         return Target(kinds[0], name, path if colon else None)
     if kinds:
-        return Target(kinds[0], name, options=component(kinds[0], name, named(argument)[1]))
+        return Target(kinds[0], name, options=component_options(kinds[0], name, parse_component(argument)[1]))
     from sdekit.models import PREDICTIONS
 
     predictions = set(PREDICTIONS) if kind in (None, "prediction") else set()

@@ -1,1 +1,1 @@
-"""Options of the command line: their parsing, their types, and the options that several commands share."""
+"""Options of the command line: parsing and conversion, and the options that several commands share."""

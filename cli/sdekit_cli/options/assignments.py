@@ -1,35 +1,43 @@
-"""`name=value` to typed options: the keyword-only parameters of a component say what there is."""
+"""Options as `name=value` and `NAME:option=value,...`: parsing, conversion to the option's type, and type names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from keyword import iskeyword
-from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from sdekit.errors import InputError
 from sdekit.registry import find_component, parameters, unknown_name
 
-from .type_names import plainly
+TYPE_DESCRIPTIONS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-class Text(str):
-    """A value as it stands on the command line. What it means, the type of its option decides: see `typed`."""
+class OptionText(str):
+    """A value as written on the command line. The type of the option decides how it is read, see `convert_options`."""
 
     @property
     def value(self) -> Any:
-        """Read as a TOML value: a number, true, a list, a string in quotes; else the text itself."""
+        """The text read as a TOML value: a number, true, a list, a quoted string; otherwise the text itself."""
         import tomllib
 
         try:
             return tomllib.loads(f"value = {self}")["value"]
-        except ValueError:  # no TOML; or a number of thousands of digits, which Python does not read
+        except ValueError:  # not TOML, or a number with more digits than Python reads
             return str(self)
 
 
-def parse(assignments: Iterable[str]) -> dict[str, Any]:
-    """["eta=0.5", "method=rk4"] to {"eta": "0.5", "method": "rk4"}, each a `Text`."""
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Parse assignments: ["eta=0.5", "method=rk4"] gives {"eta": "0.5", "method": "rk4"}.
+
+    Arguments:
+        assignments: Texts of the form name=value.
+    Returns:
+        Maps names to values, each an `OptionText`.
+    Raises:
+        InputError: If a text has another form, or a name occurs twice.
+    """
     parsed: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -39,33 +47,28 @@ def parse(assignments: Iterable[str]) -> dict[str, Any]:
         name += "_" if iskeyword(name) else ""  # `from` cannot be a parameter, `from_` can
         if name in parsed:
             raise InputError(f"option {option_name(name)!r} is given twice, {parsed[name]!r} and {text!r}: choose one")
-        parsed[name] = Text(text)
+        parsed[name] = OptionText(text)
     return parsed
 
 
-def merged(options: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Options, and those that have a flag of their own; InputError for one that is given as both."""
-    for name in options.keys() & flags.keys():
-        flag = f"--{name.partition('.')[2].replace('_', '-')}"
-        raise InputError(f"{flag} {flags[name]} and --option {name}={options[name]} are both given: choose one")
-    return {**options, **flags}
+def parse_component(text: str) -> tuple[str, dict[str, Any]]:
+    """Parse a component with options: "cfg:scale=3,labels=[1, 2]" gives ("cfg", {"scale": "3", "labels": "[1, 2]"}).
 
-
-def option_name(parameter: str) -> str:
-    """A parameter as people write it: `from_` is `from`."""
-    return parameter.removesuffix("_")
-
-
-def named(text: str) -> tuple[str, dict[str, Any]]:
-    """ "cfg:scale=3,labels=[1, 2]" to ("cfg", {"scale": "3", "labels": "[1, 2]"}): a component and its options."""
+    Arguments:
+        text: NAME or NAME:option=value,option=value.
+    Returns:
+        Name, and options as `parse_assignments` returns them.
+    Raises:
+        InputError: If the text has another form.
+    """
     name, colon, rest = text.partition(":")
     if not name or (colon and not rest):
         raise InputError(f"{text!r}: write NAME or NAME:option=value,option=value")
-    return name, parse(_split(rest)) if rest else {}
+    return name, parse_assignments(_split_at_commas(rest)) if rest else {}
 
 
-def _split(text: str) -> list[str]:
-    """At commas outside of brackets and quotes."""
+def _split_at_commas(text: str) -> list[str]:
+    """Split at commas outside of brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
@@ -80,94 +83,122 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def typed(what: str, target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` checked against the target's options and converted; InputError names the option and what it takes."""
-    known = parameters(target)
-    checked = {}
-    for name, value in given.items():
-        if name not in known:
-            names = sorted(map(option_name, known))
-            raise InputError(unknown_name(f"option of {what} named", option_name(name), names, "It has"))
-        try:
-            checked[name] = _converted(value, known[name].annotation)
-        except ValueError as error:
-            raise InputError(
-                f"option {option_name(name)} of {what}: {error}, got {getattr(value, 'value', value)!r} "
-                f"(it takes {plainly(known[name].annotation)}, by default {known[name].default!r})"
-            ) from None
-    return checked
+def option_name(parameter: str) -> str:
+    """Return the name of an option on the command line: the parameter `from_` is the option `from`."""
+    return parameter.removesuffix("_")
 
 
-def _converted(value: Any, annotation: Any) -> Any:
-    """A value of that type; ValueError says what it should be. 123 is a name too where no number is asked for."""
-    from pydantic import TypeAdapter, ValidationError
-
-    adapter = TypeAdapter(annotation)
-    try:
-        return adapter.validate_python(value.value if isinstance(value, Text) else value)
-    except ValidationError as error:
-        if isinstance(value, Text):
-            with suppress(ValidationError):
-                return adapter.validate_python(str(value), strict=True)
-        raise ValueError(error.errors()[0]["msg"].lower()) from None
+def merge_flags(options: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the options given by --option and by flags of their own; InputError if an option is given by both."""
+    for name in options.keys() & flags.keys():
+        flag = f"--{name.partition('.')[2].replace('_', '-')}"
+        raise InputError(f"{flag} {flags[name]} and --option {name}={options[name]} are both given: choose one")
+    return {**options, **flags}
 
 
-def component(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Typed options of a registered component."""
-    return typed(f"{kind} {name!r}", find_component(kind, name).load(), given)
+def group_options(options: Mapping[str, Any], groups: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Group options by their prefix: {"sde.beta_max": 10} gives {"sde": {"beta_max": 10}}.
 
-
-def with_data_std(kind: str, name: str, given: Mapping[str, Any], data_std: float) -> dict[str, Any]:
-    """`given`, and the run's data_std where the component has that option and nothing is said of it.
-
-    Not where its default is None: there to be told means something else.
+    Arguments:
+        options: Maps GROUP.NAME to values.
+        groups: Valid groups.
+    Returns:
+        Maps every group to its options.
+    Raises:
+        InputError: If an option has no group, or an unknown one.
     """
-    known = parameters(find_component(kind, name).load()).get("data_std")
-    return dict(given) if known is None or known.default is None else {"data_std": data_std, **given}
-
-
-def grouped(given: Mapping[str, Any], groups: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """{"sde.beta_max": 10} to {"sde": {"beta_max": 10}}."""
     result: dict[str, dict[str, Any]] = {group: {} for group in groups}
-    for name, value in given.items():
+    for name, value in options.items():
         group, dot, option = name.partition(".")
         if not dot:
-            raise InputError(f"option {name!r}: say whose it is, one of {', '.join(f'{g}.{name}' for g in groups)}")
+            raise InputError(f"option {name!r}: add its group, one of {', '.join(f'{g}.{name}' for g in groups)}")
         if group not in result:
             raise InputError(unknown_name("group of options", group, sorted(result), "Groups"))
         result[group][option] = value
     return result
 
 
-def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, str], dict[str, Any]]:
-    """A TOML run file: names at the top (`sde = "vp"`), options in tables (`[option.sde]`)."""
-    import tomllib
+def convert_options(subject: str, target: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the values of options to their types.
 
-    from sdekit.runs import TrainOptions
+    Arguments:
+        subject: Whose options these are, for messages.
+        target: Class or function whose keyword-only parameters are the valid options.
+        options: Maps names to values, each an `OptionText` or a value from a file.
+    Returns:
+        Maps names to values of the options' types.
+    Raises:
+        InputError: If there is no such option, or its value has another type.
+    """
+    known = parameters(target)
+    converted = {}
+    for name, value in options.items():
+        if name not in known:
+            names = sorted(map(option_name, known))
+            raise InputError(unknown_name(f"option of {subject} named", option_name(name), names, "It has"))
+        try:
+            converted[name] = _convert(value, known[name].annotation)
+        except ValueError as error:
+            raise InputError(
+                f"option {option_name(name)} of {subject}: {error}, got {getattr(value, 'value', value)!r} "
+                f"(it takes {describe_type(known[name].annotation)}, by default {known[name].default!r})"
+            ) from None
+    return converted
 
+
+def _convert(value: Any, annotation: Any) -> Any:
+    """Convert a value to a type; ValueError with the reason if that fails. 123 is a valid string too."""
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(annotation)
     try:
-        fields = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"--config {path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"--config {path}: {error}") from error
-    tables = fields.pop("option", {})
-    for name, value in fields.items():
-        if name in groups and isinstance(value, dict):
-            raise InputError(f"--config {path}: [{name}]: options of {name} stand in a table [option.{name}]")
-        if name not in keys:
-            if "train" in groups and name in parameters(TrainOptions):
-                raise InputError(
-                    f"--config {path}: {name} is an option of train: write [option.train] {name} = {value!r}"
-                )
-            raise InputError(f"--config {path}: {unknown_name('key', name, [*keys, 'option'], 'Keys')}")
-        if not isinstance(value, str):
-            raise InputError(f"--config {path}: {name} takes a name in quotes, got {value!r}")
-    if not isinstance(tables, dict):
-        raise InputError(f"--config {path}: write options in tables, such as [option.train], got option = {tables!r}")
-    for group, table in tables.items():
-        if group in groups and not isinstance(table, dict):
-            raise InputError(f"--config {path}: option.{group} = {table!r} must be a table: write [option.{group}]")
-        if group not in groups:
-            raise InputError(f"--config {path}: {unknown_name('table option.', str(group), list(groups), 'Tables')}")
-    return fields, {f"{group}.{name}": value for group, table in tables.items() for name, value in table.items()}
+        return adapter.validate_python(value.value if isinstance(value, OptionText) else value)
+    except ValidationError as error:
+        if isinstance(value, OptionText):
+            with suppress(ValidationError):
+                return adapter.validate_python(str(value), strict=True)
+        raise ValueError(error.errors()[0]["msg"].lower()) from None
+
+
+def component_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the options of a registered component, see `convert_options`."""
+    return convert_options(f"{kind} {name!r}", find_component(kind, name).load(), options)
+
+
+def with_data_std(kind: str, name: str, options: Mapping[str, Any], data_std: float) -> dict[str, Any]:
+    """Add the standard deviation of the data if the component has an option `data_std` that is not set.
+
+    It is not added if the default of `data_std` is None, because None then has a meaning of its own.
+    """
+    option = parameters(find_component(kind, name).load()).get("data_std")
+    return dict(options) if option is None or option.default is None else {"data_std": data_std, **options}
+
+
+def type_name(annotation: Any) -> str:
+    """Return a type as it is written in Python, without functions, which cannot be given on the command line."""
+    return " | ".join(map(_python_name, _alternatives(annotation, Callable)))
+
+
+def describe_type(annotation: Any) -> str:
+    """Describe in words which values an option of this type takes on the command line."""
+    return " or ".join(map(_description, _alternatives(annotation, Callable, NoneType)))
+
+
+def _alternatives(annotation: Any, *excluded: Any) -> list[Any]:
+    """Return the alternatives of a union except the excluded ones, or the type itself if no other one exists."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return [part for part in parts if (get_origin(part) or part) not in excluded] or [annotation]
+
+
+def _python_name(annotation: Any) -> str:
+    if annotation is NoneType:
+        return "None"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+
+
+def _description(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) in (tuple, list):
+        return "a list in brackets"
+    return TYPE_DESCRIPTIONS.get(annotation, _python_name(annotation))

@@ -1,1 +1,1 @@
-"""What `sample`, `restore` and `edit` share."""
+"""The sampling session that `sample`, `restore` and `edit` share."""

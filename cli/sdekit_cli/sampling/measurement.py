@@ -1,4 +1,4 @@
-"""A measurement, from a file or made of a clean sample, in the data's units and in the model's."""
+"""Samples and measurements read from files or simulated, and conversions between the units of data and model."""
 
 from __future__ import annotations
 
@@ -17,94 +17,142 @@ if TYPE_CHECKING:
     from sdekit.runs import Recipe
 
 FAR = 1e3
-"""What is so many times larger than the data is in other units: pictures of 0 to 255 of data from 0 to 1 are not."""
+"""Numbers larger than the data by this factor are in other units, as pixels of 0 to 255 for data of 0 to 1 are not."""
+
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
-class Measured:
-    """operator: on samples in the data's units. y: (*measured) in these units. clean: (*shape), where it is known."""
+class Measurement:
+    """A measurement in the units of the data.
+
+    Arguments:
+        operator: Operator on samples in the units of the data.
+        y: Measured values, (*measured).
+        clean: Sample that was measured, (*shape), or None if it is unknown.
+    """
 
     operator: Operator
     y: Tensor
     clean: Tensor | None
 
 
-def read_numbers(path: Path, recipe: Recipe, what: str) -> np.ndarray:
-    """An array as it is; an image's pixels mapped from black and white to the range of the data."""
+def read_numbers(path: Path, recipe: Recipe, option: str) -> np.ndarray:
+    """Read an array as it is, or an image with its pixels mapped from 0..255 to the range of the data.
+
+    Arguments:
+        path: File with an array or an image.
+        recipe: Recipe of the run.
+        option: Option that names the file, for messages.
+    Returns:
+        The numbers in the units of the data.
+    Raises:
+        InputError: If the file cannot be read, or it is an image and the data have no range.
+    """
     from sdekit.inverse.operators import read_array
 
-    numbers = read_array(path, what)
+    numbers = read_array(path, option)
     if path.suffix.lower() not in IMAGES:
         return numbers
     low, high = recipe.units.low, recipe.units.high
     if low is None or high is None:
         raise InputError(
-            f"{what} {path}: an image says how bright, and the data of this run have no black and white: give a .npy "
-            "file in the data's units"
+            f"{option} {path}: the data of this run have no black and white, so that the brightness of an image has no "
+            "meaning: give a .npy file in the data's units"
         )
     return low + numbers / 255 * (high - low)
 
 
-def read_sample(path: Path, recipe: Recipe, what: str) -> Tensor:
-    """One sample (*shape) in the data's units, channels first; InputError for another size, with both."""
+def read_sample(path: Path, recipe: Recipe, option: str) -> Tensor:
+    """Read one sample from an array or an image.
+
+    Arguments:
+        path: File with the sample; images may be grey, in colours, or channels last.
+        recipe: Recipe of the run.
+        option: Option that names the file, for messages.
+    Returns:
+        Sample (*shape) in the units of the data, channels first.
+    Raises:
+        InputError: If it has another shape than the samples of the run, or is far out of their range.
+    """
     import torch
 
-    found = torch.from_numpy(read_numbers(path, recipe, what))
+    sample = torch.from_numpy(read_numbers(path, recipe, option))
     shape = recipe.shape
-    if len(shape) == 3 and tuple(found.shape) != shape:
-        if found.ndim == 3 and tuple(found.movedim(-1, 0).shape) == shape:
-            found = found.movedim(-1, 0)
-        elif found.ndim == 2 and tuple(found.shape) == shape[1:]:
-            found = found.expand(shape)
-        elif found.ndim == 3 and shape[0] == 1 and tuple(found.shape) == (*shape[1:], 3):
-            found = (found @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))[None]
-    if tuple(found.shape) != shape:
-        raise InputError(f"{what} {path}: has shape {tuple(found.shape)}, and a sample of this run {shape}")
-    _check_reach(found, _spread(recipe, 1), f"{what} {path}", "the data of this run reach")
-    return found.contiguous()
+    if len(shape) == 3 and tuple(sample.shape) != shape:
+        if sample.ndim == 3 and tuple(sample.movedim(-1, 0).shape) == shape:
+            sample = sample.movedim(-1, 0)
+        elif sample.ndim == 2 and tuple(sample.shape) == shape[1:]:
+            sample = sample.expand(shape)
+        elif sample.ndim == 3 and shape[0] == 1 and tuple(sample.shape) == (*shape[1:], 3):
+            sample = (sample @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))[None]
+    if tuple(sample.shape) != shape:
+        raise InputError(f"{option} {path}: has shape {tuple(sample.shape)}, but samples of this run have {shape}")
+    _check_range(sample, _typical_samples(recipe, 1), f"{option} {path}", "the data of this run reach")
+    return sample.contiguous()
 
 
 def measure(
-    recipe: Recipe, name: str, options: dict[str, Any], measurement: Path | None, clean: Path | None, noise_std: float
-) -> Measured:
-    """The measurement in a file, or A(clean) plus noise of that standard deviation (seed 0)."""
+    recipe: Recipe,
+    operator_name: str,
+    operator_options: dict[str, Any],
+    measurement: Path | None,
+    clean: Path | None,
+    noise_std: float,
+) -> Measurement:
+    """Read a measurement from a file, or simulate one of a clean sample.
+
+    Arguments:
+        recipe: Recipe of the run.
+        operator_name: Registered name of the operator.
+        operator_options: Options of the operator.
+        measurement: File with the measurement, or None.
+        clean: File with the sample to measure if `measurement` is None.
+        noise_std: Standard deviation of the noise, which is added to a simulated measurement (with seed 0).
+    Returns:
+        The measurement.
+    Raises:
+        InputError: If a file cannot be read, has the wrong shape, or is far out of the range of the data.
+    """
     import torch
 
     from sdekit.inverse.operators import measured_from
     from sdekit.registry import build
 
-    operator: Operator = build("operator", name, recipe.shape, **options)
+    operator: Operator = build("operator", operator_name, recipe.shape, **operator_options)
     if measurement is not None:
         array = read_numbers(measurement, recipe, "--measurement")
         y = measured_from(array, operator, recipe.units, f"--measurement {measurement}")
-        usual = operator.apply(_spread(recipe, 8)).abs() + noise_std
-        _check_reach(y, usual, f"--measurement {measurement}", f"what {name} makes of this run's data reaches")
-        return Measured(operator, y, None)
+        typical = operator.apply(_typical_samples(recipe, 8)).abs() + noise_std
+        subject = f"measurements of this run's data by {operator_name} reach"
+        _check_range(y, typical, f"--measurement {measurement}", subject)
+        return Measurement(operator, y, None)
     assert clean is not None
     x = read_sample(clean, recipe, "--degrade")
     y = operator.apply(x[None])[0]
     noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return Measured(operator, operator.check(y + noise_std * noise), x)
+    return Measurement(operator, operator.check(y + noise_std * noise), x)
 
 
-def _spread(recipe: Recipe, n: int) -> Tensor:
-    """(n, *shape) numbers about as large as the data, in the data's units, float64."""
+def _typical_samples(recipe: Recipe, n: int) -> Tensor:
+    """Return numbers (n, *shape) of about the largest size in the data, in the units of the data, float64."""
     import torch
 
     x = torch.randn(n, *recipe.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return in_data_units(3 * x, recipe)
 
 
-def _check_reach(numbers: Tensor, usual: Tensor, where: str, what: str) -> None:
-    """InputError for numbers that are far too large to be in the units that they should be in."""
-    reach, most = float(numbers.abs().max()), float(usual.abs().max())
-    if reach > FAR * most > 0:
-        raise InputError(f"{where}: holds {reach:.3g}, and {what} about {most:.3g}: give it in the data's units")
+def _check_range(numbers: Tensor, typical: Tensor, place: str, subject: str) -> None:
+    """Check that numbers are not far larger than typical ones, as they are in other units."""
+    largest, usual = float(numbers.abs().max()), float(typical.abs().max())
+    if largest > FAR * usual > 0:
+        raise InputError(
+            f"{place}: contains {largest:.3g}, but {subject} about {usual:.3g}: give it in the data's units"
+        )
 
 
 def in_data_units(x: Tensor, recipe: Recipe) -> Tensor:
-    """Samples (B, *shape) in the model's units to the data's, channels first, float64, on the CPU."""
+    """Convert samples (B, *shape) from the units of the model to those of the data, float64 on the CPU."""
     import torch
 
     shift, scale = (torch.as_tensor(np.asarray(v)) for v in (recipe.units.shift, recipe.units.scale))
@@ -112,7 +160,14 @@ def in_data_units(x: Tensor, recipe: Recipe) -> Tensor:
 
 
 def as_images(x: Tensor, recipe: Recipe) -> np.ndarray | None:
-    """(B, C, h, w) in the data's units to pixels (B, h, w, 1 or 3); None for what is no image."""
+    """Convert samples (B, C, h, w) in the units of the data to pixels.
+
+    Arguments:
+        x: The samples.
+        recipe: Recipe of the run.
+    Returns:
+        Pixels (B, h, w, 1 or 3), uint8; None if the samples are not grey or colour images.
+    """
     low, high = recipe.units.low, recipe.units.high
     if recipe.kind != "image" or x.ndim != 4 or x.shape[1] not in (1, 3):
         return None
@@ -122,15 +177,15 @@ def as_images(x: Tensor, recipe: Recipe) -> np.ndarray | None:
     return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
 
 
-def before_after(columns: list[np.ndarray]) -> np.ndarray:
-    """Pictures (h, w, c) of any sizes side by side as (n, H, W, 3), the smaller ones enlarged to the largest."""
+def side_by_side(images: list[np.ndarray]) -> np.ndarray:
+    """Enlarge images (h, w, c) of any sizes to the size of the largest one, and stack them to (n, H, W, 3)."""
     from PIL import Image
 
-    height = max(c.shape[0] for c in columns)
-    width = max(c.shape[1] for c in columns)
+    height = max(image.shape[0] for image in images)
+    width = max(image.shape[1] for image in images)
 
-    def fitted(c: np.ndarray) -> np.ndarray:
-        rgb = np.repeat(c, 3, 2) if c.shape[2] == 1 else c
+    def enlarge(image: np.ndarray) -> np.ndarray:
+        rgb = np.repeat(image, 3, 2) if image.shape[2] == 1 else image
         return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.NEAREST))
 
-    return np.stack([fitted(c) for c in columns])
+    return np.stack([enlarge(image) for image in images])

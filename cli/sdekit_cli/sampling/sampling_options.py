@@ -1,4 +1,4 @@
-"""What every command that draws may be asked: its options, and how a command comes to have them."""
+"""The options of every command that draws samples, and the decorator that adds them to a command."""
 
 import inspect
 from collections.abc import Callable
@@ -9,45 +9,57 @@ from typing import Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.options.backend_option import Backend, Trust
-from sdekit_cli.options.plugin_option import PluginFiles
+from sdekit_cli.options.shared_options import AsJson, BackendName, DeviceName, PluginFiles, Trust
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
-    """The options as given. Raises InputError for numbers out of range, and for two that exclude each other."""
+    """Values of the options of a command that draws samples; the help of each field says what it is.
+
+    Raises:
+        InputError: If a number is out of range, or two options exclude each other.
+    """
 
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `sdekit train`, or of `sdekit export`.")]
     out: Annotated[Path, typer.Option(help="Folder to write.")]
-    solver: Annotated[
-        str | None, typer.Option(help="ode, auto, ddim, ddpm, heun, ...; each command has a default.")
+    solver: Annotated[str | None, typer.Option(help="Solver: ode, auto, ddim, ddpm, heun, ...")] = None
+    steps: Annotated[
+        int | None, typer.Option(help="Number of steps, the final denoising included (default: of the solver).")
     ] = None
-    steps: Annotated[int | None, typer.Option(help="Steps, the final denoising counted.")] = None
-    nfe: Annotated[int | None, typer.Option(help="Network calls at most, instead of steps.")] = None
-    n: Annotated[int | None, typer.Option("-n", help="How many samples: seeds 0 to n - 1 (sample: 64, else 8).")] = None
-    seeds: Annotated[str | None, typer.Option(help="Which samples: 0-63 or 3,17,20-29.")] = None
+    nfe: Annotated[
+        int | None, typer.Option(help="Largest number of network evaluations per sample, instead of --steps.")
+    ] = None
+    n: Annotated[
+        int | None, typer.Option("-n", help="Number of samples, with the seeds 0 to n - 1 (sample: 64, others: 8).")
+    ] = None
+    seeds: Annotated[str | None, typer.Option(help="Seeds of the samples: 0-63 or 3,17,20-29.")] = None
     label: Annotated[
-        str | None, typer.Option(help="Class to draw, by number or name, of a run trained with --condition label.")
+        str | None, typer.Option(help="Class of the samples, by number or name, if RUN was trained on labels.")
     ] = None
     condition: Annotated[
-        str | None, typer.Option(metavar="X,Y", help="The numbers to draw for, of a run trained on numbers.")
+        str | None, typer.Option(metavar="X,Y", help="Numbers to condition on, if RUN was trained on numbers.")
     ] = None
     guidance: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME:OPTION=VALUE,...", help="cfg, interval, ...; repeat it, the first is innermost."),
+        typer.Option(
+            metavar="NAME:OPTION=VALUE,...",
+            help="Guidance: cfg, interval, ...; may be repeated, the first one is innermost.",
+        ),
     ] = None
-    grid: Annotated[str | None, typer.Option(help="karras, uniform, log-snr, ...; each solver has a default.")] = None
+    grid: Annotated[
+        str | None, typer.Option(help="Time grid: karras, uniform, log-snr, ... (default: of the solver).")
+    ] = None
     option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the solver (grid.NAME: of the grid).")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the solver, or grid.NAME of the grid.")
     ] = None
-    noise: Annotated[str | None, typer.Option(help="seed, or brownian: the same path at any number of steps.")] = None
-    batch_size: Annotated[int | None, typer.Option(help="Samples at a time; changes no sample.")] = None
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
-    backend: Backend = None
+    noise: Annotated[str | None, typer.Option(help="seed, or brownian: the same path for any number of steps.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Samples at a time; does not change the samples.")] = None
+    device: DeviceName = "auto"
+    backend: BackendName = None
     trust: Trust = False
     plugin: PluginFiles = None
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in --out.")] = False
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+    json: AsJson = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "nfe", "batch_size"):
@@ -61,17 +73,23 @@ class SamplingOptions:
 
 
 def sampling_command(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with each field of `Asked` as an option, after its own; what is given comes to it as `asked`."""
+    """Decorator that adds the fields of `SamplingOptions` to the options of a command.
 
-    def run(**given: Any) -> None:
-        common = {field.name: given.pop(field.name) for field in fields(SamplingOptions)}
-        command(asked=SamplingOptions(**common), **given)
+    Arguments:
+        command: Function whose parameter `options` receives them as one `SamplingOptions`.
+    Returns:
+        The function that Typer calls, with the command's own options first.
+    """
+
+    def run(**values: Any) -> None:
+        shared = {field.name: values.pop(field.name) for field in fields(SamplingOptions)}
+        command(options=SamplingOptions(**shared), **values)
 
     keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
-    own = [p.replace(kind=keyword) for p in inspect.signature(command).parameters.values() if p.name != "asked"]
-    common = [
+    own = [p.replace(kind=keyword) for p in inspect.signature(command).parameters.values() if p.name != "options"]
+    shared = [
         inspect.Parameter(f.name, keyword, default=empty if f.default is MISSING else f.default, annotation=f.type)
         for f in fields(SamplingOptions)
     ]
-    run.__doc__, run.__signature__ = command.__doc__, inspect.Signature([*own, *common])  # type: ignore[attr-defined]
+    run.__doc__, run.__signature__ = command.__doc__, inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     return run

@@ -1,177 +1,292 @@
-"""How every command draws: what it was asked is checked, the run opened, samples drawn, recorded and told of."""
+"""Sampling session of `sample`, `restore` and `edit`: check options, open the model, draw samples, write results."""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from sdekit.distributed import world
+import sdekit
 from sdekit.errors import InputError
-from sdekit_cli.options.assignments import component, parse, with_data_std
-from sdekit_cli.options.backend_option import backend_record, parse_backend, run_with, without_backend_warnings
+from sdekit_cli.options.assignments import component_options, parse_assignments, with_data_std
 from sdekit_cli.options.condition_option import conditions
-from sdekit_cli.options.device_option import pick_device
-from sdekit_cli.options.guidance_option import parse_guidance
-from sdekit_cli.options.plugin_option import load_plugin_files
-from sdekit_cli.options.seed_option import parse_seeds
-from sdekit_cli.terminal.console import note, print_json
-from sdekit_cli.terminal.json_values import json_values
+from sdekit_cli.options.shared_options import (
+    backend_record,
+    load_plugin_files,
+    parse_backend,
+    parse_guidance,
+    parse_seeds,
+    pick_device,
+    use_backend,
+    without_backend_warnings,
+)
+from sdekit_cli.terminal.console import json_values, note, print_json, progress_bar
 
-from .drawing_loop import draw
+from .sampling_options import SamplingOptions
 
 if TYPE_CHECKING:
-    from sdekit.guidance import Guidance
+    from torch import Tensor
+
+    from sdekit.guidance import Guidance, SamplingContext
+    from sdekit.processes import SDE
     from sdekit.sampling import Sampler, Samples
 
-    from .sampling_options import SamplingOptions
+MOST_AT_ONCE = 256
+"""Batch size without --batch-size."""
 
 
 class SamplingSession:
-    """A drawing command at work. Made, it has checked all that needs no run; then `open`, `draw`, `finish`.
+    """One run of a command that draws samples. Call `open`, `draw` and `finish` in this order.
 
-    n, solver: where none is asked for; solver None: auto for a number of steps or calls, else ode. Raises InputError
-    for names, options and values that there are not, and where --out holds something.
+    The constructor checks all options that can be checked without the model.
+
+    Arguments:
+        options: Options of the command.
+        n: Number of samples if the user gives neither -n nor --seeds.
+        solver: Name of the solver if the user gives none; None for `auto` with --steps or --nfe, and `ode` otherwise.
+    Raises:
+        InputError: If a name, option or value is not valid, or --out contains files.
     """
 
-    def __init__(self, asked: SamplingOptions, *, n: int = 8, solver: str | None = "ddim") -> None:
-        load_plugin_files(asked.plugin, quiet=asked.json)
+    def __init__(self, options: SamplingOptions, *, n: int = 8, solver: str | None = "ddim") -> None:
         from sdekit.runs import check_results_folder
 
-        self.asked, self.seeds = asked, parse_seeds(asked.n, asked.seeds, n)
-        check_results_folder(asked.out, overwrite=asked.overwrite)
-        given = parse(asked.option or ())
-        of_grid = {k.removeprefix("grid."): v for k, v in given.items() if k.startswith("grid.")}
-        of_solver = {k: v for k, v in given.items() if not k.startswith("grid.")}
-        if of_grid and asked.grid is None:
+        load_plugin_files(options.plugin, quiet=options.json)
+        self.options, self.seeds = options, parse_seeds(options.n, options.seeds, n)
+        check_results_folder(options.out, overwrite=options.overwrite)
+        assignments = parse_assignments(options.option or ())
+        grid_options = {k.removeprefix("grid."): v for k, v in assignments.items() if k.startswith("grid.")}
+        solver_options = {k: v for k, v in assignments.items() if not k.startswith("grid.")}
+        if grid_options and options.grid is None:
             raise InputError("options of the grid need its name: add --grid karras, for example")
-        self.solver, self.of_solver = _solver(asked, solver, of_solver)
-        self.of_grid = {} if asked.grid is None else component("grid", asked.grid, of_grid)
-        self.guidance, self.of_guidance = parse_guidance(asked.guidance or ())
-        self.backend = parse_backend(asked.backend)
+        self.solver, self.solver_options = _choose_solver(options, solver, solver_options)
+        self.grid_options = {} if options.grid is None else component_options("grid", options.grid, grid_options)
+        self.guidance, self.guidance_records = parse_guidance(options.guidance or ())
+        self.backend = parse_backend(options.backend)
 
     def open(self) -> None:
-        """Load the run, and make what depends on it: the condition y, the solver and the grid."""
+        """Open the model, and build the condition, the sampler and the grid, which depend on it."""
         from sdekit.registry import build
         from sdekit.runs import load_run
 
-        asked, self.device = self.asked, pick_device(self.asked.device)
-        self.run = load_run(asked.run, device=self.device, trust=asked.trust)
-        data_std = self.run.data_std
-        options = with_data_std("sampler", self.solver, self.of_solver, data_std)
-        self.sampler: Sampler = build("sampler", self.solver, **options)
+        options, self.device = self.options, pick_device(self.options.device)
+        self.run = load_run(options.run, device=self.device, trust=options.trust)
+        data_std = self.run.recipe.data_std
+        solver_options = with_data_std("sampler", self.solver, self.solver_options, data_std)
+        self.sampler: Sampler = build("sampler", self.solver, **solver_options)
         self.grid = None
-        if asked.grid is not None:
-            self.of_grid = with_data_std("grid", asked.grid, self.of_grid, data_std)
-            self.grid = build("grid", asked.grid, **self.of_grid)
-        run_with(self.run, self.backend)
+        if options.grid is not None:
+            self.grid_options = with_data_std("grid", options.grid, self.grid_options, data_std)
+            self.grid = build("grid", options.grid, **self.grid_options)
+        use_backend(self.run.model, self.backend)
         guided = bool(self.guidance)
-        self.y = conditions(self.run, asked.label, self.seeds, numbers=asked.condition, guided=guided)
+        self.y = conditions(self.run, options.label, self.seeds, numbers=options.condition, guided=guided)
 
     @property
-    def solving(self) -> dict[str, Any]:
-        """For the record: the solver and all of its options."""
+    def solver_record(self) -> dict[str, Any]:
+        """The solver and all of its options, for the record."""
         return {"solver": self.solver, "options": asdict(self.sampler)}
 
-    def draw(self, sampler: Sampler, *, name: str, guidance: Sequence[Guidance] = (), **other: Any) -> Samples | None:
-        """The samples; None on all but the first of several processes. name: of the sampler, or what stands for it.
+    def draw(
+        self,
+        sampler: Sampler,
+        *,
+        name: str,
+        guidance: Sequence[Guidance] = (),
+        sde: SDE | None = None,
+        x: Tensor | None = None,
+        **arguments: Any,
+    ) -> Samples | None:
+        """Draw the samples under a progress bar. Each of several processes draws a part of the seeds.
 
-        guidance: around those asked for. other: arguments of `draw.draw`, instead of what was asked.
+        Arguments:
+            sampler: The sampler.
+            name: Name of the method, for the progress bar.
+            guidance: Guidances around those of the options.
+            sde: Process to use instead of the model's own.
+            x: States at the start of the grid, one row per seed.
+            arguments: Arguments of `sdekit.sample` that replace those of the options.
+        Returns:
+            The samples; None in all but the first of several processes.
         """
-        asked = self.asked
-        arguments: dict[str, Any] = {
-            "steps": asked.steps,
-            "nfe": asked.nfe,
-            "grid": self.grid,
-            "noise": asked.noise,
-        } | other
-        with without_backend_warnings():
-            drawn, self.seconds = draw(
-                self.run,
-                sampler,
-                name=name,
-                seeds=self.seeds,
-                y=self.y,
-                guidance=[*self.guidance, *guidance],
-                batch_size=asked.batch_size,
-                device=self.device,
-                quiet=asked.json,
-                **arguments,
-            )
-        self.drawn_noise = (asked.noise or sampler.default_noise) if sampler.stochastic else None
-        self.drawn_grid = asked.grid or sampler.default_grid
-        return drawn
+        from sdekit.sampling import sample
+
+        options, shape, model = self.options, self.run.recipe.shape, self.run.model
+        sde = sde or model.sde
+        part = self._part()
+        seeds, x, y = self.seeds[part], None if x is None else x[part], None if self.y is None else self.y[part]
+        budget: dict[str, Any] = {"steps": options.steps, "nfe": options.nfe, "grid": self.grid} | arguments
+        guidances = [*self.guidance, *guidance]
+        batch_size = min(len(seeds), MOST_AT_ONCE) if options.batch_size is None else options.batch_size
+        samples = None
+        with without_backend_warnings(), progress_bar("calls", quiet=options.json) as bar:
+            task = bar.add_task(f"sampling {len(seeds)} with {name}", total=None, calls="")
+            counter = EvaluationCounter()
+
+            def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+                count = counter.count()
+                bar.update(task, completed=count, calls=f"{count} network evaluations")
+                result: Tensor = model(x, t, y)
+                return result
+
+            start = time.monotonic()
+            if seeds:
+                if not options.json:
+                    evaluations = self._evaluations_per_batch(sampler, sde, guidances, y, budget)
+                    batches = len(seeds) if sampler.requires_single_sample else -(-len(seeds) // batch_size)
+                    bar.update(task, total=None if evaluations is None else batches * evaluations)
+                samples = sample(
+                    sde,
+                    denoise,
+                    sampler,
+                    shape=shape,
+                    seeds=seeds,
+                    x=x,
+                    y=y,
+                    guidance=guidances,
+                    batch_size=batch_size,
+                    device=self.device,
+                    noise=options.noise,  # type: ignore[arg-type]  # SamplingOptions has checked it
+                    **budget,
+                )
+            self.seconds = time.monotonic() - start
+        self.noise_name = (options.noise or sampler.default_noise) if sampler.stochastic else None
+        self.grid_name = options.grid or sampler.default_grid
+        return self._gather(samples)
+
+    def _part(self) -> slice:
+        """Return the part of the seeds that this process draws."""
+        if "WORLD_SIZE" not in os.environ:
+            return slice(None)
+        from sdekit.distributed import world
+
+        return world().part(len(self.seeds))
+
+    def _gather(self, samples: Samples | None) -> Samples | None:
+        """Return the samples of all processes in the first one, None in the others."""
+        self.processes = 1
+        if "WORLD_SIZE" not in os.environ:
+            return samples
+        from sdekit.distributed import gather, world
+
+        self.processes = world().size
+        return gather(samples, self.seeds, self.run.recipe.shape)
+
+    def _evaluations_per_batch(
+        self, sampler: Sampler, sde: SDE, guidances: list[Guidance], y: Tensor | None, budget: Mapping[str, Any]
+    ) -> int | None:
+        """Return the largest number of network evaluations of one batch, or None if it depends on the samples."""
+        import torch
+
+        from sdekit.guidance import guidance_cost
+
+        if sampler.calls_per_step is None:
+            return None
+        cost = 1
+        if guidances:
+            y = None if y is None else y[:1].to(self.device)
+            cost = guidance_cost(sde, guidances, torch.zeros(1, *self.run.recipe.shape, device=self.device), y)
+        steps = sampler.steps_for(budget["nfe"], cost) if budget["nfe"] else budget["steps"] or sampler.default_steps
+        if isinstance(budget["grid"], torch.Tensor):
+            steps = len(budget["grid"])
+        return sampler.evaluations(steps, cost)
 
     def finish(
         self,
-        drawn: Samples,
+        samples: Samples,
         record: Mapping[str, Any],
-        say: str,
+        description: str,
         *,
         keys: Sequence[str],
         name: str = "sample.json",
         also: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Write samples, pictures and the record, `record` and what is common to all commands; then tell of it.
+        """Write samples, pictures and the record, and print a summary.
 
-        say: what was drawn, for people. keys: of the record, in the summary. name, also: as for `output.write`.
+        Arguments:
+            samples: The samples.
+            record: Entries of the record beside those that all commands write.
+            description: Noun phrase for the samples, for the summary.
+            keys: Entries of the record that --json prints.
+            name: File name of the record.
+            also: Other files to write, by name.
         """
         import torch
 
         from sdekit.registry import plugin_files
         from sdekit.runs import write_results
 
-        asked, y = self.asked, self.y
-        whole = {
-            "run": str(asked.run),
+        options, y = self.options, self.y
+        record = {
+            "run": str(options.run),
             "run_step": self.run.step,
-            "grid": self.drawn_grid,
-            "grid_options": self.of_grid,
-            "steps": len(drawn.times),
-            "nfe": drawn.nfe,
+            "grid": self.grid_name,
+            "grid_options": self.grid_options,
+            "steps": len(samples.times),
+            "nfe": samples.nfe,
             "n": len(self.seeds),
             "seeds": list(self.seeds),
             "labels": None if y is None or y.is_floating_point() else y.tolist(),
-            "condition": asked.condition,
-            "guidance": self.of_guidance,
-            "noise": self.drawn_noise,
-            "times": drawn.times.tolist(),
+            "condition": options.condition,
+            "guidance": self.guidance_records,
+            "noise": self.noise_name,
+            "times": samples.times.tolist(),
             "seconds": round(self.seconds, 3),
             "device": self.device,
-            "processes": world().size,
-            "backend": backend_record(self.run, self.backend, quiet=asked.json),
+            "processes": self.processes,
+            "backend": backend_record(self.run.model, self.backend, quiet=options.json),
             "plugins": plugin_files(),
-            "versions": {"sdekit": version("sdekit"), "torch": torch.__version__},
+            "versions": {"sdekit": sdekit.__version__, "torch": torch.__version__},
             **record,
         }
-        look = write_results(
-            *(asked.out, self.run, drawn, json_values(whole)),
+        picture = write_results(
+            *(options.out, self.run, samples, json_values(record)),
             record_name=name,
             other_files=also,
-            overwrite=asked.overwrite,
+            overwrite=options.overwrite,
         )
-        samples = asked.out / "samples.npy"
-        if asked.json:
-            files = {"samples": str(samples), "picture": None if look is None else str(look)}
-            found = {key: whole[key] for key in keys}
-            print_json({k: v["name"] if isinstance(v, dict) else v for k, v in found.items()} | files)
+        path = options.out / "samples.npy"
+        if options.json:
+            files = {"samples": str(path), "picture": None if picture is None else str(picture)}
+            entries = {key: record[key] for key in keys}
+            print_json({k: v["name"] if isinstance(v, dict) else v for k, v in entries.items()} | files)
             return
-        where = "look at [bold]{}[/]" if look else "they are in {}"
-        if look and self.run.kind == "image" and self.run.shape[0] not in (1, 3):
-            where += f" (it shows {3 if self.run.shape[0] > 3 else 1} of {self.run.shape[0]} channels)"
-        drew = (len(self.seeds), say, drawn.nfe, self.seconds, look or samples)
-        note("drew {} {}: {} network calls each, {:.1f} s; " + where, *drew)
+        where = "look at [bold]{}[/]" if picture else "they are in {}"
+        channels = self.run.recipe.shape[0]
+        if picture and self.run.recipe.kind == "image" and channels not in (1, 3):
+            where += f" (it shows {3 if channels > 3 else 1} of {channels} channels)"
+        values = (len(self.seeds), description, samples.nfe, self.seconds, picture or path)
+        note("drew {} {}: {} network evaluations each, {:.1f} s; " + where, *values)
 
 
-def _solver(asked: SamplingOptions, default: str | None, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The solver to take and its typed options; where nobody named it, an error says which it is and why."""
-    if asked.solver is not None:
-        return asked.solver, component("sampler", asked.solver, given)
-    budget = "--steps" if asked.steps else "--nfe" if asked.nfe else None
+class EvaluationCounter:
+    """Counter of the network evaluations of all batches so far, those of networks inside guidances included."""
+
+    def __init__(self) -> None:
+        self.contexts: list[SamplingContext] = []
+
+    def count(self) -> int:
+        """Return the number of evaluations; call it while the denoiser runs."""
+        from sdekit.guidance import current_context
+
+        context = current_context()
+        if context is not None and (not self.contexts or self.contexts[-1] is not context):
+            self.contexts.append(context)
+        return sum(context.evaluations for context in self.contexts)
+
+
+def _choose_solver(
+    options: SamplingOptions, default: str | None, assignments: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return the solver and its options. If the user named none, an error says which one it is and why."""
+    if options.solver is not None:
+        return options.solver, component_options("sampler", options.solver, assignments)
+    budget = "--steps" if options.steps else "--nfe" if options.nfe else None
     name = default or ("auto" if budget else "ode")
     try:
-        return name, component("sampler", name, given)
+        return name, component_options("sampler", name, assignments)
     except InputError as error:
-        why = f"with {budget} and without --solver" if budget and not default else "without --solver"
-        raise InputError(f"{error}. The solver is {name} {why}: name another if the option is of that") from None
+        reason = f"with {budget} and without --solver" if budget and not default else "without --solver"
+        raise InputError(f"{error}. The solver is {name} {reason}: name another if it has the option") from None

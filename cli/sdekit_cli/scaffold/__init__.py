@@ -1,1 +1,1 @@
-"""Templates of new plugins, and checks of installed ones."""
+"""Commands for authors of plugins: `sdekit plugins new` and `sdekit plugins check`."""

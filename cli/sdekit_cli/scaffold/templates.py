@@ -94,8 +94,8 @@ jobs:
 """
 
 
-def files(name: str, kind: str, *, hook: str, version: str, api: int) -> dict[str, str]:
-    """Path below the new folder to its text."""
+def plugin_files(name: str, kind: str, *, hook: str, version: str, api: int) -> dict[str, str]:
+    """Return the files of a new plugin: path below its folder, and text."""
     package = name.replace("-", "_")
     registry_kind, component = COMPONENTS[kind]
     words = {

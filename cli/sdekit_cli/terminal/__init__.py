@@ -1,1 +1,1 @@
-"""Output to the terminal, error messages, help and signals."""
+"""Terminal output, help and signals."""

@@ -1,16 +1,15 @@
-"""Progress and messages go to stderr; what a command was asked to show goes to stdout."""
+"""Output to the terminal: messages and progress on stderr, results and JSON on stdout."""
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-
-from .json_values import json_values
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -21,26 +20,31 @@ console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 shown = Console(soft_wrap=False, highlight=False, emoji=False)
 
 NARROWEST = 40
-"""Columns that a table is laid out for in narrower terminals too, which then break its lines."""
+"""Least number of columns of a table. A narrower terminal breaks its lines."""
 
 
 def note(text: str, *values: object) -> None:
-    """A line for people, in rich's markup; `values` fill its {} and are shown letter by letter."""
+    """Print a line for people on stderr.
+
+    Arguments:
+        text: Line with rich markup and a {} for each value.
+        values: Numbers and texts, printed without markup.
+    """
     console.print(marked(text, *values))
 
 
 def marked(text: str, *values: object) -> str:
-    """Markup with its {} filled: numbers as its formats say, all else without a meaning to rich."""
+    """Fill the {} of a text with rich markup: numbers by its formats, everything else with markup escaped."""
     return text.format(*(value if isinstance(value, int | float) else escape(str(value)) for value in values))
 
 
 def quoted(path: object) -> str:
-    """A path as a shell takes it, for commands that people are told to give."""
+    """Quote a path for the shell, for commands that a message suggests."""
     return shlex.quote(str(path))
 
 
 def show_table(table: Table) -> None:
-    """Print a table on stdout; nothing in it is cut short."""
+    """Print a table on stdout without cutting off any text."""
     shown.width = max(shown.width, NARROWEST)
     for column in table.columns:
         column.overflow = "fold"
@@ -48,34 +52,48 @@ def show_table(table: Table) -> None:
 
 
 def error(text: str) -> None:
-    """The one message of a failure."""
+    """Print the error message of a command on stderr."""
     console.print(f"[bold red]error:[/] {escape(text)}")
 
 
 def print_json(fields: Mapping[str, Any]) -> None:
-    """One JSON object on stdout; numbers that are not finite as text."""
+    """Print one JSON object on stdout."""
     print(json.dumps(json_values(fields), allow_nan=False))
 
 
+def json_values(value: Any) -> Any:
+    """Replace the numbers that JSON cannot represent, at any depth, by the texts "inf", "-inf" and "nan"."""
+    if isinstance(value, Mapping):
+        return {name: json_values(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_values(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def progress_bar(*columns: str, quiet: bool = False) -> Progress:
-    """A bar on stderr: description, bar, the fields named in `columns`, elapsed and remaining time."""
+    """Create a progress bar on stderr.
+
+    Arguments:
+        columns: Names of task fields to show instead of "done/total".
+        quiet: Whether to show nothing.
+    Returns:
+        A bar with description, the columns, elapsed and remaining time.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
+    fields: list[ProgressColumn] = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in columns]
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        *(
-            [MofNCompleteColumn()]
-            if not columns
-            else [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in columns]
-        ),
+        *(fields or [MofNCompleteColumn()]),
         TimeElapsedColumn(),
         TextColumn("eta"),
         TimeRemainingColumn(),

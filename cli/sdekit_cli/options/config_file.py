@@ -1,0 +1,52 @@
+"""The TOML file of `sdekit train --config FILE`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sdekit.errors import InputError
+from sdekit.registry import parameters, unknown_name
+from sdekit.runs import TrainOptions
+
+
+def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Read a config file: names at the top (`sde = "vp"`), options in tables (`[option.sde]`).
+
+    Arguments:
+        path: The TOML file.
+        keys: Valid names at the top.
+        groups: Valid tables of options.
+    Returns:
+        The names, and the options as GROUP.NAME with their values.
+    Raises:
+        InputError: If the file cannot be read, or contains an unknown name or a value of the wrong form.
+    """
+    try:
+        fields = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"--config {path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"--config {path}: {error}") from error
+    tables = fields.pop("option", {})
+    for name, value in fields.items():
+        if name in groups and isinstance(value, dict):
+            raise InputError(f"--config {path}: [{name}]: write the options of {name} in a table [option.{name}]")
+        if name not in keys:
+            if "train" in groups and name in parameters(TrainOptions):
+                raise InputError(
+                    f"--config {path}: {name} is an option of train: write [option.train] {name} = {value!r}"
+                )
+            raise InputError(f"--config {path}: {unknown_name('key', name, [*keys, 'option'], 'Keys')}")
+        if not isinstance(value, str):
+            raise InputError(f"--config {path}: {name} takes a name in quotes, got {value!r}")
+    if not isinstance(tables, dict):
+        raise InputError(f"--config {path}: write options in tables, such as [option.train], got option = {tables!r}")
+    for group, table in tables.items():
+        if group in groups and not isinstance(table, dict):
+            raise InputError(f"--config {path}: option.{group} = {table!r} must be a table: write [option.{group}]")
+        if group not in groups:
+            raise InputError(f"--config {path}: {unknown_name('table option.', str(group), list(groups), 'Tables')}")
+    return fields, {f"{group}.{name}": value for group, table in tables.items() for name, value in table.items()}

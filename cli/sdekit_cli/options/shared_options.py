@@ -1,0 +1,256 @@
+"""Options that several commands have: --plugin, --device, --backend, --trust, --guidance, -n, --seeds, --kind, RUN."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdekit.errors import InputError
+from sdekit_cli.terminal.console import note
+
+from .assignments import component_options, option_name, parse_component
+
+if TYPE_CHECKING:
+    from sdekit.guidance import Guidance
+    from sdekit.models import ScoreModel
+
+PluginFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="Also use the plugin in this Python file; may be repeated."),
+]
+
+DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+
+BackendName = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="NAME:OPTION=VALUE,...", help="How to run the network: auto, compile, bf16, ..."),
+]
+
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Open RUN even if its format contains code that is executed; only if you trust it."),
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+KIND_ALIASES = {"process": "sde"}
+
+SEED_FORM = "write numbers and ranges, such as 0-63 or 3,17,20-29"
+
+MOST_SAMPLES = 10_000_000
+"""Largest number of samples of one command, which keeps them all in memory until it writes them."""
+
+MOST_DIGITS = 100
+"""Largest number of digits of a seed, leading zeros included; Python does not read more than some thousands."""
+
+
+def load_plugin_files(files: Sequence[Path] | None, *, quiet: bool = False) -> None:
+    """Load the plugin files of --plugin, and print what each provides.
+
+    Arguments:
+        files: The files.
+        quiet: Whether to print nothing.
+    Raises:
+        InputError: If a file cannot be loaded.
+    """
+    from sdekit.registry import load_plugin_file, load_plugins
+
+    for file in files or ():
+        load_plugin_file(file)
+        provided = [f"{e.kind} {e.name}" for e in load_plugins().entries.values() if e.package == str(file.absolute())]
+        if not quiet:
+            note("local plugin [bold]{}[/]: {}", file, ", ".join(provided) or "it provides nothing")
+
+
+def pick_device(name: str) -> str:
+    """Return the device to use.
+
+    Arguments:
+        name: Value of --device. "auto" is the best device of this machine; each of several processes has its own GPU.
+    Returns:
+        A device of torch.
+    Raises:
+        InputError: If this machine has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        if not torch.cuda.is_available():
+            return "mps" if torch.backends.mps.is_available() else "cpu"
+        if "LOCAL_RANK" not in os.environ:
+            return "cuda"
+        return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError):
+        gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+        devices = ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+        available = f"this machine has {', '.join(devices)} (auto takes the best)"
+        raise InputError(f"--device {name} cannot be used here: {available}") from None
+    return name
+
+
+def parse_guidance(texts: Sequence[str]) -> tuple[list[Guidance], list[dict[str, Any]]]:
+    """Build the guidances of --guidance.
+
+    Arguments:
+        texts: Texts of the form NAME:option=value,option=value.
+    Returns:
+        The guidances in this order, and the record of each: its name and all of its options.
+    Raises:
+        InputError: If a name or an option does not exist, or a value has another type.
+    """
+    from sdekit.registry import build, complete_options
+
+    guidances, records = [], []
+    for text in texts:
+        name, assignments = parse_component(text)
+        options = component_options("guidance", name, assignments)
+        guidances.append(build("guidance", name, **options))
+        complete = complete_options("guidance", name, options)
+        records.append({"name": name, "options": {option_name(k): v for k, v in complete.items()}})
+    return guidances, records
+
+
+def parse_backend(text: str | None) -> tuple[str, dict[str, Any]] | None:
+    """Parse the value of --backend.
+
+    Arguments:
+        text: Text of the form NAME:option=value,option=value, or None.
+    Returns:
+        Name and options of the backend, or None.
+    Raises:
+        InputError: If the name or an option does not exist, or a value has another type.
+    """
+    if text is None:
+        return None
+    name, assignments = parse_component(text)
+    return name, component_options("backend", name, assignments)
+
+
+def use_backend(model: ScoreModel, backend: tuple[str, dict[str, Any]] | None) -> None:
+    """Let a model run its network by a backend, given as `parse_backend` returns it."""
+    if backend is not None:
+        from sdekit.registry import build
+
+        name, options = backend
+        model.run_with(build("backend", name, **options), name=name)
+
+
+@contextmanager
+def without_backend_warnings() -> Iterator[None]:
+    """Context manager that silences the warnings of backends that fall back, which `backend_record` reports."""
+    import warnings
+
+    from sdekit.backends import BackendWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BackendWarning)
+        yield
+
+
+def backend_record(
+    model: ScoreModel, backend: tuple[str, dict[str, Any]] | None, *, quiet: bool
+) -> dict[str, Any] | None:
+    """Describe the backend that a model used, and warn if it fell back to running the network eagerly.
+
+    Arguments:
+        model: The model, after it has been used.
+        backend: Name and options, or None.
+        quiet: Whether to print only warnings.
+    Returns:
+        The record of the backend, or None without one.
+    """
+    network = model.backend
+    if backend is None or network is None:
+        return None
+    name, options = backend
+    if network.fallback:
+        note("[yellow]warning:[/] backend {} {}", repr(name), network.note)
+    elif network.note and not quiet:
+        note("backend {}: {}", repr(name), network.note)
+    return {"name": name, "options": options, "note": network.note, "fell_back": bool(network.fallback)}
+
+
+def check_sample_count(option: str, n: int) -> int:
+    """Return n; InputError, naming the option, if it is more than `MOST_SAMPLES`."""
+    if n > MOST_SAMPLES:
+        raise InputError(
+            f"{option} asks for {n} samples, and one command draws {MOST_SAMPLES} at most: draw them in parts"
+        )
+    return n
+
+
+def parse_seeds(n: int | None, text: str | None, default: int = 64) -> tuple[int, ...]:
+    """Return the seeds of -n and --seeds: -n 3, --seeds 0-2 and --seeds 0,1,2 all give (0, 1, 2).
+
+    Arguments:
+        n: Value of -n.
+        text: Value of --seeds.
+        default: Number of seeds without -n and --seeds.
+    Returns:
+        The seeds, without repetitions.
+    Raises:
+        InputError: If both are given, a value is out of range, or a seed occurs twice.
+    """
+    if text is None:
+        n = default if n is None else n
+        if n < 1:
+            raise InputError(f"-n must be at least 1, got {n}")
+        return tuple(range(check_sample_count("-n", n)))
+    if n is not None:
+        raise InputError("give -n or --seeds, not both")
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"--seeds {text!r}: {SEED_FORM}")
+        if max(len(first), len(last)) > MOST_DIGITS or int(last or first) >= 2**32:
+            raise InputError(f"--seeds {text!r}: a seed is below 2^32")
+        if dash and int(last) < int(first):
+            raise InputError(f"--seeds {text!r}: {SEED_FORM}")
+        end = int(last or first) + 1
+        check_sample_count("--seeds", len(seeds) + end - int(first))
+        seeds.extend(range(int(first), end))
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"--seeds {text!r} names a seed twice")
+    return tuple(seeds)
+
+
+def registry_kind(name: str | None, *others: str) -> str | None:
+    """Return the registry's name of a kind of component, for --kind.
+
+    Arguments:
+        name: Kind as users write it, or None.
+        others: Valid names that are not kinds of the registry.
+    Returns:
+        The kind; None for None.
+    Raises:
+        InputError: If there is no such kind.
+    """
+    from sdekit.registry import KINDS, unknown_name
+
+    kind = KIND_ALIASES.get(name or "", name)
+    if kind is not None and kind not in (*KINDS, *others):
+        raise InputError(unknown_name("kind", kind, [*KINDS, *others, *KIND_ALIASES], "Kinds"))
+    return kind
+
+
+def refuse_export(run: Path, reason: str) -> None:
+    """Check that RUN is not an export, for commands that need the run folder itself.
+
+    Arguments:
+        run: The folder.
+        reason: Why the command needs a run folder, for the message.
+    Raises:
+        InputError: If `sdekit export` wrote the folder.
+    """
+    from sdekit.runs import CONFIG, EXPORT
+
+    if (run / EXPORT).is_file() and not (run / CONFIG).exists():
+        raise InputError(f"{run} is an export already: {reason}; name the run that it was made of")
