@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import sdekit
-from sdekit.errors import InputError
+from sdekit.errors import InputError, SdekitError
 from sdekit_cli.options.assignments import component_options, parse_assignments, with_data_std
 from sdekit_cli.options.condition_option import conditions
 from sdekit_cli.options.shared_options import (
@@ -182,15 +182,14 @@ class SamplingSession:
 
         from sdekit.guidance import guidance_cost
 
-        if sampler.calls_per_step is None:
+        steps, nfe, grid, cost = budget["steps"] or sampler.default_steps, budget["nfe"], budget["grid"], 1
+        try:
+            if guidances:
+                y = None if y is None else y[:1].to(self.device)
+                cost = guidance_cost(sde, guidances, torch.zeros(1, *self.run.recipe.shape, device=self.device), y)
+            steps = len(grid) if isinstance(grid, torch.Tensor) else sampler.steps_for(nfe, cost) if nfe else steps
+        except SdekitError:  # `sample` raises it too, with the whole batch in its message
             return None
-        cost = 1
-        if guidances:
-            y = None if y is None else y[:1].to(self.device)
-            cost = guidance_cost(sde, guidances, torch.zeros(1, *self.run.recipe.shape, device=self.device), y)
-        steps = sampler.steps_for(budget["nfe"], cost) if budget["nfe"] else budget["steps"] or sampler.default_steps
-        if isinstance(budget["grid"], torch.Tensor):
-            steps = len(budget["grid"])
         return sampler.evaluations(steps, cost)
 
     def finish(
