@@ -16,7 +16,7 @@ from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError, SdekitError
 from sdekit.processes import SDE, Denoiser
 from sdekit.registry import build, component_names, find_component, parameters
-from sdekit.sampling import default_grid_of, sample
+from sdekit.sampling import sample
 
 ALL = "all"
 
@@ -91,7 +91,7 @@ def measure_errors(
     """
     for sampler, grid in pairs:
         method = _made("sampler", sampler, data_std)
-        places = default_grid_of(method) if grid == method.default_grid else _made("grid", grid, data_std)
+        places = method.build_default_grid() if grid == method.default_grid else _made("grid", grid, data_std)
         for nfe in budgets:
             began = time.perf_counter()
             try:

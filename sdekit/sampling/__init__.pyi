@@ -1,21 +1,7 @@
 from .brownian import (
-    LENGTH as LENGTH,
-    LEVELS as LEVELS,
-    MOST as MOST,
     Brownian as Brownian,
-    Floats as Floats,
-    Keys as Keys,
-    Singles as Singles,
-    clock as clock,
-    clock_time as clock_time,
-)
-from .diagnostics import (
-    EXPLODED as EXPLODED,
-    Result as Result,
-    exploded as exploded,
-    guidance_label as guidance_label,
-    raise_if_exploded as raise_if_exploded,
-    with_diagnostics as with_diagnostics,
+    path_time as path_time,
+    time_at as time_at,
 )
 from .grids import (
     auto as auto,
@@ -34,7 +20,6 @@ from .noise import (
 from .sampler import (
     Grid as Grid,
     Sampler as Sampler,
-    default_grid_of as default_grid_of,
 )
 from .sampling_loop import (
     Samples as Samples,

@@ -1,95 +1,84 @@
-"""Where a run fails, or its samples are wild: further runs that say where it began, so that the first costs nothing."""
+"""Diagnostics of a failed sampling run: further runs that find the first call at which something went wrong."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
 from sdekit.guidance import Guidance, format_component
-from sdekit.processes import SDE, Denoiser
+from sdekit.processes import SDE, Denoiser, evaluate_denoiser
 
-EXPLODED = 10.0
-"""So many times larger than samples without guidance, and than 1, the data's size, are values that exploded: a
-root mean square. cfg at scale 20 comes to 5 on a small network trained on digits, at 1000 to 100."""
-
-Result = tuple[list[Tensor], int]
-"""x at each time that is kept, x_0 last; and the network calls."""
+from .sampling_loop import EXPLOSION_FACTOR, BatchResult, has_exploded, root_mean_square
 
 
-def with_diagnostics(
-    run: Callable[[Denoiser, list[Guidance]], Result],
+def find_cause(
+    run: Callable[[Denoiser, list[Guidance]], BatchResult],
     denoise: Denoiser,
-    guides: list[Guidance],
+    guidance: list[Guidance],
     seeds: Sequence[int],
-) -> Result:
-    """What a run gives. InputError where its guidance has exploded, SdekitError where the denoiser or a solver failed.
+    limit: float,
+    result: BatchResult | None,
+) -> BatchResult:
+    """Run a batch again to find out why its samples are not finite or very large.
 
-    run: of a denoiser and guidances, always with the same noise. seeds: of its samples, for messages.
+    Arguments:
+        run: Function of a denoiser and guidances that draws the batch, always with the same noise.
+        denoise: Denoiser without guidance.
+        guidance: Guidances of the run.
+        seeds: Seeds of the samples.
+        limit: Root mean square above which guided samples are suspected to have exploded.
+        result: Result of the run; None if a solver gave up.
+    Returns:
+        `result`, if samples without guidance are as large: then the data are.
+    Raises:
+        InputError: If the guidance exploded.
+        SdekitError: If the denoiser or the solver failed.
     """
-    scale = EXPLODED * max(1.0, getattr(denoise, "data_std", 1.0))
-    last = None
-    try:
-        path, made = run(denoise, guides)
-        last = path[-1]
-        if _finite(last) and not (guides and exploded(last, scale)):
-            return path, made
-    except InputError:
-        raise
-    except SdekitError:  # a solver that gave up on wild values
-        if not guides:
-            raise
-    watched = _watched(denoise, seeds)
-    if not guides:
+    watched = _raise_if_not_finite(denoise, seeds)
+    if not guidance:
         run(watched, [])
     else:
         try:
-            plain = run(watched, [])[0][-1]
-        except InputError:  # the condition is for the guidance alone
-            plain = run(watched, [lambda sde, denoise: lambda x, t, y=None: denoise(x, t)])[0][-1]
-        scale = max(scale, EXPLODED * float(_size(plain).max()))
-        if last is not None and not exploded(last, scale):  # the data themselves are as large
-            return path, made
-        run(denoise, [*guides, raise_if_exploded(guides, scale, float(plain.abs().max()))])
+            plain = run(watched, []).path[-1]
+        except InputError:  # the model supports no condition: y is for the guidance alone
+            plain = run(watched, [lambda sde, denoise: lambda x, t, y=None: denoise(x, t)]).path[-1]
+        limit = max(limit, EXPLOSION_FACTOR * float(root_mean_square(plain).max()))
+        if result is not None and not has_exploded(result.path[-1], limit):
+            return result
+        run(denoise, [*guidance, raise_if_exploded(guidance, limit, float(plain.abs().max()))])
     raise SdekitError(
-        "sample: the samples were not finite, and the answers of a second run were: the denoiser depends on "
-        "more than x, t and y"
+        "sample: the samples were not finite, but in a second run all results of the denoiser were: the denoiser "
+        "depends on more than x, t and y"
     )
 
 
-def _size(x: Tensor) -> Tensor:
-    """Root mean square of each sample of (B, *): (B,)."""
-    norm: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    return norm / math.sqrt(max(x[0].numel(), 1))
-
-
-def exploded(x: Tensor, limit: float) -> bool:
-    """Whether a sample of (B, *) has a root mean square beyond the limit, or is not finite."""
-    return not bool((_size(x) <= limit).all())
-
-
 def raise_if_exploded(guidance: Sequence[Guidance], limit: float, usual: float) -> Guidance:
-    """The guidance that raises InputError at the first values that exploded, naming the noise level and `guidance`.
+    """Return a guidance, to be the outermost one, that raises InputError at the first guided values that exploded.
 
-    It has to be the outermost. usual: the largest value in samples without guidance, for the message.
+    Arguments:
+        guidance: Guidances of the run, for the message.
+        limit: Largest root mean square of a sample.
+        usual: Largest value in samples without guidance, for the message.
+    Returns:
+        The guidance.
     """
 
     def guide(sde: SDE, denoise: Denoiser) -> Denoiser:
-        def call(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-            x0 = denoise(x, t) if y is None else denoise(x, t, y)
-            if exploded(x0, limit):
-                worst = int(_size(x0).nan_to_num(math.inf).argmax())
+        def call(x: Tensor, t: Tensor, y: Any = None) -> Tensor:
+            x0 = evaluate_denoiser(denoise, x, t, y)
+            if has_exploded(x0, limit):
+                worst = int(root_mean_square(x0).nan_to_num(math.inf).argmax())
                 peak, rho = float(x0[worst].abs().max()), float(sde.rho(t.expand(len(x))[worst]))
-                how = f"reach {peak:.2g}" if math.isfinite(peak) else "are not finite"
+                size = f"reach {peak:.2g}" if math.isfinite(peak) else "are not finite"
+                names = " ".join(map(guidance_label, guidance))
                 raise InputError(
-                    f"guidance {' '.join(map(guidance_label, guidance))}: the guided values {how} at noise level "
-                    f"sigma/alpha = "
-                    f"{rho:.3g} (samples without guidance: {usual:.2g} at most): lower its scale or strength, or take "
-                    "more steps"
+                    f"guidance {names}: the guided values {size} at noise level sigma/alpha = {rho:.3g} (samples "
+                    f"without guidance: {usual:.2g} at most): lower its scale or strength, or take more steps"
                 )
             return x0
 
@@ -99,33 +88,36 @@ def raise_if_exploded(guidance: Sequence[Guidance], limit: float, usual: float) 
 
 
 def guidance_label(guidance: Guidance) -> str:
-    """How a message calls it: "cfg:scale=1000"."""
+    """Return the name and options of a guidance, as in "cfg:scale=1000".
+
+    Arguments:
+        guidance: Guidance, built by the registry or not.
+    Returns:
+        Text for messages.
+    """
     if isinstance(guidance, partial):
         return format_component(guidance_label(guidance.func).replace("_", "-"), guidance.keywords)
     return str(getattr(guidance, "name", None) or getattr(guidance, "__name__", type(guidance).__name__))
 
 
-def _finite(x: Tensor) -> bool:
-    """Whether all values are finite. Nothing that is not is lost in a sum, which is far cheaper; it may overflow."""
-    return math.isfinite(x.sum().item()) or bool(x.isfinite().all())
-
-
-def _watched(denoise: Denoiser, seeds: Sequence[int]) -> Denoiser:
-    """A denoiser that raises SdekitError at its first answer that is not finite."""
+def _raise_if_not_finite(denoise: Denoiser, seeds: Sequence[int]) -> Denoiser:
+    """Return a denoiser that raises SdekitError at its first result that is not finite."""
     calls = 0
 
-    def call(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+    def call(x: Tensor, t: Tensor, y: Any = None) -> Tensor:
         nonlocal calls
         calls += 1
-        x0 = denoise(x, t) if y is None else denoise(x, t, y)
+        x0 = evaluate_denoiser(denoise, x, t, y)
         bad = ~x0[: len(seeds)].flatten(1).isfinite().all(1)
         if bad.any():
             i = int(bad.nonzero()[0])
-            fine = bool(x[i].isfinite().all())
+            if x[i].isfinite().all():
+                name, advice = "its result", "check the training of the model"
+            else:
+                name, advice = "x", "the solver diverged: take more steps"
             raise SdekitError(
-                f"call {calls} of the denoiser, at t = {t.expand(len(x))[i]:g}: {'its answer' if fine else 'x'} is not "
-                f"finite for {int(bad.sum())} of {len(bad)} samples (the first has seed {seeds[i]}): "
-                + ("look at the model's training" if fine else "the solver diverged: take more steps")
+                f"call {calls} of the denoiser, at t = {t.expand(len(x))[i]:g}: {name} is not finite for "
+                f"{int(bad.sum())} of {len(bad)} samples (the first has seed {seeds[i]}): {advice}"
             )
         return x0
 

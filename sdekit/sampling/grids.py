@@ -1,8 +1,8 @@
-"""Time grids: where a sampler evaluates. `grid(sde, n) -> (n + 1,)` decreasing, float64, on the CPU.
+"""Time grids: the times at which a sampler stops, `grid(sde, n) -> (n + 1,)`, decreasing, float64, on the CPU.
 
-Every grid starts at t_max and ends at t_min, but `auto`, which ends above it; options are keyword-only. Spaced in
-rho = sigma / alpha, they serve any process; where rho at t_max is above 1e3, or infinite, the spacing starts from 1e3,
-the largest level that networks are trained at.
+Every grid starts at t_max. All but `auto`, which ends above it, end at t_min. Grids spaced in rho = sigma / alpha serve
+any process. If rho at t_max is above 1e3, or infinite, their spacing starts from 1e3, the highest noise level at which
+networks are trained.
 """
 
 from __future__ import annotations
@@ -17,14 +17,32 @@ from sdekit.processes import LARGEST_RHO, SDE, as_time
 
 
 def uniform(sde: SDE, n: int) -> Tensor:
-    """Equal steps in t: t_i = t_max + i/n (t_min - t_max), as in Song et al. 2021."""
+    """Equal steps in t: t_i = t_max + i/n (t_min - t_max).
+
+    Arguments:
+        sde: Process.
+        n: Number of steps, at least 0.
+    Returns:
+        Times, (n + 1,).
+    Source:
+        Song et al. 2021.
+    """
     return torch.linspace(sde.t_max, sde.t_min, n + 1, dtype=torch.float64)
 
 
 def karras(sde: SDE, n: int, *, p: float = 7.0) -> Tensor:
-    """Equal steps in rho^(1/p) (Karras et al. 2022, eq. 5).
+    """Equal steps in rho^(1/p): EDM's grid.
 
-    p: the root, > 0; a larger one puts more of the steps at low noise.
+    Arguments:
+        sde: Process.
+        n: Number of steps, at least 0.
+        p: Exponent of the root, > 0; a larger one puts more of the steps at low noise.
+    Returns:
+        Times, (n + 1,).
+    Raises:
+        InputError: If p is not positive and finite.
+    Source:
+        Karras et al. 2022, eq. 5.
     """
     if not 0 < p < math.inf:
         raise InputError(f"grid karras: p must be positive and finite, got {p}")
@@ -33,20 +51,39 @@ def karras(sde: SDE, n: int, *, p: float = 7.0) -> Tensor:
 
 
 def log_snr(sde: SDE, n: int) -> Tensor:
-    """Equal steps in the log-SNR -2 log rho, as for exponential integrators (Lu et al. 2022)."""
+    """Equal steps in the log-SNR -2 log rho, for exponential integrators.
+
+    Arguments:
+        sde: Process.
+        n: Number of steps, at least 0.
+    Returns:
+        Times, (n + 1,).
+    Source:
+        Lu et al. 2022a (DPM-Solver) and 2022b (DPM-Solver++).
+    """
     high, low = _ends(sde)
     return _times(sde, torch.linspace(math.log(high), math.log(low), n + 1, dtype=torch.float64).exp())
 
 
 def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
-    """For few calls in all: N = n + 1 levels of rho between N + 4 and 0.35 / N, in equal steps of asinh(rho / 0.08).
+    """Equal steps in asinh(rho / 0.08) for few network calls: the grid of the sampler `auto`.
 
-    Levels are in units of data_std, the data's standard deviation, > 0. t_max takes the place of the first of them;
-    with the last, the grid ends above t_min: the final denoising does the rest better than steps would. It leaves an
-    error of rho^2, or of rho where a network is rough there, steps one of N^-4 or better: beyond N = 30 both ends move
-    out, by N / 30 and its square, and the bend goes down by its power 3.25, until steps are all but equal in log rho.
-    Both ends are kept within what the process has. The constants were found on mixtures in 1 to 768 dimensions, what
-    becomes of them beyond N = 30 on networks as well.
+    N = n + 1 levels of rho run from N + 4 to 0.35 / N in units of data_std, with t_max in place of the first. The grid
+    ends above t_min, since the final denoising does the rest better than steps would: it leaves an error of rho^2, or
+    of rho where a network is rough, and steps leave one of N^-4 or better. Beyond N = 30 the two ends move out, by
+    N / 30 and its square, and 0.08 falls by the power 3.25 of N / 30, until the steps are nearly equal in log rho. Both
+    ends are limited to the noise levels of the process.
+
+    The constants were found on mixtures in 1 to 768 dimensions; those beyond N = 30 on networks as well.
+
+    Arguments:
+        sde: Process.
+        n: Number of steps, at least 0.
+        data_std: Standard deviation of the data in the model's units, > 0.
+    Returns:
+        Times, (n + 1,).
+    Raises:
+        InputError: If data_std is not positive and finite.
     """
     if not 0 < data_std < math.inf:
         raise InputError(f"grid auto: data_std must be positive and finite, got {data_std}")
@@ -64,10 +101,18 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
 
 
 def sqrt_log_snr(sde: SDE, n: int) -> Tensor:
-    """Equal steps in the root of the log-SNR above its lowest value (log rho_max - log rho)^(1/2).
+    """Equal steps in the root of the log-SNR above its lowest value, (log rho_max - log rho)^(1/2).
 
-    Steps in log rho then grow from the noise to the data as 1, 3, 5, ..., 2n - 1: between `log_snr`, after which it is
-    modelled (Lu et al. 2022), and `quadratic`'s many short steps at one end.
+    Steps in log rho grow from the noise to the data as 1, 3, 5, ..., 2n - 1. The grid is between `log_snr` and
+    `quadratic`, which makes many short steps at one end.
+
+    Arguments:
+        sde: Process.
+        n: Number of steps, at least 0.
+    Returns:
+        Times, (n + 1,).
+    Source:
+        Modelled on `log_snr`.
     """
     high, low = _ends(sde)
     part = torch.linspace(0, 1, n + 1, dtype=torch.float64) ** 2
@@ -77,7 +122,13 @@ def sqrt_log_snr(sde: SDE, n: int) -> Tensor:
 def quadratic(sde: SDE, n: int) -> Tensor:
     """Equal steps in the root of t: t_i = (t_max^(1/2) + i/n (t_min^(1/2) - t_max^(1/2)))^2.
 
-    Source: Song, Meng & Ermon 2021, appendix D.3, for tables of times.
+    Arguments:
+        sde: Process.
+        n: Number of steps, at least 0.
+    Returns:
+        Times, (n + 1,).
+    Source:
+        Song, Meng & Ermon 2021, appendix D.3, for tables of times.
     """
     times = torch.linspace(sde.t_max**0.5, sde.t_min**0.5, n + 1, dtype=torch.float64) ** 2
     times[0], times[-1] = sde.t_max, sde.t_min
@@ -85,22 +136,30 @@ def quadratic(sde: SDE, n: int) -> Tensor:
 
 
 def cosine(sde: SDE, n: int) -> Tensor:
-    """Equal steps in the angle arctan(rho), on which a variance-preserving process turns from data to noise.
+    """Equal steps in the angle arctan(rho), by which a variance-preserving process turns from data to noise.
 
-    The cosine schedule's own spacing (Nichol & Dhariwal 2021, eq. 17, with s = 0), on any process: as many steps where
-    noise prevails as where the signal does.
+    It is the spacing of the cosine schedule on any process: half of the steps are at noise levels below the signal.
+
+    Arguments:
+        sde: Process.
+        n: Number of steps, at least 0.
+    Returns:
+        Times, (n + 1,).
+    Source:
+        Nichol & Dhariwal 2021, eq. 17, with s = 0.
     """
     high, low = (torch.atan2(sde.sigma(as_time(t)), sde.alpha(as_time(t))) for t in (sde.t_max, sde.t_min))
     return _times(sde, torch.linspace(high, low, n + 1, dtype=torch.float64).tan())
 
 
 def _ends(sde: SDE) -> tuple[float, float]:
-    """rho at both ends, the upper one made finite and the lower one positive."""
+    """rho at both ends, the upper one limited to `LARGEST_RHO` and the lower one positive."""
     high, low = sde.rho(torch.tensor([sde.t_max, sde.t_min], dtype=torch.float64)).tolist()
     return min(high, LARGEST_RHO), max(low, 1e-6)
 
 
 def _times(sde: SDE, rho: Tensor) -> Tensor:
+    """Times of the levels rho, with the exact t_max and t_min at the ends."""
     times = sde.time(rho)
     times[0] = sde.t_max
     if len(times) > 1:

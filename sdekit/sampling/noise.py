@@ -1,4 +1,4 @@
-"""Noise keyed by seed: what sample i draws depends on seed i alone."""
+"""Noise keyed by seed: the draws of sample i depend on seed i alone."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from sdekit.errors import InputError
 
 
 class Noise(Protocol):
-    """`noise(t, s) -> (B, *)` standard normal, for the step from t to s; independent for disjoint steps."""
+    """Source of noise: `noise(t, s)` is (B, *) standard normal, independent for disjoint steps from t to s."""
 
     def __call__(self, t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
-        """(B, *) standard normal."""
+        """Return the noise of the step from t to s, (B, *)."""
         ...
 
 
 def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    """The seeds; InputError outside of [0, 2^32): torch's CPU generator keeps 32 bits, so that others would repeat."""
+    """Check seeds: whole numbers in [0, 2^32), since torch's CPU generator keeps 32 bits and larger seeds would repeat.
+
+    Arguments:
+        seeds: Seeds, one per sample.
+    Returns:
+        The seeds.
+    Raises:
+        InputError: If a seed is no whole number in this range.
+    """
     try:
         whole = tuple(map(operator.index, seeds))
     except TypeError:
@@ -34,10 +42,16 @@ def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
 
 
 class SeedNoise:
-    """Draw j of sample i is a function of (seeds[i], j): the same in any batch, any order, and on any device.
+    """Noise in which draw j of sample i is a function of (seeds[i], j), in any batch, order and on any device.
 
-    Each sample owns a generator on the CPU, drawn in float32 and then moved and cast, so that the bits agree between
-    CPU and GPU and between dtypes up to the cast. shape: one sample's, without the batch.
+    Each sample has a generator on the CPU. It draws in float32; the result is then moved and cast, so that CPU, GPU and
+    all dtypes have the same values up to the cast.
+
+    Arguments:
+        seeds: One seed per sample, in [0, 2^32).
+        shape: Shape of one sample, without the batch.
+        dtype: Dtype of the noise.
+        device: Device of the noise.
     """
 
     def __init__(
@@ -52,7 +66,7 @@ class SeedNoise:
         self.seeds, self._skipped = check_seeds(seeds), 0
 
     def __call__(self, t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
-        """The next draw, (B, *shape)."""
+        """Return the next draw, (B, *shape); the times are not used."""
         on_gpu = self.device.type == "cuda"  # from pinned memory the copy does not wait for the GPU
         z = torch.empty(len(self.seeds), *self.shape, pin_memory=on_gpu)
         for row, generator in zip(z.unbind(), self._generators, strict=True):
@@ -62,7 +76,7 @@ class SeedNoise:
         return z.to(self.device, self.dtype, non_blocking=on_gpu)
 
     def skip(self) -> None:
-        """Leave out one draw; it is made only if another one follows."""
+        """Skip one draw; its numbers are computed only if another draw follows."""
         self._skipped += 1
 
     @cached_property

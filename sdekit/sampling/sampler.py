@@ -153,8 +153,3 @@ class Sampler:
 
         grid: Grid = build("grid", self.default_grid, **self.grid_options)
         return grid
-
-
-def default_grid_of(sampler: Sampler) -> Grid:
-    """Build the default grid of a sampler; use `sampler.build_default_grid()` instead."""
-    return sampler.build_default_grid()

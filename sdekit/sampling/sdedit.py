@@ -1,4 +1,4 @@
-"""SDEdit: noise what is given to some level, and denoise it again."""
+"""SDEdit: add noise to an image up to a chosen level, and denoise it again."""
 
 from __future__ import annotations
 
@@ -18,10 +18,19 @@ from .sampling_loop import Samples, sample
 
 
 def time_of_strength(sde: SDE, strength: float, data_std: float = 1.0) -> Tensor:
-    """The time where `strength` of the angle from data to noise is done: rho = data_std tan(strength pi / 2).
+    """Return the time at which rho = data_std tan(strength pi / 2).
 
-    The same strength means as much noise on every process: at 0.5 the signal is as strong as the noise. strength:
-    above 0, at most 1, which is t_max. data_std: of the data, > 0. Raises InputError outside of these.
+    strength is the part of the angle from data to noise. The same strength is the same noise on every process: at 0.5
+    the signal is as strong as the noise.
+
+    Arguments:
+        sde: Process.
+        strength: Strength, above 0 and at most 1, which is t_max.
+        data_std: Standard deviation of the data in the model's units, > 0.
+    Returns:
+        Time, 0-dim float64.
+    Raises:
+        InputError: If strength or data_std is out of range.
     """
     if not 0 < strength <= 1 or not data_std > 0:
         raise InputError(f"edit: strength must be above 0 and at most 1, got {strength}")
@@ -32,7 +41,17 @@ def time_of_strength(sde: SDE, strength: float, data_std: float = 1.0) -> Tensor
 def add_noise(
     sde: SDE, image: Tensor, t: Tensor | float, seeds: Sequence[int], *, device: torch.device | str = "cpu"
 ) -> tuple[TruncatedSDE, Tensor]:
-    """The process up to t, and alpha_t image + sigma_t z for each seed, (n, *shape), to start from there."""
+    """Add noise to an image up to time t, once for each seed: alpha_t x + sigma_t z.
+
+    Arguments:
+        sde: Process.
+        image: Image x, (*shape).
+        t: Time up to which noise is added, above t_min.
+        seeds: Seeds of the noise z.
+        device: Device of the result.
+    Returns:
+        The process with t_max = t, and the noisy images (n, *shape).
+    """
     start = TruncatedSDE(sde, float(t))
     noise = SeedNoise(seeds, image.shape, device=device)
     x = image.to(device, torch.float32).expand(len(seeds), *image.shape)
@@ -50,10 +69,25 @@ def edit(
     device: torch.device | str = "cpu",
     **arguments: Any,
 ) -> Samples:
-    """Samples near an image (*shape), one for each seed: alpha_t x + sigma_t z, and down from there.
+    """Draw samples near an image: add noise up to time t, and sample from there.
 
-    The larger t, the less is left of the image. arguments: as for `sdekit.sample`. Raises InputError where t is not
-    above t_min. Source: Meng et al. 2022 (SDEdit).
+    The larger t is, the less the samples resemble the image.
+
+    Arguments:
+        sde: Process of the model.
+        denoise: Denoiser.
+        image: Image, (*shape), in the model's units.
+        t: Time from which to sample, above t_min.
+        sampler: Sampler, or its registered name.
+        seeds: One seed per sample.
+        device: Device of the samples.
+        arguments: Further arguments of `sample`.
+    Returns:
+        Samples, one per seed.
+    Raises:
+        InputError: If t is not above t_min, or an argument of `sample` is invalid.
+    Source:
+        Meng et al. 2022 (SDEdit).
     """
     start, x = add_noise(sde, image, t, seeds, device=device)
     return sample(start, denoise, sampler, shape=image.shape, seeds=seeds, x=x, device=device, **arguments)

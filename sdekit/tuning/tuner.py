@@ -19,7 +19,7 @@ from sdekit.errors import InputError, SdekitError
 from sdekit.evaluation import exact_solution
 from sdekit.processes import SDE, Denoiser
 from sdekit.registry import build, resolve
-from sdekit.sampling import Sampler, default_grid_of, sample
+from sdekit.sampling import Sampler, sample
 
 from .parametrization import Parametrization
 from .tuned import Blend, Tuned, times_at
@@ -116,7 +116,7 @@ def tune(
     method: Sampler = resolve("sampler", sampler)
     steps = check_tunable(sde, method, nfe)
     fit = _Fit(sde, denoise, method, batch_size, tick or (lambda done, total: None))
-    own = Parametrization.of(sde, default_grid_of(method)(sde, steps - 1), method.calls_per_step or 1, weights)
+    own = Parametrization.of(sde, method.build_default_grid()(sde, steps - 1), method.calls_per_step or 1, weights)
     other = Parametrization.of(sde, build("grid", "auto")(sde, steps - 1), method.calls_per_step or 1, weights)
     nothing = torch.zeros(own.count, dtype=torch.float64)
     before = fit.error(own, nothing, held_out)

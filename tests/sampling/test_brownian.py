@@ -12,12 +12,12 @@ from sdekit import registry
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
 from sdekit.processes import EDM, VP, RectifiedFlow, as_time
-from sdekit.sampling import Brownian, SeedNoise, clock, clock_time, karras, log_snr, sample
+from sdekit.sampling import Brownian, SeedNoise, karras, log_snr, path_time, sample, time_at
 
 
 def increment(noise: Brownian, t: Tensor, s: Tensor) -> Tensor:
     """W(s) - W(t), not normalised, (B, *)."""
-    return noise(t, s) * (clock(noise.sde, s) - clock(noise.sde, t)).sqrt()
+    return noise(t, s) * (path_time(noise.sde, s) - path_time(noise.sde, t)).sqrt()
 
 
 @pytest.mark.parametrize("process", registry.component_names("sde"))
@@ -95,13 +95,13 @@ def test_other_dtypes_are_casts(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("process", registry.component_names("sde"))
-def test_the_clock_and_its_inverse(process: str) -> None:
+def test_path_time_and_its_inverse(process: str) -> None:
     """Finite from t_max to t_min, growing as the noise falls, and inverted to 1e-9."""
     sde = registry.build("sde", process)
     times = log_snr(sde, 50)
-    c = clock(sde, times)
+    c = path_time(sde, times)
     assert c.isfinite().all() and (c.diff() > 0).all()
-    assert torch.allclose(clock_time(sde, c), times, rtol=1e-9, atol=1e-9)
+    assert torch.allclose(time_at(sde, c), times, rtol=1e-9, atol=1e-9)
 
 
 def test_samples_at_two_numbers_of_steps_agree() -> None:

@@ -15,7 +15,8 @@ from sdekit.errors import InputError, SdekitError
 from sdekit.inverse import Problem, build_restorer
 from sdekit.inverse.operators import Mask
 from sdekit.processes import EDM, SDE, VP, Denoiser
-from sdekit.sampling import guidance_label, sample
+from sdekit.sampling import sample
+from sdekit.sampling.diagnostics import guidance_label
 
 MEANS = torch.tensor([[-1.0, 0.5], [0.7, -0.4], [0.2, 1.0]])
 MIXTURE = GaussianMixture(MEANS, torch.tensor([0.4, 0.3, 0.6]))
@@ -99,7 +100,7 @@ def test_a_model_at_fault_is_blamed_not_its_guidance() -> None:
     sde = VP()
     base = MIXTURE.denoiser(sde)
     broken = lambda x, t, y=None: base(x, t, y) * torch.where(sde.rho(t) < 1, math.nan, 1.0)  # noqa: E731
-    with pytest.raises(SdekitError, match="its answer is not finite .*look at the model's training"):
+    with pytest.raises(SdekitError, match="its result is not finite .*check the training of the model"):
         sample(sde, broken, "ddim", shape=(2,), n=4, steps=8, y=Y, guidance="cfg")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from sdekit import registry
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError, SdekitError
+from sdekit.models import Condition
 from sdekit.processes import EDM, SDE, VP, Denoiser, RectifiedFlow, as_time, broadcast
 from sdekit.sampling import Noise, Sampler, Samples, SeedNoise, karras, sample
 
@@ -144,6 +145,21 @@ def test_condition_goes_to_its_sample(name: str) -> None:
     assert not torch.allclose(whole.x, sample(sde, MIXTURE.denoiser(sde), name, seeds=range(5), **arguments).x)
 
 
+def test_a_condition_of_several_parts_goes_to_its_sample() -> None:
+    """A `Condition` is cut with the batch as a tensor is, and must have one row per sample."""
+    sde, exact = VP(), MIXTURE.denoiser(VP())
+
+    def denoise(x: Tensor, t: Tensor, y: Condition) -> Tensor:
+        return exact(x, t, y.parts["label"])
+
+    y = torch.tensor([0, 1, 2, 1, 0])
+    arguments: dict[str, Any] = {"shape": (2,), "n": 5, "batch_size": 2, "steps": 5}
+    whole = sample(sde, denoise, "ddim", y=Condition({"label": y}), **arguments)
+    assert torch.equal(whole.x, sample(sde, exact, "ddim", y=y, **arguments).x)
+    with pytest.raises(InputError, match="y has shape \\(4,.*expected one condition per sample, 5 in all"):
+        sample(sde, denoise, "ddim", y=Condition({"label": y[:4]}), **arguments)
+
+
 @each_sampler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtype(name: str, dtype: torch.dtype) -> None:
@@ -201,7 +217,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"grid": torch.ones(2, 2)}, "one row"),
     ({"grid": torch.tensor([1.0, math.nan])}, "decreasing times"),
     ({"grid": torch.tensor([math.nan])}, "decreasing times"),
-    ({"grid": torch.tensor([1.5, 0.5])}, "runs from 1.5 to 0.5, outside of the process's [1e-05, 1]"),
+    ({"grid": torch.tensor([1.5, 0.5])}, "runs from 1.5 to 0.5, outside the process's [1e-05, 1]"),
     ({"grid": torch.tensor([1.0, 0.0])}, "runs from 1 to 0, outside"),
     ({"grid": torch.tensor([0.5, 0.1])}, "starts at t = 0.5, below t_max = 1"),
     ({"grid": torch.tensor([1.0, 0.5]), "steps": 2}, "leave steps and nfe out"),
@@ -209,7 +225,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"x": torch.zeros(2, 3)}, "x has shape (2, 3), expected (2, 2)"),
     ({"x": torch.zeros(3, 2)}, "x has shape (3, 2), expected (2, 2)"),
     ({"x": torch.zeros(2, 2, 5)}, "x has shape (2, 2, 5), expected (2, 2)"),
-    ({"y": torch.zeros(3)}, "y has shape (3,), expected one condition a sample, 2 in all"),
+    ({"y": torch.zeros(3)}, "y has shape (3,), expected one condition per sample, 2 in all"),
     ({"y": torch.tensor(1)}, "y has shape ()"),
     ({"n": 0}, "say how many samples"),
     ({"n": None}, "say how many samples (n, at least 1) or which (seeds), got n=None"),
@@ -258,7 +274,7 @@ def test_wrong_answers_of_the_denoiser(denoise: Callable[..., Tensor], message: 
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ([2], "call 1 of the denoiser, at t = 1: its answer is not finite for 1 of 4 samples (the first has seed 13)"),
+        ([2], "call 1 of the denoiser, at t = 1: its result is not finite for 1 of 4 samples (the first has seed 13)"),
         ([1, 3], "not finite for 2 of 4 samples (the first has seed 12)"),
     ],
 )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
 from sdekit.processes import SDE, Denoiser, renoise
-from sdekit.sampling import Noise, Sampler, clock, clock_time
+from sdekit.sampling import Noise, Sampler, path_time, time_at
 
 SMALLEST = 1e-9  # step, where the solver gives up
 LARGEST = -4  # step, 1/2, in quarter powers of 2: after a longer one D(x', s) agrees with x' wherever that may be
@@ -41,13 +41,13 @@ class AdaptiveSDE(Sampler):
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         # Each sample runs to the end without waiting for others at the grid's times, so that its draws are its own.
         places, last = x.new_empty((len(times), *x.shape)), len(times) - 1
-        ends = clock(sde, times)
+        ends = path_time(sde, times)
         goal = torch.ones(len(x), dtype=torch.long).clamp(max=last)  # index of the time that a sample heads for
         t, size = times[0].expand(len(x)), torch.full((len(x),), -12.0, dtype=torch.float64)
         while (running := t > times[last]).any():
-            now, stop, h = clock(sde, t), ends[goal], (size / 4).exp2()
+            now, stop, h = path_time(sde, t), ends[goal], (size / 4).exp2()
             arrives = now + 1.01 * h >= stop
-            s = torch.where(running, torch.where(arrives, times[goal], clock_time(sde, now + h)), t)
+            s = torch.where(running, torch.where(arrives, times[goal], time_at(sde, now + h)), t)
             better, error = self._try(sde, denoise, x, t, s, noise)
             taken = running & (error <= 1)
             x = torch.where(_rows(taken, x), better, x)
