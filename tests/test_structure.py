@@ -273,6 +273,8 @@ NOT_YET_DOCUMENTED: set[str] = set(FACES) - {
     "sdekit.inverse",
     "sdekit.processes",
     "sdekit.registry",
+    "sdekit.data",
+    "sdekit.data.formats",
     "sdekit.verify",
 }
 

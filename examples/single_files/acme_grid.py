@@ -6,10 +6,18 @@ from sdekit import hookimpl
 
 
 def power_grid(sde, n, *, power: float = 2.0):
-    """n steps whose distance to t_min falls as (1 - i / n)^power."""
-    share = torch.linspace(1, 0, n + 1, dtype=torch.float64) ** power
-    times = sde.t_min + (sde.t_max - sde.t_min) * share
-    times[0], times[-1] = sde.t_max, sde.t_min  # exactly
+    """Times whose distance from t_min is proportional to (1 - i / n)^power.
+
+    Arguments:
+        sde: Process.
+        n: Number of steps.
+        power: Exponent. A larger one makes the last steps shorter.
+    Returns:
+        Times (n + 1,) from t_max to t_min, in float64.
+    """
+    fractions = torch.linspace(1, 0, n + 1, dtype=torch.float64) ** power
+    times = sde.t_min + (sde.t_max - sde.t_min) * fractions
+    times[0], times[-1] = sde.t_max, sde.t_min  # without rounding error
     return times
 
 

@@ -1,4 +1,4 @@
-"""Data sets: items by index in the units of the model, their labels, split and order."""
+"""Data sets: items by index in the units of the model, with labels or conditions, a split and an order."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What every data set is: items by index, and how to get from the user's units to the model's and back."""
+"""The base class of data sets, and the map between the units of the data and those of the model."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PART = 1024  # items that are read at once where only their labels are wanted
+LABEL_BATCH = 1024
+"""Number of items read at once by the default `Dataset.labels_of`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """The affine map between the user's units and the model's: model = (data - shift) / scale.
+    """Affine map between the units of the data and those of the model: model = (data - shift) / scale.
 
-    shift, scale: one number for all, or one for each feature of a vector (length d).
-    layout: how one item lies in the user's arrays: "same" as the model's shape, "hw" (grey images without a
-    channel axis; the model sees (1, H, W)) or "hwc" (channels last; the model sees (C, H, W)).
-    low, high: the range of the data where it is known (pixels), else None: for drawing, never for clipping.
+    Arguments:
+        shift: One number, or one number for each feature of a vector.
+        scale: One number, or one number for each feature of a vector.
+        layout: Axes of an item in the data: "same" as in the model, "hw" for grey images without a channel axis (the
+            model uses (1, H, W)), or "hwc" for images with channels last (the model uses (C, H, W)).
+        low: Smallest possible value of the data, such as 0 for pixels, or None if it is unknown. Used in pictures; data
+            are never clipped.
+        high: Largest possible value of the data, or None if it is unknown.
     """
 
     shift: float | tuple[float, ...] = 0.0
@@ -31,17 +36,17 @@ class Units:
     high: float | None = None
 
     def to_model(self, data: np.ndarray) -> Tensor:
-        """User's array (B, *item) to a float32 tensor (B, *shape) in the model's units."""
+        """Convert an array (B, *item) in units of the data to a float32 tensor (B, *shape) in units of the model."""
         x = torch.from_numpy(((data - np.asarray(self.shift)) / np.asarray(self.scale)).astype(np.float32))
         if self.layout == "hw":
             return x.unsqueeze(1)
         return x.movedim(-1, 1).contiguous() if self.layout == "hwc" else x
 
     def to_data(self, x: Tensor) -> np.ndarray:
-        """Inverse of `to_model`: tensor (B, *shape) to a float32 array (B, *item) in the user's units.
+        """Convert a tensor (B, *shape) in units of the model to a float32 array (B, *item) in units of the data.
 
-        float32 tells 1 in 16 million: of numbers around 1.7e9 (seconds since 1970) it keeps every 128th. Where that is
-        too coarse, take the start off such a column before training.
+        float32 has a relative precision of 6e-8. Numbers around 1.7e9, such as seconds since 1970, are rounded to
+        multiples of 128. Subtract an offset from such a column before training.
         """
         if self.layout == "hw":
             x = x.squeeze(1)
@@ -51,20 +56,23 @@ class Units:
         return np.ascontiguousarray(array * np.asarray(self.scale) + np.asarray(self.shift), dtype=np.float32)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready fields; `Units.from_dict` reads them back."""
+        """Return the fields as a dictionary that can be written as JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Units:
-        """Read what `as_dict` wrote (lists become tuples)."""
+        """Build units from the result of `as_dict`, also after it was written as JSON and read again."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         return cls(**values)
 
 
 class Batch(NamedTuple):
-    """x: (B, *shape) float32 in the model's units. y: what belongs to each item, or None.
+    """Items of a data set with their labels or conditions.
 
-    That is (B,) int64 labels in [0, classes), or (B, d) float32 numbers where the data set has `condition_units`.
+    Arguments:
+        x: Items in the units of the model, (B, *shape) float32.
+        y: Labels (B,) int64 in [0, classes); or conditions (B, d) float32, if the data set has `condition_units`; or
+            None.
     """
 
     x: Tensor
@@ -72,12 +80,21 @@ class Batch(NamedTuple):
 
 
 class Dataset(ABC):
-    """Items by index; nothing is random here. Order, split and batching are the caller's.
+    """Base class of data sets: items by index.
 
-    shape: one item as the model sees it, (C, H, W) for images and (d,) for vectors.
-    kind: "image" or "vector". classes: number of labels, 0 where there are none.
-    condition_names, condition_units: of numbers that belong to each item in place of a label; empty and None where
-    there are none.
+    A subclass sets the attributes `shape`, `kind` and `units`, and implements `__len__` and `batch`. Item i must always
+    be the same: order, split, batching and augmentation belong to training. `sdekit verify` checks this contract.
+
+    Attributes:
+        shape: Shape of one item in the model, (C, H, W) for images and (d,) for vectors.
+        kind: "image" or "vector".
+        units: Map between the units of the data and those of the model.
+        classes: Number of classes of the labels, or 0 if there are no labels.
+        class_names: Name of each class, or empty.
+        condition_names: Names of the numbers on which an item is conditioned instead of a label, or empty.
+        condition_units: Units of these numbers, or None.
+        skipped: Names of items that could not be read and were skipped.
+        concurrent: Whether `batch` may run in several threads at once. Training then reads batches ahead.
     """
 
     shape: tuple[int, ...]
@@ -87,19 +104,22 @@ class Dataset(ABC):
     class_names: tuple[str, ...] = ()
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
-    skipped: tuple[str, ...] = ()  # items that could not be read and were passed over
-    concurrent: bool = False  # whether `batch` may run in several threads at once: training then reads ahead
+    skipped: tuple[str, ...] = ()
+    concurrent: bool = False
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
 
     @abstractmethod
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        """The items at these indices, in this order, as (B, *shape) and (B,)."""
+        """Read the items at these indices, in this order. An index may occur more than once."""
 
     def labels_of(self, indices: Sequence[int] | np.ndarray) -> Tensor | None:
-        """`batch(indices).y` of any number of items. A data set that knows it without reading them says so here."""
-        read = [self.batch(indices[start : start + PART]).y for start in range(0, len(indices), PART)]
-        known = [y for y in read if y is not None]
-        return torch.cat(known) if known else None
+        """Return `batch(indices).y` for any number of indices.
+
+        Override this method if the labels are known without reading the items.
+        """
+        batches = [self.batch(indices[start : start + LABEL_BATCH]).y for start in range(0, len(indices), LABEL_BATCH)]
+        labels = [y for y in batches if y is not None]
+        return torch.cat(labels) if labels else None

@@ -1,4 +1,4 @@
-"""Which items are held out: a fixed hash of the index, so that a set that grows never moves an item across."""
+"""Held-out items: chosen by a fixed hash of their index, so that adding items moves no item to the other part."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from sdekit.errors import InputError
 
 
 def splitmix64(index: np.ndarray) -> np.ndarray:
-    """Output number `index` of the SplitMix64 generator started at 0: uint64, the same shape.
+    """Return output number `index` of the SplitMix64 generator with seed 0, as uint64 of the same shape.
 
-    Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    Source:
+        Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """
     z = (index.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -19,10 +20,17 @@ def splitmix64(index: np.ndarray) -> np.ndarray:
 
 
 def held_out(n: int, fraction: float) -> np.ndarray:
-    """Which of the items 0 to n - 1 are held out: (n,) bool, about n * fraction of them true.
+    """Choose which of n items are held out.
 
-    The answer for item i depends on i and the fraction alone, and a larger fraction only adds items.
-    Raises InputError unless 0 <= fraction < 1 and n >= 0.
+    The result for item i depends on i and the fraction only. A larger fraction holds out the same items and more.
+
+    Arguments:
+        n: Number of items, at least 0.
+        fraction: Expected fraction of held-out items, 0 <= fraction < 1.
+    Returns:
+        Array (n,) of bool, true for held-out items.
+    Raises:
+        InputError: If the fraction or n is out of range.
     """
     if not 0 <= fraction < 1:
         raise InputError(f"held-out fraction {fraction}: expected 0 <= fraction < 1")
@@ -33,14 +41,20 @@ def held_out(n: int, fraction: float) -> np.ndarray:
 
 
 def split(n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices to train on and indices held out, both increasing int64; together they are 0 to n - 1.
+    """Split n items into a training part and a held-out part, see `held_out`.
 
-    Raises InputError where nothing would be left to train on, and as `held_out` does.
+    Arguments:
+        n: Number of items.
+        fraction: Expected fraction of held-out items, 0 <= fraction < 1.
+    Returns:
+        Indices of the training part and of the held-out part, increasing int64.
+    Raises:
+        InputError: If no item remains to train on, or if the fraction or n is out of range.
     """
-    out = held_out(n, fraction)
-    train = np.flatnonzero(~out)
+    mask = held_out(n, fraction)
+    train = np.flatnonzero(~mask)
     if not train.size:
         raise InputError(
-            f"holding out {fraction:g} of {n} items leaves none to train on; take a smaller fraction or more data"
+            f"holding out {fraction:g} of {n} items leaves no item to train on; use a smaller fraction or more data"
         )
-    return train, np.flatnonzero(out)
+    return train, np.flatnonzero(mask)

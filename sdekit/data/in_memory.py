@@ -1,4 +1,4 @@
-"""A data set that lies in one array, in memory or memory-mapped: only the rows asked for are converted."""
+"""A data set in one array, in memory or memory-mapped. Only the requested rows are converted."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ import torch
 from torch import Tensor
 
 from .dataset import Batch, Dataset, Units
-from .labels import Numbers
+from .labels import Conditions
 
 
 class InMemoryDataset(Dataset):
-    """Rows of one array (N, *item) in the user's units, with labels (N,) or none.
+    """Data set in one array, with labels, conditions or neither.
 
-    array: any real dtype; a memmap stays on disk. labels: (N,) int64 in [0, classes) or None.
-    `columns` names the features of a table, and is empty elsewhere. conditions: numbers that take the labels' place.
+    Arguments:
+        array: Items in the units of the data, (N, *item), of any real dtype. A memory map is not read as a whole.
+        units: Map between the units of the data and those of the model.
+        labels: Labels (N,) int64 in [0, classes), or None.
+        classes: Number of classes.
+        class_names: Name of each class, or empty.
+        columns: Names of the features of a table, or empty.
+        conditions: Numbers on which the items are conditioned, instead of labels.
     """
 
     def __init__(
@@ -28,7 +34,7 @@ class InMemoryDataset(Dataset):
         classes: int = 0,
         class_names: tuple[str, ...] = (),
         columns: tuple[str, ...] = (),
-        conditions: Numbers | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
         self.array = array
         self.labels = labels
@@ -44,15 +50,16 @@ class InMemoryDataset(Dataset):
         self.shape = {"same": item, "hw": (1, *item), "hwc": (item[-1], *item[:-1])}[units.layout]
 
     def __len__(self) -> int:
+        """Return the number of items."""
         return len(self.array)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        """The rows at these indices: x (B, *shape) float32 in the model's units, y (B,) int64, (B, d) or None."""
+        """Read the items at these indices: x (B, *shape) float32, and y (B,) int64, (B, d) float32 or None."""
         rows = np.asarray(indices, dtype=np.int64)
         return Batch(self.units.to_model(np.asarray(self.array[rows])), self.labels_of(rows))
 
     def labels_of(self, indices: Sequence[int] | np.ndarray) -> Tensor | None:
-        """See `Dataset.labels_of`; the rows are not read."""
+        """Return the labels or conditions at these indices, without reading the items."""
         rows = np.asarray(indices, dtype=np.int64)
         if self.conditions is not None:
             return self.conditions.units.to_model(np.asarray(self.conditions.array[rows]))

@@ -1,4 +1,4 @@
-"""What belongs to each item: labels, checked once and kept as int64 in [0, classes), or numbers, standardised."""
+"""Labels and conditions of the items of a data set, checked when the data set is opened."""
 
 from __future__ import annotations
 
@@ -11,53 +11,76 @@ from sdekit.errors import InputError
 from .dataset import Units
 from .standardization import vector_units
 
-MAX_CLASSES = 2**20  # beyond this a column of numbers was taken for labels by mistake
+MAX_CLASSES = 2**20
+"""Largest accepted number of classes. Larger labels are probably a column of numbers, given by mistake."""
 
 
-def check_labels(labels: np.ndarray, n: int, where: str) -> tuple[np.ndarray, int]:
-    """Labels (N,) or (N, 1) of any integer dtype as int64 (N,), and the number of classes, max + 1.
+def check_labels(labels: np.ndarray, n: int, source: str) -> tuple[np.ndarray, int]:
+    """Check labels and convert them to int64.
 
-    n: number of items they belong to. where: what the message calls them, e.g. "'y' in data.npz".
-    Raises InputError for another shape or dtype, another count, and a label outside [0, 2^20).
+    Arguments:
+        labels: Labels (N,) or (N, 1) of any integer dtype.
+        n: Number of items.
+        source: Name of the labels in error messages, such as "'y' in data.npz".
+    Returns:
+        Labels (N,) int64, and the number of classes, max + 1.
+    Raises:
+        InputError: If the shape, the dtype or the count is wrong, or if a label is outside [0, 2^20).
     """
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise InputError(
-            f"{where}: labels of shape {labels.shape}; expected one integer for each item, ({n},). "
-            "One-hot rows become that with .argmax(axis=1)."
+            f"{source}: labels of shape {labels.shape}; expected one integer for each item, ({n},). "
+            "Convert one-hot rows with .argmax(axis=1)."
         )
     if labels.dtype.kind not in "iub":
-        raise InputError(f"{where}: labels of type {labels.dtype}; expected integers 0, 1, …; convert by .astype(int)")
+        raise InputError(
+            f"{source}: labels of type {labels.dtype}; expected integers 0, 1, …; convert them with .astype(int)"
+        )
     if len(labels) != n:
-        raise InputError(f"{where}: {len(labels)} labels for {n} items; expected one for each item")
+        raise InputError(f"{source}: {len(labels)} labels for {n} items; expected one for each item")
     bad = np.flatnonzero((labels < 0) | (labels >= MAX_CLASSES))
     if bad.size:
         raise InputError(
-            f"{where}: labels outside the range: label {labels[bad[0]]} at index {bad[0]}; "
+            f"{source}: labels outside the range: label {labels[bad[0]]} at index {bad[0]}; "
             f"expected 0 <= label < {MAX_CLASSES}. Renumber the classes from 0."
         )
     return labels.astype(np.int64), int(labels.max()) + 1
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """Numbers to condition on: array (N, d) in the user's units, and the map to mean 0 and deviation 1 of each."""
+class Conditions:
+    """Numbers on which the items of a data set are conditioned.
+
+    Arguments:
+        array: Numbers (N, d) in the units of the data.
+        names: Name of each of the d numbers.
+        units: Map of each number to mean 0 and standard deviation 1.
+    """
 
     array: np.ndarray
     names: tuple[str, ...]
     units: Units
 
 
-def check_numbers(array: np.ndarray, n: int, names: tuple[str, ...] | None, where: str) -> Numbers:
-    """Numbers (N, d), or (N,) for d = 1, of n items. names: of the d numbers; None for number1, number2, …
+def check_conditions(array: np.ndarray, n: int, names: tuple[str, ...] | None, source: str) -> Conditions:
+    """Check conditions and standardize each of their numbers.
 
-    Raises InputError for another shape, dtype or count, and for what is not finite.
+    Arguments:
+        array: Numbers (N, d), or (N,) if d = 1.
+        n: Number of items.
+        names: Name of each number. None stands for number1, number2, ...
+        source: Name of the numbers in error messages.
+    Returns:
+        Conditions of the items.
+    Raises:
+        InputError: If the shape, the dtype or the count is wrong, or if a number is not finite.
     """
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or not array.size or array.dtype.kind not in "iufb":
-        raise InputError(f"{where}: {array.dtype} of shape {array.shape}; expected real numbers (N,) or (N, d)")
+        raise InputError(f"{source}: {array.dtype} of shape {array.shape}; expected real numbers (N,) or (N, d)")
     if len(array) != n:
-        raise InputError(f"{where}: {len(array)} rows for {n} items; expected one for each item")
-    named = tuple(f"number{i + 1}" for i in range(array.shape[1])) if names is None else names
-    return Numbers(array, named, vector_units(array, "columns", where))
+        raise InputError(f"{source}: {len(array)} rows for {n} items; expected one for each item")
+    names = tuple(f"number{i + 1}" for i in range(array.shape[1])) if names is None else names
+    return Conditions(array, names, vector_units(array, "columns", source))

@@ -1,4 +1,4 @@
-"""The order of training: a pure function of (seed, step), so that resuming needs no state and every rank agrees."""
+"""Order of the items in training: a function of seed and step, so that a resumed run and all processes agree."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from sdekit.errors import InputError
 
 
 def batch_indices(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """Items of training step `step`: (batch_size,) int64 in [0, n).
+    """Return the indices of the items of one training step.
 
-    Sample g = step * batch_size + j of the whole run is item g mod n of epoch g // n's permutation, so every epoch
-    shows every item once, whatever the batch size. A batch may span epochs and may be larger than n.
-    Raises InputError unless n >= 1, batch_size >= 1, step >= 0 and seed >= 0.
+    Sample g = step * batch_size + j of the whole run is item g mod n of the permutation of epoch g // n. Every epoch
+    therefore contains every item once, for any batch size. A batch may span epochs and may be larger than n.
+
+    Arguments:
+        n: Number of items, at least 1.
+        batch_size: Number of indices, at least 1.
+        step: Training step, at least 0.
+        seed: Seed of the order, at least 0.
+    Returns:
+        Indices (batch_size,) int64 in [0, n).
+    Raises:
+        InputError: If an argument is out of range.
     """
     for name, value, least in (("n", n, 1), ("batch size", batch_size, 1), ("step", step, 0), ("seed", seed, 0)):
         if value < least:
@@ -28,10 +37,10 @@ def batch_indices(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-@lru_cache(maxsize=2)  # a batch at the seam of two epochs needs both
+@lru_cache(maxsize=2)  # a batch at the boundary of two epochs needs both
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """Permutation of 0 to n - 1 for one epoch: (n,) int64, read-only because it is shared."""
-    # Ranks of raw Philox words, not Generator.permutation: NumPy keeps the former stable across its versions only.
+    """Return the permutation of 0 to n - 1 of one epoch, (n,) int64. It is cached and therefore read-only."""
+    # NumPy keeps the raw words of Philox stable across versions, but not the results of Generator.permutation.
     words = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(n)
     order = np.argsort(words, kind="stable").astype(np.int64)
     order.setflags(write=False)

@@ -1,4 +1,4 @@
-"""What `--data` says: `digits`, or `images:PATH`."""
+"""Data specifications, the values of `--data`: NAME or NAME:PATH."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from collections.abc import Collection
 from sdekit.errors import InputError
 
 BUILT_IN = ("digits", "moons", "checkerboard", "swiss_roll", "rings", "mixture", "images", "mnist", "array", "table")
-SUFFIXES = {".npy": "array", ".npz": "array", ".csv": "table", ".tsv": "table", ".zip": "images"}
+FORMATS_BY_SUFFIX = {".npy": "array", ".npz": "array", ".csv": "table", ".tsv": "table", ".zip": "images"}
 
 
-def parse(spec: str, known: Collection[str] = BUILT_IN) -> tuple[str, str | None]:
-    """Name and path of a SPEC: "digits" -> ("digits", None), "images:~/cats" -> ("images", "<home>/cats").
+def parse_spec(spec: str, names: Collection[str] = BUILT_IN) -> tuple[str, str | None]:
+    """Split a data specification into name and path.
 
-    known: names that are data sets even where a file of the same name lies in the current folder. Another name is
-    not refused here (the registry does that, and says what is installed); a bare path is.
-    Raises InputError for an empty spec or path, and for a path without a prefix, with the prefix to use.
+    "digits" gives ("digits", None), and "images:~/cats" gives ("images", "<home>/cats"). Unknown names are not refused
+    here but by the registry, except for the path of an existing file or folder.
+
+    Arguments:
+        spec: NAME or NAME:PATH.
+        names: Names that are data sets even if the current folder contains a file of that name.
+    Returns:
+        Name, and path or None.
+    Raises:
+        InputError: If the specification or its path is empty, or if it is a path without a name. The message suggests
+            the name.
     """
-    if spec in known:
+    if spec in names:
         return spec, None
-    hint = suggest(spec)
-    if hint is not None:
-        raise InputError(f"data '{spec}' is a path without its kind; did you mean {hint}?")
+    suggestion = suggest_spec(spec)
+    if suggestion is not None:
+        raise InputError(f"data '{spec}' is a path without its kind; did you mean {suggestion}?")
     name, colon, path = spec.partition(":")
     if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
         raise InputError(
@@ -34,15 +42,15 @@ def parse(spec: str, known: Collection[str] = BUILT_IN) -> tuple[str, str | None
     return name, os.path.expanduser(path) if colon else None
 
 
-def suggest(spec: str) -> str | None:
-    """The SPEC that was probably meant, where `spec` is an existing path; None where it is not."""
-    path = os.path.expanduser(spec)
-    if not spec or not os.path.exists(path):
+def suggest_spec(path: str) -> str | None:
+    """Return the specification that probably opens an existing path, or None if nothing exists there."""
+    expanded = os.path.expanduser(path)
+    if not path or not os.path.exists(expanded):
         return None
-    if os.path.isdir(path):
-        kind = "mnist" if any("-ubyte" in name for name in os.listdir(path)) else "images"
-    elif "-ubyte" in os.path.basename(path):
+    if os.path.isdir(expanded):
+        kind = "mnist" if any("-ubyte" in name for name in os.listdir(expanded)) else "images"
+    elif "-ubyte" in os.path.basename(expanded):
         kind = "mnist"
     else:
-        kind = SUFFIXES.get(os.path.splitext(path)[1].lower(), "")
-    return f"{kind}:{spec}" if kind else " or ".join(f"{kind}:{spec}" for kind in ("array", "table", "images"))
+        kind = FORMATS_BY_SUFFIX.get(os.path.splitext(expanded)[1].lower(), "")
+    return f"{kind}:{path}" if kind else " or ".join(f"{kind}:{path}" for kind in ("array", "table", "images"))

@@ -1,4 +1,4 @@
-"""From what the numbers look like to `Units`: statistics in chunks, and the choice of the affine map."""
+"""Choice of `Units` from the data: statistics in chunks, and the affine map to numbers of about unit size."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ from .dataset import Units
 
 ScaleChoice = Literal["auto", "columns", "global", "none"]
 
-CHUNK = 2**21  # numbers looked at together: 16 MiB in float64, whatever the size of the file
+CHUNK = 2**21
+"""Number of values processed at once: 16 MiB in float64, for files of any size."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of each column of (N, d), in float64: all (d,). Standard deviation with 1/N."""
+    """Statistics of each column of an array (N, d), in float64.
+
+    Arguments:
+        low: Minima, (d,).
+        high: Maxima, (d,).
+        mean: Means, (d,).
+        std: Standard deviations with the factor 1/N, (d,).
+    """
 
     low: np.ndarray
     high: np.ndarray
@@ -26,18 +34,25 @@ class Statistics:
     std: np.ndarray
 
 
-def column_statistics(array: np.ndarray, where: str) -> Statistics:
-    """Statistics of the columns of (N, d), a chunk of rows at a time (Chan, Golub and LeVeque 1979).
+def column_statistics(array: np.ndarray, source: str) -> Statistics:
+    """Compute the statistics of each column of an array (N, d), one chunk of rows at a time.
 
-    where: what a message calls the data. Raises InputError for a number that is NaN or infinite, with its index, and
-    for numbers whose squares leave float64.
+    Arguments:
+        array: Numbers (N, d) of any real dtype.
+        source: Name of the data in error messages.
+    Returns:
+        Statistics of each column.
+    Raises:
+        InputError: If a number is not finite, with its index, or if the squares overflow float64.
+    Source:
+        Chan, Golub and LeVeque 1979.
     """
     rows = max(1, CHUNK // array.shape[1])
     count, mean, spread = 0, np.zeros(array.shape[1]), np.zeros(array.shape[1])
     low, high = np.full(array.shape[1], np.inf), np.full(array.shape[1], -np.inf)
     for start in range(0, len(array), rows):
         raw = array[start : start + rows]
-        check_finite(raw, start, where)
+        check_finite(raw, start, source)
         chunk = raw.astype(np.float64)
         low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
         m = len(chunk)
@@ -49,59 +64,77 @@ def column_statistics(array: np.ndarray, where: str) -> Statistics:
         count += m
     if not np.isfinite(spread).all():
         column = int(np.flatnonzero(~np.isfinite(spread))[0])
-        raise InputError(f"{where}: the numbers in column {column} are too large to standardise; rescale them")
+        raise InputError(f"{source}: the numbers in column {column} are too large to standardize; rescale them")
     return Statistics(low, high, mean, np.sqrt(spread / count))
 
 
-def value_range(array: np.ndarray, where: str) -> tuple[float, float]:
-    """Least and greatest number of (N, …), a chunk of items at a time. Raises InputError for NaN and infinity."""
+def value_range(array: np.ndarray, source: str) -> tuple[float, float]:
+    """Return the smallest and the largest number of an array (N, ...), computed in chunks.
+
+    It raises InputError if a number is not finite.
+    """
     items = max(1, CHUNK // int(np.prod(array.shape[1:])))
     low, high = np.inf, -np.inf
     for start in range(0, len(array), items):
         chunk = array[start : start + items]
-        check_finite(chunk, start, where)
+        check_finite(chunk, start, source)
         low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
     return low, high
 
 
-def check_finite(chunk: np.ndarray, start: int, where: str) -> None:
-    """Raise InputError with the index of the first NaN or infinity of items `start` onward."""
+def check_finite(chunk: np.ndarray, start: int, source: str) -> None:
+    """Raise InputError with the index of the first NaN or infinity in the chunk of items from index `start`."""
     if chunk.dtype.kind != "f" or np.isfinite(chunk).all():
         return
     bad = np.argwhere(~np.isfinite(chunk))[0]
     index = [int(bad[0]) + start, *(int(i) for i in bad[1:])]
-    raise InputError(f"{where}: {chunk[tuple(bad)]} at index {index}; remove or replace what is not a finite number")
+    raise InputError(f"{source}: {chunk[tuple(bad)]} at index {index}; remove or replace numbers that are not finite")
 
 
-def vector_units(array: np.ndarray, scale: ScaleChoice, where: str) -> Units:
-    """Units of vectors (N, d).
+def vector_units(array: np.ndarray, scale: ScaleChoice, source: str) -> Units:
+    """Choose the units of vectors.
 
-    "columns": each column to mean 0 and standard deviation 1; a constant column is only shifted.
-    "global": one map that takes the range of all numbers to [-1, 1].
-    "none": as they are.
-    "auto": "global" where the columns look like one quantity (uint8, or half of the columns that vary at all cover
-    half of the common range or more), else "columns".
-    Raises InputError for NaN, infinity, and numbers that float32 cannot hold.
+    Arguments:
+        array: Vectors (N, d).
+        scale: "columns" maps each column to mean 0 and standard deviation 1, and only shifts a constant column.
+            "global" maps the range of all numbers to [-1, 1]. "none" changes nothing. "auto" chooses "global" if the
+            columns seem to measure the same quantity, else "columns". They do if the dtype is uint8, or if at least
+            half of the columns that are not constant span at least half of the common range.
+        source: Name of the data in error messages.
+    Returns:
+        Units of the vectors.
+    Raises:
+        InputError: If a number is not finite or too large for float32.
     """
-    found = column_statistics(array, where)
-    low, high = float(found.low.min()), float(found.high.max())
-    check_float32(low, high, where)
+    statistics = column_statistics(array, source)
+    low, high = float(statistics.low.min()), float(statistics.high.max())
+    check_float32(low, high, source)
     if scale == "auto":
-        widths = found.high - found.low
+        widths = statistics.high - statistics.low
         widths = widths[widths > 0]
         alike = widths.size > 0 and np.mean(widths >= 0.5 * (high - low)) >= 0.5
         scale = "global" if array.dtype == np.uint8 or alike else "columns"
     if scale == "global":
         return range_units(low, high)
     if scale == "columns":
-        # A constant column's deviation can be rounding, not 0: its range decides.
-        std = np.where((found.high > found.low) & (found.std > 0), found.std, 1.0)
-        return Units(shift=tuple(found.mean.tolist()), scale=tuple(std.tolist()))
+        # Rounding can make the standard deviation of a constant column positive, so its range is compared.
+        varies = (statistics.high > statistics.low) & (statistics.std > 0)
+        std = np.where(varies, statistics.std, 1.0)
+        return Units(shift=tuple(statistics.mean.tolist()), scale=tuple(std.tolist()))
     return Units()
 
 
 def range_units(low: float, high: float, layout: str = "same", *, known: bool = False) -> Units:
-    """The map of [low, high] to [-1, 1]; equal bounds are only shifted. known: record the bounds, as for pixels."""
+    """Return the units that map [low, high] to [-1, 1]. If both bounds are equal, the data are only shifted.
+
+    Arguments:
+        low: Lower bound.
+        high: Upper bound.
+        layout: Axes of an item, see `Units`.
+        known: Whether to record the bounds as the range of the data, as for pixels.
+    Returns:
+        Units of the data.
+    """
     half = 0.5 * high - 0.5 * low
     shift = 0.5 * high + 0.5 * low
     if known:
@@ -109,10 +142,11 @@ def range_units(low: float, high: float, layout: str = "same", *, known: bool = 
     return Units(shift=shift, scale=half or 1.0, layout=layout)
 
 
-def check_float32(low: float, high: float, where: str) -> None:
-    """Raise InputError where samples, which are written in data units and float32, would overflow."""
-    worst = max(abs(low), abs(high))
-    if worst > float(np.finfo(np.float32).max):
+def check_float32(low: float, high: float, source: str) -> None:
+    """Raise InputError if samples, which are written as float32 in units of the data, would overflow."""
+    largest = max(abs(low), abs(high))
+    if largest > float(np.finfo(np.float32).max):
         raise InputError(
-            f"{where}: numbers up to {worst:g} do not fit float32, as samples must; divide them by a constant"
+            f"{source}: numbers up to {largest:g} are too large for float32, the type of samples; "
+            "divide them by a constant"
         )

@@ -1,7 +1,7 @@
-"""Two-dimensional toy distributions: seconds to train on, and an eye tells whether it worked.
+"""Two-dimensional toy distributions, which train in seconds and can be judged in a scatter plot.
 
-Every one is (n, 2), a function of its options alone, and reaches the model with mean 0 for each axis and with
-standard deviation 1 over both axes together: one scale, so that shapes stay undistorted.
+Each data set has n points (n, 2) and is a function of its options. In the units of the model, each axis has mean 0, and
+both axes together have standard deviation 1. One scale for both axes preserves the shape.
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ from .in_memory import InMemoryDataset
 
 
 def moons(*, n: int = 10_000, noise: float = 0.05, seed: int = 0) -> InMemoryDataset:
-    """Two interleaved half circles of radius 1; the label says which.
+    """Two interleaved half circles of radius 1; the label is the half circle.
 
-    n: points, at least 2. noise: standard deviation of the blur around the curve. seed: at least 0.
+    Arguments:
+        n: Number of points, at least 2.
+        noise: Standard deviation of the Gaussian noise added to the curve.
+        seed: Seed of the points, at least 0.
+    Returns:
+        Data set of vectors (2,).
     """
     rng = _generator(n, noise, seed)
     label = np.arange(n) % 2
@@ -30,9 +35,14 @@ def moons(*, n: int = 10_000, noise: float = 0.05, seed: int = 0) -> InMemoryDat
 
 
 def checkerboard(*, n: int = 10_000, noise: float = 0.0, seed: int = 0) -> InMemoryDataset:
-    """Uniform on the eight dark squares of a 4x4 board over [-2, 2] x [-2, 2]: sharp edges, no labels.
+    """Uniform distribution on the eight dark squares of a 4x4 board over [-2, 2] x [-2, 2], without labels.
 
-    n: points, at least 2. noise: standard deviation of the blur. seed: at least 0.
+    Arguments:
+        n: Number of points, at least 2.
+        noise: Standard deviation of the Gaussian noise added to the points.
+        seed: Seed of the points, at least 0.
+    Returns:
+        Data set of vectors (2,).
     """
     rng = _generator(n, noise, seed)
     square = rng.integers(0, 8, n)
@@ -42,9 +52,14 @@ def checkerboard(*, n: int = 10_000, noise: float = 0.0, seed: int = 0) -> InMem
 
 
 def swiss_roll(*, n: int = 10_000, noise: float = 0.03, seed: int = 0) -> InMemoryDataset:
-    """A spiral of one and a half turns, r = angle / (4.5 pi) from 1/3 to 1; no labels.
+    """Spiral of one and a half turns, r = angle / (4.5 pi) from 1/3 to 1, without labels.
 
-    n: points, at least 2. noise: standard deviation of the blur around the curve. seed: at least 0.
+    Arguments:
+        n: Number of points, at least 2.
+        noise: Standard deviation of the Gaussian noise added to the curve.
+        seed: Seed of the points, at least 0.
+    Returns:
+        Data set of vectors (2,).
     """
     rng = _generator(n, noise, seed)
     angle = 1.5 * np.pi * (1 + 2 * rng.random(n))
@@ -53,9 +68,14 @@ def swiss_roll(*, n: int = 10_000, noise: float = 0.03, seed: int = 0) -> InMemo
 
 
 def rings(*, n: int = 10_000, noise: float = 0.02, seed: int = 0) -> InMemoryDataset:
-    """Four concentric circles of radius 1/4, 1/2, 3/4 and 1, equally likely; the label counts from the inside.
+    """Four equally likely concentric circles of radius 1/4, 1/2, 3/4 and 1; labels count from the inside.
 
-    n: points, at least 2. noise: standard deviation of the blur around the curve. seed: at least 0.
+    Arguments:
+        n: Number of points, at least 2.
+        noise: Standard deviation of the Gaussian noise added to the curve.
+        seed: Seed of the points, at least 0.
+    Returns:
+        Data set of vectors (2,).
     """
     rng = _generator(n, noise, seed)
     label = np.arange(n) % 4
@@ -65,9 +85,14 @@ def rings(*, n: int = 10_000, noise: float = 0.02, seed: int = 0) -> InMemoryDat
 
 
 def mixture(*, n: int = 10_000, noise: float = 0.1, seed: int = 0) -> InMemoryDataset:
-    """Eight equal Gaussians on the unit circle; the label is the component, at the angle label * pi / 4.
+    """Eight equal Gaussians on the unit circle; component k is at the angle k pi / 4, and the label is k.
 
-    n: points, at least 2. noise: standard deviation of every component. seed: at least 0.
+    Arguments:
+        n: Number of points, at least 2.
+        noise: Standard deviation of each component.
+        seed: Seed of the points, at least 0.
+    Returns:
+        Data set of vectors (2,).
     """
     rng = _generator(n, noise, seed)
     label = np.arange(n) % 8
@@ -76,7 +101,7 @@ def mixture(*, n: int = 10_000, noise: float = 0.1, seed: int = 0) -> InMemoryDa
 
 
 def _generator(n: int, noise: float, seed: int) -> np.random.Generator:
-    """The random numbers of one toy, after a check of its options. Raises InputError for one out of range."""
+    """Return the random generator of a data set, or raise InputError if an option is out of range."""
     if n < 2:
         raise InputError(f"n = {n}: a toy data set needs at least 2 points")
     if not (math.isfinite(noise) and noise >= 0):
@@ -89,7 +114,7 @@ def _generator(n: int, noise: float, seed: int) -> np.random.Generator:
 def _toy(
     points: np.ndarray, rng: np.random.Generator, noise: float, label: np.ndarray | None = None
 ) -> InMemoryDataset:
-    """Blur the points (n, 2) and standardise them with one scale; label: (n,) or None."""
+    """Add noise to the points (n, 2) and standardize them with one scale for both axes."""
     points = points + noise * rng.standard_normal(points.shape)
     mean = points.mean(axis=0)
     scale = math.sqrt(np.square(points - mean).mean())

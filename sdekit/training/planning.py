@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sdekit.data import Dataset, parse, split
+from sdekit.data import Dataset, parse_spec, split
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import PREDICTIONS
 from sdekit.registry import complete_options, component_names, find_component, parameters, unknown_name
@@ -27,7 +27,7 @@ GROUPS = ("data", "sde", "network", "train")
 
 def load_data(spec: str, **given: Any) -> tuple[Dataset, Component]:
     """Open what a SPEC names (`digits`, `images:PATH`, ...) with the data set's own options."""
-    name, path = parse(spec, component_names("dataset"))
+    name, path = parse_spec(spec, component_names("dataset"))
     target = find_component("dataset", name).load()
     complete = complete_options("dataset", name, given)
     before = [] if path is None else [path]
@@ -121,7 +121,7 @@ def _suits(data: Dataset) -> str:
 
 def _check_condition(spec: str, condition: str) -> str:
     """What the data set itself is asked to condition on; InputError where it has nothing of the kind."""
-    name, _ = parse(spec, component_names("dataset"))
+    name, _ = parse_spec(spec, component_names("dataset"))
     if "condition" not in parameters(find_component("dataset", name).load()):
         raise InputError(
             f"condition must be 'none' or 'label', got {condition!r}: only table:, array: and the like have numbers to "

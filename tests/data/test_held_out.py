@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdekit.data import held_out, split, splitmix64
+from sdekit.data.held_out import held_out, split, splitmix64
 from sdekit.errors import InputError
 
 
@@ -35,7 +35,7 @@ def test_partition() -> None:
 
 @pytest.mark.parametrize(("n", "fraction"), [(1, 0.99), (0, 0.0)])
 def test_train_is_never_empty(n: int, fraction: float) -> None:
-    with pytest.raises(InputError, match="leaves none to train on"):
+    with pytest.raises(InputError, match="leaves no item to train on"):
         split(n, fraction)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdekit.data import InMemoryDataset, Units, check_numbers
+from sdekit.data import InMemoryDataset, Units, check_conditions
 
 
 def test_order_and_labels() -> None:
@@ -23,8 +23,8 @@ def test_unlabelled() -> None:
 
 def test_labels_without_items() -> None:
     """As the batch says, of labels and of numbers, in the order asked for."""
-    told = check_numbers(np.arange(10.0), 10, None, "numbers")
-    for given in ({"labels": np.arange(10) % 3, "classes": 3}, {"conditions": told}, {}):
+    conditions = check_conditions(np.arange(10.0), 10, None, "numbers")
+    for given in ({"labels": np.arange(10) % 3, "classes": 3}, {"conditions": conditions}, {}):
         data = InMemoryDataset(np.arange(10)[:, None], units=Units(), **given)
         expected, found = data.batch([7, 2, 2]).y, data.labels_of([7, 2, 2])
         assert found is expected is None or (found is not None and expected is not None and found.equal(expected))

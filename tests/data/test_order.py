@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdekit.data import batch_indices, epoch_order
+from sdekit.data.order import batch_indices, epoch_order
 from sdekit.errors import InputError
 
 

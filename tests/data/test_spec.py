@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sdekit.data import parse
+from sdekit.data import parse_spec
 from sdekit.errors import InputError
 
 
@@ -22,7 +22,7 @@ from sdekit.errors import InputError
     ],
 )
 def test_parse(spec: str, expected: tuple[str, str | None]) -> None:
-    assert parse(spec) == expected
+    assert parse_spec(spec) == expected
 
 
 @pytest.mark.parametrize(
@@ -37,23 +37,23 @@ def test_forgotten_prefix(tmp_path: Path, name: str, kind: str) -> None:
         file.touch()
     path = file.parent if "folder/x" in name else file
     with pytest.raises(InputError, match=f"did you mean {kind}:{path}\\?"):
-        parse(str(path))
+        parse_spec(str(path))
 
 
 def test_unknown_kind_of_path(tmp_path: Path) -> None:
     (tmp_path / "data.bin").touch()
     with pytest.raises(InputError, match="did you mean array:.*data.bin or table:.* or images:"):
-        parse(str(tmp_path / "data.bin"))
+        parse_spec(str(tmp_path / "data.bin"))
 
 
 def test_a_name_wins_over_a_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     (tmp_path / "photos").mkdir()
-    assert parse("digits") == ("digits", None)
-    assert parse("photos", known=["photos"]) == ("photos", None)
+    assert parse_spec("digits") == ("digits", None)
+    assert parse_spec("photos", names=["photos"]) == ("photos", None)
     with pytest.raises(InputError, match="did you mean images:photos"):
-        parse("photos")
+        parse_spec("photos")
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_a_name_wins_over_a_file_of_that_name(tmp_path: Path, monkeypatch: pytes
 )
 def test_bad(spec: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        parse(spec)
+        parse_spec(spec)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdekit.data import column_statistics, range_units, standardization as scaling, value_range, vector_units
+from sdekit.data import standardization
+from sdekit.data.standardization import column_statistics, range_units, value_range, vector_units
 from sdekit.errors import InputError
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scaling, "CHUNK", 40)
+    monkeypatch.setattr(standardization, "CHUNK", 40)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e8])
@@ -51,7 +52,7 @@ def test_columns_with_a_constant_one() -> None:
         (np.ones((10, 2)), "columns"),
     ],
 )
-def test_auto(data: np.ndarray, choice: scaling.ScaleChoice) -> None:
+def test_auto(data: np.ndarray, choice: standardization.ScaleChoice) -> None:
     assert vector_units(data, "auto", "x") == vector_units(data, choice, "x")
 
 
@@ -64,7 +65,7 @@ def test_global_reaches_the_bounds() -> None:
 
 def test_too_large() -> None:
     for choice in ("auto", "columns", "global", "none"):
-        with pytest.raises(InputError, match="up to 1e.39 do not fit float32"):
+        with pytest.raises(InputError, match="up to 1e.39 are too large for float32"):
             vector_units(np.array([[0.0], [1e39]]), choice, "x")
     with pytest.raises(InputError, match="column 1 are too large"):
         vector_units(np.array([[0.0, 0.0], [1.0, 1e200]]), "columns", "x")

@@ -85,7 +85,7 @@ def test_every_process_can_be_trained(sde: str) -> None:
         ({"spec": "swiss-roll", "condition": "label"}, "no labels to condition on"),
         ({"given": {"trian": {}}}, "no group of options 'trian'"),
         ({"given": STEPS | {"sde": {"beta": 1}}}, "no option of sde 'vp' named 'beta'"),
-        ({"given": {"train": {"steps": 1, "held_out": 0.999999}}}, "leaves none to train on"),
+        ({"given": {"train": {"steps": 1, "held_out": 0.999999}}}, "leaves no item to train on"),
         ({"spec": "moons", "given": {"train": {"steps": 1, "turn_below": 0.1}}}, "'moons' has no images to turn"),
         (
             {"spec": "moons", "given": {"train": {"steps": 1, "batch_size": 2**30 + 1}}},
@@ -188,8 +188,8 @@ def test_numbers_to_condition_on(tmp_path: Path) -> None:
         ("digits", "none", 0.1, "there is no condition to drop: add --condition label"),
         ("digits", "label", 1.0, "drop must be at least 0 and below 1"),
         ("table:", "c", 0.0, "no column of t.csv .* 'c'.* Columns: a, u, b, v"),
-        ("table:", "a,a", 0.0, "a column is named twice in the condition 'a,a'"),
-        ("table:", "a,b,u,v", 0.0, "no column is left beside the condition"),
+        ("table:", "a,a", 0.0, "the condition 'a,a' names a column twice"),
+        ("table:", "a,b,u,v", 0.0, "names every column"),
         ("table:", "label", 0.0, "has no labels to condition on"),
     ],
 )

@@ -130,7 +130,7 @@ def _planned(
     groups = group_options(options, GROUPS)
     if not {"steps", "time_limit"} & set(groups["train"]):
         groups["train"]["steps"] = DEFAULT_STEPS
-    from sdekit.data import parse as parse_spec
+    from sdekit.data import parse_spec
     from sdekit.registry import component_names as registered
     from sdekit.runs import TrainOptions, prepare_folder
     from sdekit.training import Trainer, plan

@@ -85,7 +85,7 @@ def train_classifier(
 
 
 def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], device: str) -> "ClassifierTrainer":
-    from sdekit.data import parse as parse_spec
+    from sdekit.data import parse_spec
     from sdekit.networks import Encoder
     from sdekit.registry import component_names
     from sdekit.runs import read_recipe

@@ -1,4 +1,4 @@
-"""Data sets read from files: images, IDX files, arrays and tables."""
+"""Data sets in files: images, IDX files, NumPy arrays and tables."""
 
 import lazy_loader
 

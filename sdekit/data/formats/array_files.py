@@ -1,4 +1,4 @@
-"""NumPy files: vectors or images in one .npy or .npz."""
+"""Data sets of vectors or images in a NumPy file, .npy or .npz."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import zlib
 
 import numpy as np
 
-from sdekit.data import (
+from sdekit.data.dataset import Units
+from sdekit.data.in_memory import InMemoryDataset
+from sdekit.data.labels import check_conditions, check_labels
+from sdekit.data.standardization import (
     CHUNK,
-    InMemoryDataset,
     ScaleChoice,
-    Units,
     check_float32,
-    check_labels,
-    check_numbers,
     range_units,
     value_range,
     vector_units,
@@ -29,42 +28,54 @@ CHANNELS = (1, 3, 4)
 
 
 def array(path: str, *, condition: str | None = None, scale: ScaleChoice = "auto") -> InMemoryDataset:
-    """Vectors or images from a .npy file (memory-mapped) or a .npz file (with labels, if it has any).
+    """Vectors or images of a NumPy file, .npy or .npz, with labels if the .npz file contains them.
 
-    (N, d) are vectors; (N, H, W) grey images; (N, C, H, W) and (N, H, W, C) images of C = 1, 3 or 4 channels, where
-    channels come first if both readings fit. In a .npz the items are `x`, `images`, `data` or else the first array
-    of numbers, and the labels `y` or `labels`, whole numbers from 0.
-    condition: numbers (N,) or (N, d) that items are conditioned on: a name in the .npz, or a .npy file of their own.
-    scale, for vectors: "columns" standardises each column, "global" takes the range of all numbers to [-1, 1],
-    "none" leaves them, "auto" is "global" if the columns look like one quantity, else "columns".
-    scale, for images: "auto" takes 0..255 to [-1, 1] for uint8 (0..1 if nothing is above 1), and the range of all
-    numbers for another type, as "global" does for every type; "none" leaves them.
-    Statistics are gathered in chunks: a file larger than the memory is fine.
-    Raises InputError for a file that cannot be read, and for items that are not two or more arrays of finite numbers.
+    An array (N, d) contains vectors, (N, H, W) grey images, and (N, C, H, W) or (N, H, W, C) images of C = 1, 3 or 4
+    channels. If both layouts are possible, channels come first. In a .npz file the items are the array `x`, `images`
+    or `data`, or else the first array of numbers; the labels are the array `y` or `labels`, whole numbers from 0.
+
+    A .npy file is memory-mapped and may be larger than the memory, because statistics are computed in chunks.
+
+    Arguments:
+        path: File, .npy or .npz.
+        condition: Numbers (N,) or (N, d) on which items are conditioned instead of labels: name of an array in the
+            .npz file, or path of a .npy file.
+        scale: Map to the units of the model. For vectors, "columns" standardizes each column, "global" maps the range
+            of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the columns seem to measure
+            the same quantity, else "columns". For images, "global" maps the range of all numbers to [-1, 1], "none"
+            changes nothing, and "auto" is "global" except that uint8 images with a value above 1 are mapped from
+            0..255.
+    Returns:
+        Data set of vectors or images.
+    Raises:
+        InputError: If the file cannot be read, if it contains fewer than two items, or if a number is not finite.
     """
     items, labels, label_key = _load(path)
-    where = os.path.basename(path)
-    _check_items(items, where)
-    units = vector_units(items, scale, where) if items.ndim == 2 else _image_units(items, scale, where)
+    source = os.path.basename(path)
+    _check_items(items, source)
+    units = vector_units(items, scale, source) if items.ndim == 2 else _image_units(items, scale, source)
     if condition is not None:
-        told = check_numbers(_numbers(path, condition), len(items), None, f"condition '{condition}' of {where}")
-        return InMemoryDataset(items, units=units, conditions=told)
+        numbers = _load_condition(path, condition)
+        conditions = check_conditions(numbers, len(items), None, f"condition '{condition}' of {source}")
+        return InMemoryDataset(items, units=units, conditions=conditions)
     if labels is None:
         return InMemoryDataset(items, units=units)
-    y, classes = check_labels(labels, len(items), f"'{label_key}' in {where}")
+    y, classes = check_labels(labels, len(items), f"'{label_key}' in {source}")
     return InMemoryDataset(items, units=units, labels=y, classes=classes)
 
 
-def _numbers(path: str, condition: str) -> np.ndarray:
-    """The numbers to condition on, from the .npz of the items or a .npy file."""
+def _load_condition(path: str, condition: str) -> np.ndarray:
+    """Load the numbers of a condition from the .npz file of the items or from a .npy file."""
     try:
         if condition.endswith(".npy"):
             return np.asarray(np.load(condition, mmap_mode="r", allow_pickle=False))
         if path.endswith(".npy"):
-            raise InputError(f"array:{path} has no names: put its condition into a .npy file, condition=FILE.npy")
+            raise InputError(
+                f"array:{path} has no named arrays: write the condition to another file, condition=FILE.npy"
+            )
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             if condition not in archive.files:
-                raise InputError(unknown_name(f"array in {path}", condition, archive.files, "It holds"))
+                raise InputError(unknown_name(f"array in {path}", condition, archive.files, "It contains"))
             return np.asarray(archive[condition])
     except InputError:
         raise
@@ -73,7 +84,7 @@ def _numbers(path: str, condition: str) -> np.ndarray:
 
 
 def _load(path: str) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """Items, labels (or None) and the labels' key. Nothing in the file is executed: pickles are refused."""
+    """Load items, labels or None, and the name of the labels. Pickles are refused, so that no code is executed."""
     if not os.path.exists(path):
         raise InputError(f"array:{path}: no such file")
     if os.path.isdir(path):
@@ -88,62 +99,64 @@ def _load(path: str) -> tuple[np.ndarray, np.ndarray | None, str]:
     try:
         if magic[:2] != b"PK":
             return np.load(path, mmap_mode="r", allow_pickle=False), None, ""
-        # Opened here, because numpy leaves a file open that turns out to be no zip.
+        # Opened here, because NumPy does not close a file that is not a zip file.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return _members(archive, path)
-    except InputError:  # a ValueError too, and it says what is wrong already
+    except InputError:  # it is a ValueError too
         raise
     except (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         if "bject" in str(error):  # "Object arrays cannot be loaded", "Python objects in dtype"
-            raise InputError(f"array:{path} holds Python objects; expected an array of numbers, not a list") from error
-        raise InputError(f"array:{path} cannot be read ({error}); is it complete? Write it again") from error
+            raise InputError(
+                f"array:{path} contains Python objects; expected an array of numbers, not a list"
+            ) from error
+        raise InputError(f"array:{path} cannot be read ({error}); it may be incomplete: write it again") from error
 
 
 def _members(archive: np.lib.npyio.NpzFile, path: str) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """Items and labels of a .npz; arrays of no interest that hold objects are left unread."""
+    """Return items and labels of a .npz file, without reading other arrays of objects."""
     label_key = next((key for key in LABEL_KEYS if key in archive.files), "")
     key = next((key for key in ITEM_KEYS if key in archive.files), "")
     items = archive[key] if key else _first_numbers(archive, label_key)
-    if not isinstance(items, np.ndarray):  # a zip of other files yields bytes
-        held = ", ".join(archive.files[:8]) or "nothing"
-        raise InputError(f"array:{path} holds no array of numbers; it holds {held}")
+    if not isinstance(items, np.ndarray):  # another file in the zip gives bytes
+        names = ", ".join(archive.files[:8]) or "nothing"
+        raise InputError(f"array:{path} contains no array of numbers; it contains {names}")
     return items, archive[label_key] if label_key else None, label_key
 
 
 def _first_numbers(archive: np.lib.npyio.NpzFile, label_key: str) -> np.ndarray | None:
-    """The first array of numbers that can be items; else the first at all, for the message it will give."""
+    """Return the first array of numbers with two or more axes, or else the first one, for its error message."""
     fallback: np.ndarray | None = None
     for name in archive.files:
         try:
-            found: object = archive[name]
-        except ValueError:  # objects, such as names of classes
+            values: object = archive[name]
+        except ValueError:  # an array of objects, such as class names
             continue
-        if name == label_key or not isinstance(found, np.ndarray) or found.dtype.kind not in "iufb":
+        if name == label_key or not isinstance(values, np.ndarray) or values.dtype.kind not in "iufb":
             continue
-        if found.ndim >= 2:
-            return found
-        fallback = found if fallback is None else fallback
+        if values.ndim >= 2:
+            return values
+        fallback = values if fallback is None else fallback
     return fallback
 
 
-def _check_items(items: np.ndarray, where: str) -> None:
-    """Raise InputError unless items are (N, d), (N, H, W) or (N, ., ., .) real numbers with N >= 2."""
+def _check_items(items: np.ndarray, source: str) -> None:
+    """Raise InputError unless items are (N, d), (N, H, W) or a four-dimensional array of real numbers with N >= 2."""
     if items.dtype.kind not in "iufb":
-        raise InputError(f"{where}: numbers of type {items.dtype}; expected real numbers, such as float32 or uint8")
+        raise InputError(f"{source}: numbers of type {items.dtype}; expected real numbers, such as float32 or uint8")
     if items.ndim not in (2, 3, 4):
-        more = " One number an item is a column: .reshape(-1, 1)." if items.ndim == 1 else ""
+        hint = " For one number an item use .reshape(-1, 1)." if items.ndim == 1 else ""
         raise InputError(
-            f"{where}: an array of shape {items.shape}; expected vectors (N, d) or images (N, H, W), (N, C, H, W) or "
-            f"(N, H, W, C).{more}"
+            f"{source}: an array of shape {items.shape}; expected vectors (N, d) or images (N, H, W), (N, C, H, W) or "
+            f"(N, H, W, C).{hint}"
         )
     if items.size == 0:
-        raise InputError(f"{where}: an empty array, of shape {items.shape}; there is nothing to learn from")
+        raise InputError(f"{source}: an empty array of shape {items.shape}; expected at least 2 items")
     if len(items) < 2:
-        raise InputError(f"{where}: one item only, shape {items.shape}; expected (N, …) with N of at least 2")
+        raise InputError(f"{source}: only one item, shape {items.shape}; expected (N, …) with N of at least 2")
 
 
-def _image_units(items: np.ndarray, scale: ScaleChoice, where: str) -> Units:
-    """Layout and pixel range of (N, H, W) or four-dimensional items."""
+def _image_units(items: np.ndarray, scale: ScaleChoice, source: str) -> Units:
+    """Choose the layout and the pixel range of images (N, H, W) or of four dimensions."""
     if items.ndim == 3:
         layout = "hw"
     elif items.shape[1] in CHANNELS:
@@ -152,23 +165,21 @@ def _image_units(items: np.ndarray, scale: ScaleChoice, where: str) -> Units:
         layout = "hwc"
     else:
         raise InputError(
-            f"{where}: images of shape {items.shape} have no axis of 1, 3 or 4 channels; "
+            f"{source}: images of shape {items.shape} have no axis of 1, 3 or 4 channels; "
             "expected (N, C, H, W) or (N, H, W, C)"
         )
     if scale == "columns":
-        raise InputError(f"{where}: scale 'columns' is for vectors (N, d), not for images {items.shape}; leave it out")
+        raise InputError(f"{source}: scale 'columns' is for vectors (N, d), not for images {items.shape}; omit it")
     if scale == "auto" and items.dtype == np.uint8 and not _is_binary(items):
         return range_units(0.0, 255.0, layout, known=True)
-    low, high = value_range(items, where)
-    check_float32(low, high, where)
+    low, high = value_range(items, source)
+    check_float32(low, high, source)
     if scale == "none":
         return Units(layout=layout, low=low, high=high)
     return range_units(low, high, layout, known=True)
 
 
 def _is_binary(items: np.ndarray) -> bool:
-    """Whether uint8 images hold nothing above 1: masks, which 0..255 would press into a hundredth of the range.
-
-    Real pixels answer in the first chunk."""
+    """Return whether uint8 images contain no value above 1, as masks do. For other images one chunk is read."""
     step = max(1, CHUNK // int(np.prod(items.shape[1:])))
     return all(int(items[start : start + step].max()) <= 1 for start in range(0, len(items), step))

@@ -1,4 +1,4 @@
-"""A million file names in two buffers instead of a million Python strings."""
+"""Compact storage of many file names."""
 
 from __future__ import annotations
 
@@ -8,23 +8,28 @@ import numpy as np
 
 
 class PackedNames:
-    """Names by position: one buffer of bytes and (N + 1,) offsets into it, about a fifth of what a list takes."""
+    """Sequence of names, stored as one buffer of bytes with offsets. It uses about a fifth of the memory of a list.
+
+    Arguments:
+        names: Names to store.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
-        # surrogateescape: what the operating system calls a file need not be UTF-8
+        # surrogateescape: file names of the operating system may be invalid UTF-8
         encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         self._offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
         np.cumsum([len(name) for name in encoded], out=self._offsets[1:])
         self._bytes = b"".join(encoded)
 
     def __len__(self) -> int:
+        """Return the number of names."""
         return len(self._offsets) - 1
 
     def __getitem__(self, i: int) -> str:
-        """Name number i, 0 <= i < N."""
+        """Return name number i, 0 <= i < N."""
         return self._bytes[self._offsets[i] : self._offsets[i + 1]].decode("utf-8", "surrogateescape")
 
 
 def printable(name: str) -> str:
-    """The name with what is not valid text escaped, so that a message with it can be printed anywhere."""
+    """Return a name with invalid characters escaped, so that it can be printed."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST and its relatives: plain or gzipped."""
+"""Data sets in IDX files, the format of MNIST, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -10,56 +10,67 @@ from io import BufferedReader
 
 import numpy as np
 
-from sdekit.data import InMemoryDataset, check_labels, range_units
+from sdekit.data.in_memory import InMemoryDataset
+from sdekit.data.labels import check_labels
+from sdekit.data.standardization import range_units
 from sdekit.errors import InputError
 
-IMAGES = re.compile(r"(?P<split>.*)images[-.]idx3-ubyte(\.gz)?")
-BYTE = 0x08  # the type code of unsigned bytes, third byte of the magic number; the fourth counts the dimensions
+IMAGE_FILE = re.compile(r"(?P<split>.*)images[-.]idx3-ubyte(\.gz)?")
+UNSIGNED_BYTE = 0x08
+"""Type code, the third byte of the magic number. The fourth byte is the number of dimensions."""
 
 
 def mnist(path: str) -> InMemoryDataset:
-    """Grey images (1, H, W) from IDX files, 0..255, with labels where their file lies beside.
+    """Grey images of IDX files, the format of MNIST, with labels if their file is in the same folder.
 
-    path: an images file, `…images-idx3-ubyte` or that with `.gz`, or a folder that has one: of several the training
-    split, else t10k. Labels come from `…labels-idx1-ubyte` of the same split.
-    Format: http://yann.lecun.com/exdb/mnist. Raises InputError for a file that is missing, of another format, or
-    shorter or longer than its header says.
+    An item has shape (1, H, W) and pixels from 0 to 255. The labels are read from the file `…labels-idx1-ubyte` of the
+    same split, plain or gzipped.
+
+    Arguments:
+        path: File of images, `…images-idx3-ubyte` or the same with `.gz`; or a folder with such files, in which the
+            training split has precedence over the split t10k.
+    Returns:
+        Data set of grey images.
+    Raises:
+        InputError: If a file is missing, has another format, or does not have the length that its header states.
+    Source:
+        http://yann.lecun.com/exdb/mnist.
     """
     if not os.path.exists(path):
         raise InputError(f"mnist:{path}: no such file or folder")
     file = _choose(path) if os.path.isdir(path) else path
     images = _read(file, 3)
     if len(images) < 2 or not images.size:
-        raise InputError(f"{file}: images of shape {images.shape}; expected at least 2, and not empty ones")
+        raise InputError(f"{file}: images of shape {images.shape}; expected at least 2 images with pixels")
     units = range_units(0.0, 255.0, "hw", known=True)
-    beside = _labels_beside(file)
-    if beside is None:
+    label_file = _find_labels(file)
+    if label_file is None:
         return InMemoryDataset(images, units=units)
-    labels, classes = check_labels(_read(beside, 1), len(images), beside)
+    labels, classes = check_labels(_read(label_file, 1), len(images), label_file)
     return InMemoryDataset(images, units=units, labels=labels, classes=classes)
 
 
 def _choose(folder: str) -> str:
-    """The images file of a folder: the training split first, then t10k, then the only one; plain before gzipped."""
+    """Choose the image file of a folder: the training split, else t10k, else the only one; plain before gzipped."""
     splits: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
-        match = IMAGES.fullmatch(name)
+        match = IMAGE_FILE.fullmatch(name)
         if match:
             splits.setdefault(match["split"], name)
     if not splits:
-        raise InputError(f"mnist:{folder} holds no IDX images; expected a file such as train-images-idx3-ubyte.gz")
-    for wanted in ("train-", "t10k-", ""):
-        found = [split for split in splits if split.endswith(wanted)]
-        if len(found) == 1:
-            return os.path.join(folder, splits[found[0]])
-        if found:
-            files = ", ".join(splits[split] for split in found)
-            raise InputError(f"mnist:{folder} holds several sets ({files}); pass one of these files: mnist:FILE")
-    raise AssertionError("unreachable: every name ends in the empty string")
+        raise InputError(f"mnist:{folder} contains no IDX images; expected a file such as train-images-idx3-ubyte.gz")
+    for suffix in ("train-", "t10k-", ""):
+        matching = [split for split in splits if split.endswith(suffix)]
+        if len(matching) == 1:
+            return os.path.join(folder, splits[matching[0]])
+        if matching:
+            files = ", ".join(splits[split] for split in matching)
+            raise InputError(f"mnist:{folder} contains several sets ({files}); pass one of these files: mnist:FILE")
+    raise AssertionError("unreachable: every name ends with the empty string")
 
 
-def _labels_beside(images: str) -> str | None:
-    """The labels file that belongs to an images file, or None."""
+def _find_labels(images: str) -> str | None:
+    """Return the file of labels of the same split as a file of images, or None if there is none."""
     folder, name = os.path.split(images)
     plain = name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
     for candidate in (plain, plain + ".gz"):
@@ -70,8 +81,8 @@ def _labels_beside(images: str) -> str | None:
 
 
 def _read(path: str, dims: int) -> np.ndarray:
-    """Array of unsigned bytes with this many dimensions. Raises InputError for a wrong header or length."""
-    kind, expected = ("images", BYTE << 8 | 3) if dims == 3 else ("labels", BYTE << 8 | 1)
+    """Read an array of unsigned bytes with `dims` dimensions. A wrong header or length raises InputError."""
+    kind, expected = ("images", UNSIGNED_BYTE << 8 | 3) if dims == 3 else ("labels", UNSIGNED_BYTE << 8 | 1)
     try:
         with open(path, "rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
@@ -88,25 +99,25 @@ def _read(path: str, dims: int) -> np.ndarray:
             )
         shape = tuple(int.from_bytes(header[i : i + 4]) for i in range(4, len(header), 4))
         size = int(np.prod(shape, dtype=object))
-        body = _read_up_to(file, size + 1, path)  # one more than promised, to notice what is too long
+        body = _read_up_to(file, size + 1, path)  # one byte more, to notice a file that is too long
     if len(body) != size:
-        found = f"{len(header) + len(body)} bytes" if len(body) < size else "more"
+        length = f"{len(header) + len(body)} bytes" if len(body) < size else "more"
         raise InputError(
-            f"{path}: expected {len(header) + size} bytes for {' x '.join(map(str, shape))}, found {found}"
+            f"{path}: expected {len(header) + size} bytes for {' x '.join(map(str, shape))}, found {length}"
             f"{' after unpacking' if zipped else ''}; download the file again"
         )
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)
 
 
 def _read_up_to(file: BufferedReader | gzip.GzipFile, size: int, path: str) -> bytes:
-    """At most `size` bytes, fewer where the file ends early. Raises InputError where it cannot be unpacked."""
+    """Read at most `size` bytes, fewer if the file ends early. Damaged gzip data raises InputError."""
     parts: list[bytes] = []
-    left = size
+    remaining = size
     try:
-        while left and (part := file.read1(min(left, 2**20))):
+        while remaining and (part := file.read1(min(remaining, 2**20))):
             parts.append(part)
-            left -= len(part)
-    except EOFError:  # gzip's word for a file that was cut off; its length is checked by the caller
+            remaining -= len(part)
+    except EOFError:  # gzip raises it for an incomplete file; the caller checks the length
         pass
     except (OSError, zlib.error) as error:
         raise InputError(f"{path} cannot be unpacked ({error}); download the file again") from error

@@ -1,4 +1,4 @@
-"""One image file to one array: size and colours from its header, pixels cropped and resized with antialiasing."""
+"""Decoding of image files: size and colours from the header, pixels cropped and resized with antialiasing."""
 
 from __future__ import annotations
 
@@ -8,42 +8,66 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-FILTER = "lanczos"  # recorded by the data set: the filter moves FID
+FILTER = "lanczos"
+"""Name of the resizing filter, recorded by data sets because it changes the FID."""
 
-FORMATS = ("PNG", "JPEG", "WEBP")  # nothing else is even tried: each further reader can be attacked
-STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of their files
-GREY = ("1", "L", "LA", "I;16", "I;16B", "I")
-SWAPPED = (5, 6, 7, 8)  # EXIF orientations that turn the image by a quarter
-ORIENTATION = 0x0112
+FORMATS = ("PNG", "JPEG", "WEBP")  # others are not tried, because each decoder can be attacked
+FIRST_BYTES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of files in these formats
+GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I")
+QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF tag for images rotated by 90 degrees
+ORIENTATION_TAG = 0x0112
 
 
-class Header(NamedTuple):
-    """Width and height in pixels as the image is meant to be seen, and whether it has colours (WebP always has)."""
+class ImageHeader(NamedTuple):
+    """Size and colours of an image.
+
+    Arguments:
+        width: Width in pixels, after the EXIF rotation.
+        height: Height in pixels, after the EXIF rotation.
+        colour: Whether the image has colours. It is always true for WebP.
+    """
 
     width: int
     height: int
     colour: bool
 
 
-def header(data: bytes) -> Header:
-    """What the first bytes of a file say. Raises what Pillow raises, of any type, where they are no image."""
+def read_image_header(data: bytes) -> ImageHeader:
+    """Read the header of an image file.
+
+    Arguments:
+        data: First bytes of the file.
+    Returns:
+        Size and colours of the image.
+    Raises:
+        Exception: Any exception of Pillow, if the bytes are no PNG, JPEG or WebP image.
+    """
     with _opened(data) as image:
         width, height = image.size
-        if "exif" in image.info and image.getexif().get(ORIENTATION) in SWAPPED:
+        if "exif" in image.info and image.getexif().get(ORIENTATION_TAG) in QUARTER_TURNS:
             width, height = height, width
-        return Header(width, height, image.mode not in GREY)
+        return ImageHeader(width, height, image.mode not in GREY_MODES)
 
 
-def decode(data: bytes, size: int | None, channels: int) -> np.ndarray:
-    """Pixels (C, H, W), uint8. channels: 1 or 3; colours become grey by ITU-R 601 luma, grey becomes three equals.
+def decode_image(data: bytes, size: int | None, channels: int) -> np.ndarray:
+    """Decode an image file, and crop and resize it.
 
-    size: the centre square, resized to (C, size, size) by Lanczos with antialiasing; None leaves the image's own size.
-    Transparent pixels lie on white; 16 bits are rounded to 8; EXIF orientation is applied; of an animation, the first
-    frame. Raises what Pillow raises, of any type, for a damaged file.
+    Transparent pixels are blended with white. 16 bits are rounded to 8 bits. The EXIF orientation is applied. The first
+    frame of an animation is used.
+
+    Arguments:
+        data: Bytes of the file.
+        size: Side in pixels to which the centre square is resized, by an antialiased Lanczos filter. None keeps the
+            size of the image.
+        channels: 1 or 3. Colours are converted to grey with the weights of ITU-R 601.
+    Returns:
+        Pixels (C, H, W), uint8.
+    Raises:
+        Exception: Any exception of Pillow, if the file is damaged.
     """
     with _opened(data) as opened:
         if size is not None:
-            opened.draft(None, (2 * size, 2 * size))  # JPEG decoded at 1/2, 1/4, 1/8, never below twice the target
+            opened.draft(None, (2 * size, 2 * size))  # decodes JPEG at 1/2, 1/4 or 1/8, at least at twice the size
         image: Image.Image = opened
         if "exif" in image.info:
             image = ImageOps.exif_transpose(image)
@@ -59,23 +83,23 @@ def decode(data: bytes, size: int | None, channels: int) -> np.ndarray:
 
 
 def _opened(data: bytes) -> Image.Image:
-    """The image before its pixels are read. Raises OSError for what is none of `FORMATS`."""
+    """Open an image without reading its pixels. Another format raises OSError."""
     if not data:
         raise OSError("empty file")
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        begun = any(data.startswith(start) for start in STARTS)
-        raise OSError("damaged or cut short" if begun else "not a PNG, JPEG or WebP image") from error
+        recognized = any(data.startswith(start) for start in FIRST_BYTES)
+        raise OSError("damaged or cut short" if recognized else "not a PNG, JPEG or WebP image") from error
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """The image in mode "L" or "RGB", without transparency and with 8 bits."""
+    """Convert an image to the mode "L" or "RGB", with 8 bits and without transparency."""
     if image.mode.startswith("I"):
-        # Pillow's own conversion clips 16 bits at 255 instead of scaling them.
+        # The conversion of Pillow clips 16 bits at 255 instead of scaling them.
         values = np.clip(np.asarray(image, dtype=np.float32) / 257, 0, 255)
         image = Image.fromarray(np.rint(values).astype(np.uint8))
     elif image.has_transparency_data:
-        seen = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image if image.mode == mode else image.convert(mode)

@@ -1,4 +1,4 @@
-"""Where the bytes of image files come from: a folder or a zip, neither copied nor unpacked."""
+"""Image files in a folder or zip file, read in place."""
 
 from __future__ import annotations
 
@@ -20,37 +20,53 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class Source(Protocol):
-    """Image files in the order of their relative paths; `read` may be called from several threads.
+    """Image files in the order of their relative paths.
 
-    Where all of them lie in one folder, as in what zipping a folder makes, that one is the top.
+    The top folder is the folder or zip file itself, or the only folder in it if all images are in that folder.
+
+    Attributes:
+        names: Relative path of each file.
+        folders: Sub-folders of the top folder with images, sorted. "" stands for the top folder.
+        folder: Position (N,) in `folders` of the folder of each file.
     """
 
     names: PackedNames
-    folders: tuple[str, ...]  # sub-folders of the top that hold images, sorted; "" stands for the top itself
-    folder: np.ndarray  # (N,) the position in `folders` of each file's own
+    folders: tuple[str, ...]
+    folder: np.ndarray
 
     def read(self, i: int, limit: int | None = None) -> bytes:
-        """The bytes of file i, or at most the first `limit`. Raises OSError where they cannot be had."""
+        """Read file i, or its first `limit` bytes, in any thread. It raises OSError if the file cannot be read."""
 
 
 def open_source(path: str) -> Source:
-    """The images of a folder or a zip. Raises InputError where there is neither, or no image in it."""
+    """Open the image files of a folder or zip file.
+
+    Arguments:
+        path: Folder or zip file.
+    Returns:
+        Image files.
+    Raises:
+        InputError: If nothing exists at the path, if it is no folder or zip file, or if it contains no images.
+    """
     if not os.path.exists(path):
         raise InputError(f"images:{path}: no such file or folder")
     if os.path.isdir(path):
         source: Source = FolderSource(path)
     elif zipfile.is_zipfile(path):
         source = ZipSource(path)
-    elif _begins_as_zip(path):
+    elif _starts_like_zip(path):
         raise InputError(f"images:{path} is a zip file that is incomplete or damaged; copy or download it again")
     else:
-        raise InputError(f"images:{path} is neither a folder nor a zip file; pass the folder that holds the images")
+        raise InputError(f"images:{path} is neither a folder nor a zip file; pass the folder of the images")
     if not len(source.names):
-        raise InputError(f"images:{path} holds no images; looked for {', '.join(EXTENSIONS)} in it and its sub-folders")
+        raise InputError(
+            f"images:{path} contains no images; expected files {', '.join(EXTENSIONS)} in it or its sub-folders"
+        )
     return source
 
 
-def _begins_as_zip(path: str) -> bool:
+def _starts_like_zip(path: str) -> bool:
+    """Return whether a file has the first bytes of a zip file."""
     try:
         with open(path, "rb") as file:
             return file.read(4) == b"PK\x03\x04"
@@ -59,7 +75,11 @@ def _begins_as_zip(path: str) -> bool:
 
 
 class FolderSource:
-    """Image files of a folder and its sub-folders; hidden ones are left out, links are followed."""
+    """Image files of a folder and its sub-folders. Hidden files are ignored, and links are followed.
+
+    Arguments:
+        path: Folder.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -71,30 +91,35 @@ class FolderSource:
         self.folders, self.folder = _first_folders(names)
 
     def read(self, i: int, limit: int | None = None) -> bytes:
-        """See `Source.read`."""
+        """Read file i, or its first `limit` bytes."""
         with open(os.path.join(self._path, self.names[i]), "rb") as file:
             return file.read(-1 if limit is None else limit)
 
 
 class ZipSource:
-    """Image files of a zip, stored or deflated.
+    """Image files of a zip file, with stored or deflated entries.
 
-    `zipfile` reads the directory; the data is read with `pread`, which needs no lock and shares no position between
-    threads, and leaves four numbers an entry in memory where `zipfile.ZipInfo` objects take a kilobyte.
+    `zipfile` reads the directory of the zip file. The data are read with `pread`, which needs no lock, because threads
+    share no file position. An entry needs five numbers in memory instead of a `zipfile.ZipInfo` object of a kilobyte.
+
+    Arguments:
+        path: Zip file.
     """
 
     def __init__(self, path: str) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
-                entries = [entry for entry in archive.infolist() if not entry.is_dir() and _wanted(entry.filename)]
+                entries = [entry for entry in archive.infolist() if not entry.is_dir() and _is_image(entry.filename)]
         except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-            raise InputError(f"images:{path} cannot be read as a zip ({error}); is it complete?") from error
+            raise InputError(
+                f"images:{path} cannot be read as a zip file ({error}); it may be incomplete: copy or download it again"
+            ) from error
         for entry in entries:
             if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                what = "encrypted" if entry.flag_bits & 1 else f"packed by method {entry.compress_type}"
+                problem = "encrypted" if entry.flag_bits & 1 else f"compressed with method {entry.compress_type}"
                 raise InputError(
-                    f"images:{path}: '{printable(entry.filename)}' is {what}; only stored and deflated entries can be "
-                    "read. Unpack the zip and pass the folder."
+                    f"images:{path}: '{printable(entry.filename)}' is {problem}; only stored and deflated entries can "
+                    "be read. Unpack the zip file and pass the folder."
                 )
         entries.sort(key=lambda entry: entry.filename)
         self.names = PackedNames(entry.filename for entry in entries)
@@ -108,36 +133,37 @@ class ZipSource:
         self._open()
 
     def _open(self) -> None:
+        """Open the file, which is closed when this object is deleted."""
         self._file = os.open(self._path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._open()  # the number that was pickled means another file, or none, in another process
+        self._open()  # the pickled file descriptor is invalid in another process
 
     def read(self, i: int, limit: int | None = None) -> bytes:
-        """See `Source.read`. A whole entry is checked against the length and CRC of the zip's directory."""
+        """Read file i, or its first `limit` bytes. The length and the CRC of a whole file are checked."""
         offset, size = int(self._offset[i]), int(self._size[i])
         head = os.pread(self._file, 30, offset)
         if len(head) < 30 or head[:4] != b"PK\x03\x04":
-            raise OSError("the zip has no entry where its directory says")
-        start = offset + 30 + sum(struct.unpack("<HH", head[26:30]))  # past the name and the extra field
-        wanted = size if limit is None else min(limit, size)
+            raise OSError("the directory of the zip file is wrong")
+        start = offset + 30 + sum(struct.unpack("<HH", head[26:30]))  # after the name and the extra field
+        count = size if limit is None else min(limit, size)
         if self._deflated[i]:
             data = os.pread(self._file, int(self._packed[i]), start)
             try:
-                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, max(wanted, 1))
+                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, max(count, 1))
             except zlib.error as error:
-                raise OSError(f"damaged in the zip: {error}") from error
+                raise OSError(f"damaged in the zip file: {error}") from error
         else:
-            data = os.pread(self._file, wanted, start)
+            data = os.pread(self._file, count, start)
         if limit is None and (len(data) != size or zlib.crc32(data) != self._crc[i]):
-            raise OSError("damaged in the zip: length or checksum differ")
+            raise OSError("damaged in the zip file: length or checksum differs")
         return data
 
 
 def _walk(root: str, below: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Relative paths of the images under root/below. above: the folders on the way, since links can go in circles."""
+    """Yield relative paths of the images in root/below. above: parent folders, because links may form a cycle."""
     status = os.stat(os.path.join(root, below))
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -146,22 +172,24 @@ def _walk(root: str, below: str, above: frozenset[tuple[int, int]]) -> Iterator[
         for entry in entries:
             name = below + entry.name
             if entry.is_dir():
-                if _wanted_part(entry.name):
+                if _is_visible(entry.name):
                     yield from _walk(root, name + "/", above | {here})
-            elif _wanted(entry.name) and entry.is_file():
+            elif _is_image(entry.name) and entry.is_file():
                 yield name
 
 
-def _wanted(path: str) -> bool:
-    return path.lower().endswith(EXTENSIONS) and all(_wanted_part(part) for part in path.split("/"))
+def _is_image(path: str) -> bool:
+    """Return whether a relative path is that of an image that is not hidden."""
+    return path.lower().endswith(EXTENSIONS) and all(_is_visible(part) for part in path.split("/"))
 
 
-def _wanted_part(part: str) -> bool:
-    return not part.startswith(".") and part != "__MACOSX"
+def _is_visible(name: str) -> bool:
+    """Return whether a file or folder name is neither hidden nor the metadata folder of macOS."""
+    return not name.startswith(".") and name != "__MACOSX"
 
 
 def _first_folders(paths: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """`folders` and `folder` of a source, from its relative paths; a folder around everything is no class."""
+    """Return `folders` and `folder` of a source, from its relative paths. One folder around all images is ignored."""
     tops = {first if slash else "" for first, slash, _ in (path.partition("/") for path in paths)}
     wrapper = f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
     firsts = (path.removeprefix(wrapper).partition("/") for path in paths)

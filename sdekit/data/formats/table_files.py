@@ -1,4 +1,4 @@
-"""Tables of numbers in a text file, with comma, semicolon or tab between the cells."""
+"""Data sets of vectors in a CSV file, separated by comma, semicolon or tab."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sdekit.data import InMemoryDataset, ScaleChoice, check_numbers, vector_units
+from sdekit.data.in_memory import InMemoryDataset
+from sdekit.data.labels import check_conditions
+from sdekit.data.standardization import ScaleChoice, vector_units
 from sdekit.errors import InputError
 from sdekit.registry import unknown_name
 
@@ -20,76 +22,87 @@ NEW_LINE = "\n"
 def table(
     path: str, *, label: str | None = None, condition: str | None = None, scale: ScaleChoice = "columns"
 ) -> InMemoryDataset:
-    """Rows of a CSV file as vectors (d,), one number for each column but the label's.
+    """Rows of a CSV file as vectors, with one number for each column except labels and conditions.
 
-    The first line is a header if none of its cells is a number; without one the columns are column1, column2, …
-    label: the column of classes, whole numbers or text; its distinct values, in order, become the labels 0, 1, ….
-    scale: as in `array`; "columns" gives every column mean 0 and standard deviation 1.
-    condition: columns of numbers that a row is conditioned on, comma-separated; they are no part of it any longer.
-    Raises InputError that names line and column for a cell that is not a finite number, the line for a row of another
-    length, and the columns there are for a label that is not among them.
+    Cells are separated by commas, semicolons or tabs, whichever is most frequent in the first line. The first line is a
+    header if none of its cells is a number. Without a header the columns are column1, column2, ...
+
+    Arguments:
+        path: CSV file in UTF-8.
+        label: Column of classes, whole numbers or text. Its sorted distinct values become the labels 0, 1, ...
+        condition: Columns of numbers on which a row is conditioned instead of a label, separated by commas.
+        scale: Map to the units of the model. "columns" maps each column to mean 0 and standard deviation 1, "global"
+            maps the range of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the columns
+            seem to measure the same quantity, else "columns".
+    Returns:
+        Data set of vectors.
+    Raises:
+        InputError: If a cell is not a finite number, with its line and column; if a row has another length than the
+            first; or if a label or condition is not a column.
     """
-    where = os.path.basename(path)
+    source = os.path.basename(path)
     rows = _rows(path)
     if label is not None and condition is not None:
-        raise InputError(f"{where}: rows are conditioned on a label or on numbers: choose one of label and condition")
+        raise InputError(f"{source}: a row has either a label or conditions: give only one of label and condition")
     line, first = next(rows, (0, []))
     if not first:
         raise InputError(f"table:{path} is empty; expected rows of numbers")
     header = not any(_is_number(cell) for cell in first)
     names = tuple(cell.strip() for cell in first) if header else tuple(f"column{i + 1}" for i in range(len(first)))
-    skip = _label_column(label, names, where)
+    skip = _label_column(label, names, source)
     columns = tuple(name for i, name in enumerate(names) if i != skip)
     if not columns:
-        raise InputError(f"{where}: no column is left beside the label '{label}'; expected at least one of numbers")
+        raise InputError(
+            f"{source}: there is no column except the label '{label}'; expected at least one column of numbers"
+        )
 
     numbers = packed("d")
     classes: list[str] = []
     lines = packed("q")
     if not header:
-        _read_row(first, line, names, skip, numbers, classes, where)
+        _read_row(first, line, names, skip, numbers, classes, source)
         lines.append(line)
     for line, cells in rows:
-        _read_row(cells, line, names, skip, numbers, classes, where)
+        _read_row(cells, line, names, skip, numbers, classes, source)
         lines.append(line)
     if len(lines) < 2:
-        raise InputError(f"{where}: {len(lines)} rows of numbers; expected at least 2")
+        raise InputError(f"{source}: {len(lines)} rows of numbers; expected at least 2")
 
     items = np.frombuffer(numbers, dtype=np.float64).reshape(-1, len(columns))
     if condition is not None:
-        return _conditioned(items, columns, condition, scale, where)
-    units = vector_units(items, scale, where)
+        return _with_conditions(items, columns, condition, scale, source)
+    units = vector_units(items, scale, source)
     if label is None:
         return InMemoryDataset(items, units=units, columns=columns)
-    values, labels = _number_classes(classes, lines, label, where)
+    values, labels = _number_classes(classes, lines, label, source)
     return InMemoryDataset(items, units=units, labels=labels, classes=len(values), class_names=values, columns=columns)
 
 
-def _conditioned(
-    items: np.ndarray, columns: tuple[str, ...], condition: str, scale: ScaleChoice, where: str
+def _with_conditions(
+    items: np.ndarray, columns: tuple[str, ...], condition: str, scale: ScaleChoice, source: str
 ) -> InMemoryDataset:
-    """The columns named in `condition` taken out of the rows, to condition on."""
+    """Return a data set with the columns named in `condition` as conditions."""
     names = tuple(name.strip() for name in condition.split(","))
     for name in names:
         if columns.count(name) != 1:
-            raise InputError(unknown_name(f"column of {where} (that is there once)", name, list(columns), "Columns"))
-    kept = tuple(name for name in columns if name not in names)
-    if not kept or len(set(names)) < len(names):
-        problem = "no column is left beside" if not kept else "a column is named twice in"
-        raise InputError(f"{where}: {problem} the condition '{condition}'")
+            raise InputError(unknown_name(f"column of {source} (that occurs once)", name, list(columns), "Columns"))
+    features = tuple(name for name in columns if name not in names)
+    if not features or len(set(names)) < len(names):
+        problem = "a column twice" if features else "every column; at least one must remain"
+        raise InputError(f"{source}: the condition '{condition}' names {problem}")
     numbers = items[:, [columns.index(name) for name in names]]
-    rest = np.ascontiguousarray(items[:, [columns.index(name) for name in kept]])
-    told = check_numbers(numbers, len(items), names, where)
-    return InMemoryDataset(rest, units=vector_units(rest, scale, where), columns=kept, conditions=told)
+    vectors = np.ascontiguousarray(items[:, [columns.index(name) for name in features]])
+    conditions = check_conditions(numbers, len(items), names, source)
+    return InMemoryDataset(vectors, units=vector_units(vectors, scale, source), columns=features, conditions=conditions)
 
 
 def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number (from 1) where it begins, and cells, of every record that is not blank."""
+    """Yield the number of the first line (from 1) and the cells of every record that is not blank."""
     line = 1
     if not os.path.isfile(path):
         raise InputError(f"table:{path}: no such file; expected a .csv file")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets write a byte-order mark
+        with open(path, encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte-order mark
             start = file.readline()
             while start and not start.strip():
                 start = file.readline()
@@ -103,7 +116,7 @@ def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"table:{path} cannot be read as text ({error}); save it as CSV in UTF-8") from error
     except csv.Error as error:
         raise InputError(
-            f"table:{path}, line {line}: no record of a CSV file ({error}); is a quote left open there?"
+            f"table:{path}, line {line} is no record of a CSV file ({error}); a quotation mark may be missing"
         ) from error
     except OSError as error:
         raise InputError(f"table:{path} cannot be opened ({error.strerror})") from error
@@ -116,16 +129,18 @@ def _read_row(
     skip: int,
     numbers: packed[float],
     classes: list[str],
-    where: str,
+    source: str,
 ) -> None:
-    """Append the numbers of one row, and its class if there is a label column. Raises InputError for a bad cell."""
+    """Append the numbers of one row, and its class if there is a label column. A bad cell raises InputError."""
     if len(cells) != len(names):
         problem = f"{len(cells)} cells; expected {len(names)}, as in the first line"
-        raise InputError(f"{where}, line {line}: {problem}{_unclosed(cells)}")
+        raise InputError(f"{source}, line {line}: {problem}{_unclosed(cells)}")
     for i, cell in enumerate(cells):
         if i == skip:
             if not cell.strip():
-                raise InputError(f"{where}, line {line}, column '{names[i]}': no label; fill it in or remove the row")
+                raise InputError(
+                    f"{source}, line {line}, column '{names[i]}': the label is missing; fill it in or remove the row"
+                )
             classes.append(cell.strip())
             continue
         try:
@@ -133,40 +148,40 @@ def _read_row(
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            found = f"'{cell.strip().partition(NEW_LINE)[0]}'" if cell.strip() else "an empty cell"
+            content = f"'{cell.strip().partition(NEW_LINE)[0]}'" if cell.strip() else "an empty cell"
             raise InputError(
-                f"{where}, line {line}, column '{names[i]}': {found}; expected a finite number"
+                f"{source}, line {line}, column '{names[i]}': {content}; expected a finite number"
                 f"{_unclosed([cell])}. "
-                "Fix the cell or remove the row; name a column of classes with --option data.label=NAME."
+                "Correct the cell or remove the row; declare a column of classes with --option data.label=NAME."
             )
         numbers.append(number)
 
 
 def _unclosed(cells: list[str]) -> str:
-    """What is probably wrong with a record of several lines."""
-    return " (is a quote left open there?)" if any(NEW_LINE in cell for cell in cells) else ""
+    """Return a hint for a record of several lines."""
+    return " (a quotation mark may be missing)" if any(NEW_LINE in cell for cell in cells) else ""
 
 
-def _label_column(label: str | None, names: tuple[str, ...], where: str) -> int:
-    """Position of the label's column, or -1 where none is asked for."""
+def _label_column(label: str | None, names: tuple[str, ...], source: str) -> int:
+    """Return the position of the label column, or -1 if there is none."""
     if label is None:
         return -1
     if names.count(label) != 1:
         problem = "no column" if label not in names else f"{names.count(label)} columns"
-        raise InputError(f"{where}: {problem} named '{label}'; the columns are {', '.join(names)}")
+        raise InputError(f"{source}: {problem} named '{label}'; the columns are {', '.join(names)}")
     return names.index(label)
 
 
 def _number_classes(
-    classes: list[str], lines: packed[int], label: str, where: str
+    classes: list[str], lines: packed[int], label: str, source: str
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """Distinct classes in order (numbers by value, text by alphabet) and labels (N,) int64."""
+    """Return the sorted distinct classes (numbers by value, text by alphabet) and the labels (N,) int64."""
     numeric = all(_is_number(name) for name in set(classes))
     if numeric:
         for name, line in zip(classes, lines, strict=True):
             if not float(name).is_integer():
                 problem = f"label {name}; expected whole numbers or text"
-                raise InputError(f"{where}, line {line}, column '{label}': {problem}")
+                raise InputError(f"{source}, line {line}, column '{label}': {problem}")
         classes = [str(int(float(name))) for name in classes]  # "1" and "1.0" are one class
     values = sorted(set(classes), key=int) if numeric else sorted(set(classes))
     number = {name: i for i, name in enumerate(values)}
@@ -174,6 +189,7 @@ def _number_classes(
 
 
 def _is_number(cell: str) -> bool:
+    """Return whether a cell can be read as a number."""
     try:
         float(cell)
     except ValueError:

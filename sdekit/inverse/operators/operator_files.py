@@ -30,10 +30,10 @@ def read_array(path: str | Path, what: str) -> np.ndarray:
 
 
 def _pixels(path: Path) -> np.ndarray:
-    from sdekit.data.formats import decode, header
+    from sdekit.data.formats import decode_image, read_image_header
 
     data = path.read_bytes()
-    pixels = decode(data, None, 3 if header(data).colour else 1)
+    pixels = decode_image(data, None, 3 if read_image_header(data).colour else 1)
     return pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
 
 

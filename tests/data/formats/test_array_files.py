@@ -84,12 +84,12 @@ def test_npz_keys(tmp_path: Path, items: str, labels: str) -> None:
     [
         (np.zeros((3, 2), complex), "type complex128; expected real numbers"),
         (np.array([["a"], ["b"]]), "type <U1; expected real numbers"),
-        (np.array([[None], [1]], dtype=object), "holds Python objects"),
+        (np.array([[None], [1]], dtype=object), "contains Python objects"),
         (np.zeros(5), r"shape \(5,\).*reshape"),
         (np.zeros((2, 1, 3, 4, 5)), r"shape \(2, 1, 3, 4, 5\); expected vectors"),
         (np.zeros((0, 3)), "empty array"),
         (np.zeros((3, 0)), "empty array"),
-        (np.zeros((1, 3)), "one item only"),
+        (np.zeros((1, 3)), "only one item"),
         (np.zeros((2, 5, 6, 7)), "no axis of 1, 3 or 4 channels"),
         (np.array([[0.0, 1.0], [np.nan, 2.0]]), r"nan at index \[1, 0\]"),
         (np.full((2, 4, 4), np.inf, np.float16), r"inf at index \[0, 0, 0\]"),
@@ -131,7 +131,7 @@ def test_bad_files(tmp_path: Path) -> None:
         array(str(file))
     with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
         archive.writestr("cat.png", b"...")
-    with pytest.raises(InputError, match="no array of numbers; it holds cat.png"):
+    with pytest.raises(InputError, match="no array of numbers; it contains cat.png"):
         array(str(tmp_path / "other.npz"))
 
 
@@ -152,9 +152,9 @@ def test_numbers_to_condition_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "condition", "message"),
     [
-        ("d.npz", "d", "no array in .* 'd'.* It holds: x, c, short"),
+        ("d.npz", "d", "no array in .* 'd'.* It contains: x, c, short"),
         ("d.npz", "short", "condition 'short' of d.npz: 2 rows for 6 items"),
-        ("x.npy", "c", "put its condition into a .npy file"),
+        ("x.npy", "c", "write the condition to another file"),
         ("x.npy", "none.npy", "cannot be read"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdekit.data.formats import PackedNames, printable
+from sdekit.data.formats.file_names import PackedNames, printable
 
 
 def test_names() -> None:

@@ -93,5 +93,5 @@ def test_labels_of_another_count(tmp_path: Path, idx: Idx) -> None:
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         mnist(str(tmp_path / "no"))
-    with pytest.raises(InputError, match="holds no IDX images; expected a file such as"):
+    with pytest.raises(InputError, match="contains no IDX images; expected a file such as"):
         mnist(str(tmp_path))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdekit.data.formats import images, images as module
+from sdekit.data.formats import image_files as module, images
 from sdekit.errors import InputError, SdekitError
 
 Save = Callable[..., Path]
@@ -61,7 +61,7 @@ def test_splits_are_no_classes(tmp_path: Path, save: Save, zipped: Callable[...,
         images(str(tmp_path))
     with pytest.raises(InputError, match="test, train are splits of one data set.*pass images:.*/train"):
         images(str(tmp_path / "all"))
-    with pytest.raises(InputError, match="pass a zip of 'train' alone"):
+    with pytest.raises(InputError, match="pass a zip file of 'train' only"):
         images(str(zipped(tmp_path / "all", tmp_path / "all.zip")))
 
 
@@ -133,7 +133,7 @@ def test_all_bad(classes: Path) -> None:
 def test_a_file_that_changed_size(classes: Path, save: Save) -> None:
     data = images(str(classes))
     save(classes / "cat" / "a.png", 9, 9)
-    with pytest.raises(SdekitError, match=r"cat/a.png.*its shape is \(3, 9, 9\) now"):
+    with pytest.raises(SdekitError, match=r"cat/a.png.*its shape is \(3, 9, 9\); it was"):
         data.batch([0])
 
 
@@ -144,7 +144,7 @@ def test_nothing_is_read_before_it_is_asked_for(classes: Path, monkeypatch: pyte
         decoded.append(data)
         return np.zeros((channels, 8, 8), np.uint8)
 
-    monkeypatch.setattr(module, "decode", record)
+    monkeypatch.setattr(module, "decode_image", record)
     data = images(str(classes))
     assert not decoded
     data.batch([3, 3])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sdekit.data.formats import open_source
+from sdekit.data.formats.image_sources import open_source
 from sdekit.errors import InputError
 
 
@@ -52,14 +52,14 @@ def test_damaged_entry(tmp_path: Path, method: int) -> None:
 def test_unreadable_compression(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("a.png", b"x")
-    with pytest.raises(InputError, match="'a.png' is packed by method 14"):
+    with pytest.raises(InputError, match="'a.png' is compressed with method 14"):
         open_source(str(tmp_path / "a.zip"))
 
 
 def test_no_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         open_source(str(tmp_path / "no"))
-    with pytest.raises(InputError, match="holds no images; looked for .png, .jpg, .jpeg, .webp"):
+    with pytest.raises(InputError, match="contains no images; expected files .png, .jpg, .jpeg, .webp"):
         open_source(str(tmp_path))
     (tmp_path / "a.zip").write_bytes(b"PK no zip")
     with pytest.raises(InputError, match="neither a folder nor a zip"):
@@ -70,7 +70,7 @@ def test_no_images(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("readme.txt", b"x")
         archive.writestr("__MACOSX/a.png", b"x")
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(InputError, match="contains no images"):
         open_source(str(tmp_path / "b.zip"))
 
 

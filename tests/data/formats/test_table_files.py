@@ -78,8 +78,8 @@ def test_bad_cells(file: Path, text: str, message: str) -> None:
         ("a,b\n1,2\n3,4\n", "c", "no column named 'c'; the columns are a, b"),
         ("a,a\n1,2\n3,4\n", "a", "2 columns named 'a'"),
         ("a,b\n1,0.5\n3,4\n", "b", "line 2, column 'b': label 0.5; expected whole numbers or text"),
-        ("a,b\n1,x\n3,\n", "b", "line 3, column 'b': no label"),
-        ("a\n1\n3\n", "a", "no column is left"),
+        ("a,b\n1,x\n3,\n", "b", "line 3, column 'b': the label is missing"),
+        ("a\n1\n3\n", "a", "no column except the label"),
     ],
 )
 def test_bad_labels(file: Path, text: str, label: str, message: str) -> None:
@@ -100,14 +100,14 @@ def test_bad_files(file: Path) -> None:
 def test_quote_left_open(file: Path, last: str) -> None:
     """The line is told where the record begins, not the last of the file."""
     file.write_text(f"a,b\n1,2\n{last}\n" + "5,6\n" * 40)
-    with pytest.raises(InputError, match=r"t.csv, line 3\b.*is a quote left open there"):
+    with pytest.raises(InputError, match=r"t.csv, line 3\b.*a quotation mark may be missing"):
         table(str(file))
     file.write_text(f"a,b\n1,2\n{last}\n" + "5,6\n" * 40_000)  # beyond the largest cell that csv takes
-    with pytest.raises(InputError, match=r"t.csv, line 3\b.*is a quote left open there"):
+    with pytest.raises(InputError, match=r"t.csv, line 3\b.*a quotation mark may be missing"):
         table(str(file))
 
 
 def test_lines_after_a_record_of_several(file: Path) -> None:
     file.write_text('a,b\n1,"2\n"\n\n3,x\n')
-    with pytest.raises(InputError, match="line 5, column 'b': 'x'; expected a finite number. Fix"):
+    with pytest.raises(InputError, match="line 5, column 'b': 'x'; expected a finite number. Correct"):
         table(str(file))
