@@ -8,7 +8,7 @@ SAMPLER = '''\
 from dataclasses import dataclass
 
 from sdekit import InputError, Sampler
-from sdekit.renoise import renoise
+from sdekit.processes import renoise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ from dataclasses import dataclass
 
 import torch
 from sdekit import SDE
-from sdekit.sde import as_time
+from sdekit.processes import as_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +217,7 @@ OPERATOR = '''\
 """An operator: what is measured of a sample."""
 
 from sdekit import InputError
-from sdekit.operators import LinearOperator
+from sdekit.inverse.operators import LinearOperator
 
 
 class Differences(LinearOperator):
@@ -243,7 +243,7 @@ RESTORER = '''\
 """A method for inverse problems: a guidance made of what was measured, and how."""
 
 from sdekit import InputError
-from sdekit.inverse import moved, ridge
+from sdekit.inverse import posterior_mean_guidance, regularized_least_squares
 
 
 def CLASS(problem, *, data_std: float = 1.0):
@@ -253,8 +253,13 @@ def CLASS(problem, *, data_std: float = 1.0):
     """
     if not data_std > 0:
         raise InputError(f"NAME: data_std must be positive, got {data_std}")
-    operator, noise = problem.linear("NAME"), problem.noise_std**2
-    return moved(problem, lambda local, r, pull: ridge(operator, r, local.isotropic(data_std), noise))
+    operator, noise_variance = problem.linear("NAME"), problem.noise_std**2
+
+    def gradient(linearized, residual, adjoint):
+        """A* Cov[y | x_t]^-1 (y - A D(x)), the gradient of the log-likelihood."""
+        return regularized_least_squares(operator, residual, linearized.gaussian_variance(data_std), noise_variance)
+
+    return posterior_mean_guidance(problem, gradient)
 '''
 
 COMPONENTS: dict[str, tuple[str, str]] = {
