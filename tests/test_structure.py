@@ -271,6 +271,7 @@ FACES = sorted(
 NOT_YET_DOCUMENTED: set[str] = set(FACES) - {
     "sdekit.guidance",
     "sdekit.inverse",
+    "sdekit.inverse.operators",
     "sdekit.processes",
     "sdekit.registry",
     "sdekit.data",

@@ -5,7 +5,7 @@ from sdekit.inverse.operators import LinearOperator
 
 
 class Differences(LinearOperator):
-    """x_(i + 1) - x_i along the last axis; the adjoint and the singular values come from `apply`."""
+    """The operator x_(i + 1) - x_i along the last axis; the adjoint and the SVD are computed from `apply`."""
 
     def __init__(self, shape):
         self.shape = tuple(shape)
@@ -16,7 +16,11 @@ class Differences(LinearOperator):
 
 
 def differences(shape):
-    """Differences of neighbours along the last axis."""
+    """Differences of neighbours along the last axis.
+
+    Arguments:
+        shape: Shape of a sample.
+    """
     if shape[-1] < 2:
         raise InputError(f"acme-differences: needs two numbers in a row, and a sample here has shape {tuple(shape)}")
     return Differences(shape)

@@ -28,10 +28,10 @@ from sdekit.inverse.operators import (
     Mask,
     Matrix,
     Radon,
-    Scaled,
     in_model_units,
-    measured_from,
+    measurement_from_array,
 )
+from sdekit.inverse.operators.operator_units import Scaled
 from sdekit.inverse.replacement_sampling import replace_measured
 from sdekit.models import ScoreModel
 from sdekit.processes import SDE, as_time
@@ -380,11 +380,9 @@ def test_units() -> None:
 
 def test_measurements_as_people_keep_them() -> None:
     """Grey without a channel, colours last; another shape is refused with both."""
-    from sdekit.data import Units
-
     grey = Grayscale((3, 4, 6))
-    assert measured_from(random(4, 6).numpy(), grey, Units(), "y").shape == (1, 4, 6)
-    assert measured_from(random(4, 6, 3).numpy(), grey, Units(), "y").shape == (1, 4, 6)
-    assert measured_from(random(2, 3, 3).numpy(), Average((3, 4, 6), 2), Units(), "y").shape == (3, 2, 3)
+    assert measurement_from_array(random(4, 6).numpy(), grey, "y").shape == (1, 4, 6)
+    assert measurement_from_array(random(4, 6, 3).numpy(), grey, "y").shape == (1, 4, 6)
+    assert measurement_from_array(random(2, 3, 3).numpy(), Average((3, 4, 6), 2), "y").shape == (3, 2, 3)
     with pytest.raises(InputError, match=r"FILE: the measurement has shape \(4, 5\).* makes \(1, 4, 6\)"):
-        measured_from(random(4, 5).numpy(), grey, Units(), "FILE")
+        measurement_from_array(random(4, 5).numpy(), grey, "FILE")

@@ -116,13 +116,13 @@ def measure(
     """
     import torch
 
-    from sdekit.inverse.operators import measured_from
+    from sdekit.inverse.operators import measurement_from_array
     from sdekit.registry import build
 
     operator: Operator = build("operator", operator_name, recipe.shape, **operator_options)
     if measurement is not None:
         array = read_numbers(measurement, recipe, "--measurement")
-        y = measured_from(array, operator, recipe.units, f"--measurement {measurement}")
+        y = measurement_from_array(array, operator, f"--measurement {measurement}")
         typical = operator.apply(_typical_samples(recipe, 8)).abs() + noise_std
         subject = f"measurements of this run's data by {operator_name} reach"
         _check_range(y, typical, f"--measurement {measurement}", subject)

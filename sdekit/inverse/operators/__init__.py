@@ -1,4 +1,4 @@
-"""Measurement operators: masks, averages, blurs, projections, any matrix, any function."""
+"""Measurement operators: masks, averages, blurs, projections, matrices and functions."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Operators that are simple in the frequency domain: circular blurs, masks of frequencies, magnitudes."""
+"""Operators in the frequency domain: circular blurs, masks of frequencies, and magnitudes."""
 
 from __future__ import annotations
 
@@ -13,27 +13,19 @@ from .operator import SVD, LinearOperator, Operator
 from .operator_files import read_array, read_mask
 
 
-def sides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes of space, from the end: of an image (C, H, W) the last two, of a vector the last."""
-    return tuple(range(-len(shape[1:]), 0)) if len(shape) > 1 else (-1,)
-
-
-def hartley(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """The orthonormal Hartley transform (B, *): real, symmetric, its own inverse; cos + sin in place of exp(i .)."""
-    f = torch.fft.fftn(x, dim=axes, norm="ortho")
-    found: Tensor = f.real - f.imag
-    return found
-
-
 class Blur(LinearOperator):
-    """Convolution with a kernel, the sample taken as periodic; the same for each channel.
+    """Circular convolution with a kernel, the same for each channel.
 
-    kernel: (h, w) for images, (h,) for vectors, of odd sides, at most the sample's.
+    Arguments:
+        shape: Shape of a sample.
+        kernel: Kernel, (h, w) for images and (h,) for vectors, with odd sides not larger than those of a sample.
+    Raises:
+        InputError: If the kernel has another number of axes, or an even or too large side.
     """
 
     def __init__(self, shape: tuple[int, ...], kernel: Tensor) -> None:
         self.shape = self.measured = tuple(shape)
-        self.axes = sides(self.shape)
+        self.axes = spatial_axes(self.shape)
         size = tuple(self.shape[a] for a in self.axes)
         kernel = torch.as_tensor(kernel, dtype=torch.float64)
         fits = kernel.ndim == len(size) and all(k <= n for k, n in zip(kernel.shape, size, strict=True))
@@ -42,10 +34,10 @@ class Blur(LinearOperator):
                 f"blur: the kernel has shape {tuple(kernel.shape)}; it needs {len(size)} odd sides, at most "
                 f"{' x '.join(map(str, size))}"
             )
-        whole = torch.zeros(size, dtype=torch.float64)
-        whole[tuple(slice(0, k) for k in kernel.shape)] = kernel
-        whole = whole.roll([-(k // 2) for k in kernel.shape], tuple(range(len(size))))
-        self.response = torch.fft.fftn(whole)
+        padded = torch.zeros(size, dtype=torch.float64)
+        padded[tuple(slice(0, k) for k in kernel.shape)] = kernel
+        padded = padded.roll([-(k // 2) for k in kernel.shape], tuple(range(len(size))))
+        self.response = torch.fft.fftn(padded)
         self.symmetric = bool(self.response.imag.abs().max() <= 1e-12 * self.response.abs().max())
 
     def apply(self, x: Tensor) -> Tensor:
@@ -60,7 +52,7 @@ class Blur(LinearOperator):
         return filtered
 
     def svd(self) -> SVD:
-        """In the Hartley basis, where a symmetric kernel is diagonal; else from the matrix."""
+        """Return the SVD: in the Hartley basis, in which a symmetric kernel is diagonal, or else from the matrix."""
         if not self.symmetric:
             return super().svd()
         gains = self.response.real.expand(self.shape).flatten()
@@ -76,14 +68,19 @@ class Blur(LinearOperator):
 class FourierMask(LinearOperator):
     """Some frequencies of the orthonormal Fourier transform: (*shape) to (2, *shape), real and imaginary parts.
 
-    keep: 0 or 1 for each frequency, of the sample's shape, in torch.fft's order; the others are 0 in the measurement.
+    Frequencies that are not measured are 0 in the measurement.
+
+    Arguments:
+        keep: 0 or 1 for each frequency, of the shape of a sample, in the order of torch.fft.
+    Raises:
+        InputError: If keep is 0 everywhere.
     """
 
     def __init__(self, keep: Tensor) -> None:
         self.keep = (torch.as_tensor(keep) != 0).double()
         self.shape = tuple(self.keep.shape)
         self.measured = (2, *self.shape)
-        self.axes = sides(self.shape)
+        self.axes = spatial_axes(self.shape)
         if not bool(self.keep.any()):
             raise InputError("FourierMask: keeps nothing: there is no measurement")
 
@@ -92,7 +89,7 @@ class FourierMask(LinearOperator):
         return 2 * int(self.keep.sum())
 
     def check(self, y: Tensor) -> Tensor:
-        """What lies outside of the mask is left out."""
+        """Return the measurement with 0 at frequencies that are not measured."""
         return super().check(y) * self.keep.to(y)
 
     def apply(self, x: Tensor) -> Tensor:
@@ -105,7 +102,10 @@ class FourierMask(LinearOperator):
         return back
 
     def svd(self) -> SVD:
-        """In the Hartley basis: a frequency kept with both signs has 1, one kept with one sign the root of 1/2."""
+        """Return the SVD in the Hartley basis.
+
+        The singular value of a frequency is 1 if it is measured with both signs, and sqrt(1/2) with one sign.
+        """
         negative = self.keep.flip(self.axes).roll([1] * len(self.axes), self.axes)
         gains = ((self.keep + negative) / 2).sqrt().flatten()
 
@@ -122,27 +122,51 @@ class FourierMask(LinearOperator):
 
 
 class Magnitude(Operator):
-    """The magnitudes of the orthonormal Fourier transform, (*shape) to (*shape): not linear.
+    """Magnitudes of the orthonormal Fourier transform, (*shape) to (*shape); not linear.
 
-    To undo it is phase retrieval.
+    Its inverse problem is phase retrieval.
+
+    Arguments:
+        shape: Shape of a sample.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = self.measured = tuple(shape)
 
     def apply(self, x: Tensor) -> Tensor:
-        f = torch.fft.fftn(x, dim=sides(self.shape), norm="ortho")
-        magnitudes: Tensor = (f.real**2 + f.imag**2 + 1e-12).sqrt()  # with a slope at 0
+        f = torch.fft.fftn(x, dim=spatial_axes(self.shape), norm="ortho")
+        magnitudes: Tensor = (f.real**2 + f.imag**2 + 1e-12).sqrt()  # 1e-12 makes it differentiable at 0
         return magnitudes
 
 
-def blur(shape: tuple[int, ...], *, std: float = 1.5, kernel: str = "") -> Blur:
-    """A blurred sample: deblurring. The edges are taken as periodic.
+def spatial_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the axes of space, counted from the end: the last two of an image (C, H, W), the last of a vector."""
+    return tuple(range(-len(shape[1:]), 0)) if len(shape) > 1 else (-1,)
 
-    std: of a Gaussian, in pixels, > 0. kernel: instead of it, a .npy file or an image of the kernel, of odd sides; it
-    is scaled to sum to 1.
+
+def hartley(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return the orthonormal Hartley transform of x (B, *), with cos + sin in place of exp(i .).
+
+    It is real, symmetric and its own inverse.
     """
-    axes = len(sides(shape))
+    f = torch.fft.fftn(x, dim=axes, norm="ortho")
+    result: Tensor = f.real - f.imag
+    return result
+
+
+def blur(shape: tuple[int, ...], *, std: float = 1.5, kernel: str = "") -> Blur:
+    """A blurred sample with periodic edges: deblurring.
+
+    Arguments:
+        shape: Shape of a sample.
+        std: Standard deviation of a Gaussian kernel, in pixels, above 0.
+        kernel: Image or .npy file of another kernel, with odd sides; it is scaled to the sum 1.
+    Returns:
+        The operator.
+    Raises:
+        InputError: If std is not positive, or the kernel sums to 0 or does not fit.
+    """
+    axes = len(spatial_axes(shape))
     if kernel:
         weights = torch.from_numpy(read_array(kernel, "kernel"))
         if abs(float(weights.sum())) < 1e-12:
@@ -150,38 +174,51 @@ def blur(shape: tuple[int, ...], *, std: float = 1.5, kernel: str = "") -> Blur:
         return Blur(shape, weights / weights.sum())
     if not std > 0:
         raise InputError(f"blur: std must be positive, got {std}")
-    size = [shape[a] for a in sides(shape)]
+    size = [shape[a] for a in spatial_axes(shape)]
     reach = [min(math.ceil(4 * std), (n - 1) // 2) for n in size]
-    lines = [(-0.5 * (torch.arange(-r, r + 1, dtype=torch.float64) / std) ** 2).exp() for r in reach]
-    weights = lines[0] if axes == 1 else lines[0][:, None] * lines[1]
+    gaussians = [(-0.5 * (torch.arange(-r, r + 1, dtype=torch.float64) / std) ** 2).exp() for r in reach]
+    weights = gaussians[0] if axes == 1 else gaussians[0][:, None] * gaussians[1]
     return Blur(shape, weights / weights.sum())
 
 
 def fourier_mask(
     shape: tuple[int, ...], *, mask: str = "", keep: float = 0.3, centre: float = 0.1, seed: int = 0
 ) -> FourierMask:
-    """Some frequencies are known, as in magnetic resonance imaging: whole columns of the plane of frequencies.
+    """Some frequencies, whole columns of the frequency plane: magnetic resonance imaging.
 
-    mask: an image or .npy file of the sample's size, frequency 0 in its middle, white where it is known. keep: without
-    a mask, the share of columns that is known, at random. centre: the share of lowest frequencies, all of them known.
-    seed: of the choice.
+    Arguments:
+        shape: Shape of a sample.
+        mask: Image or .npy file of the size of a sample, frequency 0 in its middle, white at measured frequencies.
+        keep: Without a mask, the share of columns that is measured, chosen at random, in (0, 1].
+        centre: Share of the lowest frequencies, which are all measured, in [0, 1].
+        seed: Seed of the random choice.
+    Returns:
+        The operator.
+    Raises:
+        InputError: If a share is out of range, or the file is no mask for the samples.
     """
     if mask:
-        axes = sides(shape)
+        axes = spatial_axes(shape)
         return FourierMask(torch.fft.ifftshift(read_mask(mask, shape), dim=axes))
     if not (0 <= centre <= 1 and 0 < keep <= 1):
         raise InputError(f"fourier-mask: keep and centre are shares between 0 and 1, got {keep} and {centre}")
     n = shape[-1]
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     low = torch.fft.fftfreq(n).abs().argsort(stable=True)[: max(1, round(centre * n))]
-    kept = torch.zeros(n, dtype=torch.float64)
-    kept[low] = 1
+    columns = torch.zeros(n, dtype=torch.float64)
+    columns[low] = 1
     for column in order:
-        if kept.sum() < round(keep * n):
-            kept[column] = 1
-    return FourierMask(kept.expand(shape).contiguous())
+        if columns.sum() < round(keep * n):
+            columns[column] = 1
+    return FourierMask(columns.expand(shape).contiguous())
 
 
 def phase(shape: tuple[int, ...]) -> Magnitude:
-    """The magnitudes of the Fourier transform, without the phases: phase retrieval. Not linear: for dps."""
+    """Magnitudes of the Fourier transform without the phases: phase retrieval; not linear, for dps.
+
+    Arguments:
+        shape: Shape of a sample.
+    Returns:
+        The operator.
+    """
     return Magnitude(shape)

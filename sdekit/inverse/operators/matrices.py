@@ -1,4 +1,4 @@
-"""Any matrix, any linear function with or without its adjoint, any differentiable function."""
+"""Operators given by a matrix, by a linear function with or without its adjoint, or by a differentiable function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from .operator_files import read_array
 
 
 class Matrix(LinearOperator):
-    """A x for a matrix (m, d) and the flattened sample: (*shape) to (m,)."""
+    """Multiplication of the flattened sample by a matrix: (*shape) to (m,).
+
+    Arguments:
+        weights: The matrix, (m, d).
+        shape: Shape of a sample of d numbers; (d,) if None.
+    Raises:
+        InputError: If the matrix does not have two axes, or d is not the size of a sample.
+    """
 
     def __init__(self, weights: Tensor, shape: tuple[int, ...] | None = None) -> None:
         self.weights = torch.as_tensor(weights, dtype=torch.float64)
@@ -40,9 +47,14 @@ class Matrix(LinearOperator):
 
 
 class Function(LinearOperator):
-    """Any linear function (B, *shape) to (B, *measured), with its adjoint or, without one, by differentiation.
+    """A linear function, with its adjoint or with the adjoint by automatic differentiation.
 
-    Both are tried on random numbers: InputError where the function is not linear, or the adjoint is another's.
+    Arguments:
+        shape: Shape of a sample.
+        function: Linear function, (B, *shape) to (B, *measured).
+        adjoint: Its adjoint, (B, *measured) to (B, *shape); None to differentiate.
+    Raises:
+        InputError: If, for random numbers, the function is not linear or `adjoint` is not its adjoint.
     """
 
     def __init__(
@@ -52,7 +64,7 @@ class Function(LinearOperator):
         adjoint: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.shape, self._function, self._adjoint = tuple(shape), function, adjoint
-        self.measured = _measured(function, self.shape)
+        self.measured = _measured_shape(function, self.shape)
         check_linear(self)
 
     def apply(self, x: Tensor) -> Tensor:
@@ -63,33 +75,46 @@ class Function(LinearOperator):
 
 
 class NonLinear(Operator):
-    """Any differentiable function (B, *shape) to (B, *measured): for `dps`."""
+    """A differentiable function that need not be linear, for `dps`.
+
+    Arguments:
+        shape: Shape of a sample.
+        function: Differentiable function, (B, *shape) to (B, *measured).
+    Raises:
+        InputError: If the function does not keep the batch as its first axis.
+    """
 
     def __init__(self, shape: tuple[int, ...], function: Callable[[Tensor], Tensor]) -> None:
         self.shape, self._function = tuple(shape), function
-        self.measured = _measured(function, self.shape)
+        self.measured = _measured_shape(function, self.shape)
 
     def apply(self, x: Tensor) -> Tensor:
         return self._function(x)
 
 
-def _measured(function: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a function makes of a sample's."""
-    made = function(torch.zeros(2, *shape, dtype=torch.float64))
-    if made.ndim < 2 or len(made) != 2:
+def _measured_shape(function: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of one measurement, from a call of the function on zeros."""
+    result = function(torch.zeros(2, *shape, dtype=torch.float64))
+    if result.ndim < 2 or len(result) != 2:
         raise InputError(
-            f"the function makes {tuple(made.shape)} of two samples {(2, *shape)}: the first axis must stay the batch"
+            f"the function makes {tuple(result.shape)} of two samples {(2, *shape)}: the first axis must stay the batch"
         )
-    return tuple(made.shape[1:])
+    return tuple(result.shape[1:])
 
 
 def matrix(shape: tuple[int, ...], *, matrix: str = "") -> Matrix:
-    """Any matrix on the flattened sample.
+    """Multiplication of the flattened sample by any matrix.
 
-    matrix: a .npy file of shape (m, d), d numbers a sample.
+    Arguments:
+        shape: Shape of a sample of d numbers.
+        matrix: File (.npy) with the matrix, of shape (m, d).
+    Returns:
+        The operator.
+    Raises:
+        InputError: If the file is missing, or contains no matrix with d columns.
     """
     if not matrix:
-        raise InputError("matrix: say which, with matrix=FILE (.npy, of shape (m, d))")
+        raise InputError("matrix: say which matrix to use, with matrix=FILE (.npy, of shape (m, d))")
     weights = read_array(matrix, "matrix")
     if weights.ndim != 2 or weights.shape[1] != math.prod(shape):
         raise InputError(

@@ -1,4 +1,4 @@
-"""What an operator is: how a measurement depends on x, and for linear ones the adjoint and the singular values."""
+"""Base classes of operators: what is measured of x, and for linear operators the adjoint and the SVD."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,45 +14,53 @@ from torch import Tensor
 from sdekit.errors import InputError
 
 DENSE = 2048
-"""Numbers in a sample up to which a matrix and its singular values are computed where no shorter way is known."""
+"""Largest size of a sample for which the SVD is computed from the matrix of the operator."""
 
 
 class Operator(ABC):
-    """y = A(x) + noise: x (B, *shape) to (B, *measured), differentiable.
+    """An operator A that maps samples (B, *shape) to measurements (B, *measured), differentiable in x.
 
-    shape: of one sample. measured: of one measurement. linear: whether A is; such are `LinearOperator`s.
+    A subclass defines `apply` and sets `shape`, the shape of one sample, and `measured`, that of one measurement.
     """
 
-    linear: ClassVar[bool] = False
     shape: tuple[int, ...]
     measured: tuple[int, ...]
 
     @abstractmethod
     def apply(self, x: Tensor) -> Tensor:
-        """A(x): (B, *shape) to (B, *measured), in x's dtype and place."""
+        """Return A(x), (B, *measured), for x (B, *shape), in the dtype and on the device of x."""
 
     def check(self, y: Tensor) -> Tensor:
-        """A measurement (*measured), as `apply` could have made it; InputError where its shape is another."""
+        """Return a measurement (*measured) in the form in which `apply` returns it.
+
+        Raises InputError if it has another shape or contains numbers that are not finite.
+        """
         if tuple(y.shape) != self.measured:
             raise InputError(
-                f"the measurement has shape {_written(y.shape)}, and the operator {type(self).__name__} makes "
-                f"{_written(self.measured)} of a sample of shape {_written(self.shape)}"
+                f"the measurement has shape {_format_shape(y.shape)}, and the operator {type(self).__name__} makes "
+                f"{_format_shape(self.measured)} of a sample of shape {_format_shape(self.shape)}"
             )
         if not bool(y.isfinite().all()):
-            raise InputError("the measurement holds numbers that are not finite: remove or replace them")
+            raise InputError("the measurement contains numbers that are not finite: remove or replace them")
         return y
 
     @property
     def count(self) -> int:
-        """How many numbers a measurement tells."""
+        """Number of measured numbers."""
         return math.prod(self.measured)
 
 
 @dataclass(frozen=True)
 class SVD:
-    """A = U diag(s) V^T: `v` (B, r) to (B, *shape), `vt` back, `ut` (B, *measured) to (B, r); s (r,), s >= 0.
+    """Singular value decomposition A = U diag(s) V^T of a linear operator, with U and V as functions.
 
-    r may be below the dimension of x: what V does not span has the singular value 0. Entries of s may be 0 too.
+    Directions that V does not span have the singular value 0; entries of s may be 0 too.
+
+    Arguments:
+        s: Singular values, (r,), at least 0; r may be smaller than the dimension of x.
+        v: V, from coefficients (B, r) to samples (B, *shape).
+        vt: V^T, from samples (B, *shape) to coefficients (B, r).
+        ut: U^T, from measurements (B, *measured) to coefficients (B, r).
     """
 
     s: Tensor
@@ -63,33 +70,33 @@ class SVD:
 
 
 class LinearOperator(Operator):
-    """A linear A, with its adjoint: <A x, y> = <x, A* y>.
+    """A linear operator A with its adjoint A*: <A x, y> = <x, A* y>.
 
-    A new one defines `shape`, `measured` and `apply`. The adjoint comes by differentiation, and the singular values
-    from the matrix where x has at most `DENSE` numbers; both may be overridden by something quicker.
+    A subclass sets `shape` and `measured` and defines `apply`. By default, the adjoint is computed by automatic
+    differentiation, and the SVD from the matrix if x has at most 2048 numbers. A subclass may override both by
+    something faster.
     """
 
-    linear = True
-
     def adjoint(self, y: Tensor) -> Tensor:
-        """A* y: (B, *measured) to (B, *shape)."""
+        """Return A* y, (B, *shape), for y (B, *measured)."""
         with torch.enable_grad():
             x = y.new_zeros((len(y), *self.shape)).requires_grad_()
-            (found,) = torch.autograd.grad(self.apply(x), x, y.detach())
-        return found
+            (result,) = torch.autograd.grad(self.apply(x), x, y.detach())
+        return result
 
     def matrix(self) -> Tensor:
-        """A on flattened samples, (m, d), float64. InputError where that would be too large."""
+        """Return the matrix of A on flattened samples, (m, d), float64; raises InputError if it would be too large."""
         d = math.prod(self.shape)
         if d > DENSE:
             raise InputError(
-                f"{type(self).__name__}: its matrix on {d} numbers is too large, and it knows no shorter way to its "
-                f"singular values (they are found up to {DENSE} numbers): use a method that needs none, such as mmps"
+                f"{type(self).__name__}: its matrix for samples of {d} numbers is too large, and it defines no other "
+                f"way to compute its singular values (they are computed up to {DENSE} numbers): use a method that "
+                "needs none, such as mmps"
             )
         return self.apply(torch.eye(d, dtype=torch.float64).view(d, *self.shape)).flatten(1).T.contiguous()
 
     def svd(self) -> SVD:
-        """Singular values and vectors; computed once."""
+        """Return the singular value decomposition, which is computed once."""
         return self._dense
 
     @cached_property
@@ -104,7 +111,7 @@ class LinearOperator(Operator):
 
 
 class TightFrame(LinearOperator):
-    """A linear A with A A* = gain on what it can measure: its singular values are all the root of the gain."""
+    """A linear operator with A A* = gain I, whose singular values are all sqrt(gain)."""
 
     gain: float = 1.0
 
@@ -119,36 +126,46 @@ class TightFrame(LinearOperator):
 
 
 def check_linear(operator: LinearOperator, seed: int = 0) -> None:
-    """Raise InputError where A is not linear, or `adjoint` is not its adjoint, by the dot-product test in float64.
+    """Check that an operator is linear and that its `adjoint` is the adjoint, for random numbers in float64.
 
-    <A x, y> = <x, A* y> for random x and y; the message says by how much it fails, in parts of |A x| |y|.
+    The adjoint is checked by the dot-product test <A x, y> = <x, A* y>.
+
+    Arguments:
+        operator: The operator.
+        seed: Seed of the random x and y.
+    Raises:
+        InputError: If a check fails; the message contains the size of the error, relative to |A x| |y|.
     """
     generator = torch.Generator().manual_seed(seed)
     x, z = torch.randn(2, 1, *operator.shape, generator=generator, dtype=torch.float64)
     y = torch.randn(1, *operator.measured, generator=generator, dtype=torch.float64)
     ax, az = operator.apply(x), operator.apply(z)
     if ax.shape != y.shape:
-        raise InputError(f"the operator makes {_written(ax.shape[1:])} and says that it makes {_written(y.shape[1:])}")
-    bent = float((operator.apply(2 * x - 3 * z) - 2 * ax + 3 * az).norm() / (2 * ax.norm() + 3 * az.norm()))
-    if not bent <= 1e-5:
         raise InputError(
-            f"the operator is not linear: A(2 x - 3 z) is off from 2 A(x) - 3 A(z) by {bent:.2g} of their length; "
+            f"the operator makes {_format_shape(ax.shape[1:])}, but its attribute `measured` is "
+            f"{_format_shape(y.shape[1:])}"
+        )
+    error = float((operator.apply(2 * x - 3 * z) - 2 * ax + 3 * az).norm() / (2 * ax.norm() + 3 * az.norm()))
+    if not error <= 1e-5:
+        raise InputError(
+            f"the operator is not linear: A(2 x - 3 z) differs from 2 A(x) - 3 A(z) by {error:.2g} of their length; "
             "wrap it in NonLinear, and use dps"
         )
     back = operator.adjoint(y)
     if back.shape != x.shape:
         raise InputError(
-            f"the adjoint makes {_written(back.shape[1:])} of a measurement; it should make {_written(x.shape[1:])}"
+            f"the adjoint makes {_format_shape(back.shape[1:])} of a measurement; it should make "
+            f"{_format_shape(x.shape[1:])}"
         )
-    there, here = float((ax * y).sum()), float((x * back).sum())
-    off = abs(there - here) / max(float(ax.norm() * y.norm()), float(x.norm() * back.norm()), 1e-300)
-    if not off <= 1e-5:
+    left, right = float((ax * y).sum()), float((x * back).sum())
+    error = abs(left - right) / max(float(ax.norm() * y.norm()), float(x.norm() * back.norm()), 1e-300)
+    if not error <= 1e-5:
         raise InputError(
-            f"the adjoint is not that of the operator: <A x, y> = {there:.6g} and <x, A* y> = {here:.6g} for random x "
-            f"and y, a difference of {off:.2g} of |A x| |y|; leave the adjoint out to have it by differentiation"
+            f"the adjoint is not that of the operator: <A x, y> = {left:.6g} and <x, A* y> = {right:.6g} for random x "
+            f"and y, a difference of {error:.2g} of |A x| |y|; leave out the adjoint to compute it by differentiation"
         )
 
 
-def _written(shape: torch.Size | tuple[int, ...]) -> str:
-    """A shape as people write it."""
+def _format_shape(shape: torch.Size | tuple[int, ...]) -> str:
+    """Write a shape as a tuple, "(3, 8, 8)"."""
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"

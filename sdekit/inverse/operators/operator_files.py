@@ -11,21 +11,27 @@ from torch import Tensor
 from sdekit.errors import InputError
 
 
-def read_array(path: str | Path, what: str) -> np.ndarray:
-    """The numbers of a .npy file as they are, or the pixels of an image, (H, W) or (H, W, 3), 0 to 255, float64.
+def read_array(path: str | Path, label: str) -> np.ndarray:
+    """Read the numbers of a .npy file, or the pixels of an image.
 
-    what: how a message calls the file. Raises InputError where it cannot be read, or holds no finite numbers.
+    Arguments:
+        path: Path of the file.
+        label: Name of the file's role for messages, such as "mask".
+    Returns:
+        Float64 array: that of a .npy file as it is; an image as (H, W) or (H, W, 3), from 0 to 255.
+    Raises:
+        InputError: If the file cannot be read, or contains numbers that are not finite.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{what} {path}: no such file")
+        raise InputError(f"{label} {path}: no such file")
     try:
         array = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _pixels(path)
         numbers = np.asarray(array, dtype=np.float64)
-    except Exception as error:  # whatever numpy or Pillow raise for a damaged file
-        raise InputError(f"{what} {path}: neither an array (.npy) nor an image that can be read ({error})") from error
+    except Exception as error:  # numpy and Pillow raise many kinds of errors for a damaged file
+        raise InputError(f"{label} {path}: neither an array (.npy) nor an image that can be read ({error})") from error
     if not np.isfinite(numbers).all():
-        raise InputError(f"{what} {path}: holds numbers that are not finite")
+        raise InputError(f"{label} {path}: contains numbers that are not finite")
     return numbers
 
 
@@ -38,23 +44,28 @@ def _pixels(path: Path) -> np.ndarray:
 
 
 def read_mask(path: str | Path, shape: tuple[int, ...]) -> Tensor:
-    """What a mask file keeps, as 0 and 1 of `shape`, float64: what is above half of its largest value (white).
+    """Read a mask: 1 at numbers above half of the largest one in the file (white), and 0 elsewhere.
 
-    For images (C, H, W) the file may be (H, W), (H, W, C) or (C, H, W). Raises InputError for another size, and for a
-    mask that keeps nothing.
+    Arguments:
+        path: Path of a .npy file or an image. For images (C, H, W) it may be (H, W), (H, W, C) or (C, H, W).
+        shape: Shape of a sample.
+    Returns:
+        The mask, float64, of that shape.
+    Raises:
+        InputError: If the mask has another size, or is 0 everywhere.
     """
     array = read_array(path, "mask")
-    found = torch.from_numpy(array)
-    if len(shape) == 3 and tuple(found.shape) != shape:
-        if found.ndim == 3 and tuple(found.movedim(-1, 0).shape) == shape:
-            found = found.movedim(-1, 0)
-        else:  # one mask for every channel, also where its file has colours
-            found = found.amax(-1) if found.ndim == 3 and tuple(found.shape[:2]) == shape[1:] else found
-            found = found.expand(shape) if tuple(found.shape) == shape[1:] else found
-    if tuple(found.shape) != shape:
+    mask = torch.from_numpy(array)
+    if len(shape) == 3 and tuple(mask.shape) != shape:
+        if mask.ndim == 3 and tuple(mask.movedim(-1, 0).shape) == shape:
+            mask = mask.movedim(-1, 0)
+        else:  # one mask for all channels; a file with colours counts as its brightest channel
+            mask = mask.amax(-1) if mask.ndim == 3 and tuple(mask.shape[:2]) == shape[1:] else mask
+            mask = mask.expand(shape) if tuple(mask.shape) == shape[1:] else mask
+    if tuple(mask.shape) != shape:
         size = f"{shape[2]} x {shape[1]} pixels" if len(shape) == 3 else f"shape {tuple(shape)}"
         raise InputError(f"mask {path}: has shape {tuple(array.shape)}; it must be as large as a sample, {size}")
-    keep = (found > found.max() / 2).double()
+    keep = (mask > mask.max() / 2).double()
     if not bool(keep.any()):
-        raise InputError(f"mask {path}: keeps nothing; what is white (in an array: 1) is measured")
+        raise InputError(f"mask {path}: keeps nothing; white pixels (in an array: 1) are measured")
     return keep.contiguous()

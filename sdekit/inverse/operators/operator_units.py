@@ -1,4 +1,4 @@
-"""From the user's units to the model's: a measurement of the data, as one of what the model sees."""
+"""Conversion of a measurement and its operator from the units of the data to the units of the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from .operator import LinearOperator, Operator
 
 
 class Scaled(LinearOperator):
-    """A (scale x), scale of the sample's shape: an operator on data whose columns have scales of their own."""
+    """The operator A (scale x), for data whose columns have different scales.
+
+    Arguments:
+        operator: The linear operator A.
+        scale: Scales, of the shape of a sample.
+    """
 
     def __init__(self, operator: LinearOperator, scale: Tensor) -> None:
         self.operator, self.scale = operator, scale
@@ -37,36 +42,55 @@ class Scaled(LinearOperator):
 def in_model_units(
     operator: Operator, units: Units, measurement: Tensor, noise_std: float
 ) -> tuple[Operator, Tensor, float]:
-    """The operator on x = (data - shift) / scale, the measurement (*measured) and the noise that go with it.
+    """Convert an inverse problem from the units of the data to those of the model, x = (data - shift) / scale.
 
-    For linear A and one scale, A itself on (y - A(shift)) / scale; where columns have scales of their own, A (scale x)
-    and y - A(shift); for other operators A(scale x + shift) and y as it is.
+    For a linear A and one scale, the operator is A, the measurement (y - A(shift)) / scale and the noise noise_std /
+    scale. If columns have different scales, they are A (scale x), y - A(shift) and noise_std. For an operator that is
+    not linear, they are A(scale x + shift), y and noise_std.
+
+    Arguments:
+        operator: Operator on samples in the units of the data.
+        units: Shift and scale of the data.
+        measurement: The measurement y, (*measured).
+        noise_std: Standard deviation of the noise in the measurement.
+    Returns:
+        Operator, measurement and noise_std in the units of the model.
     """
     shift, scale = (torch.as_tensor(np.asarray(v), dtype=torch.float64) for v in (units.shift, units.scale))
     y = operator.check(measurement.double())
     if not isinstance(operator, LinearOperator):
-        whole = operator.apply
-        return NonLinear(operator.shape, lambda x: whole(scale.to(x) * x + shift.to(x))), y, noise_std
+        apply = operator.apply
+        return NonLinear(operator.shape, lambda x: apply(scale.to(x) * x + shift.to(x))), y, noise_std
     y = y - operator.apply(shift.expand(operator.shape)[None])[0]
     if scale.ndim:
         return Scaled(operator, scale.expand(operator.shape)), y, noise_std
     return operator, y / scale, noise_std / float(scale)
 
 
-def measured_from(array: np.ndarray, operator: Operator, units: Units, where: str) -> Tensor:
-    """A measurement (*measured) from an array as people keep it: grey images without a channel, or channels last.
+def measurement_from_array(array: np.ndarray, operator: Operator, label: str) -> Tensor:
+    """Convert an array in one of the usual layouts of images to a measurement.
 
-    InputError, with both shapes, for one that the operator cannot have made.
+    A grey image may lack its channel, and an image in colours may have its channels last. If the operator measures a
+    grey image, an image in colours is converted to its luma.
+
+    Arguments:
+        array: The array.
+        operator: The operator.
+        label: Name of the array for messages.
+    Returns:
+        The measurement, (*measured), float64.
+    Raises:
+        InputError: If the array does not have the shape of a measurement; the message contains both shapes.
     """
     y = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
-    wanted = operator.measured
-    if tuple(y.shape) != wanted and y.ndim == len(wanted) and tuple(y.movedim(-1, 0).shape) == wanted:
+    shape = operator.measured
+    if tuple(y.shape) != shape and y.ndim == len(shape) and tuple(y.movedim(-1, 0).shape) == shape:
         y = y.movedim(-1, 0)
-    if tuple(y.shape) != wanted and wanted[:1] == (1,) and tuple(y.shape) == wanted[1:]:
+    if tuple(y.shape) != shape and shape[:1] == (1,) and tuple(y.shape) == shape[1:]:
         y = y[None]
-    if tuple(y.shape) != wanted and y.ndim == 3 and y.shape[-1] == 3 and wanted == (1, *y.shape[:2]):
-        y = (y @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))[None]  # a grey picture kept with colours
+    if tuple(y.shape) != shape and y.ndim == 3 and y.shape[-1] == 3 and shape == (1, *y.shape[:2]):
+        y = (y @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))[None]  # a grey image stored with colours
     try:
         return operator.check(y)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{label}: {error}") from None

@@ -1,4 +1,4 @@
-"""Operators that act on pixels: keep some, average some, drop the colours."""
+"""Operators on pixels: masks, averages over boxes, and conversion to grey."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class Identity(TightFrame):
-    """A x = x: the measurement is the sample itself, with noise; restoring it is denoising."""
+    """A x = x: the measurement is the sample with noise. Its inverse problem is denoising.
+
+    Arguments:
+        shape: Shape of a sample.
+    """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = self.measured = tuple(shape)
@@ -30,9 +34,12 @@ class Identity(TightFrame):
 
 
 class Mask(LinearOperator):
-    """A x = keep x: some numbers are known, the others are 0 in the measurement, which has the sample's shape.
+    """A x = keep x: the measurement has the shape of a sample and is 0 at numbers that are not measured.
 
-    keep: (*shape), 0 or 1 (or true and false).
+    Arguments:
+        keep: The mask, of the shape of a sample; not 0 at numbers that are measured.
+    Raises:
+        InputError: If the mask is 0 everywhere.
     """
 
     def __init__(self, keep: Tensor) -> None:
@@ -46,7 +53,7 @@ class Mask(LinearOperator):
         return int(self.keep.sum())
 
     def check(self, y: Tensor) -> Tensor:
-        """What lies in the holes is left out."""
+        """Return the measurement with 0 at numbers that are not measured, whatever it contains there."""
         return self.apply(super().check(torch.where(self.keep.to(y.device) > 0, y, 0) if y.shape == self.shape else y))
 
     def apply(self, x: Tensor) -> Tensor:
@@ -56,7 +63,7 @@ class Mask(LinearOperator):
         return self.apply(y)
 
     def svd(self) -> SVD:
-        """The unit vectors of all numbers; the singular values are 1 and 0."""
+        """Return the SVD with the unit vectors as its basis; the singular values are 1 and 0."""
 
         def flat(z: Tensor) -> Tensor:
             return z.flatten(1)
@@ -65,9 +72,15 @@ class Mask(LinearOperator):
 
 
 class Average(TightFrame):
-    """The mean of boxes of `factor` numbers a side: of the pixels of an image (C, H, W), of the entries of (d,).
+    """Mean of each box of factor x factor pixels, or of `factor` entries of a vector.
 
-    The measurement is (C, H / factor, W / factor) or (d / factor,). To undo it is super-resolution.
+    The measurement is (C, H / factor, W / factor) or (d / factor,). Its inverse problem is super-resolution.
+
+    Arguments:
+        shape: Shape of a sample, (C, H, W) or (d,).
+        factor: Side of a box, at least 1; it must divide H and W, or d.
+    Raises:
+        InputError: If the factor does not divide the sides.
     """
 
     def __init__(self, shape: tuple[int, ...], factor: int = 2) -> None:
@@ -93,9 +106,16 @@ class Average(TightFrame):
 
 
 class Grayscale(TightFrame):
-    """The luma of an RGB image: (3, H, W) to (1, H, W), by weights 0.299, 0.587 and 0.114 (ITU-R BT.601).
+    """Luma of an RGB image, (3, H, W) to (1, H, W), with the weights 0.299, 0.587 and 0.114.
 
-    To undo it is colourisation.
+    Its inverse problem is colourisation.
+
+    Arguments:
+        shape: Shape of a sample, (3, H, W).
+    Raises:
+        InputError: If a sample is not an RGB image.
+    Source:
+        ITU-R BT.601.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -112,15 +132,28 @@ class Grayscale(TightFrame):
 
 
 def identity(shape: tuple[int, ...]) -> Identity:
-    """All of x, with noise: to denoise."""
+    """The sample itself, with noise: denoising.
+
+    Arguments:
+        shape: Shape of a sample.
+    Returns:
+        The operator.
+    """
     return Identity(shape)
 
 
 def mask(shape: tuple[int, ...], *, mask: str = "", keep: float = 0.5, seed: int = 0) -> Mask:
-    """Some pixels (for vectors: entries) are known: inpainting.
+    """Some pixels of an image, or entries of a vector: inpainting.
 
-    mask: an image or .npy file of the sample's size, white (1) where it is known. keep: without a mask, the share of
-    pixels that is known, above 0 and at most 1, at random. seed: of their choice.
+    Arguments:
+        shape: Shape of a sample.
+        mask: Image or .npy file of the size of a sample, white (1) at pixels that are measured.
+        keep: Without a mask, the share of pixels that is measured, chosen at random, in (0, 1].
+        seed: Seed of the random choice.
+    Returns:
+        The operator.
+    Raises:
+        InputError: If keep is out of range, or the file is no mask for the samples.
     """
     if mask:
         return Mask(read_mask(mask, shape))
@@ -128,19 +161,29 @@ def mask(shape: tuple[int, ...], *, mask: str = "", keep: float = 0.5, seed: int
         raise InputError(f"mask: the share to keep must be above 0 and at most 1, got {keep}")
     places = shape[1:] if len(shape) == 3 else shape
     order = torch.randperm(math.prod(places), generator=torch.Generator().manual_seed(seed))
-    kept = torch.zeros(math.prod(places), dtype=torch.float64)
-    kept[order[: max(1, round(keep * len(order)))]] = 1
-    return Mask(kept.view(places).expand(shape).contiguous())
+    pixels = torch.zeros(math.prod(places), dtype=torch.float64)
+    pixels[order[: max(1, round(keep * len(order)))]] = 1
+    return Mask(pixels.view(places).expand(shape).contiguous())
 
 
 def super_resolution(shape: tuple[int, ...], *, factor: int = 2) -> Average:
-    """The mean of each box of factor x factor pixels (for vectors: of factor entries).
+    """Mean of each box of factor x factor pixels, or of `factor` entries of a vector: super-resolution.
 
-    factor: it divides the sides.
+    Arguments:
+        shape: Shape of a sample.
+        factor: Side of a box, at least 1; it must divide the sides of a sample.
+    Returns:
+        The operator.
     """
     return Average(shape, factor)
 
 
 def grayscale(shape: tuple[int, ...]) -> Grayscale:
-    """The brightness of an RGB image: colourisation."""
+    """Brightness of an RGB image: colourisation.
+
+    Arguments:
+        shape: Shape of a sample, (3, H, W).
+    Returns:
+        The operator.
+    """
     return Grayscale(shape)

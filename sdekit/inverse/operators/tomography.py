@@ -1,4 +1,4 @@
-"""The Radon transform: an image's sums along parallel lines, at several angles."""
+"""The Radon transform: sums of an image along parallel lines, at several angles."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from .operator import LinearOperator
 
 
 class Radon(LinearOperator):
-    """Line sums of an image (C, N, N) turned by each of `angles` angles in [0, pi): (C, angles, N), over N.
+    """Sums along parallel lines of an image (C, N, N), rotated by several angles, divided by N: (C, angles, N).
 
-    The image is turned by bilinear interpolation, 0 outside; a sum is divided by N, so that a measurement is of the
-    image's own size. To undo it is tomography.
+    The image is rotated by bilinear interpolation and is 0 outside. Its inverse problem is tomography.
+
+    Arguments:
+        shape: Shape of a sample, (C, N, N).
+        angles: Number of angles, evenly spaced in [0, pi), at least 1.
+    Raises:
+        InputError: If the images are not square, or there is no angle.
     """
 
     def __init__(self, shape: tuple[int, ...], angles: int = 16) -> None:
@@ -29,19 +34,23 @@ class Radon(LinearOperator):
         self.measured = (shape[0], angles, shape[2])
         angle = torch.arange(angles, dtype=torch.float64) * (math.pi / angles)
         zero = torch.zeros_like(angle)
-        turn = torch.stack([angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero], 1).view(-1, 2, 3)
-        self.grid = functional.affine_grid(turn, [angles, 1, *shape[1:]], align_corners=False)
+        rotation = torch.stack([angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero], 1).view(-1, 2, 3)
+        self.grid = functional.affine_grid(rotation, [angles, 1, *shape[1:]], align_corners=False)
 
     def apply(self, x: Tensor) -> Tensor:
         b, c, n, _ = x.shape
         grid = self.grid.to(x).repeat_interleave(b, 0)
-        turned = functional.grid_sample(x.repeat(self.angles, 1, 1, 1), grid, align_corners=False)
-        return turned.mean(2).view(self.angles, b, c, n).permute(1, 2, 0, 3)
+        rotated = functional.grid_sample(x.repeat(self.angles, 1, 1, 1), grid, align_corners=False)
+        return rotated.mean(2).view(self.angles, b, c, n).permute(1, 2, 0, 3)
 
 
 def radon(shape: tuple[int, ...], *, angles: int = 16) -> Radon:
-    """Sums along parallel lines at several angles in [0, pi), as in tomography.
+    """Sums along parallel lines at several angles: tomography.
 
-    angles: how many, evenly spaced, at least 1.
+    Arguments:
+        shape: Shape of a sample, (C, N, N).
+        angles: Number of angles, evenly spaced in [0, pi), at least 1.
+    Returns:
+        The operator.
     """
     return Radon(shape, angles)
