@@ -1,4 +1,4 @@
-"""An exported network in the user's cache: made once for its weights, code and machine."""
+"""Exported networks in the user's cache: written once for each network, code and machine."""
 
 from __future__ import annotations
 
@@ -16,26 +16,31 @@ from sdekit.errors import InputError, SdekitError
 from sdekit.models import Condition
 
 from .export_formats import machine
-from .exported_run import format_of
+from .exported_model import format_of
 from .traced_program import Inputs, program, quiet
 
 
-class Cached:
-    """A network run through one of the export formats: `cached(x (B, *), c_noise (B,), y) -> (B, *)`, float32.
+class CachedExport:
+    """A network run through an export format: `cached(x (B, *), c_noise (B,), y) -> (B, *)`, in float32.
 
-    Its file, one for y = None and one for each kind of y (for each batch size too, if that is all that the network's
-    code allows), is looked for in `cache_folder("export")` and else written
-    there. Raises InputError at once where a package is missing, saying that `who` needs it, and later for x that is not
-    float32.
+    The exported file is read from `cache_folder("export")`, and written there if it does not exist. There is one file
+    for y = None and one for each kind of y; a network whose code depends on the batch size has one for each size.
+
+    Arguments:
+        network: Network to export.
+        form: A key of `FORMATS`.
+        user: What needs the format, for the message about a missing package.
+    Raises:
+        InputError: If a package is missing; from a call, if x is not float32.
     """
 
-    def __init__(self, network: nn.Module, form: str, *, who: str) -> None:
+    def __init__(self, network: nn.Module, form: str, *, user: str) -> None:
         self.network, self.form, self.format = network, form, format_of(form)
-        self.format.check(who)
-        self.runners: dict[object, PreparedNetwork] = {}
+        self.format.check(user)
+        self.prepared: dict[object, PreparedNetwork] = {}
 
     def __call__(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
-        """x (B, *), c_noise (B,), y (B, ...) or None, to (B, *)."""
+        """Run the exported network on x (B, *), c_noise (B,) and y (B, ...) or None."""
         if isinstance(y, Condition):
             raise InputError(
                 f"format {self.form!r} takes no condition of several parts: use backend 'eager' or 'compile'"
@@ -44,35 +49,35 @@ class Cached:
             raise InputError(f"format {self.form!r} computes in float32, and x is {x.dtype}: use backend 'eager'")
         kind = (x.shape[1:], x.device, None if y is None else (y.shape[1:], y.dtype))
         keys = (kind, (kind, len(x)))
-        runner = next((self.runners[key] for key in keys if key in self.runners), None)
-        return (runner or self._made(keys, (x, c_noise, y)))(x, c_noise, y)
+        prepared = next((self.prepared[key] for key in keys if key in self.prepared), None)
+        return (prepared or self._prepare(keys, (x, c_noise, y)))(x, c_noise, y)
 
-    def _made(self, keys: tuple[object, object], inputs: Inputs) -> PreparedNetwork:
-        """For any batch size, or for this one alone where the network's code depends on it."""
+    def _prepare(self, keys: tuple[object, object], inputs: Inputs) -> PreparedNetwork:
+        """Read or write a file for any batch size, or for this size alone if the code of the network depends on it."""
         device = inputs[0].device
         folder, digest = cache_folder("export"), self._digest(device)
         names = [hashlib.sha256(f"{key} {digest}".encode()).hexdigest()[:32] + self.format.suffix for key in keys]
-        found = next((i for i, name in enumerate(names) if (folder / name).exists()), None)
-        if found is None:
+        index = next((i for i, name in enumerate(names) if (folder / name).exists()), None)
+        if index is None:
             try:
-                found, made = 0, program(self.network, inputs)
+                index, traced = 0, program(self.network, inputs)
             except SdekitError:
-                found, made = 1, program(self.network, inputs, fixed=True)
-            self._write(made, folder / names[found])
+                index, traced = 1, program(self.network, inputs, fixed=True)
+            self._write(traced, folder / names[index])
         with quiet():
-            self.runners[keys[found]] = self.format.read(folder / names[found], device)
-        return self.runners[keys[found]]
+            self.prepared[keys[index]] = self.format.read(folder / names[index], device)
+        return self.prepared[keys[index]]
 
-    def _write(self, made: torch.export.ExportedProgram, path: Path) -> None:
-        """Under another name first: two processes may do it at once."""
+    def _write(self, traced: torch.export.ExportedProgram, path: Path) -> None:
+        """Write to a temporary folder first, because two processes may do this at the same time."""
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             partial = Path(folder) / path.name
             with quiet():
-                self.format.write(made, partial)
+                self.format.write(traced, partial)
             os.replace(partial, path)
 
     def _digest(self, device: torch.device) -> str:
-        """Of all that decides what is written: weights, plain attributes and source of every module, versions."""
+        """Checksum of everything that decides on the file: weights, attributes and source of every module, versions."""
         digest = hashlib.sha256(f"{self.form} {machine(device)} {self.network}".encode())
         sources = set()
         for module in self.network.modules():

@@ -1,4 +1,4 @@
-"""The formats of an exported network: how each is written, and how it is run again."""
+"""Formats of an exported network: how each is written, and how it is read and run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ from sdekit.backends import PreparedNetwork
 from sdekit.errors import InputError
 
 LARGEST_PROTOBUF = 2**30
-"""Bytes of weights up to which an ONNX graph is one file; a protobuf holds 2 GiB at most."""
+"""Largest size of weights in bytes for an ONNX graph in one file, because a protobuf is limited to 2 GiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One way to keep a network. suffix: of its files. write(program, path); read(path, device) -> Runner.
+    """A file format for a network.
 
-    code: whether reading it runs what it holds. pinned: whether it serves only the torch version, device and kind of
-    processor that it was made with. needs: packages beyond sdekit's own, of the extra `onnx`.
+    Arguments:
+        suffix: Suffix of its files.
+        write: Function `write(program, path)`.
+        read: Function `read(path, device)` that returns the network ready to run.
+        code: Whether reading a file runs code from it.
+        pinned: Whether a file works only with the torch version, device and kind of processor that it was made with.
+        needs: Packages that are not dependencies of sdekit, but of its extra `onnx`; the first one is needed to read.
     """
 
     suffix: str
@@ -34,11 +39,18 @@ class Format:
     pinned: bool = False
     needs: tuple[str, ...] = ()
 
-    def check(self, who: str, *, writing: bool = True) -> None:
-        """InputError where a package is missing; who: what asks for it. Reading needs the first only."""
+    def check(self, user: str, *, writing: bool = True) -> None:
+        """Check that the packages for this format are installed.
+
+        Arguments:
+            user: What needs the format, for the message.
+            writing: Whether files will also be written.
+        Raises:
+            InputError: If a package is missing.
+        """
         missing = [name for name in self.needs[: None if writing else 1] if find_spec(name) is None]
         if missing:
-            raise InputError(f"{who} needs {' and '.join(missing)}: pip install 'sdekit[onnx]'")
+            raise InputError(f"{user} needs {' and '.join(missing)}: pip install 'sdekit[onnx]'")
 
 
 def _write_torch(program: torch.export.ExportedProgram, path: Path) -> None:
@@ -48,7 +60,7 @@ def _write_torch(program: torch.export.ExportedProgram, path: Path) -> None:
 def _read_torch(path: Path, device: torch.device) -> PreparedNetwork:
     from torch.export.passes import move_to_device_pass
 
-    program = torch.export.load(path)  # may unpickle: `code` says so, and `load_export` asks for trust
+    program = torch.export.load(path)  # may unpickle, so `code` is True and `load_export` requires trust
     return PreparedNetwork(call=move_to_device_pass(program, device).module())
 
 
@@ -96,13 +108,13 @@ def _read_onnx(path: Path, device: torch.device) -> PreparedNetwork:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
     settings.log_severity_level = 3
-    where = {"device_id": device.index or 0} if device.type == "cuda" else {}
-    session = onnxruntime.InferenceSession(os.fspath(path), settings, providers=[(provider, where)])
+    options = {"device_id": device.index or 0} if device.type == "cuda" else {}
+    session = onnxruntime.InferenceSession(os.fspath(path), settings, providers=[(provider, options)])
     names = [field.name for field in session.get_inputs()]
 
     def run(x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        given = {"x": x, "c_noise": c_noise} | ({} if y is None else {"y": y})
-        arrays: dict[str, Any] = {name: given[name].detach().cpu().numpy() for name in names if name in given}
+        inputs = {"x": x, "c_noise": c_noise} | ({} if y is None else {"y": y})
+        arrays: dict[str, Any] = {name: inputs[name].detach().cpu().numpy() for name in names if name in inputs}
         (result,) = session.run(None, arrays)
         return torch.from_numpy(result).to(x.device)
 
@@ -120,18 +132,24 @@ FORMATS = {
         needs=("onnxruntime", "onnx", "onnxscript"),
     ),
 }
-"""torch: a program of torch.export, run by torch on any device. aoti: the same compiled by AOTInductor into native
-code, for one kind of machine. onnx: a graph for ONNX Runtime, and for whatever else reads ONNX."""
+"""torch: a program of torch.export, which torch runs on any device. aoti: the same program compiled by AOTInductor to
+native code, for one kind of machine. onnx: a graph for ONNX Runtime and other programs that read ONNX."""
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    """What a pinned format is bound to."""
+    """Return the facts that a pinned format depends on.
+
+    Arguments:
+        device: Device that the network runs on.
+    Returns:
+        Version of torch, type of the device, and kind of processor.
+    """
     on_gpu = device.type == "cuda"
     processor = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
     return {"torch": torch.__version__, "device": device.type, "processor": processor}
 
 
 def _index(device: torch.device) -> int:
-    """Of a GPU; -1 where none is said."""
+    """Index of a GPU, or -1 for the current one."""
     index: int | None = device.index
     return -1 if index is None else index

@@ -17,14 +17,20 @@ Inputs = tuple[Tensor, Tensor, Tensor | None]
 """x (B, *), c_noise (B,), y (B, ...) or None."""
 
 BATCH = 5
-"""Rows of the example that is traced: few, but neither 0 nor 1, which a tracer takes for constants."""
+"""Rows of the example input: few, but neither 0 nor 1, because a tracer treats these sizes as constants."""
 
 
 def program(network: nn.Module, inputs: Inputs, *, fixed: bool = False) -> torch.export.ExportedProgram:
-    """The network as a graph for any batch size from 1, and for y a tensor or None as in the inputs.
+    """Trace a network with torch.export.
 
-    Of the inputs the first row is used. fixed: for the inputs' own batch size only. Raises SdekitError where the
-    network cannot be traced.
+    Arguments:
+        network: Network to trace; it is in evaluation mode meanwhile.
+        inputs: Example of x, c_noise and y, of which the first row is used. The program takes a y of the same kind.
+        fixed: Trace for the batch size of the inputs only, not for any batch size from 1.
+    Returns:
+        The program.
+    Raises:
+        SdekitError: If the network cannot be traced.
     """
     rows = tuple(None if v is None else v.detach()[:1].repeat_interleave(len(v) if fixed else BATCH, 0) for v in inputs)
     batch = torch.export.Dim("batch", min=1, max=2**20)
@@ -34,7 +40,7 @@ def program(network: nn.Module, inputs: Inputs, *, fixed: bool = False) -> torch
         try:
             network.eval()
             return torch.export.export(network, rows, dynamic_shapes=dynamic)
-        except Exception as error:  # of many kinds
+        except Exception as error:  # torch raises many types
             reason = " ".join(str(error).split("\n\n")[0].split())[:400] or type(error).__name__
             raise SdekitError(
                 f"{type(network).__name__} cannot be exported: {reason} (its shapes must follow x.shape[0], which "
@@ -46,7 +52,7 @@ def program(network: nn.Module, inputs: Inputs, *, fixed: bool = False) -> torch
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the exporters' chatter: what they print, log and warn of."""
+    """Context manager that suppresses the output, log messages and warnings of exporters."""
     level = logging.root.manager.disable
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):

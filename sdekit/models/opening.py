@@ -19,7 +19,7 @@ from sdekit.data import Units
 from sdekit.errors import InputError
 from sdekit.registry import build, component_names, find_component, parameters
 
-from .conditioning import Conditioning
+from .conditioning import Condition, Conditioning
 from .score_model import ScoreModel
 
 BARE_PATH_LOADERS = ("run", "export")
@@ -71,15 +71,16 @@ class OpenedModel:
 
     @property
     def condition(self) -> str:
-        """Kind of the model's condition: "label", "numbers" or "none"."""
-        return "label" if self.conditioning.classes else "numbers" if self.conditioning.numbers else "none"
+        """Kind of the model's condition: "label", "numbers", "embedding", "sequence", "parts" or "none"."""
+        names = {"classes": "label"} | {name: name for name in ("numbers", "embedding", "sequence", "parts")}
+        return next((name for field, name in names.items() if getattr(self.conditioning, field)), "none")
 
     @property
     def data_std(self) -> float:
         """Standard deviation of the data in the model's units."""
         return self.model.data_std
 
-    def examples(self, n: int) -> Tensor | None:
+    def examples(self, n: int) -> Tensor | Condition | None:
         """Return n conditions to try the model with, or None if it takes no condition."""
         return example_conditions(self.conditioning, n)
 
@@ -92,20 +93,32 @@ class OpenedModel:
         return self.units.to_model(data)
 
 
-def example_conditions(conditioning: Conditioning, n: int) -> Tensor | None:
-    """Return n conditions that cover the range of a condition.
+def example_conditions(conditioning: Conditioning, n: int) -> Tensor | Condition | None:
+    """Return n conditions to try a model with.
 
     Arguments:
         conditioning: The condition that a model takes.
         n: Number of rows.
     Returns:
-        The labels in turn (n,), numbers from -1.5 to 1.5 (n, d), or None without a condition.
+        The labels in turn (n,), numbers from -1.5 to 1.5 (n, d), embeddings of standard normal numbers (the same in
+        every call), or None without a condition. A sequence of any length has 4 elements; labels that are parts of a
+        `Condition` are 0.
     """
     if conditioning.classes:
         return torch.arange(n) % conditioning.classes
     if conditioning.numbers:
         return torch.linspace(-1.5, 1.5, n)[:, None].repeat(1, conditioning.numbers)
-    return None
+    if conditioning.embedding:
+        return _normal((conditioning.embedding,), n)
+    if conditioning.sequence is not None:
+        return _normal(conditioning.sequence, n)
+    return Condition({k: _normal(shape, n) for k, shape in conditioning.parts.items()}) if conditioning.parts else None
+
+
+def _normal(shape: tuple[int | None, ...], n: int) -> Tensor:
+    """Standard normal numbers (n, *shape) with 4 for a size of None, or labels 0 for an empty shape."""
+    sizes = [4 if size is None else size for size in shape]
+    return torch.randn(n, *sizes, generator=torch.Generator().manual_seed(0)) if shape else torch.zeros(n).long()
 
 
 Loader = Callable[..., OpenedModel | ScoreModel | tuple[ScoreModel, tuple[int, ...]]]

@@ -80,5 +80,5 @@ def sdekit_loaders() -> dict[str, str]:
     """Loaders of the two formats that sdekit writes."""
     return {
         "run": "sdekit.runs.run:load_run_folder",
-        "export": "sdekit.export.exported_run:load_export",
+        "export": "sdekit.export.exported_model:load_export",
     }

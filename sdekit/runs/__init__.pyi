@@ -1,3 +1,7 @@
+from .export_folder import (
+    check_export_folder as check_export_folder,
+    staged_export as staged_export,
+)
 from .files import (
     REMEDY as REMEDY,
     check_recipe as check_recipe,
@@ -15,6 +19,7 @@ from .layout import (
     CHECKPOINT as CHECKPOINT,
     CONFIG as CONFIG,
     EXPORT as EXPORT,
+    EXPORTED_NETWORKS as EXPORTED_NETWORKS,
     LOCK as LOCK,
     METRICS as METRICS,
     MODEL as MODEL,

@@ -1,4 +1,4 @@
-"""Names of the files in a run folder, and of the file that marks an export."""
+"""Names of the files in a run folder, and of the files in an export."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ SNAPSHOTS = "kept"
 TUNED = "tuned"
 LOCK = ".lock"
 EXPORT = "export.json"
-"""Contents of an export besides the network's files; a run folder does not have it."""
+"""Description of an export; a run folder does not have this file."""
+EXPORTED_NETWORKS = ("unconditional", "conditional")
+"""Names of the network's files in an export, before the suffix of their format."""
 
 
 def snapshot_name(step: int) -> str:

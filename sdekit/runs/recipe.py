@@ -14,7 +14,7 @@ import torch
 from sdekit import __version__
 from sdekit.data import Units
 from sdekit.errors import InputError
-from sdekit.models import Conditioning, ScoreModel, example_conditions
+from sdekit.models import Condition, Conditioning, ScoreModel, example_conditions
 from sdekit.registry import build, plugin_files
 
 from .schema import FORMAT
@@ -88,7 +88,9 @@ class Recipe:
 
     def examples(self, n: int) -> torch.Tensor | None:
         """Return n conditions to try the model with, or None if it takes no condition."""
-        return example_conditions(self.conditioning, n)
+        examples = example_conditions(self.conditioning, n)
+        assert not isinstance(examples, Condition)  # a run has labels or numbers
+        return examples
 
     def check_same(self, asked: Recipe) -> None:
         """Refuse to resume this run as another: only its length, and whether bad files are skipped, may change."""

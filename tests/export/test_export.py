@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sdekit import load_run
+from sdekit import VE, load_run
+from sdekit.data import Units
 from sdekit.errors import InputError, SdekitError
-from sdekit.export import FORMATS, TOLERANCE, export_run
-from sdekit.models import ScoreModel
+from sdekit.export import FORMATS, export_model
+from sdekit.export.exported_model import TOLERANCE
+from sdekit.models import Conditioning, OpenedModel, ScoreModel, open_model
 from sdekit.runs import EXPORT, Run
 from sdekit.training import plan
 
@@ -39,7 +41,7 @@ def run() -> Run:
 def written(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run in the format that is quickest to write. Read only."""
     out = tmp_path_factory.mktemp("written") / "exported"
-    export_run(run, out, "torch")
+    export_model(run, out, "torch")
     return out
 
 
@@ -61,7 +63,7 @@ def altered(folder: Path, change: Callable[[dict], None]) -> None:
 @pytest.mark.parametrize("form", ["torch", ONNX])
 def test_the_same_denoiser(run: Run, form: str, tmp_path: Path) -> None:
     """With and without a label, for batches of any size; the rest of the run too."""
-    assert export_run(run, tmp_path / "out", form) <= TOLERANCE
+    assert export_model(run, tmp_path / "out", form) <= TOLERANCE
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         opened = load_run(tmp_path / "out", trust=FORMATS[form].code)
@@ -90,7 +92,7 @@ def test_gradients(run: Run, exported: Path) -> None:
 def test_trust(exported: Path) -> None:
     """What runs on opening is opened only when asked for; before anything of it is read."""
     (exported / "unconditional.pt2").write_bytes(b"anything")
-    with pytest.raises(InputError, match="opening the format 'torch' runs what the file holds.*--trust"):
+    with pytest.raises(InputError, match="opening the format 'torch' runs code from the file.*--trust"):
         load_run(exported)
 
 
@@ -99,8 +101,8 @@ def test_trust(exported: Path) -> None:
     [
         (lambda about: about.update(version=99), "newer sdekit .layout 99"),
         (lambda about: about.update(format="onxn"), "no format 'onxn'; did you mean 'onnx'?"),
-        (lambda about: about.pop("format"), "describes no export .KeyError"),
-        (lambda about: about.update(format="aoti", torch="1.0"), r"compiled for torch 1.0, not .*export the run again"),
+        (lambda about: about.pop("format"), "does not describe an export .KeyError"),
+        (lambda about: about.update(format="aoti", torch="1.0"), "compiled for torch 1.0, not .*export the model"),
     ],
 )
 def test_refused(exported: Path, change: Callable[[dict], None], message: str) -> None:
@@ -116,7 +118,7 @@ def test_damaged(exported: Path) -> None:
     with pytest.raises(InputError, match=r"conditional.pt2 cannot be read"):
         load_run(exported, trust=True)
     file.unlink()
-    with pytest.raises(InputError, match=r"conditional.pt2 is missing: export the run again"):
+    with pytest.raises(InputError, match=r"conditional.pt2 is missing: export the model again"):
         load_run(exported, trust=True)
     description.write_text(json.dumps(json.loads(description.read_text()) | {"recipe": {}}))
     with pytest.raises(InputError, match="export.json was altered"):
@@ -128,7 +130,7 @@ def test_other_dtypes_and_conditions(run: Run, exported: Path, tmp_path: Path) -
     with pytest.raises(InputError, match="exported in float32, and x is torch.float64"):
         model(torch.randn(2, 2, dtype=torch.float64), 0.5)
     plain = replace(run, recipe=replace(run.recipe, condition="none"))
-    export_run(plain, tmp_path / "plain", "torch")
+    export_model(plain, tmp_path / "plain", "torch")
     assert not (tmp_path / "plain" / "conditional.pt2").exists()
     with pytest.raises(InputError, match="was trained without conditions"):
         load_run(tmp_path / "plain", trust=True).model(torch.randn(2, 2), 0.5, torch.tensor([0, 1]))
@@ -136,22 +138,53 @@ def test_other_dtypes_and_conditions(run: Run, exported: Path, tmp_path: Path) -
 
 def test_places(run: Run, exported: Path, tmp_path: Path) -> None:
     """An export may be replaced when that is said; nothing else is."""
-    with pytest.raises(InputError, match="already holds an export: replace it with --overwrite"):
-        export_run(run, exported, "torch")
+    with pytest.raises(InputError, match="already contains an export: replace it with --overwrite"):
+        export_model(run, exported, "torch")
     before = (exported / EXPORT).stat().st_mtime_ns
-    export_run(run, exported, "torch", overwrite=True)
+    export_model(run, exported, "torch", overwrite=True)
     assert (exported / EXPORT).stat().st_mtime_ns > before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
-    with pytest.raises(InputError, match="not empty and holds no export"):
-        export_run(run, tmp_path / "mine", "torch", overwrite=True)
+    with pytest.raises(InputError, match="not empty and contains no export"):
+        export_model(run, tmp_path / "mine", "torch", overwrite=True)
     with pytest.raises(InputError, match="is a file"):
-        export_run(run, tmp_path / "mine" / "thesis.txt", "torch")
+        export_model(run, tmp_path / "mine" / "thesis.txt", "torch")
     (exported / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds 'thesis.txt' too"):
-        export_run(run, exported, "torch", overwrite=True)
+    with pytest.raises(InputError, match="also contains 'thesis.txt'"):
+        export_model(run, exported, "torch", overwrite=True)
     assert (exported / "thesis.txt").read_text() == "mine" and (exported / "unconditional.pt2").exists()
     (exported / "thesis.txt").unlink()
+
+
+def test_a_model_without_a_recipe(tmp_path: Path) -> None:
+    """Process, condition, units and facts come back; a process that is not registered is refused."""
+    units, condition = Units(shift=1.0, scale=(2.0, 3.0)), Conditioning(numbers=2, null=False)
+    model = ScoreModel(Linear(), VE(sigma_max=20.0), "x0", data_std=0.5, condition=condition)
+    facts = {"units": units, "condition_names": ("a", "b"), "condition_units": units, "grid": "karras", "step": 3}
+    opened = OpenedModel(model=model.eval(), shape=(2,), **facts)
+    assert export_model(opened, tmp_path / "out", "torch") <= TOLERANCE
+    again = open_model(tmp_path / "out", trust=True)
+    assert type(again) is OpenedModel and again.model.sde == model.sde and again.facts == {"format": "export"}
+    names = ("shape", "units", "kind", "classes", "condition_names", "condition_units", "grid", "step", "conditioning")
+    assert all(getattr(again, name) == getattr(opened, name) for name in names)
+    x, y = torch.randn(3, 2), torch.randn(3, 2)
+    assert torch.allclose(again.model(x, 0.5, y), model(x, 0.5, y), atol=1e-5)
+    with pytest.raises(InputError, match="is an export of a model that is not a run"):
+        load_run(tmp_path / "out", trust=True)
+
+    class Own(VE):
+        pass
+
+    with pytest.raises(InputError, match="its process Own is not a registered one"):
+        export_model(replace(opened, model=ScoreModel(Linear(), Own(), "x0")), tmp_path / "own", "torch")
+    assert not (tmp_path / "own").exists()
+
+
+class Linear(nn.Module):
+    """A network that takes numbers."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return x + c_noise[:, None] if y is None else x + y
 
 
 class Branching(nn.Module):
@@ -179,5 +212,5 @@ class Forgetful(nn.Module):
 def test_failures_leave_nothing(run: Run, network: nn.Module, message: str, tmp_path: Path) -> None:
     broken = replace(run, model=ScoreModel(network, run.model.sde))
     with pytest.raises(SdekitError, match=message):
-        export_run(broken, tmp_path / "out", "torch")
+        export_model(broken, tmp_path / "out", "torch")
     assert list(tmp_path.iterdir()) == []

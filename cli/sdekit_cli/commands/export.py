@@ -10,18 +10,18 @@ from sdekit_cli.terminal.console import console, note, print_json, quoted
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `sdekit train`.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of `sdekit train`, or LOADER:PATH.")],
     format: Annotated[str, typer.Option(help="onnx, torch (torch.export) or aoti (compiled by AOTInductor).")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write; RUN-FORMAT beside the run unless said.")] = None,
-    device: Annotated[str, typer.Option(help="For which it is made: cpu, cuda, ...")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Folder to write; the default is RUN-FORMAT beside RUN.")] = None,
+    device: Annotated[str, typer.Option(help="Device that the export is for: cpu, cuda, ...")] = "cpu",
     plugin: PluginFiles = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the export in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write a run's network as a file that needs no Python network, and all else that sampling it takes.
+    """Export a model to a folder that can be sampled without the Python code of its network.
 
-    `sdekit sample` draws the same samples from it. onnx is data; torch and aoti files run what they hold, so that
-    opening one asks for --trust. aoti serves the torch version and kind of machine that it was made on.
+    `sdekit sample` draws the same samples from it. An onnx file is data; torch and aoti files contain code, so opening
+    them needs --trust. An aoti export works with the torch version and on the kind of machine that it was made on.
 
     Examples:
 
@@ -32,21 +32,25 @@ def export(
       sdekit sample run-onnx --out samples
     """
     load_plugin_files(plugin, quiet=json)
-    from sdekit.export import check_out, export_run, format_of
-    from sdekit.runs import load_run
+    from sdekit.export import export_model, format_of
+    from sdekit.models import open_model
+    from sdekit.runs import check_export_folder
 
-    refuse_export(run, "one is made of a run folder of `sdekit train`")
+    refuse_export(Path(run), "export the run itself")
     format_of(format).check(f"format {format!r}")
-    out = out or run.resolve().with_name(f"{run.resolve().name}-{format}")
-    check_out(out, overwrite=overwrite)
-    loaded = load_run(run, device=pick_device(device))
+    if out is not None:
+        check_export_folder(out, overwrite=overwrite)
+    opened = open_model(run, device=pick_device(device))
+    if out is None:
+        source = opened.path.resolve()
+        out = source.with_name(f"{source.name if source.is_dir() else source.stem}-{format}")
     with console.status(f"exporting to {format} ..."):
-        deviation = export_run(loaded, out, format, overwrite=overwrite)
+        deviation = export_model(opened, out, format, overwrite=overwrite)
     size = sum(file.stat().st_size for file in out.iterdir())
     if json:
         print_json({"export": str(out), "format": format, "deviation": deviation, "bytes": size})
         return
     trust = " --trust" if format_of(format).code else ""
     sample = f"sdekit sample {quoted(out)}{trust} --out samples"
-    found = (run, size / 1e6, deviation, sample)
-    note("exported {}: {:.1f} MB, within {:.1g} of the network. Sample it with  [bold]{}[/]", *found)
+    facts = (run, size / 1e6, deviation, sample)
+    note("exported {}: {:.1f} MB, within {:.1g} of the network. Sample it with  [bold]{}[/]", *facts)

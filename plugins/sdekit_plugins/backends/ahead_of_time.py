@@ -1,19 +1,24 @@
-"""The network compiled ahead of time by AOTInductor, and loaded from a package in later runs."""
+"""Backend that compiles the network ahead of time by AOTInductor, and reuses the package in later runs."""
 
 import torch
 from torch import nn
 
 from sdekit.backends import PreparedNetwork
-from sdekit.export import Cached
+from sdekit.export import CachedExport
 
 
 def export(network: nn.Module) -> PreparedNetwork:
-    """torch.export, then native code: the first run compiles for a minute, later ones load it in a second.
+    """Native code by torch.export and AOTInductor: compiled in about a minute once, loaded in a second later.
 
-    Packages lie in ~/.cache/sdekit/export, named by a checksum of weights, code, torch version and machine. They are
-    native code, so they are not kept in the run folder, which is safe to open whoever it comes from; `sdekit export
-    RUN --format aoti` writes one to be passed on. No gradients. float32. A C++ compiler is needed for the first run.
+    Packages are stored in ~/.cache/sdekit/export under a checksum of weights, code, torch version and machine. They
+    contain native code, so they are not stored in the run folder, which is safe to open whoever it comes from; `sdekit
+    export RUN --format aoti` writes a package to pass on. No gradients; float32 only. The first run needs a C++
+    compiler.
+
+    Arguments:
+        network: Network to compile.
+    Returns:
+        The prepared network.
     """
-    return PreparedNetwork(
-        call=Cached(network, "aoti", who="backend 'export'"), dtype=torch.float32, differentiable=False
-    )
+    call = CachedExport(network, "aoti", user="backend 'export'")
+    return PreparedNetwork(call=call, dtype=torch.float32, differentiable=False)

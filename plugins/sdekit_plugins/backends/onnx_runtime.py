@@ -1,18 +1,24 @@
-"""ONNX Runtime in place of torch."""
+"""Backend that runs the network by ONNX Runtime."""
 
 import torch
 from torch import nn
 
 from sdekit.backends import PreparedNetwork
-from sdekit.export import Cached
+from sdekit.export import CachedExport
 
 
 def onnx(network: nn.Module) -> PreparedNetwork:
-    """The network as an ONNX graph, run by ONNX Runtime: `pip install 'sdekit[onnx]'`; for a GPU onnxruntime-gpu.
+    """The network as an ONNX graph, run by ONNX Runtime: `pip install 'sdekit[onnx]'`, for a GPU onnxruntime-gpu.
 
-    Graphs lie in ~/.cache/sdekit/export, named by a checksum of weights and code. No gradients. float32. On a GPU
-    every call copies x to the CPU and back. Raises InputError where a package is missing.
+    Graphs are stored in ~/.cache/sdekit/export under a checksum of weights and code. No gradients; float32 only. On a
+    GPU every call copies x to the CPU and back.
+
+    Arguments:
+        network: Network to run.
+    Returns:
+        The prepared network.
+    Raises:
+        InputError: If a package is missing.
     """
-    return PreparedNetwork(
-        call=Cached(network, "onnx", who="backend 'onnx'"), dtype=torch.float32, differentiable=False
-    )
+    call = CachedExport(network, "onnx", user="backend 'onnx'")
+    return PreparedNetwork(call=call, dtype=torch.float32, differentiable=False)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sdekit import registry
 from sdekit.backends import TOLERANCE, BackendNetwork, BackendWarning, PreparedNetwork
 from sdekit.errors import InputError
-from sdekit.export import FORMATS, Cached
+from sdekit.export import FORMATS, CachedExport
 from sdekit.networks import MLP, UNet
 from sdekit_plugins.backends import compiled as backend_compile, cuda_graph as backend_cuda_graph
 
@@ -202,11 +202,11 @@ def test_a_package_is_found_again_and_made_anew_for_other_weights(
     with torch.no_grad():
         for change in (0.0, 0.0, 0.1):
             mlp.first.weight.data += change
-            assert torch.allclose(Cached(mlp, "torch", who="test")(x, c, y), mlp(x, c, y), atol=1e-5)
+            assert torch.allclose(CachedExport(mlp, "torch", user="test")(x, c, y), mlp(x, c, y), atol=1e-5)
             files.append({path.name: path.stat().st_mtime_ns for path in (tmp_path / "sdekit" / "export").iterdir()})
     assert len(files[0]) == 1 and files[1] == files[0] and len(files[2]) == 2
     with pytest.raises(InputError, match="computes in float32, and x is torch.float64"):
-        Cached(mlp, "torch", who="test")(x.double(), c, y)
+        CachedExport(mlp, "torch", user="test")(x.double(), c, y)
 
 
 def test_a_package_for_each_batch_size_where_the_code_depends_on_it(
@@ -220,7 +220,7 @@ def test_a_package_for_each_batch_size_where_the_code_depends_on_it(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     network = ready(Choosy()).cpu()
-    cached = Cached(network, "torch", who="test")
+    cached = CachedExport(network, "torch", user="test")
     with torch.no_grad():
         for rows in (2, 8, 2):
             x, c, _ = inputs(network, rows)

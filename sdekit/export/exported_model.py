@@ -1,0 +1,282 @@
+"""Export a model to a folder, and open the folder without the Python code of the network."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sdekit.backends import PreparedNetwork, needs_gradient, no_gradients_message
+from sdekit.data import Units
+from sdekit.errors import InputError, SdekitError
+from sdekit.models import Condition, Conditioning, OpenedModel, ScoreModel, example_conditions, recognises
+from sdekit.processes import SDE
+from sdekit.registry import component_names, find_component, unknown_name
+from sdekit.runs import (
+    EXPORT,
+    EXPORTED_NETWORKS,
+    Component,
+    Recipe,
+    Run,
+    is_export,
+    load_json,
+    save_json,
+    staged_export,
+)
+
+from .export_formats import FORMATS, Format, machine
+from .traced_program import Inputs, program, quiet
+
+RUN_VERSION, VERSION = 1, 2
+"""Versions of the layout: an export of a run, and an export of a model without a recipe."""
+
+TOLERANCE = 1e-4
+"""Largest deviation of an exported network's output, relative to the largest output."""
+
+
+def export_model(opened: OpenedModel, out: Path, form: str, *, overwrite: bool = False) -> float:
+    """Write the network of a model, and everything else that sampling needs, into a new folder.
+
+    The network's files are read back and compared with the network at four noise levels before the folder is put in
+    place.
+
+    Arguments:
+        opened: A run, or a model in another format.
+        out: Folder to write.
+        form: A key of `FORMATS`.
+        overwrite: Replace an earlier export in the folder.
+    Returns:
+        Largest deviation of an output, relative to the largest output.
+    Raises:
+        InputError: If the folder contains other files, a package is missing, or the process or the condition of the
+            model cannot be recorded.
+        SdekitError: If the network cannot be exported, or the result deviates by more than `TOLERANCE`.
+    """
+    export_format = format_of(form)
+    export_format.check(f"format {form!r}")
+    network = opened.model.network
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    saved = opened.recipe if isinstance(opened, Run) else _SavedModel.of(opened)
+    name, version = ("recipe", RUN_VERSION) if isinstance(saved, Recipe) else ("model", VERSION)
+    about = {"version": version, "format": form, "step": opened.step, **machine(device)}
+    with staged_export(out, overwrite=overwrite) as folder:
+        worst = 0.0
+        for network_name, inputs in traced_inputs(saved.shape, saved.conditioning, device).items():
+            file = folder / (network_name + export_format.suffix)
+            with quiet():
+                export_format.write(program(network, inputs), file)
+                worst = max(worst, deviation(network, export_format.read(file, device), inputs))
+        if not worst <= TOLERANCE:
+            raise SdekitError(f"format {form!r} deviates from the network by {worst:.2g}: nothing was written")
+        save_json(folder / EXPORT, {"export": about, name: saved.as_dict()})
+    return worst
+
+
+@recognises(is_export)
+def load_export(path: str | Path, *, device: torch.device | str = "cpu", trust: bool = False) -> OpenedModel:
+    """A folder of `sdekit export`, whose network needs no Python code.
+
+    Arguments:
+        path: The folder.
+        device: Device that the network runs on.
+        trust: Allow formats that run code from the file (`Format.code`).
+    Returns:
+        A `Run` for an export of a run, else an `OpenedModel`.
+    Raises:
+        InputError: If the export is damaged or newer than this sdekit, its format needs `trust` or a missing package,
+            or it was compiled for another machine.
+    """
+    path, device = Path(path), torch.device(device)
+    fields = load_json(path / EXPORT)
+    try:
+        about = fields["export"]
+        version, form, step = int(about["version"]), str(about["format"]), about["step"]
+        saved = None if version > VERSION else _saved_model(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path / EXPORT} does not describe an export ({type(error).__name__}: {error})") from error
+    if saved is None:
+        raise InputError(f"{path} was exported by a newer sdekit (layout {version}; this reads {VERSION}): upgrade it")
+    export_format = format_of(form)
+    if export_format.code and not trust:
+        raise InputError(
+            f"{path}: opening the format {form!r} runs code from the file. If you trust its source, add --trust (in "
+            "Python: trust=True); format 'onnx' needs no trust"
+        )
+    export_format.check(f"{path} (format {form!r})", writing=False)
+    here = machine(device)
+    differ = [f"{name} {about.get(name)}, not {here[name]}" for name in here if about.get(name) != here[name]]
+    if export_format.pinned and differ:
+        raise InputError(f"{path} was compiled for {'; '.join(differ)}: export the model again on this machine")
+    condition = saved.conditioning
+    network = ExportedNetwork(path, saved.shape, condition, export_format, device)
+    sde = saved.sde.build("sde")
+    model = ScoreModel(network, sde, saved.prediction, data_std=saved.data_std, condition=condition).eval()
+    if isinstance(saved, Recipe):
+        return Run.from_recipe(path, saved, model, int(step))
+    return OpenedModel(path=path, model=model, shape=saved.shape, step=step, **saved.facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SavedModel:
+    """What export.json records of a model without a recipe."""
+
+    sde: Component
+    prediction: str
+    data_std: float
+    conditioning: Conditioning
+    shape: tuple[int, ...]
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, opened: OpenedModel) -> _SavedModel:
+        """Raises InputError if the process or the condition cannot be written as JSON."""
+        condition, model = opened.conditioning, opened.model
+        if condition.parts or condition.sequence or condition.null_value is not None:
+            raise InputError(
+                f"{opened.path}: a condition of several parts, a sequence, or one with a null value of the model "
+                "cannot be exported"
+            )
+        names = ("kind", "classes", "class_names", "condition_names", "grid", "units", "condition_units")
+        facts = {name: getattr(opened, name) for name in names}
+        return cls(
+            sde=_registered(model.sde, opened.path), prediction=model.prediction, data_std=model.data_std,
+            conditioning=condition, shape=opened.shape, facts=facts,
+        )  # fmt: skip
+
+    def as_dict(self) -> dict[str, Any]:
+        names = ("classes", "numbers", "embedding", "null", "class_names")
+        condition = {name: getattr(self.conditioning, name) for name in names}
+        units = {k: vars(v) if isinstance(v, Units) else v for k, v in self.facts.items()}
+        return vars(self) | {"sde": vars(self.sde), "conditioning": condition, "facts": units}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> _SavedModel:
+        facts = _tuples(fields["facts"])
+        for name in ("units", "condition_units"):
+            facts[name] = None if facts[name] is None else Units.from_dict(facts[name])
+        condition = Conditioning(**_tuples(fields["conditioning"]))
+        sde = Component.from_dict(fields["sde"])
+        return cls(**_tuples(fields) | {"sde": sde, "conditioning": condition, "facts": facts})
+
+
+def _saved_model(fields: dict[str, Any]) -> Recipe | _SavedModel:
+    return Recipe.from_dict(fields["recipe"]) if "recipe" in fields else _SavedModel.from_dict(fields["model"])
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def _registered(sde: SDE, path: Path) -> Component:
+    """Return the registered name and the options of a process."""
+    process: Any = sde
+    fields = dataclasses.fields(process) if dataclasses.is_dataclass(process) else ()
+    options = {field.name: getattr(sde, field.name) for field in fields}
+    plain = all(isinstance(value, (bool, int, float, str)) for value in options.values())
+    for name in component_names("sde") if plain else ():
+        if find_component("sde", name).load() is type(sde):
+            return Component(name=name, options=options)
+    raise InputError(
+        f"{path}: its process {type(sde).__name__} is not a registered one with numbers as options, so it cannot be "
+        "exported"
+    )
+
+
+class ExportedNetwork(nn.Module):
+    """The network of an exported model, in float32: x (B, *), c_noise (B,), y (B, ...) or None, to (B, *).
+
+    Arguments:
+        path: Folder of the export.
+        shape: Shape of one sample.
+        condition: Condition of the model: it decides which files there are.
+        form: Format of the files.
+        device: Device that the network runs on.
+    Raises:
+        InputError: If a file is missing or cannot be read.
+    """
+
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], condition: Conditioning, form: Format, device: torch.device
+    ) -> None:
+        super().__init__()
+        self.path, self.prepared = path, dict[bool, PreparedNetwork]()
+        for name, (_, _, y) in traced_inputs(shape, condition, device).items():
+            file = path / (name + form.suffix)
+            if not file.is_file():
+                raise InputError(f"{file} is missing: export the model again")
+            try:
+                with quiet():
+                    self.prepared[y is not None] = form.read(file, device)
+            except InputError:
+                raise
+            except Exception as error:  # the three libraries raise many types
+                raise InputError(f"{file} cannot be read ({type(error).__name__}: {error})") from error
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
+        """Run the file for a condition, or the one for none."""
+        if isinstance(y, Condition):
+            raise InputError(f"{self.path} takes no condition of several parts: sample the model itself")
+        prepared = self.prepared.get(y is not None)
+        if prepared is None:  # a ScoreModel that has its condition raises earlier
+            raise InputError(f"{self.path} was trained {'without conditions' if y is not None else 'with conditions'}")
+        if x.dtype != torch.float32:
+            raise InputError(f"{self.path} was exported in float32, and x is {x.dtype}")
+        if needs_gradient(x, y) and not prepared.differentiable:
+            raise InputError(no_gradients_message(str(self.path)))
+        return prepared(x, c_noise, y)
+
+
+def format_of(name: str) -> Format:
+    """Return the export format of a name.
+
+    Arguments:
+        name: A key of `FORMATS`.
+    Returns:
+        The format.
+    Raises:
+        InputError: If there is no such format; the message suggests a similar name.
+    """
+    if name not in FORMATS:
+        raise InputError(unknown_name("format", name, sorted(FORMATS), "Formats"))
+    return FORMATS[name]
+
+
+def traced_inputs(shape: tuple[int, ...], condition: Conditioning, device: torch.device) -> dict[str, Inputs]:
+    """Return the inputs, of one row, that each file of an export is traced with.
+
+    Arguments:
+        shape: Shape of one sample.
+        condition: Condition of the model.
+        device: Device of the inputs.
+    Returns:
+        Inputs by the name of the file without its suffix.
+    """
+    x, c_noise = torch.zeros(1, *shape, device=device), torch.zeros(1, device=device)
+    y = example_conditions(condition, 1)
+    unconditional, conditional = EXPORTED_NETWORKS
+    inputs: dict[str, Inputs] = {unconditional: (x, c_noise, None)} if condition.null else {}
+    return inputs | ({conditional: (x, c_noise, y.to(device))} if isinstance(y, Tensor) else {})
+
+
+def deviation(network: nn.Module, prepared: PreparedNetwork, inputs: Inputs, rows: int = 4) -> float:
+    """Compare a prepared network with the network itself, for standard normal x at several noise levels.
+
+    Arguments:
+        network: The network.
+        prepared: The network as read from an export.
+        inputs: Inputs of one row, for shapes and the condition.
+        rows: Number of noise levels.
+    Returns:
+        Largest difference of the outputs, relative to the largest output.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, *inputs[0].shape[1:], generator=generator).to(inputs[0])
+    c_noise = torch.linspace(-1.5, 1, rows).to(x)
+    batch: tuple[Any, ...] = (x, c_noise, None if inputs[2] is None else inputs[2].repeat_interleave(rows, 0))
+    with torch.no_grad():
+        expected = network(*batch)
+        return float((prepared(*batch) - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
