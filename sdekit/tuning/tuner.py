@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
 from sdekit.evaluation import exact_solution
+from sdekit.models import Condition
 from sdekit.processes import SDE, Denoiser
 from sdekit.registry import build, resolve
 from sdekit.sampling import Sampler, sample
@@ -45,7 +46,7 @@ class Starts:
 
     x: Tensor
     truth: Tensor
-    y: Tensor | None = None
+    y: Tensor | Condition | None = None
 
     def parts(self, size: int) -> Iterator[Starts]:
         """In batches of at most `size`."""
@@ -59,7 +60,7 @@ def solve_starts(
     sde: SDE,
     denoise: Denoiser,
     x: Tensor,
-    y: Tensor | None = None,
+    y: Tensor | Condition | None = None,
     *,
     batch_size: int = 64,
     time_limit: float = math.inf,
