@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,28 @@ def test_a_label_of_what_has_none(sdekit: CLI, refused: CLI, numbers_run: Path, 
 
 def test_train_classifier_needs_labels(refused: CLI, numbers_run: Path, tmp_path: Path) -> None:
     assert "have no labels to learn" in refused("train-classifier", numbers_run, "--out", tmp_path / "judge")
+
+
+def test_progress_counts_what_a_guidance_costs(
+    sdekit: CLI, moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The total of the bar is the number of network evaluations, those of networks inside guidances included."""
+    updates: list[dict[str, Any]] = []
+
+    class Bar(nullcontext[Any]):
+        def __enter__(self) -> Any:
+            return self
+
+        def add_task(self, *_: Any, **__: Any) -> int:
+            return 0
+
+        def update(self, task: int, **fields: Any) -> None:
+            updates.append(fields)
+
+    monkeypatch.setattr("sdekit_cli.sampling.session.progress_bar", lambda *_, **__: Bar())
+    guidance = ("--guidance", f"autoguidance:run={moons_run},scale=2")
+    given = ("sample", moons_run, "--solver", "ddim", "--nfe", 10, "-n", 6, "--batch-size", 3, *guidance)
+    assert sdekit(*given, "--out", tmp_path / "s").code == 0
+    counts = [fields["completed"] for fields in updates if "completed" in fields]
+    assert [fields["total"] for fields in updates if "total" in fields] == [20]
+    assert len(counts) == 10 and counts == sorted(counts) and counts[-1] == 20
