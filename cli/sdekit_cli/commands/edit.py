@@ -42,18 +42,18 @@ def edit(
     from sdekit.plotting import image_grid, png
     from sdekit.sampling import add_noise, time_of_strength
 
-    recipe, sde = session.run.recipe, session.run.model.sde
-    original = read_sample(image, recipe, "--image")
+    opened, sde = session.opened, session.opened.model.sde
+    original = read_sample(image, opened, "--image")
     if t is None:
         strength = 0.5 if strength is None else strength
-        t = float(time_of_strength(sde, strength, recipe.data_std))
-    x0 = torch.from_numpy((original.numpy() - recipe.units.shift) / recipe.units.scale)
+        t = float(time_of_strength(sde, strength, opened.data_std))
+    x0 = torch.from_numpy((original.numpy() - opened.units.shift) / opened.units.scale)
     truncated, x = add_noise(sde, x0, t, session.seeds, device=session.device)
     samples = session.draw(session.sampler, name=session.solver, sde=truncated, x=x)
     if samples is None:  # only the first of several processes writes
         return
     also = {}
-    before, after = as_images(original[None], recipe), as_images(in_data_units(samples.x, recipe), recipe)
+    before, after = as_images(original[None], opened), as_images(in_data_units(samples.x, opened), opened)
     if before is not None and after is not None:
         columns = [before[0], *after[:6]]
         also["before-after.png"] = png(image_grid(side_by_side(columns), len(columns)))

@@ -14,7 +14,7 @@ from sdekit_cli.sampling.session import SamplingSession
 
 if TYPE_CHECKING:
     from sdekit.guidance import Guidance
-    from sdekit.runs import Recipe
+    from sdekit.models import OpenedModel
     from sdekit.sampling import Sampler, Samples
 
 
@@ -69,9 +69,9 @@ def restore(
     from sdekit.registry import complete_options
     from sdekit.sampling import Sampler
 
-    recipe = session.run.recipe
-    measured = measure(recipe, operator_name, operator_options, measurement, degrade, known_std or 0.0)
-    method_options = with_data_std("restorer", method_name, method_options, recipe.data_std)
+    opened = session.opened
+    measured = measure(opened, operator_name, operator_options, measurement, degrade, known_std or 0.0)
+    method_options = with_data_std("restorer", method_name, method_options, opened.data_std)
     method_options = complete_options("restorer", method_name, method_options)
     restorer, std = _build_restorer(session, measured, method_name, method_options, known_std)
     if isinstance(restorer, Sampler):
@@ -97,7 +97,7 @@ def restore(
         "noise_estimated": known_std is None,
         "method": {"name": method_name, "options": method_options},
         **solver_record,
-        **agreement(measured, samples, recipe),
+        **agreement(measured, samples, opened),
     }
     estimated = f" (noise estimated at {std:.3g})" if known_std is None else ""
     session.finish(
@@ -106,7 +106,7 @@ def restore(
         f"samples with {method_name}{estimated}",
         keys=("method", "operator", "noise_std", "nfe", "n", "residual_std", "error", "seconds"),
         name="restore.json",
-        also=_other_files(recipe, measured, samples),
+        also=_other_files(opened, measured, samples),
     )
 
 
@@ -135,8 +135,8 @@ def _build_restorer(
     from sdekit.inverse import Problem, build_restorer, estimate_noise
     from sdekit.inverse.operators import in_model_units
 
-    model = session.run.model
-    operator, y, unit = in_model_units(measured.operator, session.run.recipe.units, measured.y, 1.0)
+    model = session.opened.model
+    operator, y, unit = in_model_units(measured.operator, session.opened.units, measured.y, 1.0)
     if known_std is None:
         with without_backend_warnings():
             std = estimate_noise(model, operator, y, y=session.y, device=session.device)
@@ -145,49 +145,49 @@ def _build_restorer(
     return build_restorer(method, Problem(operator, y, std), **method_options), std / unit
 
 
-def agreement(measured: Measurement, samples: "Samples", recipe: "Recipe") -> dict[str, float | None]:
+def agreement(measured: Measurement, samples: "Samples", opened: "OpenedModel") -> dict[str, float | None]:
     """Compare samples with the measurement and the clean sample, in the units of the data.
 
     Arguments:
         measured: The measurement.
         samples: The samples.
-        recipe: Recipe of the run.
+        opened: The model.
     Returns:
         residual_std: root mean square of y - A(x), which is the noise's standard deviation for a correct posterior.
         error: root mean square of the difference between the samples' mean and the clean sample, if that is known.
     """
-    x = in_data_units(samples.x, recipe)
+    x = in_data_units(samples.x, opened)
     residual = measured.operator.check(measured.y) - measured.operator.apply(x)
     scale = residual[0].numel() / measured.operator.count  # entries that are not measured are 0 in both
     error = None if measured.clean is None else float((x.mean(0) - measured.clean).square().mean().sqrt())
     return {"residual_std": float((residual.square().mean() * scale).sqrt()), "error": error}
 
 
-def _other_files(recipe: "Recipe", measured: Measurement, samples: "Samples") -> dict[str, bytes]:
+def _other_files(opened: "OpenedModel", measured: Measurement, samples: "Samples") -> dict[str, bytes]:
     """Return the files beside the samples: measurement, mean and standard deviation, and pictures of them."""
     from sdekit.plotting import image_grid, picture, png
     from sdekit.runs import npy_bytes
 
-    x = in_data_units(samples.x, recipe)
+    x = in_data_units(samples.x, opened)
     mean, std = x.mean(0, keepdim=True), x.std(0, correction=0, keepdim=True)
     files = {
         "measurement.npy": npy_bytes(measured.y.numpy()),
         "mean.npy": npy_bytes(mean[0].numpy()),
         "std.npy": npy_bytes(std[0].numpy()),
     }
-    sample_images, mean_image = as_images(x, recipe), as_images(mean, recipe)
+    sample_images, mean_image = as_images(x, opened), as_images(mean, opened)
     if sample_images is None or mean_image is None:
         return files
-    low, high = recipe.units.low, recipe.units.high
+    low, high = opened.units.low, opened.units.high
     span = float(x.max() - x.min()) if low is None or high is None else high - low
     std_pixels = (std * (255 / max(float(std.max()), 0.02 * span))).clamp(0, 255).round()  # the largest one is white
     std_image = std_pixels.numpy().astype("uint8").transpose(0, 2, 3, 1)
     files |= {"mean.png": png(picture(mean_image[0])), "std.png": png(picture(std_image[0]))}
     columns = [*sample_images[:4], mean_image[0], std_image[0]]
-    if (images := as_images(measured.y[None], recipe)) is not None:
+    if (images := as_images(measured.y[None], opened)) is not None:
         columns.insert(0, images[0])
         files["measurement.png"] = png(picture(images[0]))
-    if measured.clean is not None and (images := as_images(measured.clean[None], recipe)) is not None:
+    if measured.clean is not None and (images := as_images(measured.clean[None], opened)) is not None:
         columns.insert(0, images[0])
     files["before-after.png"] = png(image_grid(side_by_side(columns), len(columns)))
     return files

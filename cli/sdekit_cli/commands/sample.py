@@ -43,7 +43,7 @@ def sample(options: SamplingOptions) -> None:
     if tuned is None:
         samples = session.draw(sampler, name=solver)
     else:
-        times = tuned.times(session.run.model.sde)
+        times = tuned.times(session.opened.model.sde)
         samples = session.draw(sampler, name=solver, guidance=tuned.guidance, steps=None, nfe=None, grid=times)
     if samples is None:  # only the first of several processes writes
         return
@@ -60,15 +60,19 @@ def _find_tuned(session: SamplingSession) -> Tuned | None:
     A grid or guidance of the user's choice takes precedence over them.
     """
     options, sampler = session.options, session.sampler
-    if options.grid is not None or session.guidance or sampler.calls_per_step is None or sampler.stochastic:
+    if session.grid is not None or session.guidance or sampler.calls_per_step is None or sampler.stochastic:
+        return None
+    from sdekit.runs import TUNED
+
+    run = session.opened.path
+    if not (run / TUNED).is_dir():
         return None
     from sdekit.tuning import find_tuned
 
     steps = sampler.steps_for(options.nfe) if options.nfe else options.steps or sampler.default_steps
     evaluations = sampler.evaluations(steps)
     assert evaluations is not None
-    tuned, reason = find_tuned(session.run.path, session.solver, asdict(sampler), evaluations)
+    tuned, reason = find_tuned(run, session.solver, asdict(sampler), evaluations)
     if reason and not options.json:
-        run = quoted(session.run.path)
-        note("[yellow]not using the tuned times:[/] {}; sdekit tune {} tunes again", reason, run)
+        note("[yellow]not using the tuned times:[/] {}; sdekit tune {} tunes again", reason, quoted(run))
     return tuned

@@ -13,11 +13,11 @@ LARGEST = 1e15
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sdekit.runs import Recipe, Run
+    from sdekit.models import OpenedModel
 
 
 def conditions(
-    run: Run, asked: str | None, seeds: tuple[int, ...], *, numbers: str | None = None, guided: bool = False
+    run: OpenedModel, asked: str | None, seeds: tuple[int, ...], *, numbers: str | None = None, guided: bool = False
 ) -> Tensor | None:
     """(n,) labels: the one asked for, or each sample's from its seed; (n, d) numbers; None where nothing is said.
 
@@ -26,7 +26,7 @@ def conditions(
     """
     import torch
 
-    recipe = run.recipe
+    recipe = run
     if numbers is not None and recipe.condition != "numbers":
         raise InputError(
             f"--condition {numbers}: {run.path} was not trained on numbers (train --condition COLUMN,COLUMN)"
@@ -42,7 +42,7 @@ def conditions(
     return torch.tensor([seed % recipe.classes if label is None else label for seed in seeds])
 
 
-def _label(run: Run, recipe: Recipe, asked: str) -> int:
+def _label(run: OpenedModel, recipe: OpenedModel, asked: str) -> int:
     """The class of that number or name."""
     if not recipe.classes:
         raise InputError(f"--label {asked}: the data of {run.path} have no labels")
@@ -54,7 +54,7 @@ def _label(run: Run, recipe: Recipe, asked: str) -> int:
     return known[asked]
 
 
-def _row(run: Run, recipe: Recipe, text: str | None) -> Tensor | None:
+def _row(run: OpenedModel, recipe: OpenedModel, text: str | None) -> Tensor | None:
     """(1, d) in the model's units; None where none is given and the model knows how to do without."""
     import numpy as np
 

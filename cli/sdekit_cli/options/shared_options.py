@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from sdekit.guidance import Guidance
     from sdekit.models import ScoreModel
 
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="Run folder of `sdekit train`, folder of `sdekit export`, or LOADER:PATH of another format."
+    ),
+]
+
 PluginFiles = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="Also use the plugin in this Python file; may be repeated."),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sdekit.inverse.operators import Operator
-    from sdekit.runs import Recipe
+    from sdekit.models import OpenedModel
 
 FAR = 1e3
 """Numbers larger than the data by this factor are in other units, as pixels of 0 to 255 for data of 0 to 1 are not."""
@@ -37,12 +37,12 @@ class Measurement:
     clean: Tensor | None
 
 
-def read_numbers(path: Path, recipe: Recipe, option: str) -> np.ndarray:
+def read_numbers(path: Path, opened: OpenedModel, option: str) -> np.ndarray:
     """Read an array as it is, or an image with its pixels mapped from 0..255 to the range of the data.
 
     Arguments:
         path: File with an array or an image.
-        recipe: Recipe of the run.
+        opened: The model.
         option: Option that names the file, for messages.
     Returns:
         The numbers in the units of the data.
@@ -54,7 +54,7 @@ def read_numbers(path: Path, recipe: Recipe, option: str) -> np.ndarray:
     numbers = read_array(path, option)
     if path.suffix.lower() not in IMAGES:
         return numbers
-    low, high = recipe.units.low, recipe.units.high
+    low, high = opened.units.low, opened.units.high
     if low is None or high is None:
         raise InputError(
             f"{option} {path}: the data of this run have no black and white, so that the brightness of an image has no "
@@ -63,12 +63,12 @@ def read_numbers(path: Path, recipe: Recipe, option: str) -> np.ndarray:
     return low + numbers / 255 * (high - low)
 
 
-def read_sample(path: Path, recipe: Recipe, option: str) -> Tensor:
+def read_sample(path: Path, opened: OpenedModel, option: str) -> Tensor:
     """Read one sample from an array or an image.
 
     Arguments:
         path: File with the sample; images may be grey, in colours, or channels last.
-        recipe: Recipe of the run.
+        opened: The model.
         option: Option that names the file, for messages.
     Returns:
         Sample (*shape) in the units of the data, channels first.
@@ -77,8 +77,8 @@ def read_sample(path: Path, recipe: Recipe, option: str) -> Tensor:
     """
     import torch
 
-    sample = torch.from_numpy(read_numbers(path, recipe, option))
-    shape = recipe.shape
+    sample = torch.from_numpy(read_numbers(path, opened, option))
+    shape = opened.shape
     if len(shape) == 3 and tuple(sample.shape) != shape:
         if sample.ndim == 3 and tuple(sample.movedim(-1, 0).shape) == shape:
             sample = sample.movedim(-1, 0)
@@ -88,12 +88,12 @@ def read_sample(path: Path, recipe: Recipe, option: str) -> Tensor:
             sample = (sample @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))[None]
     if tuple(sample.shape) != shape:
         raise InputError(f"{option} {path}: has shape {tuple(sample.shape)}, but samples of this run have {shape}")
-    _check_range(sample, _typical_samples(recipe, 1), f"{option} {path}", "the data of this run reach")
+    _check_range(sample, _typical_samples(opened, 1), f"{option} {path}", "the data of this run reach")
     return sample.contiguous()
 
 
 def measure(
-    recipe: Recipe,
+    opened: OpenedModel,
     operator_name: str,
     operator_options: dict[str, Any],
     measurement: Path | None,
@@ -103,7 +103,7 @@ def measure(
     """Read a measurement from a file, or simulate one of a clean sample.
 
     Arguments:
-        recipe: Recipe of the run.
+        opened: The model.
         operator_name: Registered name of the operator.
         operator_options: Options of the operator.
         measurement: File with the measurement, or None.
@@ -119,27 +119,27 @@ def measure(
     from sdekit.inverse.operators import measurement_from_array
     from sdekit.registry import build
 
-    operator: Operator = build("operator", operator_name, recipe.shape, **operator_options)
+    operator: Operator = build("operator", operator_name, opened.shape, **operator_options)
     if measurement is not None:
-        array = read_numbers(measurement, recipe, "--measurement")
+        array = read_numbers(measurement, opened, "--measurement")
         y = measurement_from_array(array, operator, f"--measurement {measurement}")
-        typical = operator.apply(_typical_samples(recipe, 8)).abs() + noise_std
+        typical = operator.apply(_typical_samples(opened, 8)).abs() + noise_std
         subject = f"measurements of this run's data by {operator_name} reach"
         _check_range(y, typical, f"--measurement {measurement}", subject)
         return Measurement(operator, y, None)
     assert clean is not None
-    x = read_sample(clean, recipe, "--degrade")
+    x = read_sample(clean, opened, "--degrade")
     y = operator.apply(x[None])[0]
     noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return Measurement(operator, operator.check(y + noise_std * noise), x)
 
 
-def _typical_samples(recipe: Recipe, n: int) -> Tensor:
+def _typical_samples(opened: OpenedModel, n: int) -> Tensor:
     """Return numbers (n, *shape) of about the largest size in the data, in the units of the data, float64."""
     import torch
 
-    x = torch.randn(n, *recipe.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return in_data_units(3 * x, recipe)
+    x = torch.randn(n, *opened.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return in_data_units(3 * x, opened)
 
 
 def _check_range(numbers: Tensor, typical: Tensor, place: str, subject: str) -> None:
@@ -151,25 +151,25 @@ def _check_range(numbers: Tensor, typical: Tensor, place: str, subject: str) -> 
         )
 
 
-def in_data_units(x: Tensor, recipe: Recipe) -> Tensor:
+def in_data_units(x: Tensor, opened: OpenedModel) -> Tensor:
     """Convert samples (B, *shape) from the units of the model to those of the data, float64 on the CPU."""
     import torch
 
-    shift, scale = (torch.as_tensor(np.asarray(v)) for v in (recipe.units.shift, recipe.units.scale))
+    shift, scale = (torch.as_tensor(np.asarray(v)) for v in (opened.units.shift, opened.units.scale))
     return x.detach().double().cpu() * scale + shift
 
 
-def as_images(x: Tensor, recipe: Recipe) -> np.ndarray | None:
+def as_images(x: Tensor, opened: OpenedModel) -> np.ndarray | None:
     """Convert samples (B, C, h, w) in the units of the data to pixels.
 
     Arguments:
         x: The samples.
-        recipe: Recipe of the run.
+        opened: The model.
     Returns:
         Pixels (B, h, w, 1 or 3), uint8; None if the samples are not grey or colour images.
     """
-    low, high = recipe.units.low, recipe.units.high
-    if recipe.kind != "image" or x.ndim != 4 or x.shape[1] not in (1, 3):
+    low, high = opened.units.low, opened.units.high
+    if opened.kind != "image" or x.ndim != 4 or x.shape[1] not in (1, 3):
         return None
     low = float(x.min()) if low is None else low
     high = float(x.max()) if high is None else high

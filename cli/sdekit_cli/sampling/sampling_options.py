@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.options.shared_options import AsJson, BackendName, DeviceName, PluginFiles, Trust
+from sdekit_cli.options.shared_options import AsJson, BackendName, DeviceName, ModelArgument, PluginFiles, Trust
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class SamplingOptions:
         InputError: If a number is out of range, or two options exclude each other.
     """
 
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `sdekit train`, or of `sdekit export`.")]
+    run: ModelArgument
     out: Annotated[Path, typer.Option(help="Folder to write.")]
     solver: Annotated[str | None, typer.Option(help="Solver: ode, auto, ddim, ddpm, heun, ...")] = None
     steps: Annotated[

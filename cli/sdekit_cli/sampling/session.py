@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sdekit
 from sdekit.errors import InputError, SdekitError
-from sdekit_cli.options.assignments import component_options, parse_assignments, with_data_std
-from sdekit_cli.options.condition_option import conditions
+from sdekit_cli.options.assignments import component_options, parse_assignments, parse_component, with_data_std
 from sdekit_cli.options.shared_options import (
     backend_record,
     load_plugin_files,
@@ -67,22 +66,32 @@ class SamplingSession:
         self.backend = parse_backend(options.backend)
 
     def open(self) -> None:
-        """Open the model, and build the condition, the sampler and the grid, which depend on it."""
+        """Open the model, and build the condition, the sampler and the grid, which depend on it.
+
+        Without --grid, a grid that the makers of the model recommend replaces the grid of the solver.
+        """
+        from sdekit.models import open_model
         from sdekit.registry import build
-        from sdekit.runs import load_run
 
         options, self.device = self.options, pick_device(self.options.device)
-        self.run = load_run(options.run, device=self.device, trust=options.trust)
-        data_std = self.run.recipe.data_std
+        self.opened = open_model(options.run, device=self.device, trust=options.trust)
+        data_std = self.opened.data_std
         solver_options = with_data_std("sampler", self.solver, self.solver_options, data_std)
         self.sampler: Sampler = build("sampler", self.solver, **solver_options)
-        self.grid = None
-        if options.grid is not None:
-            self.grid_options = with_data_std("grid", options.grid, self.grid_options, data_std)
-            self.grid = build("grid", options.grid, **self.grid_options)
-        use_backend(self.run.model, self.backend)
-        guided = bool(self.guidance)
-        self.y = conditions(self.run, options.label, self.seeds, numbers=options.condition, guided=guided)
+        self.grid, self.grid_name = None, options.grid
+        if options.grid is None and self.opened.grid is not None:
+            self.grid_name, grid_options = parse_component(self.opened.grid)
+            self.grid_options = component_options("grid", self.grid_name, grid_options)
+        if self.grid_name is not None:
+            self.grid_options = with_data_std("grid", self.grid_name, self.grid_options, data_std)
+            self.grid = build("grid", self.grid_name, **self.grid_options)
+        use_backend(self.opened.model, self.backend)
+        self.y = None
+        if self.opened.condition != "none" or options.label is not None or options.condition is not None:
+            from sdekit_cli.options.condition_option import conditions
+
+            guided = bool(self.guidance)
+            self.y = conditions(self.opened, options.label, self.seeds, numbers=options.condition, guided=guided)
 
     @property
     def solver_record(self) -> dict[str, Any]:
@@ -113,7 +122,7 @@ class SamplingSession:
         """
         from sdekit.sampling import sample
 
-        options, shape, model = self.options, self.run.recipe.shape, self.run.model
+        options, shape, model = self.options, self.opened.shape, self.opened.model
         sde = sde or model.sde
         part = self._part()
         seeds, x, y = self.seeds[part], None if x is None else x[part], None if self.y is None else self.y[part]
@@ -153,7 +162,7 @@ class SamplingSession:
                 )
             self.seconds = time.monotonic() - start
         self.noise_name = (options.noise or sampler.default_noise) if sampler.stochastic else None
-        self.grid_name = options.grid or sampler.default_grid
+        self.grid_name = self.grid_name or sampler.default_grid
         return self._gather(samples)
 
     def _part(self) -> slice:
@@ -172,7 +181,7 @@ class SamplingSession:
         from sdekit.distributed import gather, world
 
         self.processes = world().size
-        return gather(samples, self.seeds, self.run.recipe.shape)
+        return gather(samples, self.seeds, self.opened.shape)
 
     def _evaluations_per_batch(
         self, sampler: Sampler, sde: SDE, guidances: list[Guidance], y: Tensor | None, budget: Mapping[str, Any]
@@ -186,7 +195,7 @@ class SamplingSession:
         try:
             if guidances:
                 y = None if y is None else y[:1].to(self.device)
-                cost = guidance_cost(sde, guidances, torch.zeros(1, *self.run.recipe.shape, device=self.device), y)
+                cost = guidance_cost(sde, guidances, torch.zeros(1, *self.opened.shape, device=self.device), y)
             steps = len(grid) if isinstance(grid, torch.Tensor) else sampler.steps_for(nfe, cost) if nfe else steps
         except SdekitError:  # `sample` raises it too, with the whole batch in its message
             return None
@@ -219,8 +228,8 @@ class SamplingSession:
 
         options, y = self.options, self.y
         record = {
-            "run": str(options.run),
-            "run_step": self.run.step,
+            "run": options.run,
+            "run_step": self.opened.step,
             "grid": self.grid_name,
             "grid_options": self.grid_options,
             "steps": len(samples.times),
@@ -235,13 +244,13 @@ class SamplingSession:
             "seconds": round(self.seconds, 3),
             "device": self.device,
             "processes": self.processes,
-            "backend": backend_record(self.run.model, self.backend, quiet=options.json),
+            "backend": backend_record(self.opened.model, self.backend, quiet=options.json),
             "plugins": plugin_files(),
             "versions": {"sdekit": sdekit.__version__, "torch": torch.__version__},
             **record,
         }
         picture = write_results(
-            *(options.out, self.run, samples, json_values(record)),
+            *(options.out, self.opened, samples, json_values(record)),
             record_name=name,
             other_files=also,
             overwrite=options.overwrite,
@@ -253,8 +262,8 @@ class SamplingSession:
             print_json({k: v["name"] if isinstance(v, dict) else v for k, v in entries.items()} | files)
             return
         where = "look at [bold]{}[/]" if picture else "they are in {}"
-        channels = self.run.recipe.shape[0]
-        if picture and self.run.recipe.kind == "image" and channels not in (1, 3):
+        channels = self.opened.shape[0]
+        if picture and self.opened.kind == "image" and channels not in (1, 3):
             where += f" (it shows {3 if channels > 3 else 1} of {channels} channels)"
         values = (len(self.seeds), description, samples.nfe, self.seconds, picture or path)
         note("drew {} {}: {} network evaluations each, {:.1f} s; " + where, *values)
