@@ -1,4 +1,4 @@
-"""Adaptive Runge-Kutta where every sample of the batch has its own step size, so that none sees the others."""
+"""Adaptive Runge-Kutta methods with a step size for each sample, so that a sample does not depend on its batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from sdekit.errors import SdekitError
 from sdekit.processes import broadcast
 
 METHODS = {"dopri5": scipy.integrate.RK45, "bosh3": scipy.integrate.RK23}
-"""Name to the scipy class whose Butcher tableau (A, B, C, E) is used; both are first-same-as-last."""
+"""Name of each method and the scipy class whose Butcher tableau (A, B, C, E) it uses; both are first-same-as-last."""
 
-SAFETY, SLOWEST, FASTEST = 0.9, 0.2, 10.0  # of a change of step size (Hairer, Norsett & Wanner 1993, section II.4)
+SAFETY, LEAST_FACTOR, LARGEST_FACTOR = 0.9, 0.2, 10.0  # change of step size (Hairer et al. 1993, section II.4)
 MAX_STEPS = 10_000
 
 Field = Callable[[Tensor, Tensor], Tensor]
+"""`field(r, y) -> dy/dr`, (B, *), for r () or (B,) and y (B, *)."""
 
 
 class ToleranceError(SdekitError):
@@ -27,24 +28,37 @@ class ToleranceError(SdekitError):
 def solve_adaptive(
     field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rtol: float, atol: float
 ) -> Tensor:
-    """y (B, *) at r_end, from dy/dr = field(r, y) with y given at r; r and r_end 0-dim float64, r_end either side.
+    """Solve dy/dr = field(r, y) from r to r_end.
 
-    The error of a step, as an RMS over one sample against atol + rtol max(|y|, |y_new|), is kept at most 1 for each
-    sample on its own: a sample's result does not depend on its batch. field: r (B,) and y (B, *) to (B, *), always
-    the whole batch, since a condition may be bound to it: a sample that has arrived takes steps of 0. Raises
-    ToleranceError where a tolerance cannot be met.
-    Source: Dormand & Prince 1980; step control of Hairer, Norsett & Wanner 1993, section II.4.
+    The error of a step is a root mean square over one sample, relative to atol + rtol max(|y|, |y_new|). A step is
+    accepted for each sample on its own if this error is at most 1.
+
+    Arguments:
+        field: Function of r (B,) and y (B, *). It always receives the whole batch, since a condition may be bound to
+            it; a sample that has arrived takes steps of 0.
+        y: State at r, (B, *).
+        r: Start, 0-dim float64.
+        r_end: End, 0-dim float64, above or below r.
+        method: Key of `METHODS`.
+        rtol: Relative tolerance, > 0.
+        atol: Absolute tolerance, > 0.
+    Returns:
+        State at r_end, (B, *).
+    Raises:
+        ToleranceError: If a tolerance cannot be met.
+    Source:
+        Dormand & Prince 1980; step control of Hairer, Norsett & Wanner 1993, section II.4.
     """
     tableau = METHODS[method]
     a, b, c, e = (torch.as_tensor(getattr(tableau, name), dtype=torch.float64).tolist() for name in "ABCE")
     power = -1 / (tableau.error_estimator_order + 1)
-    way = 1.0 if r_end > r else -1.0
+    sign = 1.0 if r_end > r else -1.0
     end = r_end.to(y.device)
     r = r.to(y.device).expand(len(y)).clone()
     slope = field(r, y)
     h = _first_step(field, r, y, slope, end - r, rtol, atol, -power)
     for _ in range(MAX_STEPS):
-        step = way * torch.minimum(h, (end - r).abs())
+        step = sign * torch.minimum(h, (end - r).abs())
         slopes = [slope]
         for row, node in zip(a[1:], c[1:], strict=True):
             slopes.append(field(r + node * step, y + broadcast(step, y) * _combine(row, slopes)))
@@ -52,18 +66,18 @@ def solve_adaptive(
         reached = torch.where(step.abs() >= (end - r).abs(), end, r + step)
         slopes.append(field(reached, y_new))
         error = _rms(broadcast(step, y) * _combine(e, slopes) / (atol + rtol * torch.maximum(y.abs(), y_new.abs())))
-        good = error <= 1  # a NaN is no good step
-        factor = (SAFETY * error**power).clamp(SLOWEST, FASTEST).nan_to_num(SLOWEST)
-        h = step.abs() * torch.where(good, factor, factor.clamp(max=1.0))
-        keep = broadcast(good.to(y.dtype), y).bool()
-        y, slope = torch.where(keep, y_new, y), torch.where(keep, slopes[-1], slope)
-        r = torch.where(good, reached, r)
-        going = r != end
-        if not going.any():
+        accepted = error <= 1  # not if NaN
+        factor = (SAFETY * error**power).clamp(LEAST_FACTOR, LARGEST_FACTOR).nan_to_num(LEAST_FACTOR)
+        h = step.abs() * torch.where(accepted, factor, factor.clamp(max=1.0))
+        rows = broadcast(accepted.to(y.dtype), y).bool()
+        y, slope = torch.where(rows, y_new, y), torch.where(rows, slopes[-1], slope)
+        r = torch.where(accepted, reached, r)
+        running = r != end
+        if not running.any():
             return y
-        if (going & (h < 1e-14 * r.abs().clamp(min=1e-10))).any():
+        if (running & (h < 1e-14 * r.abs().clamp(min=1e-10))).any():
             break
-    stuck = int(h.where(going, torch.inf).argmin())
+    stuck = int(h.where(running, torch.inf).argmin())
     raise ToleranceError(
         f"{method} cannot meet rtol={rtol:g}, atol={atol:g} at r = {float(r[stuck]):.6g}: its step fell to "
         f"{float(h[stuck]):.2g}. Raise the tolerances, compute in float64, or choose a fixed-step method"
@@ -71,6 +85,7 @@ def solve_adaptive(
 
 
 def _combine(weights: list[float], slopes: list[Tensor]) -> Tensor:
+    """Return sum_k weights[k] slopes[k]."""
     total = weights[0] * slopes[0]
     for weight, slope in zip(weights[1:], slopes[1:], strict=False):
         if weight:
@@ -84,16 +99,16 @@ def _rms(z: Tensor) -> Tensor:
 
 
 def _first_step(
-    field: Field, r: Tensor, y: Tensor, slope: Tensor, whole: Tensor, rtol: float, atol: float, power: float
+    field: Field, r: Tensor, y: Tensor, slope: Tensor, distance: Tensor, rtol: float, atol: float, power: float
 ) -> Tensor:
-    """Step size (B,) from the sizes of y, y' and y'' (Hairer, Norsett & Wanner 1993, section II.4).
+    """First step size (B,) from the sizes of y, y' and y'' (Hairer, Norsett & Wanner 1993, section II.4).
 
-    whole: (B,), from here to the end; the field is not asked beyond.
+    distance: (B,), from r to the end; the field is not evaluated beyond it.
     """
-    scale, way, most = atol + rtol * y.abs(), whole.sign(), whole.abs().clamp(min=1e-300)
+    scale, sign, most = atol + rtol * y.abs(), distance.sign(), distance.abs().clamp(min=1e-300)
     d0, d1 = _rms(y / scale), _rms(slope / scale)
     h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1).minimum(most)
-    probe = field(r + way * h0, y + broadcast(way * h0, y) * slope)
+    probe = field(r + sign * h0, y + broadcast(sign * h0, y) * slope)
     d2 = _rms((probe - slope) / scale) / h0
     largest = torch.maximum(d1, d2)
     h1 = torch.where(largest <= 1e-15, (h0 * 1e-3).clamp(min=1e-6), (0.01 / largest) ** power)

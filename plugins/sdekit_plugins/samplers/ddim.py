@@ -18,12 +18,18 @@ LARGEST_PATH = 2**22
 
 @dataclass(frozen=True, kw_only=True)
 class DDIM(OneStep):
-    """Euler's method on the flow, dy/dc = x_0, y = x / sigma and c = alpha / sigma: x_s = alpha_s x_0 + sigma_s eps.
+    """DDIM: Euler's method on the probability flow, deterministic unless eta is above 0.
 
-    eta: 0 is deterministic, 1 is DDPM; it scales the standard deviation of the fresh noise, between 0 and 1.
-    solver: of the ODE, which eta = 0 is. "torchdiffeq" leaves it to that; "closed-form" takes the same steps, to
-    rounding, by that formula, as eta > 0 always does, with two passes over x in place of four.
-    Source: Song, Meng & Ermon 2021, eq. 12, 13 and 16.
+        x_s = alpha_s x_0 + sigma_s (sqrt(1 - f^2) eps + f z),    f = eta sqrt(1 - (rho_s / rho_t)^2)
+
+    For eta = 0 this is Euler's method for dy/dc = x_0 with y = x / sigma and c = alpha / sigma. Order 1.
+
+    Arguments:
+        eta: Standard deviation of the new noise relative to `ddpm`, between 0 (deterministic) and 1 (DDPM).
+        solver: Solver of the ODE for eta = 0. "torchdiffeq" is `odeint` with method "euler". "closed-form" takes the
+            same steps, to rounding, by the formula above; it is faster.
+    Source:
+        Song, Meng & Ermon 2021, eq. 12, 13 and 16.
     """
 
     eta: float = 0.0
@@ -39,27 +45,32 @@ class DDIM(OneStep):
 
     @property
     def stochastic(self) -> bool:
-        """Where eta is above 0."""
+        """Whether eta is above 0."""
         return self.eta > 0
 
     def coefficients(self, sde: SDE, t: Tensor, s: Tensor) -> Coefficients:
-        return renoise_weights(sde, t, s, self.eta)
+        return renoise_weights(sde, t, s, self.eta)  # x_s above, in terms of x_t, x_0 and z
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
-        if self.solver == "closed-form" or self.eta or len(times) == 1:
+        if self.solver == "closed-form" or self.eta:
             yield from super().trajectory(sde, denoise, x, times, noise)
             return
-        alpha, sigma = sde.alpha(times), sde.sigma(times)
-        c = (alpha / sigma).to(x.device)
-        y, size = x / sigma[0], max(1, LARGEST_PATH // x.numel())
+        size = max(1, LARGEST_PATH // x.numel())
         for start in range(0, len(times) - 1, size):
-            part = slice(start, start + size + 1)
-            calls = zip(times[part], sigma[part], strict=True)
+            for x_s in euler(sde, denoise, x, times[start : start + size + 1]):
+                yield x_s
+            x = x_s
 
-            def slope(_: Tensor, y: Tensor, calls: Iterator[tuple[Tensor, Tensor]] = calls) -> Tensor:
-                t, sigma_t = next(calls)  # Euler's method calls it once per step, at the times of the grid in order
-                return denoise(sigma_t * y, t)
 
-            path = odeint(slope, y, c[part], method="euler")
-            for y, sigma_s in zip(path[1:], sigma[part][1:], strict=True):
-                yield sigma_s * y
+def euler(sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor) -> Iterator[Tensor]:
+    """Yield x at times[1:]: Euler's method for dy/dc = x_0 over the grid, by one call of `odeint`."""
+    alpha, sigma = sde.alpha(times), sde.sigma(times)
+    calls = iter(zip(times.unbind(), sigma.unbind(), strict=True))
+
+    def x0(_: Tensor, y: Tensor) -> Tensor:
+        t, sigma_t = next(calls)  # one call per step, in order: the exact time of the grid, without the inverse of c
+        return denoise(sigma_t * y, t)
+
+    path = odeint(x0, x / sigma[0], (alpha / sigma).to(x.device), method="euler")
+    for y, sigma_s in zip(path[1:], sigma[1:].unbind(), strict=True):
+        yield sigma_s * y

@@ -1,4 +1,4 @@
-"""EDM's stochastic sampler: a little noise up, then a step of an ODE solver down."""
+"""EDM's stochastic sampler: new noise before each step of an ODE solver."""
 
 import math
 from collections.abc import Iterator
@@ -16,13 +16,21 @@ from sdekit.sampling import Noise, Sampler
 
 @dataclass(frozen=True, kw_only=True)
 class EDMStochastic(Sampler):
-    """Churn: raise rho_t to rho_t (1 + gamma) by new noise, then step down from there by any one-step method.
+    """EDM stochastic: raise the noise level by new noise ("churn"), then step down by a one-step method.
 
-    gamma = min(s_churn / n, sqrt(2) - 1) with n the number of calls of a first-order run, where s_min <= rho_t <=
-    s_max, else 0; the raised level stays below the process's largest. Weak order 2 with Heun's method. s_churn: how
-    much noise in all, >= 0; 0 is the bare method. s_min, s_max: levels between which to add it, in units of sigma /
-    alpha. s_noise: factor on its standard deviation, > 0; Karras et al. use up to 1.007. method: a registered one-step
-    sampler. Source: Karras et al. 2022, Algorithm 2.
+        rho_up = rho_t (1 + gamma),    gamma = min(s_churn / n, sqrt(2) - 1) if s_min <= rho_t <= s_max, else 0
+
+    n is the number of grid times. The raised level stays below the largest level of the process. Weak order 2 with
+    Heun's method.
+
+    Arguments:
+        s_churn: Amount of noise over the whole run, at least 0; 0 is the method alone.
+        s_min: Lowest level at which noise is added, in units of sigma / alpha.
+        s_max: Highest level at which noise is added, in units of sigma / alpha.
+        s_noise: Factor of the standard deviation of the noise, > 0; Karras et al. use up to 1.007.
+        method: Registered deterministic one-step sampler.
+    Source:
+        Karras et al. 2022, Algorithm 2.
     """
 
     s_churn: float = 10.0
@@ -50,17 +58,17 @@ class EDMStochastic(Sampler):
 
     @property
     def order(self) -> int | None:
-        """Weakly: that of the method, at most 2."""
+        """Weak order: that of the method, at most 2."""
         return None if self._method.order is None else min(2, self._method.order)
 
     @property
     def stochastic(self) -> bool:
-        """Where s_churn is above 0."""
+        """Whether s_churn is above 0."""
         return self.s_churn > 0
 
     @property
     def calls_per_step(self) -> int:
-        """Of the method: raising the noise takes none."""
+        """Calls of the method: raising the noise level takes none."""
         return self._method.calls_per_step or 0
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:

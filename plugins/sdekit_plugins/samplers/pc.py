@@ -1,4 +1,4 @@
-"""Predictor-corrector sampling: any sampler predicts, Langevin steps correct."""
+"""Predictor-corrector sampling: a one-step sampler predicts, Langevin steps correct."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,12 +14,18 @@ from sdekit.sampling import Noise, Sampler
 
 @dataclass(frozen=True, kw_only=True)
 class PC(Sampler):
-    """Predictor-corrector: after each step of any sampler, Langevin steps x + h score + sqrt(2 h) z at the new time.
+    """Predictor-corrector: steps of any one-step sampler, each followed by Langevin steps at the new time.
 
-    predictor: a registered one-step sampler. corrector: "langevin" takes h = 2 (snr |z| / |score|)^2 with the norms of
-    each sample alone; "annealed-langevin" takes h = 2 (snr sigma_s)^2, which leaves p_s unchanged as snr -> 0 in
-    few dimensions too. corrections: after each step, >= 0. snr: signal-to-noise ratio of a correction, > 0.
-    Source: Song et al. 2021, Algorithms 2-5; the norms there are means over the batch.
+        x <- x + h score(x) + sqrt(2 h) z
+
+    Arguments:
+        predictor: Registered one-step sampler.
+        corrector: "annealed-langevin" takes h = 2 (snr sigma_s)^2, which keeps p_s in the limit snr -> 0 in any
+            dimension. "langevin" takes h = 2 (snr |z| / |score|)^2, with the norms of each sample on its own.
+        corrections: Langevin steps after each step, at least 0.
+        snr: Signal-to-noise ratio of a correction, > 0.
+    Source:
+        Song et al. 2021, Algorithms 2-5, where the norms are means over the batch.
     """
 
     predictor: str = "ddpm"
@@ -45,17 +51,15 @@ class PC(Sampler):
 
     @property
     def calls_per_step(self) -> int:
-        """Of the predictor and of each correction."""
+        """Calls of the predictor and one per correction."""
         return (self._predictor.calls_per_step or 0) + self.corrections
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         x = self._predictor.step(sde, denoise, x, t, s, noise)
         for _ in range(self.corrections):
             score, z = sde.score(x, denoise(x, s), s), noise(s, s)
-            h = (
-                2
-                * (self.snr * (sde.sigma(s) if self.corrector == "annealed-langevin" else _norm(z) / _norm(score))) ** 2
-            )
+            length = sde.sigma(s) if self.corrector == "annealed-langevin" else _norm(z) / _norm(score)
+            h = 2 * (self.snr * length) ** 2
             x = x + broadcast(h, x) * score + broadcast((2 * h).sqrt(), x) * z
         return x
 

@@ -1,4 +1,4 @@
-"""Restart sampling: an ODE solver that goes back up and down again over one stretch of noise levels."""
+"""Restart sampling: an ODE solver that repeats one stretch of noise levels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +15,19 @@ from sdekit.sampling import Noise, Sampler
 
 @dataclass(frozen=True, kw_only=True)
 class Restart(Sampler):
-    """Down the grid by any one-step method; from rho near s_min up to near s_max by forward noise, and down again.
+    """Restart: a deterministic method that goes back up by forward noise and down again between two noise levels.
 
-    The forward noise contracts the errors made so far; the ODE makes few new ones. The stretch runs between the grid's
-    own times that are nearest in log rho, and uses its steps: weak order 2 with Heun's method. s_min, s_max: its ends,
-    in units of sigma / alpha, > 0. repeats: how often, >= 0; 0 is the bare method. method: a registered one-step
-    sampler. Source: Xu et al. 2023, Algorithm 1, with one interval.
+    The forward noise contracts the errors made so far, and the ODE adds few new ones. The stretch runs between those
+    times of the grid that are nearest to s_max and s_min in log rho, and uses the steps of the grid. Weak order 2 with
+    Heun's method.
+
+    Arguments:
+        s_min: Lower end of the stretch, in units of sigma / alpha, > 0.
+        s_max: Upper end of the stretch, in units of sigma / alpha, above s_min.
+        repeats: Number of restarts, at least 0; 0 is the method alone.
+        method: Registered deterministic one-step sampler.
+    Source:
+        Xu et al. 2023, Algorithm 1, with one interval.
     """
 
     s_min: float = 0.05
@@ -45,17 +52,17 @@ class Restart(Sampler):
 
     @property
     def order(self) -> int | None:
-        """Weakly: that of the method, at most 2."""
+        """Weak order: that of the method, at most 2."""
         return None if self._method.order is None else min(2, self._method.order)
 
     @property
     def stochastic(self) -> bool:
-        """Where it goes up again."""
+        """Whether repeats is above 0."""
         return self.repeats > 0
 
     @property
     def calls_per_step(self) -> int | None:
-        """Of the bare method; how many steps are repeated, only the grid tells."""
+        """Calls of the method if repeats is 0, else None: the number of repeated steps depends on the grid."""
         return None if self.repeats else self._method.calls_per_step
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
