@@ -1,18 +1,21 @@
-"""Several processes, one result: under torchrun each draws a part of the seeds, and rank 0 tells and writes.
+"""Several processes that work on one result, started by torchrun.
 
-All that passes between processes are numbers and text, over gloo on the CPU; a GPU's samples are moved there.
+In sampling each process draws a part of the seeds, and in training each computes a part of every batch. Process 0
+reports and writes. Messages between processes are numbers and text, sent by gloo from the CPU.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .errors import SdekitError
+from .errors import ProcessLost, SdekitError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,25 +23,36 @@ if TYPE_CHECKING:
     from sdekit.sampling import Samples
 
 LONGEST_MESSAGE = 4096
-PATIENCE = timedelta(days=30)  # for a slower process; torchrun ends the others where one dies
+PATIENCE = timedelta(days=30)  # waiting time for a slower process; torchrun ends the others if one dies
+_store: Any = None  # key-value store of all processes, set by `together`
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among those that torchrun started. local: its number on this machine."""
+    """This process among the processes that torchrun started.
+
+    Arguments:
+        rank: Number of this process.
+        size: Number of processes.
+        local: Number of this process on its machine.
+    """
 
     rank: int = 0
     size: int = 1
     local: int = 0
 
     def part(self, n: int) -> slice:
-        """This rank's share of n items, in order; rank 0 has one at least."""
+        """Return this process's share of n items, in order; process 0 has at least one."""
         first, end = (-(-rank * n // self.size) for rank in (self.rank, self.rank + 1))
         return slice(first, end)
 
 
 def world() -> World:
-    """What torchrun says in the environment; alone where it says nothing."""
+    """Return the place of this process, read from the environment variables of torchrun.
+
+    Returns:
+        `World()`, a single process, unless torchrun started this process.
+    """
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
         return World()
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -46,7 +60,12 @@ def world() -> World:
 
 
 class Elsewhere(SdekitError):
-    """Another process failed."""
+    """Error of another process, raised in the processes that did not fail.
+
+    Arguments:
+        message: Message of the other process.
+        exit_code: Exit code of the other process.
+    """
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -55,29 +74,62 @@ class Elsewhere(SdekitError):
 
 @contextmanager
 def together() -> Iterator[None]:
-    """What all processes of `world()` do together: where one fails, all end with its error; then call `leave`.
+    """Context manager for work that all processes of `world()` do together; call `leave` after it.
 
-    Raises `Elsewhere`, with the message, on those that did not fail themselves. Alone it does nothing.
+    If one process fails, all of them end with its error. A single process does nothing else.
+
+    Raises:
+        Elsewhere: In the processes that did not fail themselves, with the message of the one that did.
     """
     if world().size == 1:
         yield
         return
+    # torch warns about `find_unused_parameters`, see engines/ddp.py; this has an effect before torch is imported only.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
-    dist.init_process_group("gloo", timeout=PATIENCE)
+    global _store
+    _store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+    dist.init_process_group("gloo", store=_store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         yield
     except Elsewhere:
         raise
     except BaseException as error:
-        done = isinstance(error, SystemExit) and not error.code
-        _agree(None if done else error)
+        success = isinstance(error, SystemExit) and not error.code
+        agree(None if success else error)
         raise
-    _agree(None)
+    agree()
+
+
+@contextmanager
+def in_lockstep() -> Iterator[None]:
+    """Context manager for work in which the processes wait for each other at many places, as in training.
+
+    A process that fails cannot send its error to the others there, since they wait for other messages. It prints the
+    error and ends at once. This closes its connections, so that the others end too. Only the first process that fails
+    prints a message. A single process does nothing else.
+    """
+    if world().size == 1:
+        yield
+        return
+    try:
+        yield
+        agree()
+    except BaseException as error:
+        if not isinstance(error, (SystemExit, KeyboardInterrupt)) and _is_first_failure():
+            if isinstance(error, SdekitError):
+                print(f"error: process {world().rank} of {world().size}: {error}", file=sys.__stderr__)
+            else:
+                traceback.print_exception(error, file=sys.__stderr__)
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(_exit_code(error))  # a normal exit would wait for messages of the others
 
 
 def leave() -> None:
-    """Wait until all processes are here: torchrun ends the others when the first one exits with an error."""
+    """Wait until all processes are here, because torchrun ends the others when the first one exits with an error."""
     if world().size == 1:
         return
     import torch.distributed as dist
@@ -87,60 +139,90 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def gather(drawn: Samples | None, seeds: Sequence[int], shape: Sequence[int]) -> Samples | None:
-    """All samples on rank 0 in the order of all the seeds, without trajectory; None on the others. Within `together`.
+def gather(samples: Samples | None, seeds: Sequence[int], shape: Sequence[int]) -> Samples | None:
+    """Collect the samples of all processes in process 0, inside `together`.
 
-    drawn: the samples of `seeds[world().part(len(seeds))]`, None where that is empty. shape: of one sample.
+    Arguments:
+        samples: Samples of the seeds `seeds[world().part(len(seeds))]`; None if there are none.
+        seeds: Seeds of all processes.
+        shape: Shape of one sample.
+    Returns:
+        All samples in the order of the seeds, without a trajectory; None in the other processes.
     """
     import torch
     import torch.distributed as dist
 
     here = world()
     if here.size == 1 or not dist.is_initialized():
-        return drawn
-    _agree(None)
-    calls = torch.tensor(0 if drawn is None else drawn.nfe)
+        return samples
+    agree()
+    calls = torch.tensor(0 if samples is None else samples.nfe)
     dist.all_reduce(calls, dist.ReduceOp.MAX)
     if here.rank:
-        if drawn is not None:
-            dist.send(drawn.x.float().cpu().contiguous(), 0)
+        if samples is not None:
+            dist.send(samples.x.float().cpu().contiguous(), 0)
         return None
-    assert drawn is not None
+    assert samples is not None
     x = torch.empty(len(seeds), *shape)
-    x[here.part(len(seeds))] = drawn.x.float().cpu()
+    x[here.part(len(seeds))] = samples.x.float().cpu()
     for rank in range(1, here.size):
         part = World(rank, here.size).part(len(seeds))
         if part.stop > part.start:
             dist.recv(x[part], rank)
-    return replace(drawn, x=x, nfe=int(calls), seeds=tuple(seeds), trajectory=None)
+    return replace(samples, x=x, nfe=int(calls), seeds=tuple(seeds), trajectory=None)
 
 
-def _agree(error: BaseException | None) -> None:
-    """Tell all processes whether this one failed, and hear of them; raises `Elsewhere` where only another did."""
+def agree(error: BaseException | None = None) -> None:
+    """Wait for all processes, and find out whether one of them has failed.
+
+    Arguments:
+        error: Error of this process, which the others then raise too.
+    Raises:
+        Elsewhere: If another process failed, and this one did not.
+        ProcessLost: If another process has ended.
+    """
     import torch
     import torch.distributed as dist
 
-    here, told = world(), _packed(error)
-    heard = [torch.empty_like(told) for _ in range(here.size)]
-    dist.all_gather(heard, told)
+    here, packed = world(), _packed(error)
+    messages = [torch.empty_like(packed) for _ in range(here.size)]
+    try:
+        dist.all_gather(messages, packed)
+    except RuntimeError as lost:
+        raise ProcessLost(f"another of the {here.size} processes ended while this one waited for it") from lost
     if error is not None:
         return
-    for rank, one in enumerate(heard):
-        code, length = one[:2].tolist()
+    for rank, message in enumerate(messages):
+        code, length = message[:2].tolist()
         if length:
-            message = bytes(one[2 : 2 + length].tolist()).decode(errors="replace")
-            raise Elsewhere(f"process {rank} of {here.size}: {message}", code)
+            text = bytes(message[2 : 2 + length].tolist()).decode(errors="replace")
+            raise Elsewhere(f"process {rank} of {here.size}: {text}", code)
 
 
 def _packed(error: BaseException | None) -> Tensor:
-    """Exit code, length and bytes of a message; length 0 for none."""
+    """Exit code, length and bytes of a message; length 0 without an error."""
     import torch
 
-    told = torch.zeros(2 + LONGEST_MESSAGE, dtype=torch.int64)
+    packed = torch.zeros(2 + LONGEST_MESSAGE, dtype=torch.int64)
     if error is not None:
         text = str(error) if isinstance(error, SdekitError) else f"{type(error).__name__}: {error}"
         message = text.encode()[:LONGEST_MESSAGE]
-        code = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", 1)
-        told[:2] = torch.tensor([code if isinstance(code, int) else 1, len(message)])
-        told[2 : 2 + len(message)] = torch.tensor(list(message))
-    return told
+        packed[:2] = torch.tensor([_exit_code(error), len(message)])
+        packed[2 : 2 + len(message)] = torch.tensor(list(message))
+    return packed
+
+
+def _exit_code(error: BaseException) -> int:
+    """Exit code of a process that ends with an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    code = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", 1)
+    return code if isinstance(code, int) else 1
+
+
+def _is_first_failure() -> bool:
+    """Whether no other process has reported a failure before, by a counter in the store that torchrun serves."""
+    try:
+        return _store is None or bool(_store.add("sdekit/failures", 1) == 1)
+    except RuntimeError:  # the store ended with the process that served it: a second message is better than none
+        return True

@@ -11,3 +11,7 @@ class InputError(SdekitError, ValueError):
     """Wrong usage or input, found before anything was written."""
 
     exit_code = 2
+
+
+class ProcessLost(SdekitError):
+    """Error raised if another process of a distributed training ended while this one waited for it."""

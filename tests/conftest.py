@@ -66,7 +66,7 @@ def same_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], None]:
 
     Draws no previews, which take most of the time of a tiny run; that they change nothing is a test of its own.
     """
-    monkeypatch.setattr("sdekit.training.trainer.preview", lambda model, recipe: None)
+    monkeypatch.setattr("sdekit.training.objectives.denoising.Denoising.preview", lambda self, model: None)
 
     def rows(path: Path) -> list[dict[str, Any]]:
         read = [json.loads(line) for line in (path / METRICS).read_text().splitlines()]

@@ -17,7 +17,7 @@ from sdekit.errors import InputError, SdekitError
 from .terminal.console import error, note
 from .terminal.help import Root
 
-DISTRIBUTED = ("sample", "restore", "edit")
+DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit")
 """Commands that several processes may run together."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from sdekit.processes import LARGEST_RHO, SDE, as_time, broadcast
@@ -20,7 +21,12 @@ class Classifier(nn.Module):
     def __init__(self, network: nn.Module, sde: SDE, frequencies: Tensor, *, data_std: float = 1.0) -> None:
         super().__init__()
         self.network, self.sde, self.data_std = network, sde, data_std
-        self.register_buffer("log_prior", frequencies.clamp(min=1e-6).log().float())
+        self.register_buffer("log_prior", torch.zeros(len(frequencies)))
+        self.set_frequencies(frequencies)
+
+    def set_frequencies(self, frequencies: Tensor) -> None:
+        """Set p(y) to the frequencies (classes,) of the labels."""
+        self.log_prior.copy_(frequencies.clamp(min=1e-6).log())
 
     def forward(self, x: Tensor, t: Tensor | float) -> Tensor:
         """x (B, *), t () or (B,), to unnormalised log-probabilities (B, classes)."""

@@ -82,3 +82,12 @@ def sdekit_loaders() -> dict[str, str]:
         "run": "sdekit.runs.run:load_run_folder",
         "export": "sdekit.export.exported_model:load_export",
     }
+
+
+@hookimpl
+def sdekit_objectives() -> dict[str, str]:
+    """The objectives of `sdekit.training.objectives`."""
+    return {
+        "denoising": "sdekit.training.objectives.denoising:Denoising",
+        "classification": "sdekit.training.objectives.classification:Classification",
+    }

@@ -37,6 +37,7 @@ KINDS = {
     "dataset": "sdekit_datasets",
     "metric": "sdekit_metrics",
     "loader": "sdekit_loaders",
+    "objective": "sdekit_objectives",
 }
 """Maps each kind of component to the hook that provides it."""
 

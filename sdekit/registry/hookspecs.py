@@ -85,5 +85,10 @@ def sdekit_loaders() -> Targets:  # type: ignore[empty-body]
 
 
 @hookspec
+def sdekit_objectives() -> Targets:  # type: ignore[empty-body]
+    """Objectives of training: `target(recipe, **options) -> Objective`, see `sdekit.training.objective`."""
+
+
+@hookspec
 def sdekit_commands(app: typer.Typer) -> None:
     """Commands for the command line: the hook adds them by `app.command()(function)`."""

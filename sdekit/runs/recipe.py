@@ -20,7 +20,18 @@ from sdekit.registry import build, plugin_files
 from .schema import FORMAT
 from .training_options import TrainOptions
 
-PLAIN = ("prediction", "condition", "shape", "kind", "items", "classes", "class_names", "condition_names", "data_std")
+PLAIN = (
+    "objective",
+    "prediction",
+    "condition",
+    "shape",
+    "kind",
+    "items",
+    "classes",
+    "class_names",
+    "condition_names",
+    "data_std",
+)
 
 LEGACY_DEFAULTS: dict[str, Any] = {"noise_top": 0.0, "exact_target": 0}
 """Of a run whose record does not name a training option: what it did before there was one, so that it goes on alike."""
@@ -68,6 +79,7 @@ class Recipe:
     data_std: float
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
+    objective: str = "denoising"
 
     def build(self) -> ScoreModel:
         """The model with fresh weights, drawn from the run's seed."""

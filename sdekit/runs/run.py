@@ -25,6 +25,8 @@ from .schema import check_fields, check_format, is_row
 PATH_FORMATS = ("images", "mnist", "array", "table")
 """Data sets whose SPEC contains the path of a file or folder. The path of a plugin's SPEC may be anything."""
 
+NOT_A_RUN = "{0} is a classifier, not a run: use it as  --guidance classifier:run={0}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run(OpenedModel):
@@ -126,12 +128,13 @@ def load_run_folder(path: str | Path, *, step: int | None = None) -> Run:
     return Run.from_recipe(folder.path, recipe, model, step_of(file, fields))
 
 
-def read_recipe(path: Path, *, with_data: bool = False) -> Recipe:
+def read_recipe(path: Path, *, with_data: bool = False, objective: str | None = "denoising") -> Recipe:
     """Read the recipe of a run folder, and check that everything it needs outside the folder exists.
 
     Arguments:
         path: The folder.
         with_data: Also check the data set and its files, which training needs.
+        objective: Objective that the run must have, or None for any.
     Returns:
         The recipe.
     Raises:
@@ -139,7 +142,13 @@ def read_recipe(path: Path, *, with_data: bool = False) -> Recipe:
             not loaded.
     """
     recipe, files = read_config(path)
-    components = {"sde": recipe.sde.name, "network": recipe.network.name}
+    if objective is not None and recipe.objective != objective:
+        if recipe.objective == "classification":
+            raise InputError(NOT_A_RUN.format(path))
+        raise InputError(f"{path} was trained with the objective {recipe.objective!r}; expected {objective!r}")
+    components = {"sde": recipe.sde.name, "objective": recipe.objective}
+    if recipe.objective != "classification":  # its network is not a registered one
+        components["network"] = recipe.network.name
     _check_plugin_files(path, components | ({"dataset": recipe.data.name} if with_data else {}), files)
     if with_data:
         _check_data_files(path, recipe.data.name)
@@ -164,7 +173,7 @@ def read_config(path: Path) -> tuple[Recipe, Sequence[str]]:
     fields = load_json(config)
     check_format(fields, config)
     if fields.get("kind") == "classifier":
-        raise InputError(f"{path} is a classifier, not a run: use it as  --guidance classifier:run={path}")
+        raise InputError(NOT_A_RUN.format(path))
     check_fields(fields, config)
     try:
         return Recipe.from_dict(fields), fields.get("plugins") or ()

@@ -131,7 +131,7 @@ def check_resumed(out: Path, recipe: Recipe, data: Dataset) -> Recipe:
     Raises:
         InputError: If the recipe or the data differ from those of the run.
     """
-    recorded = read_recipe(out)
+    recorded = read_recipe(out, objective=None)
     recorded.check_same(recipe)
     now = (tuple(data.shape), len(data), data.classes, data.units)
     if now != (recorded.shape, recorded.items, recorded.classes, recorded.units):

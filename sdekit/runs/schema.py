@@ -53,7 +53,7 @@ def check_format(fields: Mapping[str, Any], where: Path) -> None:
 def check_fields(fields: Mapping[str, Any], where: Path) -> None:
     """InputError naming the file and the first field that is missing, or is not of its kind."""
     for name, check in FIELDS.items():
-        if name in fields or name not in ("condition_names", "condition_units"):
+        if name in fields or name not in ("condition_names", "condition_units", "objective"):
             _check(fields, name, check, where)
     for part in ("data", "sde", "network"):
         for name, check in COMPONENT.items():
@@ -102,6 +102,7 @@ TABLE: Check = (lambda v: isinstance(v, dict), "a table of fields")
 NAMES: Check = (lambda v: _all(v, _is_text), "a list of names")
 FIELDS: dict[str, Check] = {
     **dict.fromkeys(("data", "sde", "network", "train", "units"), TABLE),
+    "objective": TEXT,
     "prediction": (lambda v: _is_text(v) and v in PREDICTIONS, f"one of {', '.join(PREDICTIONS)}"),
     "condition": (lambda v: v in ("none", "label", "numbers"), "none, label or numbers"),
     "shape": (lambda v: bool(v) and _all(v, lambda n: is_count(n, 1)), "a list of sizes"),

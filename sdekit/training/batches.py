@@ -1,4 +1,4 @@
-"""The batches of a run in order. Reading the next one overlaps with the step under way."""
+"""Batches in training order, read one step ahead while a GPU computes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,37 @@ from sdekit.data import Batch, Dataset, batch_indices
 
 
 class Batches:
-    """`batches(step)`: what a step is trained on, a function of (seed, step) alone, whoever reads it and when.
+    """Batches of a training run: `batches(step)` depends on the seed and the step only.
 
-    indices: (N,) the items to train on. ahead: a thread reads one step ahead, of data that bear it (`concurrent`).
-    This helps where a GPU computes; on the CPU the cores have no time to spare, and it takes a tenth more there.
-    skipped: how many items had been passed over when the last batch was read.
-    What `data.batch` raises is raised at the step whose batch it is.
+    Errors of `data.batch` are raised at the step that needs the batch, also if the batch was read ahead.
+
+    Arguments:
+        data: Data set.
+        indices: Indices (N,) of the items to train on.
+        batch_size: Items in a batch of all processes together.
+        seed: Seed of the order.
+        rows: Rows of the batch that this process reads.
+        ahead: Read the next batch in a thread if the data set supports it (`Dataset.concurrent`). This helps if a GPU
+            computes. On a CPU no core is free for reading, and training would take a tenth longer.
     """
 
-    def __init__(self, data: Dataset, indices: np.ndarray, batch_size: int, seed: int, *, ahead: bool = False) -> None:
-        self.data, self.indices, self.batch_size, self.seed = data, indices, batch_size, seed
-        self.skipped = len(data.skipped)
+    def __init__(
+        self,
+        data: Dataset,
+        indices: np.ndarray,
+        batch_size: int,
+        seed: int,
+        *,
+        rows: slice = slice(None),
+        ahead: bool = False,
+    ) -> None:
+        self.data, self.indices, self.batch_size, self.seed, self.rows = data, indices, batch_size, seed, rows
+        self.skipped = len(data.skipped)  # number of skipped items when the last batch was read
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="sdekit-batches") if ahead and data.concurrent else None
         self._ahead: dict[int, Future[tuple[Batch, int]]] = {}
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a step: x (B, *shape), y (B, ...) or None."""
+        """Read the batch of a step: x (B, *shape), y (B, ...) or None."""
         if self._pool is None:
             batch, self.skipped = self._read(step)
         else:
@@ -34,5 +49,5 @@ class Batches:
         return batch
 
     def _read(self, step: int) -> tuple[Batch, int]:
-        chosen = self.indices[batch_indices(len(self.indices), self.batch_size, step, self.seed)]
-        return self.data.batch(chosen), len(self.data.skipped)
+        items = self.indices[batch_indices(len(self.indices), self.batch_size, step, self.seed)[self.rows]]
+        return self.data.batch(items), len(self.data.skipped)

@@ -11,7 +11,9 @@ from torch import Tensor
 from sdekit.processes import LARGEST_RHO, SDE, as_time
 from sdekit.runs import TrainOptions
 
-from .randomness import seed_from
+from .step_seeds import seed_from
+
+BLOCK = 64  # rows whose noise has one seed
 
 
 class Draw(NamedTuple):
@@ -21,16 +23,36 @@ class Draw(NamedTuple):
     eps: Tensor
 
 
-def draw(sde: SDE, options: TrainOptions, shape: tuple[int, ...], step: int) -> Draw:
-    """Times and noise of a step, on the CPU, whatever came before: this is what makes a resumed run the same run.
+def draw(sde: SDE, options: TrainOptions, shape: tuple[int, ...], step: int, rows: slice = slice(None)) -> Draw:
+    """Draw the times and the noise of a step on the CPU, as functions of (seed, step, row of the global batch).
 
-    The levels of a batch are stratified: one in each of batch_size equal parts of probability, in random order
-    (Kingma et al. 2021, appendix I.1), which lowers the variance of the loss.
+    The noise levels of a batch are stratified: each of batch_size intervals of equal probability contains one, in
+    random order, which lowers the variance of the loss. The noise is drawn in blocks of 64 rows, so that a process
+    draws no more than about its own rows.
+
+    Arguments:
+        sde: Process.
+        options: Training options.
+        shape: Shape of one sample.
+        step: Number of the step, from 0.
+        rows: Rows of the global batch.
+    Returns:
+        Times and noise of the rows.
+    Source:
+        Kingma et al. 2021, appendix I.1.
     """
     generator = torch.Generator().manual_seed(seed_from(options.seed, 1, step))
     n = options.batch_size
     u = (torch.randperm(n, generator=generator) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
-    return Draw(times(sde, options, u), torch.randn(n, *shape, generator=generator))
+    first, stop, _ = rows.indices(n)
+    blocks = []
+    for block in range(first // BLOCK, -(-stop // BLOCK)):
+        if block:
+            generator = torch.Generator().manual_seed(seed_from(options.seed, 1, step, block))
+        blocks.append(torch.randn(min(BLOCK, n - block * BLOCK), *shape, generator=generator))
+    eps = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+    start = first - first // BLOCK * BLOCK
+    return Draw(times(sde, options, u[rows]), eps[start : start + stop - first])
 
 
 def times(sde: SDE, options: TrainOptions, u: Tensor) -> Tensor:

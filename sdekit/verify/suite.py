@@ -27,6 +27,7 @@ from .component_checks import (
     inverse_checks,
     loader_checks,
     network_checks,
+    objective_checks,
     prediction_checks,
     process_checks,
 )
@@ -43,6 +44,7 @@ CHECKS_BY_KIND: dict[str, Callable[..., list[Check]]] = {
     "dataset": dataset_checks.checks,
     "metric": dataset_checks.metric_checks,
     "loader": loader_checks.checks,
+    "objective": objective_checks.checks,
     "prediction": prediction_checks.checks,
 }
 """Function that returns the checks of a component, for each kind. Predictions are names in `PREDICTIONS`."""

@@ -149,7 +149,7 @@ def test_train_classifier_guides_a_run_without_labels(sdekit: CLI, refused: CLI,
     assert result.code == 0, result.err
     accuracy = json.loads(result.out)["accuracy"]
     assert accuracy["0.1"] > 0.9 and accuracy["0.1"] > accuracy["5"]
-    assert {p.name for p in judge.iterdir()} == {"config.json", "model.safetensors", "metrics.jsonl"}
+    assert {p.name for p in judge.iterdir()} == {"config.json", "model.safetensors", "metrics.jsonl", "checkpoint"}
     heights = []
     for label in (0, 1):
         out = tmp_path / f"{label}"
@@ -161,7 +161,7 @@ def test_train_classifier_guides_a_run_without_labels(sdekit: CLI, refused: CLI,
     assert sdekit("sample", run, "--nfe", 8, "-n", 64, "--label", 0, *between, "--out", tmp_path / "between").code == 0
     heights.append(np.load(tmp_path / "between" / "samples.npy")[:, 1].mean())
     assert heights[2] > heights[1] + 0.2 and heights[2] != heights[0]  # outside of it the run is told no label
-    assert "already holds something" in refused("train-classifier", run, "--out", judge)
+    assert "is not empty: choose another --out" in refused("train-classifier", run, "--out", judge)
     assert "was trained without labels" in refused("sample", run, "--label", 0, "--out", tmp_path / "s")
     config = (judge / "config.json").read_text()
     (judge / "config.json").write_text(config.replace('"classes": 2', '"classes": 3'))
@@ -173,16 +173,16 @@ def test_train_classifier_is_stopped_and_resumed(
     sdekit: CLI, refused: CLI, moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C saves and says how to go on; `info` tells what it is at any time."""
-    from sdekit.training import classifier_trainer as classifier
+    from sdekit.training import batches
 
     def interrupting(n: int, size: int, step: int, seed: int) -> Any:
         if step == 4:
             os.kill(os.getpid(), signal.SIGINT)
         return indices(n, size, step, seed)
 
-    indices, out = classifier.batch_indices, tmp_path / "judge"
+    indices, out = batches.batch_indices, tmp_path / "judge"
     with monkeypatch.context() as patch:
-        patch.setattr(classifier, "batch_indices", interrupting)
+        patch.setattr(batches, "batch_indices", interrupting)
         result = sdekit("train-classifier", moons_run, "--steps", 8, "--option", "network.width=8", "--out", out)
     assert result.code == 130 and f"sdekit train-classifier {moons_run} --out {out} --resume" in result.err
     told = json.loads(sdekit("info", out, "--json").out)
@@ -195,7 +195,7 @@ def test_train_classifier_is_stopped_and_resumed(
     told = json.loads(sdekit("info", out, "--json").out)
     assert told["steps"] == 8 and not told["resumable"] and set(told["accuracy"]) == {"0.1", "0.5", "1", "2", "5"}
     assert "nothing to resume" in refused(*again)
-    assert "holds no classifier" in refused("train-classifier", moons_run, "--out", moons_run, "--resume")
+    assert "is not a classifier" in refused("train-classifier", moons_run, "--out", moons_run, "--resume")
 
 
 def test_a_label_of_what_has_none(sdekit: CLI, refused: CLI, numbers_run: Path, tmp_path: Path) -> None:

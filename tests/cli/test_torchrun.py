@@ -41,5 +41,5 @@ def test_other_commands_are_refused(
     monkeypatch.setattr("sdekit.distributed.world", lambda: World(0, 2))
     monkeypatch.setattr("sdekit.distributed.together", nullcontext)
     monkeypatch.setattr("sdekit.distributed.leave", lambda: None)
-    message = refused("train", "--data", "moons", "--out", tmp_path / "new", "--steps", 5)
-    assert message.startswith("sdekit train runs in one process, and torchrun started 2: start it without torchrun")
+    message = refused("tune", tmp_path / "run", "--nfe", 8)
+    assert message.startswith("sdekit tune runs in one process, and torchrun started 2: start it without torchrun")

@@ -128,7 +128,7 @@ def test_corrupt_image(sdekit: CLI, refused: Callable[..., str], pictures: Path,
     message = refused(*given)
     assert "cat/04.png" in message and "--skip-bad" in message
     result = sdekit(*given, "--skip-bad")
-    assert result.code == 0 and "passed over 1 items that could not be read, the first cat/04.png" in result.err
+    assert result.code == 0 and "skipped 1 items that could not be read, the first cat/04.png" in result.err
     result = sdekit(*given, "--skip-bad", "--overwrite", "--json")
     assert json.loads(result.out)["skipped"] == 1
 
@@ -242,12 +242,15 @@ def test_file_size_limit(sdekit: CLI, tmp_path: Path) -> None:
 
 def test_failure_while_running(sdekit: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss that is not finite is exit 1 with one message and no traceback."""
-    from sdekit.training import Trainer
+    from sdekit.training import Denoising
 
-    losses = Trainer._losses
-    monkeypatch.setattr(
-        Trainer, "_losses", lambda self, *a: losses(self, *a) * (float("nan") if self.step == 2 else 1.0)
-    )
+    loss, calls = Denoising.loss, []
+
+    def failing(self: Denoising, model: Any, inputs: Any) -> Any:
+        calls.append(model.training)
+        return loss(self, model, inputs) * (float("nan") if sum(calls) == 3 else 1.0)
+
+    monkeypatch.setattr(Denoising, "loss", failing)
     result = sdekit(
         "train", "--data", "moons", "--out", tmp_path / "run", "--steps", 5, *TINY_MLP, "--checkpoint-every", 2
     )

@@ -24,7 +24,8 @@ from sdekit.runs import (
     save_json,
     save_tensors,
 )
-from sdekit.training import PosteriorMean, Trainer, dropped_conditions
+from sdekit.training import PosteriorMean, Trainer
+from sdekit.training.objectives.denoising import dropped_conditions
 
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdekit.training import EMA, gamma
+from sdekit.training.ema import EMA, gamma
 
 
 @pytest.mark.parametrize("length", [0.05, 0.1, 0.2])

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
 from sdekit.runs import CHECKPOINT, MODEL, PREVIEWS, load_run, load_tensors, read_metrics, snapshot_name
-from sdekit.training import PreviewWarning, State, Trainer, train, trainer as loop
+from sdekit.training import Denoising, PreviewWarning, Trainer, train
+from sdekit.training.state import State
 
 Moons = Callable[..., Any]
 Go = Callable[..., Trainer]
@@ -120,7 +121,7 @@ def test_preview_that_fails(tmp_path: Path, moons: Moons, error: SdekitError, mo
 
 def test_preview_with_a_defect(tmp_path: Path, moons: Moons, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no error of ours is not passed over."""
-    monkeypatch.setattr(loop, "preview", lambda model, recipe: math.sqrt(-1))
+    monkeypatch.setattr(Denoising, "preview", lambda self, model: math.sqrt(-1))
     with warnings.catch_warnings(), pytest.raises(ValueError, match="math domain|nonnegative"):
         train(*moons(steps=2), tmp_path / "run")
 

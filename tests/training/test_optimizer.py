@@ -5,7 +5,7 @@ from torch import nn
 
 from sdekit.networks import UNet
 from sdekit.runs import TrainOptions
-from sdekit.training import adamw, learning_rate
+from sdekit.training.optimizer import adamw, learning_rate
 
 
 class Slow(nn.Module):

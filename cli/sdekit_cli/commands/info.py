@@ -130,23 +130,24 @@ def _progress(run: Path) -> tuple[bool, dict[str, Any]]:
 
 
 def _classifier_fields(run: Path) -> dict[str, Any]:
+    from sdekit.runs import model_step
     from sdekit.training import load_classifier, read_classifier
 
-    config, model = read_classifier(run), load_classifier(run)
-    resumable, last = _progress(run)
+    recipe, model, step = read_classifier(run), load_classifier(run), model_step(run)
+    has_checkpoint, last = _progress(run)
     return {
         "classifier": str(run),
-        "data": {"spec": config["data"]["name"], "options": config["data"]["options"]},
-        "shape": config["shape"],
-        "classes": config["classes"],
-        "class_names": config["class_names"],
-        "process": config["sde"],
-        "network": {"name": "encoder", "options": config["network"]},
+        "data": {"spec": recipe.data.name, "options": recipe.data.options},
+        "shape": list(recipe.shape),
+        "classes": recipe.classes,
+        "class_names": list(recipe.class_names),
+        "process": {"name": recipe.sde.name, "options": recipe.sde.options},
+        "network": {"name": "encoder", "options": recipe.network.options},
         "parameters": sum(p.numel() for p in model.parameters()),
-        "data_std": config["data_std"],
-        "steps": last["step"],
-        "of": config["train"]["steps"],
+        "data_std": recipe.data_std,
+        "steps": step,
+        "of": recipe.train.steps,
         "loss": last.get("loss"),
-        "accuracy": config["accuracy"],
-        "resumable": resumable,
+        "accuracy": last.get("accuracy", {}),
+        "resumable": has_checkpoint and step != recipe.train.steps,
     }

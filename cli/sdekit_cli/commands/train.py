@@ -1,6 +1,8 @@
 """`sdekit train`."""
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 GROUPS = ("data", "sde", "network", "train")
 KEYS = ("data", "sde", "network", "prediction", "condition")
 DEFAULT_STEPS = 5000
-LINE_EVERY = 15  # seconds between lines of progress where there is no terminal to draw a bar on
+LINE_EVERY = 15  # seconds between lines of progress, without a terminal for a progress bar
 
 
 def train(
@@ -72,8 +74,9 @@ def train(
 ) -> None:
     """Train a score network on data.
 
-    Ctrl-C saves; --resume goes on as if nothing had happened. The run folder holds config.json, model.safetensors
-    (averaged weights), checkpoint/, metrics.jsonl and previews/. See every option with: sdekit plugins show unet
+    Ctrl-C saves, and --resume continues exactly. The run folder contains config.json, model.safetensors (averaged
+    weights), checkpoint/, metrics.jsonl and previews/. `sdekit plugins show unet` shows every option of a network.
+    Several processes train together: torchrun --nproc-per-node 2 -m sdekit_cli train ...
 
     Examples:
 
@@ -113,12 +116,12 @@ def train(
         options = options | merge_flags(parse_assignments(option or ()), given | length)
         trainer = _planned(read | chosen, options, out, device, overwrite, given)
     before = trainer.step
-    loss = _run(trainer, out, quiet=json)
+    loss = run_training(trainer, quiet=json)
     summary = _summary(trainer, out, loss)
     if json:
         print_json(summary)
     if trainer.interrupted or not json:
-        _tell(trainer, out, summary, resumed=resume, before=before)
+        _report(trainer, out, summary, resumed=resume, before=before)
     if trainer.interrupted:
         raise typer.Exit(130)
 
@@ -126,17 +129,17 @@ def train(
 def _planned(
     names: dict[str, str], options: dict[str, Any], out: Path, device: str, overwrite: bool, flags: Collection[str]
 ) -> "Trainer":
-    """A trainer of what was asked for. flags: which of the options were given by a flag of their own."""
+    """Make the trainer of a new run. flags: the options that were given by a flag of their own."""
     groups = group_options(options, GROUPS)
     if not {"steps", "time_limit"} & set(groups["train"]):
         groups["train"]["steps"] = DEFAULT_STEPS
     from sdekit.data import parse_spec
-    from sdekit.registry import component_names as registered
+    from sdekit.registry import component_names
     from sdekit.runs import TrainOptions, prepare_folder
     from sdekit.training import Trainer, plan
 
     spec = names.pop("data", "digits")
-    kind = parse_spec(spec, registered("dataset"))[0]
+    kind = parse_spec(spec, component_names("dataset"))[0]
     _check_flags(kind, flags)
     groups["data"] = component_options("dataset", kind, groups["data"])
     groups["sde"] = component_options("sde", names.get("sde", "vp"), groups["sde"])
@@ -145,21 +148,23 @@ def _planned(
             raise InputError("options of the network need its name: add --network unet or --network mlp")
         groups["network"] = component_options("network", names["network"], groups["network"])
     groups["train"] = convert_options("train", TrainOptions, groups["train"])
-    prepare_folder(out, overwrite=overwrite, check_only=True)
+    if process_rank() == 0:
+        prepare_folder(out, overwrite=overwrite, check_only=True)
     with console.status("reading the data ..."):
         recipe, data = plan(spec, **names, given=groups)
     return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite)
 
 
-def _check_flags(dataset: str, given: Collection[str]) -> None:
-    """InputError for --size and --skip-bad where the data set knows neither."""
+def _check_flags(dataset: str, flags: Collection[str]) -> None:
+    """Raise InputError for --size and --skip-bad if the data set does not have these options."""
     known = parameters(find_component("dataset", dataset).load())
     for name, flag in (("size", "--size"), ("skip_bad", "--skip-bad")):
-        if f"data.{name}" in given and name not in known:
+        if f"data.{name}" in flags and name not in known:
             raise InputError(f"{flag} is for images:, and the data are {dataset}: leave it out")
 
 
 def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> "Trainer":
+    """Make the trainer that continues a run."""
     from dataclasses import replace
 
     from sdekit.runs import TrainOptions, read_recipe
@@ -177,55 +182,88 @@ def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> 
     return Trainer(recipe, data, out, device=pick_device(device), resume=True)
 
 
-def _run(trainer: "Trainer", out: Path, *, quiet: bool) -> float | None:
-    """Train with a progress bar; Ctrl-C and SIGTERM end it after the step under way. The mean loss of late steps."""
+def run_training(trainer: "Trainer", *, quiet: bool) -> float | None:
+    """Train with a progress bar, until the end or until Ctrl-C or SIGTERM.
+
+    Arguments:
+        trainer: Trainer of the run.
+        quiet: Print nothing.
+    Returns:
+        Mean loss of the last hundred steps or so, or None without a step.
+    """
     recipe = trainer.recipe
     parameters = sum(p.numel() for p in trainer.model.parameters())
     if not quiet:
+        size = trainer.engine.world_size
+        processes = "" if size == 1 else f" in {size} processes"
         note(
-            "training [bold]{}[/] ({:.2f} M parameters) on {} ({} items {}), process {}, on {}, into {}",
+            "training [bold]{}[/] ({:.2f} M parameters) on {} ({} items {}), process {}, on {}{}, into {}",
             *(recipe.network.name, parameters / 1e6, recipe.data.name, len(trainer.indices)),
-            *("x".join(map(str, recipe.shape)), recipe.sde.name, trainer.device, out),
+            *("x".join(map(str, recipe.shape)), recipe.sde.name, trainer.device, processes, trainer.out),
         )
-    done, first, seconds, average = trainer.progress, trainer.step, trainer.seconds, 0.0
-    told = seconds
-    with stopping(trainer.stop), progress_bar("loss", "rate", quiet=quiet) as bar:
+    first, seconds, average = trainer.step, trainer.seconds, 0.0
+    last_line = seconds
+    with _ending_together(), stopping(trainer.stop), progress_bar("loss", "rate", quiet=quiet) as bar:
         task = bar.add_task("training", total=1.0, loss="", rate="")
-        bar.update(task, completed=done)
+        bar.update(task, completed=trainer.progress)
         for count, now in enumerate(trainer.run(), 1):
             average += (now.loss - average) / min(count, 100)
             rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
             loss, speed = f"step {now.step}  loss {average:.4f}", f"{rate:.0f}/s"
             bar.update(task, completed=now.progress, loss=loss, rate=speed)
-            if not (quiet or console.is_terminal) and now.seconds >= told + LINE_EVERY:
-                told = now.seconds
+            if not (quiet or console.is_terminal) and now.seconds >= last_line + LINE_EVERY:
+                last_line = now.seconds
                 note("{:4.0%}  {}  {}  {:.0f} s", now.progress, loss, speed, now.seconds)
     if skipped := trainer.data.skipped:
-        note("passed over {} items that could not be read, the first {}", len(skipped), skipped[0])
+        note("skipped {} items that could not be read, the first {}", len(skipped), skipped[0])
     return average if trainer.step > first else None
 
 
-def _tell(trainer: "Trainer", out: Path, summary: dict[str, Any], *, resumed: bool, before: int) -> None:
-    """How the training ended, and the command to give next."""
-    again = f"sdekit train --out {quoted(out)} --resume"
-    step, whole = trainer.step, trainer.options.steps
+@contextmanager
+def _ending_together() -> Iterator[None]:
+    """Context manager that ends all processes if one of them fails; with one process it does nothing."""
+    if "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    from sdekit.distributed import in_lockstep
+    from sdekit_cli.app import report_failures
+
+    with in_lockstep(), report_failures():
+        yield
+
+
+def process_rank() -> int:
+    """Return the number of this process among those of torchrun; process 0 writes the run folder."""
+    if "WORLD_SIZE" not in os.environ:
+        return 0
+    from sdekit.distributed import world
+
+    return world().rank
+
+
+def _report(trainer: "Trainer", out: Path, summary: dict[str, Any], *, resumed: bool, before: int) -> None:
+    """Print how the training ended, and the next command."""
+    resume = f"sdekit train --out {quoted(out)} --resume"
+    step, steps = trainer.step, trainer.options.steps
     if not trainer.finished:
-        why = f"stopped at step {step}" if trainer.interrupted else f"reached --time-limit at step {step} of {whole}"
-        so = "saved: go on" + ("" if trainer.interrupted else " for as long") if step else "nothing was trained: start"
-        again += "" if step or trainer.interrupted else " --time-limit 60"
-        note("{} and {} with  [bold]{}[/]", why, so, again)
+        reason = f"stopped at step {step}" if trainer.interrupted else f"reached --time-limit at step {step} of {steps}"
+        state = (
+            "saved: go on" + ("" if trainer.interrupted else " for as long") if step else "nothing was trained: start"
+        )
+        resume += "" if step or trainer.interrupted else " --time-limit 60"
+        note("{} and {} with  [bold]{}[/]", reason, state, resume)
         return
     if resumed and step == before:
-        longer = f"--steps {2 * step}" if whole else f"--time-limit {2 * (trainer.options.time_limit or 0):g}"
-        note("{} was finished already, at step {}: go on with  [bold]{} {}[/]", out, step, again, longer)
+        longer = f"--steps {2 * step}" if steps else f"--time-limit {2 * (trainer.options.time_limit or 0):g}"
+        note("{} was finished already, at step {}: go on with  [bold]{} {}[/]", out, step, resume, longer)
         return
     held_out = "" if summary["held_out_loss"] is None else f"; held-out loss {summary['held_out_loss']}"
-    so = f"trained {step} steps in {trainer.seconds:.0f} s{held_out}"
-    note("{}. Sample it with  [bold]sdekit sample {} --out samples[/]", so, quoted(out))
+    result = f"trained {step} steps in {trainer.seconds:.0f} s{held_out}"
+    note("{}. Sample it with  [bold]sdekit sample {} --out samples[/]", result, quoted(out))
 
 
 def _summary(trainer: "Trainer", out: Path, loss: float | None) -> dict[str, Any]:
-    """For --json. loss: where the run is too short for its metrics to have one."""
+    """The fields of --json. loss: used if the run is too short for a loss in its metrics."""
     from sdekit.runs import read_metrics
 
     last = {name: value for row in read_metrics(out) for name, value in row.items()}

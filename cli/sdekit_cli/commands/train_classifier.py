@@ -1,6 +1,5 @@
 """`sdekit train-classifier`."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +14,12 @@ from sdekit_cli.options.assignments import (
     parse_assignments,
 )
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device
-from sdekit_cli.terminal.console import console, note, print_json, progress_bar, quoted
-from sdekit_cli.terminal.signals import stopping
+from sdekit_cli.terminal.console import console, note, print_json, quoted
+
+from .train import process_rank, run_training
 
 if TYPE_CHECKING:
-    from sdekit.runs import Recipe
-    from sdekit.training import ClassifierOptions, ClassifierTrainer
+    from sdekit.training import Trainer
 
 GROUPS = ("data", "network", "train")
 
@@ -28,22 +27,22 @@ GROUPS = ("data", "network", "train")
 def train_classifier(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `sdekit train` that it is to guide.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    data: Annotated[str | None, typer.Option(metavar="SPEC", help="Labelled data; the run's own unless said.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="SPEC", help="Labelled data (default: those of the run).")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps (1000).")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Items a step (64).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Items in a batch (64).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers (0).")] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="GROUP.NAME=VALUE", help="Any option of data, network or train; repeat it."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     plugin: PluginFiles = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a classifier of noisy data, for guidance of a run that was trained without labels.
 
-    Process, data and units are the run's. Ctrl-C saves; --resume goes on as if nothing had happened. Use it with:
+    Process, data and units are those of the run. Ctrl-C saves, and --resume continues exactly. Use it with:
     sdekit sample RUN --label 3 --guidance classifier:run=FOLDER
 
     Examples:
@@ -54,72 +53,64 @@ def train_classifier(
     """
     load_plugin_files(plugin, quiet=json)
     flags = {"train.steps": steps, "train.batch_size": batch_size, "train.seed": seed}
-    given = merge_flags(
+    options = merge_flags(
         parse_assignments(option or ()), {name: value for name, value in flags.items() if value is not None}
     )
-    if resume and (given or data):
+    if resume and (options or data):
         raise InputError("--resume takes everything from --out: beside it only RUN and --device")
-    trainer = _resumed(run, out, device) if resume else _planned(run, out, data, group_options(given, GROUPS), device)
-    began = time.monotonic()
-    with progress_bar("loss", quiet=json) as bar, stopping(trainer.stop):
-        task = bar.add_task("training", total=trainer.options.steps, loss="")
-        average = 0.0
-        for count, now in enumerate(trainer.run(), 1):
-            average += (now.loss - average) / min(count, 50)
-            bar.update(task, completed=now.step, loss=f"step {now.step}  loss {average:.3f}")
-    trainer.save(out)
-    accuracy, seconds = trainer.accuracy(), time.monotonic() - began
-    if json:
-        print_json({"run": str(out), "steps": trainer.step, "seconds": round(seconds, 2), "accuracy": accuracy})
-    if not trainer.finished:
+    trainer = _resumed(run, out, device) if resume else _planned(run, out, data, group_options(options, GROUPS), device)
+    run_training(trainer, quiet=json)
+    if trainer.interrupted:
         again = f"sdekit train-classifier {quoted(run)} --out {quoted(out)} --resume"
         note("stopped at step {} and saved: go on with  [bold]{}[/]", trainer.step, again)
         raise typer.Exit(130)
-    if not json:
-        told = ", ".join(f"{value:.0%} at {rho}" for rho, value in accuracy.items()) or "nothing was held out"
-        guide = f"sdekit sample {quoted(run)} --label 0 --guidance {quoted(f'classifier:run={out}')} --out samples"
-        note(
-            "trained {} steps in {:.0f} s; held-out accuracy by noise level: {}. Guide with  [bold]{}[/]",
-            *(trainer.step, seconds, told, guide),
-        )
+    accuracy = trainer.evaluate()["accuracy"]
+    if json:
+        seconds = round(trainer.seconds, 2)
+        print_json({"run": str(out), "steps": trainer.step, "seconds": seconds, "accuracy": accuracy})
+        return
+    by_level = ", ".join(f"{value:.0%} at {rho}" for rho, value in accuracy.items()) or "no item was held out"
+    guide = f"sdekit sample {quoted(run)} --label 0 --guidance {quoted(f'classifier:run={out}')} --out samples"
+    note(
+        "trained {} steps in {:.0f} s; held-out accuracy by noise level: {}. Guide with  [bold]{}[/]",
+        *(trainer.step, trainer.seconds, by_level, guide),
+    )
 
 
-def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], device: str) -> "ClassifierTrainer":
+def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], device: str) -> "Trainer":
+    """Make the trainer of a new classifier."""
     from sdekit.data import parse_spec
     from sdekit.networks import Encoder
     from sdekit.registry import component_names
-    from sdekit.runs import read_recipe
-    from sdekit.training import ClassifierOptions
+    from sdekit.runs import TrainOptions, read_recipe
+    from sdekit.training import Trainer, classifier_recipe, load_data
 
     recipe = read_recipe(run, with_data=data is None)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} already holds something: choose another --out, or go on with --resume")
+    if process_rank() == 0 and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not empty: choose another --out, or continue the training in it with --resume")
     spec = recipe.data.name if data is None else data
     of_data = component_options("dataset", parse_spec(spec, component_names("dataset"))[0], groups["data"])
     of_data = recipe.data.options | of_data if data is None else of_data
-    options = ClassifierOptions(**convert_options("train", ClassifierOptions, groups["train"]))
-    return _trainer(recipe, spec, of_data, options, convert_options("network", Encoder, groups["network"]), device)
-
-
-def _resumed(run: Path, out: Path, device: str) -> "ClassifierTrainer":
-    from sdekit.runs import Component, read_recipe
-    from sdekit.training import ClassifierOptions, read_classifier
-
-    found, recipe = read_classifier(out), read_recipe(run)
-    data, options = Component.from_dict(found["data"]), ClassifierOptions(**found["train"])
-    if Component.from_dict(found["sde"]) != recipe.sde or tuple(found["shape"]) != recipe.shape:
-        raise InputError(f"{out} was trained for another run than {run}: its process or shape is another")
-    trainer = _trainer(recipe, data.name, data.options, options, found["network"], device)
-    trainer.resume(out)
-    return trainer
-
-
-def _trainer(
-    recipe: "Recipe", spec: str, of_data: dict[str, Any], options: "ClassifierOptions", network: dict[str, Any],
-    device: str,
-) -> "ClassifierTrainer":  # fmt: skip
-    from sdekit.training import ClassifierTrainer, load_data
-
+    train, network = (
+        convert_options("train", TrainOptions, groups["train"]),
+        convert_options("network", Encoder, groups["network"]),
+    )
     with console.status("reading the data ..."):
-        data, source = load_data(spec, **of_data)
-    return ClassifierTrainer(recipe, data, options, source=source, network=network, device=pick_device(device))
+        items, source = load_data(spec, **of_data)
+    classifier = classifier_recipe(recipe, items, source=source, train=train, network=network)
+    return Trainer(classifier, items, out, device=pick_device(device))
+
+
+def _resumed(run: Path, out: Path, device: str) -> "Trainer":
+    """Make the trainer that continues a classifier."""
+    from sdekit.runs import model_step, read_recipe
+    from sdekit.training import Trainer, load_data, read_classifier
+
+    recipe, guided = read_classifier(out, resume=True), read_recipe(run)
+    if (recipe.sde, recipe.shape) != (guided.sde, guided.shape):
+        raise InputError(f"{out} was trained for another run than {run}: its process or shape is another")
+    if model_step(out) == recipe.train.steps:
+        raise InputError(f"{out} is trained to its last step: there is nothing to resume")
+    with console.status("reading the data ..."):
+        items, _ = load_data(recipe.data.name, **recipe.data.options)
+    return Trainer(recipe, items, out, device=pick_device(device), resume=True)

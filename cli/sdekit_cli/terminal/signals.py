@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a training after the step under way; a second time, at once."""
+"""Ctrl-C and SIGTERM during a training: the first ends it after the current step, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ from .console import note
 
 @contextmanager
 def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Within it the first of them calls `stop` in place of ending the process, and the next one ends it."""
-    asked = False
+    """Context manager in which the first SIGINT or SIGTERM calls `stop`, and the next one ends the process.
 
-    def heard(number: int, _: Any) -> None:
-        nonlocal asked
-        again, asked = asked, True
-        with suppress(RuntimeError):  # it came while a line was being written
+    Arguments:
+        stop: Function that asks the training to stop after its current step.
+    """
+    stop_requested = False
+
+    def handle(number: int, _: Any) -> None:
+        nonlocal stop_requested
+        again, stop_requested = stop_requested, True
+        with suppress(RuntimeError):  # the signal came while another line was being written
             note("ended at once" if again else "stopping after this step; again to end at once")
         if again:
             raise SystemExit(128 + number)
         stop()
 
-    handlers = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -1,0 +1,1 @@
+"""Engines: how a training step runs on devices and processes."""

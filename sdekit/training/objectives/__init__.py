@@ -1,0 +1,1 @@
+"""Objectives: what can be trained."""
