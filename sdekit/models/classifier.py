@@ -1,4 +1,4 @@
-"""A classifier of noisy items: p(y | x_t) at every noise level."""
+"""A classifier p(y | x_t) of noisy items, at every noise level."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from sdekit.processes import LARGEST_RHO, SDE, as_time, broadcast
 
 
 class Classifier(nn.Module):
-    """log p(y) + F(c_in x, c_noise) / (1 + (rho / data_std)^2)^(1/2), up to a constant: logits (B, classes).
+    """Classifier of noisy items: logits = log p(y) + F(c_in x, c_noise) / (1 + (rho / data_std)^2)^(1/2).
 
-    What x_t says about y vanishes as 1 / rho; with that factor outside of the network, sigma^2 / alpha times the
-    gradient, which guidance needs, is of order 1 at any noise level. network: (x (B, *), c_noise (B,)) to
-    (B, classes). frequencies: (classes,), of the labels in the data.
+    The information of x_t about y decreases as 1 / rho. With this factor outside the network F, guidance needs a
+    gradient of order 1 at every noise level: sigma^2 / alpha times the gradient of log p(y | x_t).
+
+    Arguments:
+        network: Network (x (B, *), c_noise (B,)) -> (B, classes).
+        sde: Process of the noise.
+        frequencies: Frequencies (classes,) of the labels in the data.
+        data_std: Standard deviation of the data in the model's units.
     """
 
     log_prior: Tensor
@@ -29,7 +34,7 @@ class Classifier(nn.Module):
         self.log_prior.copy_(frequencies.clamp(min=1e-6).log())
 
     def forward(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """x (B, *), t () or (B,), to unnormalised log-probabilities (B, classes)."""
+        """Return the logits (B, classes) of x (B, *) at t, () or (B,)."""
         t = as_time(t)
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
         signal = alpha * self.data_std

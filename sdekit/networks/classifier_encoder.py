@@ -1,4 +1,4 @@
-"""From a noisy item to one number a class: the network of a classifier."""
+"""The network of a classifier: from a noisy item to one number per class."""
 
 from __future__ import annotations
 
@@ -17,10 +17,19 @@ from .unet import ConvBlock, levels
 
 
 class Encoder(nn.Module):
-    """The way down of the U-Net for images from 8 pixels, residual layers for the rest; then a layer to the classes.
+    """Encoder of a classifier: the downward half of a U-Net for images, residual layers for other data.
 
-    shape: of one sample. classes: at least 2. width: channels of the first level, or of the layers. depth: of the
-    layers. dropout: probability, in [0, 1). None for width: from the kind of data.
+    A linear layer maps the features to the classes. Images of fewer than 8 pixels a side are treated as other data.
+
+    Arguments:
+        shape: Shape of one sample.
+        classes: Number of classes, at least 2.
+        width: Channels of the first level, or width of the layers, a multiple of 4 from 8; by default 24 for images
+            and 128 for other data.
+        depth: Number of residual layers, at least 1.
+        dropout: Probability of dropout, in [0, 1).
+    Raises:
+        InputError: If an argument is out of range.
     """
 
     def __init__(
@@ -56,7 +65,7 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
-        """x (B, *shape), c_noise (B,), to (B, classes)."""
+        """Map x (B, *shape) and c_noise (B,) to (B, classes)."""
         condition = self.condition(c_noise)
         h = self.first(x if self.image else x.flatten(1))
         for block in self.blocks:

@@ -13,16 +13,30 @@ from torch import Tensor
 
 @cache
 def gamma(length: float) -> float:
-    """The exponent whose average has the relative standard deviation `length` (Karras et al. 2024, Algorithm 2)."""
+    """Return the exponent of the average whose relative standard deviation is `length`.
+
+    Arguments:
+        length: Standard deviation relative to the number of steps, between 0 and 0.25.
+    Returns:
+        gamma, at least 0.
+    Source:
+        Karras et al. 2024, Algorithm 2.
+    """
     a = length**-2
     return float(np.roots([1, 7, 16 - a, 12 - a]).real.max())
 
 
 class EMA:
-    """average <- beta average + (1 - beta) weights, beta = (1 - 1/step)^(gamma + 1): the power-function average.
+    """Exponential moving average of weights with a power-function profile.
 
-    It forgets the start by itself and needs no horizon. length: standard deviation of the average relative to the
-    steps so far; 0 is no average. Source: Karras et al. 2024, section 3.1.
+    average <- beta average + (1 - beta) weights, with beta = (1 - 1/step)^(gamma + 1). The length of the average grows
+    with the training, so that it needs no horizon and the first steps lose their influence.
+
+    Arguments:
+        weights: Weights to average, whose present values are the first average.
+        length: Standard deviation of the average relative to the number of steps so far; 0 for no average.
+    Source:
+        Karras et al. 2024, section 3.1.
     """
 
     def __init__(self, weights: Iterable[Tensor], length: float) -> None:
@@ -31,23 +45,23 @@ class EMA:
 
     @torch.no_grad()
     def update(self, weights: Iterable[Tensor], step: int) -> None:
-        """Take in the weights after step `step`, counted from 1."""
+        """Add the weights after step `step`, counted from 1, to the average."""
         beta = (1 - 1 / step) ** (gamma(self.length) + 1) if self.length else 0.0
         torch._foreach_lerp_(self.average, [w.detach() for w in weights], 1 - beta)
 
     @contextmanager
     def swapped(self, weights: Iterable[Tensor]) -> Iterator[None]:
-        """Within it the weights are the averaged ones."""
+        """Context manager that exchanges the weights and their averages."""
         pairs = list(zip(weights, self.average, strict=True))
         self._swap(pairs)
         try:
             yield
         finally:
-            self._swap(pairs[::-1])  # the last first, since weights may share their memory
+            self._swap(pairs[::-1])  # in reverse, because weights may share memory
 
     @torch.no_grad()
     def _swap(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
         for weight, average in pairs:
-            held = weight.clone()
+            previous = weight.clone()
             weight.copy_(average)
-            average.copy_(held)
+            average.copy_(previous)

@@ -12,10 +12,17 @@ from sdekit.runs import TrainOptions
 
 
 def adamw(network: nn.Module, options: TrainOptions) -> torch.optim.AdamW:
-    """AdamW of all weights that are trained, in groups whose learning rate has one scale: the group's entry "scale".
+    """Make the AdamW optimizer of all trainable weights of a network.
 
-    A module that has `learning_rate_scale` sets it for the weights within; elsewhere it is 1. A weight that several
-    modules hold is updated once, at the scale of the first.
+    The attribute `learning_rate_scale` of a module multiplies the learning rate of the weights in it; without it the
+    scale is 1. Each parameter group has one scale, in its entry "scale". A weight that several modules share is
+    updated once, at the scale of the first of them.
+
+    Arguments:
+        network: Network, on the device of the training.
+        options: Training options.
+    Returns:
+        The optimizer, with the fused implementation.
     """
     groups: dict[float, dict[str, Any]] = {}
     seen = set[nn.Parameter]()
@@ -41,7 +48,15 @@ def adamw(network: nn.Module, options: TrainOptions) -> torch.optim.AdamW:
 
 
 def learning_rate(options: TrainOptions, step: int, progress: float) -> float:
-    """Of the step after `step` others, `progress` (0 to 1) of the run being over: warm-up, then decay to 0."""
+    """Return the learning rate of a step: a linear rise, and the decay to 0.
+
+    Arguments:
+        options: Training options.
+        step: Number of steps before this one.
+        progress: Completed part of the run, 0 to 1.
+    Returns:
+        The learning rate of weights with the scale 1.
+    """
     rise = min(1.0, (step + 1) / max(1, options.warm_up))
     fall = {"cosine": 0.5 * (1 + math.cos(math.pi * progress)), "linear": 1 - progress, "constant": 1.0}
     return options.learning_rate * rise * fall[options.decay]

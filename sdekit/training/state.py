@@ -1,4 +1,4 @@
-"""What training has come to: weights, their average and Adam's moments, as tensors by name, and back."""
+"""The state of a training: weights, their average and the moments of AdamW, saved and loaded as tensors by name."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ PARTS = ("weights", "ema", *MOMENTS)
 
 
 class State:
-    """A network in training. weights: by name, those that are trained, each once. optimizer, ema: of these.
+    """Weights of a network in training, with their optimizer and their average.
 
-    Raises InputError for a network without weights to train.
+    Arguments:
+        network: Network, on the device of the training.
+        options: Training options.
+    Raises:
+        InputError: If the network has no trainable weights.
     """
 
     def __init__(self, network: nn.Module, options: TrainOptions) -> None:
@@ -36,14 +40,20 @@ class State:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within it the network has the averaged weights."""
+        """Context manager that gives the network the averaged weights."""
         with self.ema.swapped(self.weights.values()):
             yield
 
     def save(self, path: Path, step: int, fields: Mapping[str, Any]) -> None:
-        """All that going on bit for bit takes, after so many steps; fields go along.
+        """Save everything that an exact continuation needs.
 
-        "updates" tells how often a weight was updated, where the loss did not depend on it in each step.
+        The field "updates" contains the number of updates of each weight that was not updated in every step, because
+        the loss did not depend on it.
+
+        Arguments:
+            path: File to write.
+            step: Number of steps so far.
+            fields: Further fields to save.
         """
         moments, updates = dict[str, Tensor](), dict[str, int]()
         for name, weight in self.weights.items():
@@ -56,12 +66,12 @@ class State:
         save_tensors(path, weights | ema | moments, {**fields, "step": step, "updates": updates})
 
     def save_average(self, path: Path, fields: Mapping[str, Any]) -> None:
-        """The network with the averaged weights: what is sampled with."""
+        """Save the network with the averaged weights, for sampling."""
         with self.averaged():
             save_tensors(path, untie(self.network), fields)
 
     def load(self, path: Path) -> dict[str, Any]:
-        """Go on from what `save` wrote; returns its fields. Raises InputError for another network's."""
+        """Load the file of `save` and return its fields. Raises InputError if it is of another network."""
         tensors, fields = load_tensors(path)
         _check_counters(path, fields)
         part = {p: {k.removeprefix(f"{p}."): v for k, v in tensors.items() if k.startswith(f"{p}.")} for p in PARTS}
@@ -69,7 +79,7 @@ class State:
             load_tied(self.network, part["weights"])
             for average, (name, weight) in zip(self.ema.average, self.weights.items(), strict=True):
                 average.copy_(part["ema"][name])
-                # in the memory format of the weight: the fused kernel takes that for granted
+                # in the memory format of the weight, which the fused kernel expects
                 moments = {moment: torch.empty_like(weight).copy_(part[moment][name]) for moment in MOMENTS}
                 if updates := fields["updates"].get(name, fields["step"]):
                     step = torch.tensor(float(updates), device=weight.device)
@@ -80,7 +90,7 @@ class State:
 
 
 def _check_counters(path: Path, fields: dict[str, Any]) -> None:
-    """InputError naming a counter that is not of its kind; what is older has no "losses" and "updates"."""
+    """Raise InputError for a counter of a wrong type. Older files have no "losses" and "updates"."""
     fields["step"] = step_of(path, fields)
     losses, updates = fields.setdefault("losses", []), fields.setdefault("updates", {})
     for name, good in {
