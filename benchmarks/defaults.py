@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from digits import halves
 from distances import energy_distance, sliced_w2
 
 from sdekit import registry, sample
@@ -50,6 +51,8 @@ def load(name: str, items: int, paths: argparse.Namespace) -> tuple[np.ndarray, 
         # the two sets have statistics of their own, so compare them in data units
         train, other = (d.units.to_data(d.batch(range(len(d))).x) for d in both)
         return train, other
+    if name == "digits":
+        return halves("numpy")
     if name in TABLES:
         import sklearn.datasets
 
@@ -61,7 +64,8 @@ def load(name: str, items: int, paths: argparse.Namespace) -> tuple[np.ndarray, 
     elif kind == "cifar":
         pixels = read_folder(paths.cifar, items + 1000)
     else:
-        raise SystemExit(f"no data set {name!r}: choose from {', '.join((*TOYS, *TABLES))}, mnist-SIZE, cifar-SIZE")
+        names = ("digits", *TOYS, *TABLES, "mnist-SIZE", "cifar-SIZE")
+        raise SystemExit(f"no data set {name!r}: choose from {', '.join(names)}")
     images = average(torch.tensor(pixels).float() / 127.5 - 1, int(size)).numpy()
     return images[:items], images[items : items + 1000]
 

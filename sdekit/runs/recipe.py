@@ -18,7 +18,7 @@ from sdekit.models import Condition, Conditioning, ScoreModel, example_condition
 from sdekit.registry import build, plugin_files
 
 from .schema import FORMAT
-from .training_options import TrainOptions
+from .training_options import REMOVED_OPTIONS, TrainOptions
 
 PLAIN = (
     "objective",
@@ -148,7 +148,9 @@ class Recipe:
             data=Component.from_dict(fields["data"]),
             sde=Component.from_dict(fields["sde"]),
             network=Component.from_dict(fields["network"]),
-            train=TrainOptions(**LEGACY_DEFAULTS | fields["train"]),
+            train=TrainOptions(
+                **LEGACY_DEFAULTS | {k: v for k, v in fields["train"].items() if k not in REMOVED_OPTIONS}
+            ),
             units=Units.from_dict(fields["units"]),
             condition_units=Units.from_dict(told) if (told := fields.get("condition_units")) else None,
             **plain,

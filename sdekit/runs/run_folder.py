@@ -6,11 +6,12 @@ from pathlib import Path
 from sdekit.data import Dataset
 from sdekit.errors import InputError, SdekitError
 
-from .files import check_recipe, load_tensors, step_of
+from .files import check_recipe, load_json, load_tensors, step_of
 from .layout import CHECKPOINT, CONFIG, LOCK, METRICS, MODEL, PREVIEWS, SNAPSHOTS, TUNED, RunFolder
 from .lock import FolderLock
 from .recipe import Recipe
 from .run import load_checkpoint, read_config, read_recipe
+from .training_options import REMOVED_OPTIONS
 
 
 def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> None:
@@ -129,9 +130,16 @@ def check_resumed(out: Path, recipe: Recipe, data: Dataset) -> Recipe:
     Returns:
         The recipe of the run.
     Raises:
-        InputError: If the recipe or the data differ from those of the run.
+        InputError: If the recipe or the data differ from those of the run, or the run used an option that no longer
+            exists.
     """
     recorded = read_recipe(out, objective=None)
+    train = load_json(out / CONFIG)["train"]
+    for name in REMOVED_OPTIONS:
+        if train.get(name):
+            raise InputError(
+                f"{out} was trained with {name}, which this version no longer has: sample from it, or train a new run"
+            )
     recorded.check_same(recipe)
     now = (tuple(data.shape), len(data), data.classes, data.units)
     if now != (recorded.shape, recorded.items, recorded.classes, recorded.units):

@@ -1,4 +1,4 @@
-"""How a network is trained: one frozen dataclass, which is the command line's options and the run's record."""
+"""Options of a training: the options of the command line and part of the record of a run."""
 
 from __future__ import annotations
 
@@ -9,17 +9,35 @@ from typing import Literal
 
 from sdekit.errors import InputError
 
-MOST_NUMBERS = 2**31  # in a batch
+REMOVED_OPTIONS = ("turn_below",)
+"""Options of version 0.1 that no longer exist. Runs that recorded them can be opened, but not resumed."""
+
+MOST_NUMBERS = 2**31  # largest number of entries of a batch
 
 
 def check_seed(seed: int, where: str) -> None:
-    """InputError outside of [0, 2^32): torch's CPU generator keeps 32 bits, so that others would repeat."""
+    """Check that a seed is in [0, 2^32), because torch's CPU generator uses 32 bits of it.
+
+    Arguments:
+        seed: Seed.
+        where: Option or command, for the message.
+    Raises:
+        InputError: If the seed is out of range.
+    """
     if not 0 <= seed < 2**32:
         raise InputError(f"{where}: seed must be between 0 and 2^32 - 1, got {seed}")
 
 
 def check_batch(batch_size: int, shape: tuple[int, ...], where: str) -> None:
-    """InputError for a batch of more than 2^31 numbers: the memory would be full before the first step."""
+    """Check that a batch has at most 2^31 numbers; a larger one would not fit into memory.
+
+    Arguments:
+        batch_size: Number of items.
+        shape: Shape of one item.
+        where: Option or command, for the message.
+    Raises:
+        InputError: If the batch is too large.
+    """
     if batch_size * prod(shape) > MOST_NUMBERS:
         raise InputError(
             f"{where}: batch_size {batch_size} of items of {prod(shape)} numbers is more than 2^31 numbers a step: at "
@@ -29,23 +47,42 @@ def check_batch(batch_size: int, shape: tuple[int, ...], where: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What a run is trained with; all of it is recorded in the run folder.
+    """Options of a training; the run folder records all of them.
 
-    steps: optimizer steps, or None to train for `time_limit`. time_limit: seconds of training; alone, it is the
-    horizon of the learning-rate decay, so that a run is finished when its time is over; beside steps it stops a
-    session of the run, which the next one resumes for as long. batch_size: items a step. learning_rate: at its peak,
-    of AdamW. warm_up: steps until then. decay: of the learning rate to 0 over the run. weight_decay: of AdamW. beta2:
-    of AdamW. clip: largest norm of the gradient. ema: length of the weight average relative to the training so far,
-    its standard deviation (EDM2's sigma_rel), between 0 and 0.25. noise: distribution of the noise level: log-normal
-    in rho = sigma / alpha (Karras et al. 2022, Table 1) with noise_mean and noise_std, or uniform in t. noise_top:
-    fraction of levels that lie evenly in log rho from exp(noise_mean) up to t_max instead, where sampling starts.
-    exact_target: training sets of at most so many items are regressed on the posterior mean over the whole set
-    (`PosteriorMean`); 0 for never. turn_below: noise level rho around and below which images are mirrored and turned
-    (`turned`); 0 for never. held_out: fraction of the data that is not trained on. drop: probability that an
-    item is shown without its condition, so that the network learns the unconditional model too. seed: of everything
-    random. precision: of the network's arithmetic. checkpoint_every, log_every: steps. keep_every: steps between
-    averages of the weights that are kept, for autoguidance; 0 for none. preview_every: seconds, 0 for none but the
-    last.
+    Arguments:
+        steps: Number of optimizer steps, at least 1; None to train for `time_limit`.
+        time_limit: Seconds of training. Without `steps`, it is the length of the run, over which the learning rate
+            decays. With `steps`, it ends one session of the run, which the next session resumes for as long.
+        batch_size: Number of items per step, at least 1; over all processes, if there are several.
+        learning_rate: Peak learning rate of AdamW, positive.
+        warm_up: Number of steps in which the learning rate rises to its peak, at least 0.
+        decay: How the learning rate decays over the run: "cosine" or "linear" to 0, or "constant".
+        weight_decay: Weight decay of AdamW, at least 0.
+        beta2: Decay of AdamW's second moment, in [0, 1).
+        clip: Largest norm of the gradient, positive.
+        ema: Standard deviation of the average of the weights over training time, relative to the training so far
+            (sigma_rel of Karras et al. 2024), in [0, 0.25); 0 for no average.
+        noise: Distribution of the noise levels: "log-normal" in rho = sigma / alpha (Karras et al. 2022, Table 1), or
+            "uniform" in t.
+        noise_mean: Mean of log rho, for "log-normal".
+        noise_std: Standard deviation of log rho, for "log-normal", positive.
+        noise_top: Share of the noise levels that are instead log-uniform from exp(noise_mean) up to t_max, where
+            sampling starts, in [0, 1); for "log-normal".
+        exact_target: Largest number of training items for which the target is the posterior mean over the training set
+            (`PosteriorMean`) in place of x_0; 0 for never.
+        augment: Probability of each transform of an image (flips, scaling, rotation, stretching, translation), in
+            [0, 1]; 0 for no augmentation. The network receives the transform as a condition, so that samples are not
+            transformed (Karras et al. 2022, appendix F.2).
+        held_out: Fraction of the data that is not trained on, in [0, 1).
+        drop: Probability that an item is trained without its condition, in [0, 1); classifier-free guidance needs it.
+        seed: Seed of everything random, in [0, 2^32).
+        precision: Arithmetic of the network: "fp32", or "bf16" for bfloat16 autocast.
+        checkpoint_every: Number of steps between checkpoints, at least 1.
+        keep_every: Number of steps between averages of the weights that are kept, for autoguidance; 0 for none.
+        log_every: Number of steps between rows of `metrics.jsonl`, at least 1.
+        preview_every: Seconds between previews; 0 for one at the end only.
+    Raises:
+        InputError: If an option is out of its range.
     """
 
     steps: int | None = None
@@ -63,7 +100,7 @@ class TrainOptions:
     noise_std: float = 1.2
     noise_top: float = 0.02
     exact_target: int = 2048
-    turn_below: float = 0.0
+    augment: float = 0.0
     held_out: float = 0.05
     drop: float = 0.0
     seed: int = 0
@@ -88,7 +125,7 @@ class TrainOptions:
             if not 0 <= getattr(self, name) < high:
                 raise InputError(f"train: {name} must be at least 0 and below {high}, got {getattr(self, name)}")
         if self.steps is None and self.time_limit is None:
-            raise InputError("train: say how long: steps or time_limit")
+            raise InputError("train: set the length of the training: steps or time_limit")
         if self.steps is not None and self.steps < 1:
             raise InputError(f"train: steps must be at least 1, got {self.steps}")
         if self.time_limit is not None and not self.time_limit > 0:
@@ -97,9 +134,10 @@ class TrainOptions:
             if getattr(self, name) < 0:
                 raise InputError(f"train: {name} must not be negative, got {getattr(self, name)}")
         check_seed(self.seed, "train")
-        for name in ("exact_target", "turn_below"):
-            if getattr(self, name) < 0:
-                raise InputError(f"train: {name} must not be negative (0 is never), got {getattr(self, name)}")
+        if self.exact_target < 0:
+            raise InputError(f"train: exact_target must not be negative (0 is never), got {self.exact_target}")
+        if not 0 <= self.augment <= 1:
+            raise InputError(f"train: augment must be between 0 and 1, got {self.augment}")
         for name, known in (
             ("decay", ("cosine", "linear", "constant")),
             ("noise", ("log-normal", "uniform")),
@@ -109,7 +147,14 @@ class TrainOptions:
                 raise InputError(f"train: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
 
     def progress(self, step: int, seconds: float) -> float:
-        """How much of the run is over, 0 to 1, after so many steps and seconds of training."""
+        """Return the finished part of the run.
+
+        Arguments:
+            step: Number of finished steps.
+            seconds: Seconds of training so far.
+        Returns:
+            A number from 0 to 1.
+        """
         if self.steps is not None:
             return min(1.0, step / self.steps)
         return min(1.0, seconds / (self.time_limit or 1.0))

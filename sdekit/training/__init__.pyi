@@ -1,5 +1,4 @@
 from .augmentation import (
-    SYMMETRIES as SYMMETRIES,
     augment as augment,
 )
 from .batches import (

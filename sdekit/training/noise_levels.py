@@ -17,7 +17,7 @@ BLOCK = 64  # rows whose noise has one seed
 
 
 class Draw(NamedTuple):
-    """t: (B,) float64 times. eps: (B, *shape) float32 standard normal."""
+    """Times t (B,), in float64, and standard normal noise eps (B, *shape), in float32."""
 
     t: Tensor
     eps: Tensor
@@ -56,10 +56,19 @@ def draw(sde: SDE, options: TrainOptions, shape: tuple[int, ...], step: int, row
 
 
 def times(sde: SDE, options: TrainOptions, u: Tensor) -> Tensor:
-    """Times whose distribution function is u, (B,) in (0, 1), within the process: see `TrainOptions.noise`.
+    """Compute the times at which the distribution function of the noise levels is u.
 
-    The part `noise_top`, above the rest: log-uniform in rho from exp(noise_mean) up. Sampling starts there, a
-    log-normal all but never comes there, and what a network does not know at the start moves all that follows.
+    With "log-normal", the share 1 - `noise_top` has log rho from N(noise_mean, noise_std^2). The share `noise_top` is
+    log-uniform in rho from exp(noise_mean) up to t_max: sampling starts there, which a log-normal almost never reaches.
+
+    Arguments:
+        sde: Process.
+        options: Training options.
+        u: Numbers (B,) in (0, 1).
+    Returns:
+        Times (B,) in [t_min, t_max].
+    Source:
+        Karras et al. 2022, Table 1, for the log-normal distribution.
     """
     if options.noise == "uniform":
         return sde.t_min + u * (sde.t_max - sde.t_min)

@@ -1,9 +1,10 @@
-"""From names and options to a recipe and its data: what `sdekit train` does before it trains."""
+"""From names and options to a recipe and its data: the first part of `sdekit train`."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -15,28 +16,67 @@ from sdekit.models import PREDICTIONS
 from sdekit.registry import complete_options, component_names, find_component, parameters, unknown_name
 from sdekit.runs import Component, Recipe, TrainOptions, check_batch
 
-SMALL_ITEM = 256  # items of at most so many numbers come in larger batches, at little further cost
-SMALL_DEFAULTS = {"batch_size": 64, "learning_rate": 4e-3}
-LARGE_DEFAULTS = {"noise_mean": 0.0}  # of images beyond `TINY`: more pixels tell the same shape, through more noise
-FEW_DEFAULTS = {"turn_below": 0.25}  # of tiny images of which there are few: without, they are learned by heart
-EXACT_NUMBERS = 2**15  # in a training set whose posterior mean still costs less than the network: 16,384 points in 2-D
-TINY = 12  # pixels a side, up to which all of an image is seen at once
-DATA_STD_ITEMS = 2048  # items that the standard deviation is estimated from
 GROUPS = ("data", "sde", "network", "train")
+STD_ITEMS = 2048  # number of items from which the standard deviation of the data is estimated
 
 
-def load_data(spec: str, **given: Any) -> tuple[Dataset, Component]:
-    """Open what a SPEC names (`digits`, `images:PATH`, ...) with the data set's own options."""
+def default_network(data: Dataset) -> str:
+    """Choose the network for a data set.
+
+    Arguments:
+        data: Data set.
+    Returns:
+        "mixer" for images of 8 to 12 pixels a side, "unet" for larger ones, "mlp" for all other data.
+    """
+    if data.kind != "image" or min(data.shape[1:]) < 8:
+        return "mlp"
+    return "mixer" if max(data.shape[1:]) <= 12 else "unet"
+
+
+def default_training(data: Dataset) -> dict[str, Any]:
+    """Choose the training options that depend on the data.
+
+    | data | options | reason |
+    |---|---|---|
+    | at most 256 numbers per item | batch_size=64, learning_rate=4e-3 | a larger batch costs little more time |
+    | images of more than 12 pixels a side | noise_mean=0 | the more pixels show a shape, the more noise hides it |
+    | fewer than 16 numbers per item | exact_target=2^15 / numbers per item | the posterior mean costs little |
+
+    Arguments:
+        data: Data set.
+    Returns:
+        Options that differ from the defaults of `TrainOptions`, by name.
+    """
+    numbers = prod(data.shape)
+    options: dict[str, Any] = {"exact_target": max(TrainOptions.exact_target, 2**15 // numbers)}
+    if numbers <= 256:
+        options |= {"batch_size": 64, "learning_rate": 4e-3}
+    if data.kind == "image" and max(data.shape[1:]) > 12:
+        options |= {"noise_mean": 0.0}
+    return options
+
+
+def load_data(spec: str, **options: Any) -> tuple[Dataset, Component]:
+    """Open a data set.
+
+    Arguments:
+        spec: Name of a data set, with a path if it takes one: `digits`, `images:PATH`, ...
+        options: Options of the data set.
+    Returns:
+        The data set, and the component that a recipe records: the spec with all options.
+    Raises:
+        InputError: If the name or an option is unknown, or the path is missing or not taken.
+    """
     name, path = parse_spec(spec, component_names("dataset"))
     target = find_component("dataset", name).load()
-    complete = complete_options("dataset", name, given)
-    before = [] if path is None else [path]
+    complete = complete_options("dataset", name, options)
+    positional = [] if path is None else [path]
     try:
-        inspect.signature(target).bind(*before, **complete)
+        inspect.signature(target).bind(*positional, **complete)
     except TypeError as error:
-        needs = "needs a path: write" if path is None else "takes no path: write"
-        raise InputError(f"data {name!r} {needs} {name}{':PATH' if path is None else ''} ({error})") from error
-    data: Dataset = target(*before, **complete)
+        remedy = "needs a path: write" if path is None else "takes no path: write"
+        raise InputError(f"data {name!r} {remedy} {name}{':PATH' if path is None else ''} ({error})") from error
+    data: Dataset = target(*positional, **complete)
     return data, Component(name=spec, options=complete)
 
 
@@ -49,54 +89,36 @@ def plan(
     condition: str = "none",
     given: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Recipe, Dataset]:
-    """A recipe and its data set.
+    """Plan a training: open the data and complete all options.
 
-    spec: the data. sde, network: registered names; network None is a mixer for images of 8 to 12 pixels a side, a
-    U-Net for larger ones and an MLP for the rest. prediction: what the network is trained to be. condition: "none",
-    "label" to tell it the labels, or else the data set's own option `condition`: columns of a table, an array of
-    numbers.
-    given: options by group: data, sde, network, train (`TrainOptions`; where items have at most 256 numbers, its
-    defaults are a batch of 64 at a rate of 4e-3; where images have more than 12 pixels a side, a noise_mean of 0;
-    where they have not, and are at most 2,048, a turn_below of .25; where an item has fewer than 16 numbers, an
-    exact_target of 32,768 numbers in all).
-    Raises InputError for what does not fit.
+    Arguments:
+        spec: Data set, such as `digits` or `images:PATH`.
+        sde: Registered name of the process.
+        network: Registered name of the network; None for the choice of `default_network`.
+        prediction: Key of `PREDICTIONS`: the quantity that the network predicts.
+        condition: "none"; "label" to condition on the labels of the data; or a value of the data set's own option
+            `condition`, such as columns of a table.
+        given: Options by group: "data", "sde", "network" and "train" (`TrainOptions`, whose defaults
+            `default_training` changes for some data).
+    Returns:
+        The recipe of the run, and its data set.
+    Raises:
+        InputError: If a name or an option is unknown or out of its range, or two of them contradict each other.
     """
-    given = given or {}
-    for group in given:
-        if group not in GROUPS:
-            raise InputError(f"no group of options {group!r}: the groups are {', '.join(GROUPS)}")
-    of_data = dict(given.get("data", {}))
+    groups = _by_group(given)
     if condition not in ("none", "label"):
-        of_data["condition"] = _check_condition(spec, condition)
-    data, component = load_data(spec, **of_data)
-    if prediction not in PREDICTIONS:
-        raise InputError(unknown_name("prediction", prediction, list(PREDICTIONS), "There are"))
-    if condition == "label" and not data.classes:
-        raise InputError(f"data {spec!r} has no labels to condition on: leave out --condition label")
-    condition = "numbers" if data.condition_units is not None else condition
-    if network is None:
-        network = _suits(data)
-    suited: dict[str, Any] = SMALL_DEFAULTS if prod(data.shape) <= SMALL_ITEM else {}
-    suited = suited | {"exact_target": max(TrainOptions.exact_target, EXACT_NUMBERS // prod(data.shape))}
-    if data.kind == "image" and max(data.shape[1:]) > TINY:
-        suited = suited | LARGE_DEFAULTS
-    elif data.kind == "image" and len(data) <= TrainOptions.exact_target:
-        suited = suited | FEW_DEFAULTS
-    train = TrainOptions(**suited | dict(given.get("train", {})))
-    check_batch(train.batch_size, tuple(data.shape), "train")
-    if train.turn_below and data.kind != "image":
-        raise InputError(f"turn_below={train.turn_below:g}: data {spec!r} has no images to turn: leave it out")
-    if train.drop and condition == "none":
-        raise InputError(f"drop={train.drop:g}: there is no condition to drop: add --condition label")
-    of_network = dict(given.get("network", {}))
-    if of_network.get("conditions"):
-        raise InputError("network.conditions follows from the data: say which numbers with --condition COLUMN,COLUMN")
-    if condition == "numbers":
-        of_network["conditions"] = len(data.condition_names)
+        _check_takes_condition(spec, condition)
+        groups["data"]["condition"] = condition
+    data, component = load_data(spec, **groups["data"])
+    condition = _check_condition(spec, data, condition, prediction)
+    train = TrainOptions(**default_training(data) | groups["train"])
+    _check_training(spec, data, condition, train)
+    network = default_network(data) if network is None else network
+    network_options = _with_derived_options(groups["network"], data, condition, train)
     recipe = Recipe(
         data=component,
-        sde=Component(name=sde, options=complete_options("sde", sde, given.get("sde", {}))),
-        network=Component(name=network, options=complete_options("network", network, of_network)),
+        sde=Component(name=sde, options=complete_options("sde", sde, groups["sde"])),
+        network=Component(name=network, options=complete_options("network", network, network_options)),
         prediction=prediction,
         condition=condition,
         train=train,
@@ -108,40 +130,75 @@ def plan(
         units=data.units,
         condition_names=data.condition_names if condition == "numbers" else (),
         condition_units=data.condition_units if condition == "numbers" else None,
-        data_std=_std(data, split(len(data), train.held_out)[0]),
+        data_std=_estimate_std(data, split(len(data), train.held_out)[0]),
     )
-    return _resolved(recipe), data
+    return _with_chosen_sizes(recipe), data
 
 
-def _suits(data: Dataset) -> str:
-    if data.kind != "image" or min(data.shape[1:]) < 8:
-        return "mlp"
-    return "mixer" if max(data.shape[1:]) <= TINY else "unet"
+def _by_group(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
+    """Options of every group; InputError for an unknown group."""
+    options = options or {}
+    for group in options:
+        if group not in GROUPS:
+            raise InputError(f"no group of options {group!r}: the groups are {', '.join(GROUPS)}")
+    return {group: dict(options.get(group, {})) for group in GROUPS}
 
 
-def _check_condition(spec: str, condition: str) -> str:
-    """What the data set itself is asked to condition on; InputError where it has nothing of the kind."""
+def _check_takes_condition(spec: str, condition: str) -> None:
+    """Raise InputError if the data set has no option `condition`."""
     name, _ = parse_spec(spec, component_names("dataset"))
     if "condition" not in parameters(find_component("dataset", name).load()):
         raise InputError(
             f"condition must be 'none' or 'label', got {condition!r}: only table:, array: and the like have numbers to "
             "condition on"
         )
-    return condition
 
 
-def _resolved(recipe: Recipe) -> Recipe:
-    """Sizes that the network chose for itself are recorded, so that a later version's choice changes no old run."""
-    from dataclasses import replace
+def _check_condition(spec: str, data: Dataset, condition: str, prediction: str) -> str:
+    """Return the kind of condition: "none", "label" or "numbers"; InputError for an unknown prediction or no labels."""
+    if prediction not in PREDICTIONS:
+        raise InputError(unknown_name("prediction", prediction, list(PREDICTIONS), "There are"))
+    if condition == "label" and not data.classes:
+        raise InputError(f"data {spec!r} has no labels to condition on: leave out --condition label")
+    return "numbers" if data.condition_units is not None else condition
 
-    built = recipe.build().network
-    chosen = vars(built).get("options", recipe.network.options)
-    return replace(recipe, network=Component(name=recipe.network.name, options=dict(chosen)))
+
+def _check_training(spec: str, data: Dataset, condition: str, train: TrainOptions) -> None:
+    """Raise InputError for training options that do not suit the data."""
+    check_batch(train.batch_size, tuple(data.shape), "train")
+    if train.augment and data.kind != "image":
+        raise InputError(f"augment={train.augment:g}: data {spec!r} are not images: leave it out")
+    if train.drop and condition == "none":
+        raise InputError(f"drop={train.drop:g}: there is no condition to drop: add --condition label")
 
 
-def _std(data: Dataset, indices: np.ndarray) -> float:
-    """Standard deviation over all entries of evenly chosen items, to four digits."""
-    chosen = indices[np.linspace(0, len(indices) - 1, min(len(indices), DATA_STD_ITEMS)).astype(int)]
+def _with_derived_options(
+    options: dict[str, Any], data: Dataset, condition: str, train: TrainOptions
+) -> dict[str, Any]:
+    """Options of the network with the ones that follow from the data and the training."""
+    if options.get("conditions"):
+        raise InputError("network.conditions follows from the data: say which numbers with --condition COLUMN,COLUMN")
+    if options.get("augmentation"):
+        raise InputError("network.augmentation follows from the training: set train.augment instead")
+    if condition == "numbers":
+        options["conditions"] = len(data.condition_names)
+    if train.augment:
+        from .augmentation import WIDTH
+
+        options["augmentation"] = WIDTH
+    return options
+
+
+def _with_chosen_sizes(recipe: Recipe) -> Recipe:
+    """The recipe with the sizes that the network chose for itself, so that later versions build the same network."""
+    network = recipe.build().network
+    options = vars(network).get("options", recipe.network.options)
+    return replace(recipe, network=Component(name=recipe.network.name, options=dict(options)))
+
+
+def _estimate_std(data: Dataset, indices: np.ndarray) -> float:
+    """Standard deviation over all entries of evenly spaced items, to four digits."""
+    chosen = indices[np.linspace(0, len(indices) - 1, min(len(indices), STD_ITEMS)).astype(int)]
     total = square = count = 0.0
     for start in range(0, len(chosen), 64):
         try:

@@ -1,4 +1,4 @@
-"""The exact regression target of a small training set: the posterior mean over all of it."""
+"""Exact regression target for small training sets: the posterior mean of x_0 over the whole set."""
 
 from __future__ import annotations
 
@@ -11,38 +11,59 @@ from sdekit.models import is_null
 from sdekit.processes import LARGEST_RHO, SDE, broadcast
 from sdekit.runs import Recipe
 
-NUMBERS_MOST = 2**24  # numbers of a training set that is held in memory for it, 64 MB
+LARGEST_SET = 2**24  # largest number of entries of a training set that is kept in memory for it, 64 MB
 
 
 class PosteriorMean:
-    """E[x_0 | x_t, y] when x_0 is one of the rows, each as likely as the next.
+    """Posterior mean E[x_0 | x_t, y] if x_0 is one of the rows of a training set, all with equal probability.
 
-    A network regressed on it has the same minimizer as one regressed on the x_0 that was drawn, from gradients of
-    less variance (Xu et al. 2023, "Stable Target Field for Reduced Variance Score Estimation in Diffusion Models",
-    eq. 5, with all of the data as the reference batch). rows: (N, *). labels: (N, ...) to condition on, or None.
+    With weights w_i proportional to exp(-|x_t / alpha - x_i|^2 / (2 rho^2)), summed to 1, it is sum_i w_i x_i. A
+    network that is regressed on it has the same optimum as with the x_0 that was drawn, and gradients of less variance.
+
+    Arguments:
+        sde: Process.
+        rows: Training items (N, *).
+        labels: Conditions (N, ...) of the items: x_0 is one of the rows with the condition y. None for no condition.
+    Source:
+        Xu et al. 2023, "Stable Target Field for Reduced Variance Score Estimation in Diffusion Models", eq. 5, with the
+        whole training set as the reference batch.
     """
 
     def __init__(self, sde: SDE, rows: Tensor, labels: Tensor | None = None) -> None:
         flat = rows.flatten(1)
-        self.center = flat.mean(0)  # taken off, since float32 would cancel in the distances of rows far from 0
+        self.center = flat.mean(0)  # subtracted, because distances of rows far from 0 would lose digits in float32
         self.sde, self.centered, self.labels = sde, flat - self.center, labels
         self.half_norms = self.centered.square().sum(1) / 2
 
     @classmethod
     def of(cls, data: Dataset, indices: np.ndarray, recipe: Recipe) -> PosteriorMean | None:
-        """That of a recipe's training set; None where the set is larger than the recipe says, or than memory bears."""
-        few = len(indices) <= recipe.train.exact_target
-        if not few or len(indices) * int(np.prod(recipe.shape)) > NUMBERS_MOST:
+        """Return the posterior mean of a training set, or None if the set is too large.
+
+        Arguments:
+            data: Data set.
+            indices: Items to train on.
+            recipe: Recipe of the run; `exact_target` of its training options is the largest number of items.
+        Returns:
+            The posterior mean; None also for more than 2^24 numbers.
+        """
+        small = len(indices) <= recipe.train.exact_target
+        if not small or len(indices) * int(np.prod(recipe.shape)) > LARGEST_SET:
             return None
         batch = data.batch(indices)
         return cls(recipe.sde.build("sde"), batch.x, batch.y if recipe.condition != "none" else None)
 
     def __call__(self, x0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None = None) -> Tensor:
-        """x0, eps (B, *), t (B,), y (B, ...) or None, to (B, *): the mean given x_t = alpha x0 + sigma eps.
+        """Return the posterior mean given x_t = alpha x0 + sigma eps.
 
-        A null row of y restricts nothing, as None does.
+        Arguments:
+            x0: Data (B, *).
+            t: Times (B,).
+            eps: Noise (B, *).
+            y: Conditions (B, ...), or None. For a null row, x_0 may be any row of the training set.
+        Returns:
+            Tensor (B, *).
         """
-        rho = broadcast(self.sde.rho(t).clamp(max=LARGEST_RHO), x0)  # infinite where alpha is 0
+        rho = broadcast(self.sde.rho(t).clamp(max=LARGEST_RHO), x0)  # rho is infinite if alpha is 0
         z = (x0.flatten(1) - self.center) + (rho * eps).flatten(1)  # x_t / alpha
         logits = (z @ self.centered.T - self.half_norms) / rho.flatten(1) ** 2
         if self.labels is not None and y is not None:

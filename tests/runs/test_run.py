@@ -83,13 +83,28 @@ def test_recipe_round_trip(spec: str, tmp_path: Path) -> None:
 
 
 def test_a_run_goes_on_as_it_was_trained() -> None:
-    """What its record does not name, because the option came later, stays as it was, not as it is by default now."""
-    recipe, _ = plan("digits", given={"train": {"steps": 3, "turn_below": 0.25}})
+    """Training options that its record does not name, because they came later, keep their effect of that time."""
+    recipe, _ = plan("digits", given={"train": {"steps": 3, "noise_top": 0.1, "exact_target": 2048}})
     fields = json.loads(json.dumps(recipe.as_dict()))
-    for later in ("noise_top", "turn_below", "exact_target"):
+    for later in ("noise_top", "exact_target"):
         assert fields["train"].pop(later) > 0
     old = Recipe.from_dict(fields).train
-    assert (old.noise_top, old.turn_below, old.exact_target) == (0, 0, 0)
+    assert (old.noise_top, old.exact_target) == (0, 0)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25])
+def test_a_run_with_a_removed_option_opens(run: Path, moons: Moons, value: float) -> None:
+    """A run of version 0.1 that recorded `turn_below` can be opened; it can be resumed unless it used the option."""
+    fields = load_json(run / CONFIG)
+    fields["train"]["turn_below"] = value
+    save_json(run / CONFIG, fields)
+    loaded = load_run(run)
+    _, data = moons()
+    if value:
+        with pytest.raises(InputError, match="trained with turn_below, which this version no longer has: sample from"):
+            Trainer(loaded.recipe, data, run, resume=True)
+    else:
+        assert Trainer(loaded.recipe, data, run, resume=True).step == loaded.step
 
 
 def test_read_back_recipe_resumes(tmp_path: Path) -> None:

@@ -1,84 +1,177 @@
-"""Mirrored and turned training images: which they are, how often, at which noise levels, and what goes with them."""
+"""Non-leaking augmentation: the transforms, the vectors that describe them, and a network that does not draw them."""
 
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
+from torch import Tensor
 
-from sdekit.models import ScoreModel
-from sdekit.networks import Mixer
-from sdekit.processes import VP
+from sdekit.models import Condition
 from sdekit.runs import TrainOptions
-from sdekit.training import SYMMETRIES, PosteriorMean, augment
-
-OPTIONS = TrainOptions(steps=1, turn_below=0.25)
-SQUARE, WIDE = torch.arange(9.0).view(1, 1, 3, 3), torch.arange(6.0).view(1, 1, 2, 3)
-
-
-def test_the_symmetries_are_the_eight_of_a_square_and_the_first_four_of_a_rectangle() -> None:
-    images = {tuple(s(SQUARE).flatten().tolist()) for s in SYMMETRIES}
-    assert len(images) == len(SYMMETRIES) == 8
-    again = {tuple(a(b(SQUARE)).flatten().tolist()) for a in SYMMETRIES for b in SYMMETRIES}
-    assert again == images  # a group
-    assert torch.equal(SYMMETRIES[0](SQUARE), SQUARE)
-    wide = {tuple(s(WIDE).flatten().tolist()) for s in SYMMETRIES[:4]}
-    assert len(wide) == 4 and all(s(WIDE).shape == WIDE.shape for s in SYMMETRIES[:4])
+from sdekit.sampling import sample
+from sdekit.training import Denoising, Trainer, plan, train
+from sdekit.training.augmentation import WIDTH, augment, random_augmentations, transform
 
 
-def test_a_rectangle_keeps_its_shape() -> None:
-    n = 400
-    found, _, _ = augment(torch.zeros(n), OPTIONS, 0, WIDE.expand(n, -1, -1, -1), WIDE.expand(n, -1, -1, -1), None)
-    kinds = {tuple(row.flatten().tolist()) for row in found}
-    assert kinds == {tuple(s(WIDE).flatten().tolist()) for s in SYMMETRIES[:4]}
+def images(n: int = 1, shape: tuple[int, ...] = (1, 8, 8)) -> Tensor:
+    """Random images."""
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(0))
 
 
-def test_how_often() -> None:
-    """Seven in eight of those that are moved look otherwise; far above turn_below, and at an infinite rho, none is."""
-    n = 20_000
-    x = SQUARE.expand(n, -1, -1, -1)
-    for rho, chance in ((0.0, 1.0), (0.25, 0.5), (0.5, 1 / 17), (torch.inf, 0.0)):
-        found, _, _ = augment(torch.full((n,), rho, dtype=torch.float64), OPTIONS, 0, x, x, None)
-        other = float((found != x).flatten(1).any(1).float().mean())
-        assert abs(other - chance * 7 / 8) < 4 * (0.25 / n) ** 0.5, rho
+def smooth(height: int, width: int, to_input: Any = lambda x, y: (x, y)) -> Tensor:
+    """An image (1, 1, H, W) of a smooth function of centred pixel coordinates, after a map of the coordinates."""
+    y, x = torch.meshgrid(torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij")
+    x, y = to_input(x, y)
+    return ((x - 3) * 0.15).sin()[None, None] + ((y + 0.3 * x) * 0.2).cos()[None, None]
 
 
-def test_noise_and_posterior_mean_go_with_the_image() -> None:
-    """The moved noisy image has the moved mean: that of the moved training set."""
-    generator = torch.Generator().manual_seed(0)
-    sde, rows = VP(), torch.randn(30, 1, 3, 3, generator=generator)
-    index, eps = torch.arange(30), torch.randn(30, 1, 3, 3, generator=generator)
-    t = sde.time(torch.full((30,), 0.25, dtype=torch.float64))
-    mean = PosteriorMean(sde, rows)(rows[index], t, eps)
-    x0, noise, moved = augment(sde.rho(t), OPTIONS, 3, rows[index], eps, mean)
-    assert moved is not None and not torch.equal(x0, rows)
-    for i in range(30):
-        symmetry = next(s for s in SYMMETRIES if torch.equal(s(rows[i]), x0[i]))
-        exact = PosteriorMean(sde, symmetry(rows))(x0[i : i + 1], t[i : i + 1], noise[i : i + 1])
-        torch.testing.assert_close(moved[i : i + 1], exact)
+def vector(**entries: float) -> Tensor:
+    """One augmentation vector with some entries, named by i0 to i8."""
+    out = torch.zeros(1, WIDTH)
+    for name, value in entries.items():
+        out[0, int(name[1:])] = value
+    return out
 
 
-def test_is_a_function_of_seed_and_step() -> None:
-    x, rho = torch.randn(64, 1, 3, 3, generator=torch.Generator().manual_seed(0)), torch.full((64,), 0.1)
+def test_probability_0_changes_no_bit() -> None:
+    x = images(64)
+    out, vectors = augment(x, TrainOptions(steps=1, batch_size=64), 3)
+    assert torch.equal(out, x) and not vectors.any()
 
-    def at(seed: int, step: int) -> torch.Tensor:
-        return augment(rho, TrainOptions(steps=1, seed=seed, turn_below=0.25), step, x, x, None)[0]
 
+def test_images_with_a_zero_vector_are_unchanged_beside_transformed_ones() -> None:
+    x = images(64)
+    out, vectors = augment(x, TrainOptions(steps=1, batch_size=64, augment=0.1), 3)
+    plain = ~vectors.any(1)
+    assert 10 < int(plain.sum()) < 60
+    assert torch.equal(out[plain], x[plain]) and not torch.equal(out[~plain], x[~plain])
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 6, 10)])
+def test_flips_are_exact_and_named_by_the_vector(shape: tuple[int, ...]) -> None:
+    x = images(2, shape)
+    both = torch.cat([vector(i0=1), vector(i1=1)])
+    torch.testing.assert_close(transform(x, both), torch.stack([x[0].flip(-1), x[1].flip(-2)]))
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_rotations_are_named_by_the_vector(quarters: int) -> None:
+    """A rotation by a takes the x axis towards the y axis, which points down."""
+    angle, x = quarters * math.pi / 2, images()
+    rotated = transform(x, vector(i3=math.cos(angle) - 1, i4=math.sin(angle)))
+    torch.testing.assert_close(rotated, x.rot90(-quarters, (-2, -1)), atol=1e-5, rtol=0)
+
+
+def test_translations_are_in_eighths_of_the_image() -> None:
+    """One pixel to the right is 8 / W; what leaves the image is reflected at its edge."""
+    x = images(1, (1, 6, 10))
+    right, down = transform(x, vector(i7=8 / 10)), transform(x, vector(i8=8 / 6))
+    torch.testing.assert_close(right[..., 1:], x[..., :-1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(right[..., 0], x[..., 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(down[..., 1:, :], x[..., :-1, :], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(33, 33), (25, 41)])
+def test_every_transform_is_the_one_that_the_vector_describes(shape: tuple[int, int]) -> None:
+    """Compared with the same map of the coordinates of a smooth image, away from its edges."""
+    generator = torch.Generator().manual_seed(1)
+    for flip, s, a, stretch, b, u in torch.rand(6, 6, generator=generator).tolist():
+        entries = [float(flip > 0.5), 0.0, s, math.cos(a) - 1, math.sin(a)]
+        entries += [stretch * math.cos(2 * b), stretch * math.sin(2 * b), 0.3 * u, -0.2 * u]
+
+        def to_input(x: Tensor, y: Tensor, e: Any = (flip, s, a, stretch, b, u)) -> tuple[Tensor, Tensor]:
+            """The inverse of every transform, last one first."""
+            flip, s, a, stretch, b, u = e
+            x, y = x - 0.3 * u * shape[1] / 8, y + 0.2 * u * shape[0] / 8
+            along, across = x * math.cos(b) + y * math.sin(b), y * math.cos(b) - x * math.sin(b)
+            along, across = along * 2 ** (-0.2 * stretch), across * 2 ** (0.2 * stretch)
+            x, y = along * math.cos(b) - across * math.sin(b), along * math.sin(b) + across * math.cos(b)
+            x, y = x * math.cos(a) + y * math.sin(a), y * math.cos(a) - x * math.sin(a)
+            x, y = x * 2 ** (-0.2 * s), y * 2 ** (-0.2 * s)
+            return (-x if flip > 0.5 else x), y
+
+        out = transform(smooth(*shape), torch.tensor([entries]))
+        inner = (..., slice(9, -9), slice(9, -9))
+        torch.testing.assert_close(out[inner], smooth(*shape, to_input)[inner], atol=0.02, rtol=0)
+
+
+def test_each_transform_has_its_probability() -> None:
+    n, probability = 40_000, 0.3
+    drawn = random_augmentations(n, probability, torch.Generator().manual_seed(0))
+    applied = torch.stack([drawn[:, 2] != 0, drawn[:, 4] != 0, drawn[:, 5] != 0, drawn[:, 7] != 0], 1).double().mean(0)
+    torch.testing.assert_close(applied, torch.full_like(applied, probability), atol=0.01, rtol=0)
+    torch.testing.assert_close(drawn[:, :2].mean(0), torch.full((2,), probability / 2), atol=0.01, rtol=0)
+    scale = drawn[:, 2][drawn[:, 2] != 0]
+    assert abs(float(scale.mean())) < 0.03 and abs(float(scale.std()) - 1) < 0.03
+
+
+def test_is_a_function_of_seed_step_and_row_of_the_global_batch() -> None:
+    x, options = images(64), TrainOptions(steps=1, batch_size=64, augment=0.5)
     state = torch.get_rng_state()
-    assert torch.equal(at(0, 5), at(0, 5))
-    assert not torch.equal(at(0, 5), at(0, 6)) and not torch.equal(at(0, 5), at(1, 5))
+    whole, vectors = augment(x, options, 5)
+    for rows in (slice(0, 16), slice(16, 64)):
+        part, some = augment(x[rows], options, 5, rows)
+        assert torch.equal(some, vectors[rows])
+        torch.testing.assert_close(part, whole[rows])
+    assert not torch.equal(augment(x, options, 6)[1], vectors)
+    assert not torch.equal(augment(x, TrainOptions(steps=1, batch_size=64, augment=0.5, seed=1), 5)[1], vectors)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_0_is_never() -> None:
-    x = torch.randn(8, 1, 3, 3)
-    found = augment(torch.zeros(8), TrainOptions(steps=1), 0, x, x, x)
-    assert all(z is x for z in found)
+def test_a_resumed_run_with_augmentation_is_the_same_run(
+    tmp_path: Path, go: Callable[..., Trainer], same_run: Callable[[Path, Path], None]
+) -> None:
+    """With labels, some of them dropped, and with exact targets, which are for images that are not transformed."""
+    options = {"steps": 8, "batch_size": 8, "checkpoint_every": 3, "augment": 0.2, "drop": 0.2, "exact_target": 2048}
+    network = {"width": 8, "depth": 1}
+    recipe, data = plan("digits", network="mlp", condition="label", given={"network": network, "train": options})
+    go(Trainer(recipe, data, tmp_path / "whole"))
+    go(Trainer(recipe, data, tmp_path / "parts"), 4)
+    go(Trainer(recipe, data, tmp_path / "parts", resume=True))
+    same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_the_loss_of_a_moved_row_is_that_of_its_image() -> None:
-    """With a network that treats all directions alike (here one that answers 0), moving changes no loss."""
-    model = ScoreModel(Mixer((1, 8, 8), width=8, depth=1, blocks=1), VP(), data_std=0.5)
-    generator = torch.Generator().manual_seed(0)
-    x0, eps = (torch.randn(16, 1, 8, 8, generator=generator) for _ in range(2))
-    t = model.sde.time(torch.full((16,), 0.1, dtype=torch.float64))
-    moved, noise, mean = augment(model.sde.rho(t), OPTIONS, 0, x0, eps, x0)
-    assert not torch.equal(moved, x0)
-    with torch.no_grad():
-        torch.testing.assert_close(model.loss(moved, t, noise, mean=mean), model.loss(x0, t, eps))
+def test_the_exact_target_of_a_transformed_image_is_the_image() -> None:
+    """The posterior mean over the training set is that of images which are not transformed."""
+    recipe, data = plan("digits", network="mlp", given={"train": {"steps": 1, "augment": 0.2, "exact_target": 2048}})
+    objective = Denoising(recipe)
+    objective.start(objective.build(), data, np.arange(len(data)))
+    batch = data.batch(range(64))
+    x0, t, eps, y, mean, vectors = objective.inputs(batch, 0, slice(0, 64))
+    assert x0 is not None and t is not None and eps is not None and mean is not None and vectors is not None
+    assert y is None and objective.posterior_mean is not None
+    plain = ~vectors.any(1)
+    assert torch.equal(x0[plain], batch.x[plain]) and torch.equal(mean[~plain], x0[~plain])
+    torch.testing.assert_close(mean[plain], objective.posterior_mean(batch.x, t, eps)[plain])
+
+
+def test_samples_are_not_transformed(tmp_path: Path) -> None:
+    """A network trained on flipped images of one asymmetric shape draws the shape, or its mirror image on request."""
+    shape = torch.full((8, 8), -1.0)
+    shape[1:7, 1:3], shape[5:7, 1:6] = 1.0, 1.0  # the letter L
+    brightness = np.random.default_rng(0).uniform(0.8, 1.0, (64, 1, 1, 1)).astype(np.float32)
+    np.save(tmp_path / "shapes.npy", shape.numpy()[None, None] * brightness)
+    recipe, data = plan(
+        f"array:{tmp_path / 'shapes.npy'}",
+        network="mlp",
+        given={
+            "data": {"scale": "none"},
+            "network": {"width": 128, "depth": 2},
+            "train": {"steps": 400, "augment": 0.3, "learning_rate": 1e-2, "noise_mean": 0.5, "noise_std": 1.5},
+        },
+    )
+    model = train(recipe, data, tmp_path / "run").model.eval()
+
+    def closest(y: Condition | None) -> Tensor:
+        """Which of the shape and its three mirror images each sample is closest to."""
+        drawn = sample(model.sde, model, "ddim", shape=(1, 8, 8), n=32, steps=10, y=y).x
+        candidates = torch.stack([shape, shape.flip(-1), shape.flip(-2), shape.flip(-1).flip(-2)])
+        return torch.cdist(drawn.flatten(1), candidates.flatten(1)).argmin(1)
+
+    assert (closest(None) == 0).float().mean() > 0.95
+    mirrored = Condition({"augmentation": vector(i0=1).expand(32, -1)})
+    assert (closest(mirrored) == 1).float().mean() > 0.95

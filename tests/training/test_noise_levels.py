@@ -1,4 +1,4 @@
-"""What a step sees: pure functions of (seed, step), of the distributions that were asked for."""
+"""Noise levels and noise of a step: functions of (seed, step), with the distributions of the options."""
 
 import math
 from dataclasses import replace
@@ -52,7 +52,7 @@ def test_noise_is_standard_normal() -> None:
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_log_normal_levels(name: str) -> None:
-    """log rho is N(noise_mean, noise_std^2), quantile by quantile, cut to what the process reaches."""
+    """log rho is N(noise_mean, noise_std^2), quantile by quantile, clamped to the range of the process."""
     sde = registry.build("sde", name)
     u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
     log_rho = sde.rho(times(sde, OPTIONS, u)).log()
@@ -62,8 +62,8 @@ def test_log_normal_levels(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_the_top_is_seen_too(name: str) -> None:
-    """noise_top of the levels lie evenly in log rho from noise_mean up to the most there is, the others as before."""
+def test_noise_top_is_log_uniform_up_to_t_max(name: str) -> None:
+    """The share noise_top is log-uniform from noise_mean up to the largest level, and the others stay log-normal."""
     sde, options = registry.build("sde", name), replace(OPTIONS, noise_top=0.25)
     u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
     log_rho = sde.rho(times(sde, options, u)).log()

@@ -86,7 +86,8 @@ def test_every_process_can_be_trained(sde: str) -> None:
         ({"given": {"trian": {}}}, "no group of options 'trian'"),
         ({"given": STEPS | {"sde": {"beta": 1}}}, "no option of sde 'vp' named 'beta'"),
         ({"given": {"train": {"steps": 1, "held_out": 0.999999}}}, "leaves no item to train on"),
-        ({"spec": "moons", "given": {"train": {"steps": 1, "turn_below": 0.1}}}, "'moons' has no images to turn"),
+        ({"spec": "moons", "given": {"train": {"steps": 1, "augment": 0.1}}}, "data 'moons' are not images"),
+        ({"given": STEPS | {"network": {"augmentation": 9}}}, "network.augmentation follows from the training"),
         (
             {"spec": "moons", "given": {"train": {"steps": 1, "batch_size": 2**30 + 1}}},
             "batch_size 1073741825 of .* 2 n",
@@ -117,26 +118,30 @@ def test_load_data_records_defaults() -> None:
 @pytest.mark.parametrize(
     ("shape", "given", "train"),
     [
-        ((10, 8, 8, 1), {}, (64, 4e-3, -1.0, 0.25)),
-        ((10, 8, 8, 1), {"turn_below": 0.0}, (64, 4e-3, -1.0, 0.0)),
-        ((2049, 8, 8, 1), {}, (64, 4e-3, -1.0, 0.0)),
-        ((10, 14, 14, 1), {}, (64, 4e-3, 0.0, 0.0)),
-        ((10, 8, 20, 3), {}, (32, 2e-3, 0.0, 0.0)),
-        ((10, 8, 20, 3), {"noise_mean": -2.0, "batch_size": 5, "turn_below": 0.1}, (5, 2e-3, -2.0, 0.1)),
-        ((10, 300), {}, (32, 2e-3, -1.0, 0.0)),
+        ((10, 8, 8, 1), {}, (64, 4e-3, -1.0)),
+        ((10, 14, 14, 1), {}, (64, 4e-3, 0.0)),
+        ((10, 8, 20, 3), {}, (32, 2e-3, 0.0)),
+        ((10, 8, 20, 3), {"noise_mean": -2.0, "batch_size": 5}, (5, 2e-3, -2.0)),
+        ((10, 300), {}, (32, 2e-3, -1.0)),
     ],
 )
 def test_training_suits_the_data(
     tmp_path: Path, shape: tuple[int, ...], given: dict[str, float], train: object
 ) -> None:
-    """Small items in larger batches, large images with more noise, few tiny ones turned; what is asked for is kept."""
+    """Small items have larger batches and large images more noise; options that are given are kept."""
     if len(shape) == 2:
         x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     else:
         x = np.random.default_rng(0).uniform(-1, 1, (shape[0], shape[3], *shape[1:3])).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    made = plan(f"array:{tmp_path / 'x.npy'}", given={"train": STEPS["train"] | given})[0].train
-    assert (made.batch_size, made.learning_rate, made.noise_mean, made.turn_below) == train
+    options = plan(f"array:{tmp_path / 'x.npy'}", given={"train": STEPS["train"] | given})[0].train
+    assert (options.batch_size, options.learning_rate, options.noise_mean) == train
+
+
+def test_augmentation_adds_its_vector_to_the_network() -> None:
+    recipe, _ = plan("digits", given={"train": {"steps": 1, "augment": 0.1}})
+    assert recipe.network.options["augmentation"] == 9
+    assert plan("digits", given=STEPS)[0].network.options["augmentation"] == 0
 
 
 @pytest.mark.parametrize(("size", "items"), [(2, 16384), (5, 6553), (16, 2048), (300, 2048)])

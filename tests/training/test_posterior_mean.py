@@ -1,4 +1,4 @@
-"""The exact regression target: against a mixture of points, and against the targets that it is the mean of."""
+"""The exact regression target, compared with a mixture of points and with the plain targets."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ LABELS = torch.arange(40) % 3
 
 
 def drawn(n: int = 64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Indices, levels in (0, 1) and noise."""
+    """Return indices of rows, numbers in (0, 1) and noise."""
     generator = torch.Generator().manual_seed(1)
     return (
         torch.randint(40, (n,), generator=generator),
@@ -29,7 +29,7 @@ def drawn(n: int = 64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("name", registry.component_names("sde"))
 @pytest.mark.parametrize("labelled", [False, True])
-def test_is_the_denoiser_of_a_mixture_of_points(name: str, labelled: bool) -> None:
+def test_it_is_the_denoiser_of_a_mixture_of_points(name: str, labelled: bool) -> None:
     sde = registry.build("sde", name)
     index, u, eps = drawn()
     t = sde.t_min + u * (sde.t_max - sde.t_min)
@@ -43,12 +43,12 @@ def test_is_the_denoiser_of_a_mixture_of_points(name: str, labelled: bool) -> No
 
 
 def test_loss_on_the_mean_has_the_same_minimizer_and_less_variance() -> None:
-    """E of the plain target given x_t is the exact one: their losses differ by a constant, the variance removed."""
+    """The mean of the plain target given x_t is the exact target, so the losses differ by a constant: the variance."""
     sde, n = VP(), len(ROWS)
     flat = ROWS.flatten(1)[:, :2].reshape(n, 2).double()
     t, x = as_time(0.4), torch.tensor([[0.3, -0.2]], dtype=torch.float64)
     alpha, sigma = sde.alpha(t), sde.sigma(t)
-    eps = (x - alpha * flat) / sigma  # the noise that leads from each row to x
+    eps = (x - alpha * flat) / sigma  # the noise that takes each row to x
     weights = torch.softmax(-(eps.square().sum(1)) / 2, 0)
     mean = PosteriorMean(sde, flat)(flat, t.expand(n), eps)
     torch.testing.assert_close(mean, (weights @ flat).expand(n, 2))
@@ -66,7 +66,7 @@ def test_loss_on_the_mean_has_the_same_minimizer_and_less_variance() -> None:
 
 
 def test_rows_far_from_zero() -> None:
-    """In float32 it is as exact for rows around 1000 as for the same ones around 0."""
+    """In float32, rows around 1000 give the same accuracy as the same rows around 0."""
     sde, index = VP(), torch.arange(40)
     near = ROWS[:, 0, 0]
     t = sde.time(torch.logspace(-2, 1, 40, dtype=torch.float64))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sdekit.data import Batch, Dataset
-from sdekit.models import ScoreModel, null_condition
+from sdekit.models import Condition, ScoreModel, condition_parts, null_condition
 from sdekit.runs import Recipe, TrainOptions
 from sdekit.training.noise_levels import draw, times
 from sdekit.training.objective import Inputs, Objective
@@ -44,26 +44,32 @@ class Denoising(Objective):
         self.posterior_mean = PosteriorMean.of(data, indices, self.recipe)
 
     def inputs(self, batch: Batch, step: int, rows: slice) -> Inputs:
-        """Return x0, t, eps, the condition y or None, and the posterior mean or None."""
+        """Return x0, t, eps; and the condition y, the posterior mean and the augmentation vector, each or None."""
         t, eps = draw(self.sde, self.options, self.recipe.shape, step, rows)
         x0, y, mean = batch.x, None, None
         if self.recipe.condition != "none" and batch.y is not None:
             y = dropped_conditions(batch.y, self.options, step, rows)
         if self.posterior_mean is not None:
             mean = self.posterior_mean(x0, t, eps, y)
-        if self.options.turn_below:
-            from sdekit.training.augmentation import augment
+        if not self.options.augment:
+            return x0, t, eps, y, mean, None
+        from sdekit.training.augmentation import augment
 
-            x0, eps, mean = augment(self.sde.rho(t), self.options, step, x0, eps, mean, rows)
-        return x0, t, eps, y, mean
+        x0, vector = augment(x0, self.options, step, rows)
+        if mean is not None:  # it is the posterior mean of images that are not transformed
+            mean = torch.where(vector.any(1).view(-1, 1, 1, 1), x0, mean)
+        return x0, t, eps, y, mean, vector
 
     def loss(self, module: nn.Module, inputs: Inputs) -> Tensor:
         """Compute the squared error of each item."""
         model = cast(ScoreModel, module)
         device = next(model.parameters()).device
-        x0, t, eps, y, mean = (None if z is None else z.to(device, non_blocking=True) for z in inputs)
+        x0, t, eps, y, mean, vector = (None if z is None else z.to(device, non_blocking=True) for z in inputs)
         assert x0 is not None and t is not None and eps is not None
-        return model.loss(x0, t, eps, y, mean=mean)
+        if vector is None:
+            return model.loss(x0, t, eps, y, mean=mean)
+        condition = Condition({**condition_parts(y), "augmentation": vector})
+        return model.loss(x0, t, eps, condition, mean=mean)
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module, data: Dataset, indices: np.ndarray) -> dict[str, Any]:
@@ -80,7 +86,7 @@ class Denoising(Objective):
             batch = data.batch(items[part])
             eps = torch.randn(batch.x.shape, generator=generator)
             y = batch.y if self.recipe.condition != "none" else None
-            total += float(self.loss(module, (batch.x, t[part], eps, y, None)).sum())
+            total += float(self.loss(module, (batch.x, t[part], eps, y, None, None)).sum())
         return {"held_out_loss": total / len(items)}
 
     def preview(self, module: nn.Module) -> bytes | None:
