@@ -17,9 +17,9 @@ from .sde import SDE, as_time, check_times
 @final
 @dataclass(frozen=True, kw_only=True)
 class Cosine(SDE):
-    """Variance-preserving process with alpha = cos(theta(t)) / cos(theta(0)), theta(t) = (t + s)/(1 + s) pi/2.
+    """Variance-preserving process of the cosine schedule: alpha = cos(theta(t)) / cos(theta(0)).
 
-    alpha is 0 at t = 1.
+    theta(t) = (t + s) / (1 + s) pi / 2, so that alpha is 0 at t = 1.
 
     Arguments:
         s: Offset that prevents the steps near the data from becoming too small, in [0, 1).

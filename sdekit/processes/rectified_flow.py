@@ -15,7 +15,9 @@ from .sde import SDE, as_time, check_times
 @final
 @dataclass(frozen=True, kw_only=True)
 class RectifiedFlow(SDE):
-    """Rectified flow, straight lines between data and noise: alpha = 1 - t, sigma = t; alpha is 0 at t = 1.
+    """Rectified flow, straight lines between data and noise: alpha = 1 - t, sigma = t.
+
+    alpha is 0 at t = 1.
 
     Arguments:
         t_min: Smallest time in use, at least 1e-9.

@@ -17,7 +17,9 @@ from .sde import SDE, as_time, check_times
 @final
 @dataclass(frozen=True, kw_only=True)
 class VP(SDE):
-    """Variance-preserving SDE: dx = -beta(t)/2 x dt + sqrt(beta(t)) dw with beta linear in t; alpha^2 + sigma^2 = 1.
+    """Variance-preserving SDE: dx = -beta(t)/2 x dt + sqrt(beta(t)) dw with beta linear in t.
+
+    alpha^2 + sigma^2 = 1.
 
     Arguments:
         beta_min: beta at t = 0, above 0.
@@ -50,7 +52,7 @@ class VP(SDE):
 @final
 @dataclass(frozen=True, kw_only=True)
 class SubVP(SDE):
-    """Sub-VP SDE: the drift of VP with a smaller diffusion, so that sigma = 1 - alpha^2 (a standard deviation).
+    """Sub-VP SDE: the drift of VP with a smaller diffusion, so that sigma = 1 - alpha^2.
 
     Arguments:
         beta_min: beta at t = 0, above 0.

@@ -62,7 +62,7 @@ def test_an_energy_that_fails(refused: CLI, moons_run: Path, tmp_path: Path, mon
         "math:sin": "energy: function sin failed on x (6, 2) torch.float32: ",
         "my_energies:raises": "energy: function raises failed on x (6, 2) torch.float32: ValueError: not today",
         "my_broken_energies:f": "cannot be imported (ZeroDivisionError: division by zero)",
-        "math:pi": "'math:pi' is no function but a float",
+        "math:pi": "'math:pi' is not a function but a float",
     }.items():
         asked = ("--guidance", f"energy:function={function}")
         assert message in refused("sample", moons_run, "--out", tmp_path / "s", *QUICK, *asked)

@@ -1,4 +1,4 @@
-"""Autoguidance: a bad version of the model shows where the good one is going."""
+"""Autoguidance: guidance away from a weaker model of the same kind."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -10,8 +10,9 @@ from torch import Tensor
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
 from sdekit.guidance import count_calls, require_finite
+from sdekit.models import OpenedModel, open_model
 from sdekit.processes import SDE, Denoiser, same_process
-from sdekit.runs import Run, load_run, when_written
+from sdekit.runs import when_written
 
 
 def autoguidance(
@@ -22,16 +23,28 @@ def autoguidance(
     step: int | None = None,
     scale: float = 2.0,
 ) -> Denoiser:
-    """D_weak(x, y) + scale (D(x, y) - D_weak(x, y)): away from the errors of a weaker model of the same kind.
+    """Autoguidance, away from the errors of a weaker model: D_weak + scale (D - D_weak).
 
-    run: the weaker model: a run folder of the same process and data, smaller or trained less, or a denoiser. step: of
-    that run an earlier average of the weights, kept by training with train.keep_every. scale: 1 is the model itself,
-    bit for bit and without a call of the other; 0 the weaker one. Conditional or not, both are asked the same. Two
-    network calls. Source: Karras et al. 2024, "Guiding a diffusion model with a bad version of itself", eq. 3.
+    Both models are evaluated with the same condition, or without one. Two network evaluations.
+
+    Arguments:
+        sde: Process of the denoiser.
+        denoise: The denoiser.
+        run: The weaker model, smaller or trained for fewer steps, with the same process and data: anything that
+            `sdekit.open_model` opens, such as a run folder, or a denoiser.
+        step: Training step of stored weights of that run (option train.keep_every of the training), or None for the
+            last ones.
+        scale: 1 is the model itself, exactly, and 0 the weaker one; then the other model is not evaluated.
+    Returns:
+        The guided denoiser.
+    Raises:
+        InputError: If `run` is missing or has another process, or scale is not finite.
+    Source:
+        Karras et al. 2024, "Guiding a diffusion model with a bad version of itself", eq. 3.
     """
     require_finite("autoguidance", scale=scale)
     if not run:
-        raise InputError("autoguidance: say which weaker model: run=FOLDER, or run=FOLDER,step=N")
+        raise InputError("autoguidance: say which weaker model to use: run=FOLDER, or run=FOLDER,step=N")
     weak = count_calls(_load(sde, run, step) if isinstance(run, str) else run)
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
@@ -45,31 +58,31 @@ def autoguidance(
 
 
 def _load(sde: SDE, path: str, step: int | None) -> Denoiser:
-    loaded = _opened(path, step, when_written(path))
-    if not same_process(loaded.model.sde, sde):
+    opened = _open_weak(path, step, when_written(path))
+    if not same_process(opened.model.sde, sde):
         raise InputError(
-            f"autoguidance: {path} was trained with the process {loaded.recipe.sde.name}, not with the model's: both "
-            "must be the same"
+            f"autoguidance: {path} was trained with the process {type(opened.model.sde).__name__}, not with that of "
+            "the model: both must be the same"
         )
-    told = loaded.recipe.condition != "none"
+    kind = opened.conditioning
+    conditional = any((kind.classes, kind.numbers, kind.embedding, kind.sequence, kind.parts))
 
-    def weak(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        model = loaded.model.to(x.device)
-        result: Tensor = model(x, t, y if told else None)
-        return result
+    def weak(x: Tensor, t: Tensor, y: Any = None) -> Tensor:
+        x0: Tensor = opened.model.to(x.device)(x, t, y if conditional else None)
+        return x0
 
     return weak
 
 
-@lru_cache(maxsize=2)  # every batch asks for it
-def _opened(path: str, step: int | None, written: tuple[int, ...]) -> Run:
-    """The run. written: when its files were, so that one that was trained on is read anew."""
-    return load_run(path, step=step)
+@lru_cache(maxsize=2)  # the guidance is applied anew for each batch
+def _open_weak(path: str, step: int | None, written: tuple[int, ...]) -> OpenedModel:
+    """Open a model; `written` contains the files' times, so that a run that has changed is opened again."""
+    return open_model(path, step=step)
 
 
 def _trial(sde: SDE, mixture: GaussianMixture) -> Any:
-    """Against a mixture that is wider."""
-    from sdekit.verify import Trial  # here, since drawing needs no checks
+    """Options and exact result for `sdekit verify`: the weaker model is that of a wider mixture."""
+    from sdekit.verify import Trial  # imported here, because sampling does not need it
 
     weak = GaussianMixture(mixture.means, 1.5 * mixture.variances.sqrt()).denoiser(sde)
 

@@ -10,12 +10,22 @@ from sdekit.processes import SDE, Denoiser
 
 
 def cfg(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, negative: int | None = None) -> Denoiser:
-    """D(x, 0) + scale (D(x, y) - D(x, 0)), 0 the null condition, in one network call on the doubled batch.
+    """Classifier-free guidance: D(x) + scale (D(x, y) - D(x)), D(x) without a condition.
 
-    scale: 1 is the conditional model and 0 the unconditional one, bit for bit and without the doubling; more than 1
-    drives samples towards y, at the price of diversity; below 0, away from it. negative: a label to be driven away
-    from, in the place of the null condition. The model must know the null condition: train with --drop 0.1.
-    Source: Ho & Salimans 2022, eq. 6, whose w is scale - 1.
+    One network evaluation, on the doubled batch. The model must support the null condition: train it with --drop 0.1.
+
+    Arguments:
+        sde: Process of the denoiser.
+        denoise: The denoiser.
+        scale: 1 is the conditional and 0 the unconditional model, exactly and without doubling the batch. Above 1,
+            samples are closer to y and less diverse; below 0, they move away from y.
+        negative: Label that replaces the null condition, so that samples move away from it, or None.
+    Returns:
+        The guided denoiser.
+    Raises:
+        InputError: If scale is not finite; when called, if there is no condition or it is not a label as `negative` is.
+    Source:
+        Ho & Salimans 2022, eq. 6, where w is scale - 1.
     """
     require_finite("cfg", scale=scale)
 
@@ -28,7 +38,7 @@ def cfg(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, negative: int | None
             return denoise(x, t, y)
         if scale == 0:
             return denoise(x, t, against)
-        conditional, plain = denoise_pair(denoise, x, t, y, against)
-        return torch.lerp(plain, conditional, scale)
+        conditional, unconditional = denoise_pair(denoise, x, t, y, against)
+        return torch.lerp(unconditional, conditional, scale)
 
     return guided

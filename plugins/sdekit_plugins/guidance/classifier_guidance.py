@@ -1,4 +1,4 @@
-"""Classifier guidance."""
+"""Classifier guidance, by a classifier of noisy samples."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -24,16 +24,29 @@ def classifier(
     scale: float = 1.0,
     conditional: bool = False,
 ) -> Denoiser:
-    """D(x) + scale sigma^2 / alpha grad_x log p(y | x_t), with a classifier that knows noise.
+    """Classifier guidance: D(x) + scale sigma^2 / alpha grad_x log p(y | x_t).
 
-    run: a folder of `sdekit train-classifier`, or a function of (x, t), t () or (B,), to logits (B, classes). scale: 1
-    is Bayes' rule, the conditional model if the classifier is exact; 0 the plain model, bit for bit; more than 1
-    sharpens p(y | x_t). conditional: whether the model is told y as well, else it need know no labels. One network
-    call and one of the classifier, forward and backward. Source: Dhariwal & Nichol 2021, eq. 13, for any process.
+    p(y | x_t) is a classifier of noisy samples. One network evaluation, and a forward and a backward pass of the
+    classifier.
+
+    Arguments:
+        sde: Process of the denoiser.
+        denoise: The denoiser.
+        run: Folder of `sdekit train-classifier`, or a function from x (B, *) and t () or (B,) to logits (B, classes).
+        scale: 1 is Bayes' rule: the conditional model if the classifier is exact. 0 is the model itself, exactly; above
+            1, p(y | x_t) is sharpened.
+        conditional: Whether the model receives the condition too; if not, it may be a model without labels.
+    Returns:
+        The guided denoiser.
+    Raises:
+        InputError: If `run` is missing, or was trained for another process; when called, if y is no label of the
+            classifier.
+    Source:
+        Dhariwal & Nichol 2021, eq. 13, for any process.
     """
     require_finite("classifier", scale=scale)
     if not run:
-        raise InputError("classifier: say which: run=FOLDER of sdekit train-classifier")
+        raise InputError("classifier: say which classifier to use: run=FOLDER of sdekit train-classifier")
     logits = _load(sde, run) if isinstance(run, str) else run
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
@@ -52,12 +65,12 @@ def classifier(
 
     if conditional:
         return guided
-    plain = unguided(denoise)
-    return GuidedDenoiser(guided, lambda x, t, y=None: plain(x, t))  # without guidance too the model is not told y
+    model = unguided(denoise)
+    return GuidedDenoiser(guided, lambda x, t, y=None: model(x, t))  # outside of an `interval`, too, without y
 
 
 def _load(sde: SDE, path: str) -> Callable[..., Tensor]:
-    model = _opened(path, when_written(path))
+    model = _open_classifier(path, when_written(path))
     if not same_process(model.sde, sde):
         raise InputError(f"classifier: {path} was trained for another process than the model's: train one for its run")
 
@@ -68,15 +81,15 @@ def _load(sde: SDE, path: str) -> Callable[..., Tensor]:
     return logits
 
 
-@lru_cache(maxsize=2)  # every batch asks for it
-def _opened(path: str, written: tuple[int, ...]) -> Classifier:
-    """The classifier. written: when its files were, so that one that was trained on is read anew."""
+@lru_cache(maxsize=2)  # the guidance is applied anew for each batch
+def _open_classifier(path: str, written: tuple[int, ...]) -> Classifier:
+    """Open a classifier; `written` contains the files' times, so that a changed classifier is opened again."""
     return load_classifier(path)
 
 
 def _trial(sde: SDE, mixture: GaussianMixture) -> Any:
-    """Bayes' rule: the exact p(y | x_t) turns the plain model into the conditional one."""
-    from sdekit.verify import Trial  # here, since drawing needs no checks
+    """Options and exact result for `sdekit verify`: with the exact p(y | x_t), the result is the conditional model."""
+    from sdekit.verify import Trial  # imported here, because sampling does not need it
 
     def logits(x: Tensor, t: Tensor) -> Tensor:
         labels = torch.arange(len(mixture.means)).expand(len(x), -1).unbind(1)

@@ -1,4 +1,4 @@
-"""Guidance within an interval of noise levels only."""
+"""Interval: guidance only in a range of noise levels."""
 
 import torch
 from torch import Tensor
@@ -9,16 +9,27 @@ from sdekit.processes import SDE, Denoiser
 
 
 def interval(sde: SDE, denoise: Denoiser, *, from_: float = 0.2, to: float = 5.0) -> Denoiser:
-    """The guidances before it where from <= rho <= to, and the model as it was before any guidance elsewhere.
+    """Interval: apply the guidances before this one only at noise levels from <= rho <= to.
 
-    from, to: the least and the largest rho that is guided, 0 <= from < to; rho = sigma / alpha, EDM's sigma. At high
-    noise guidance takes away diversity, at low noise it does nothing: left out there, it may be stronger between.
-    Outside, nothing of it is computed: a batch is not doubled. Rows of a batch at different noise levels are computed
-    apart. Source: Kynkaanniemi et al. 2024, eq. 5.
+    At other noise levels only the unguided model is evaluated, and no batch is doubled. rho = sigma / alpha is EDM's
+    sigma. Guidance reduces diversity at high noise levels and has no effect at low ones; without it there, it may be
+    stronger between them. Samples of a batch at different noise levels are evaluated separately.
+
+    Arguments:
+        sde: Process of the denoiser.
+        denoise: The guided denoiser.
+        from_: Smallest noise level with guidance, at least 0.
+        to: Largest noise level with guidance, above `from`.
+    Returns:
+        The guided denoiser.
+    Raises:
+        InputError: If the range is empty.
+    Source:
+        Kynkaanniemi et al. 2024, eq. 5.
     """
     if not 0 <= from_ < to:
         raise InputError(f"interval: needs 0 <= from < to, got {from_} and {to}")
-    plain = unguided(denoise)
+    without_guidance = unguided(denoise)
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         rho = sde.rho(t)
@@ -26,11 +37,11 @@ def interval(sde: SDE, denoise: Denoiser, *, from_: float = 0.2, to: float = 5.0
         if inside.all():
             return denoise(x, t, y)
         if not inside.any():
-            return plain(x, t, y)
+            return without_guidance(x, t, y)
         x0 = torch.empty_like(x)
-        for rows, call in ((inside, denoise), (~inside, plain)):
+        for rows, denoiser in ((inside, denoise), (~inside, without_guidance)):
             rows = rows.to(x.device)
-            x0[rows] = call(x[rows], t[rows.to(t.device)], None if y is None else y[rows])
+            x0[rows] = denoiser(x[rows], t[rows.to(t.device)], None if y is None else y[rows])
         return x0
 
     return guided

@@ -1,4 +1,4 @@
-"""Classifier-free guidance whose result keeps the contrast of the conditional model's."""
+"""Rescale: classifier-free guidance with the contrast of the conditional model."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,22 @@ from sdekit.processes import SDE, Denoiser, broadcast
 
 
 def rescale(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, phi: float = 0.7) -> Denoiser:
-    """cfg's D', then (1 - phi) D' + phi D' std(D(x, y)) / std(D'), std over all numbers of a sample.
+    """Rescaled guidance: (1 - phi) D' + phi D' std(D(x, y)) / std(D'), with D' that of cfg.
 
-    Against over-exposed images at large scales. scale: as cfg's, 0 and 1 too. phi: how much of it, in [0, 1]; 0 is
-    cfg. One call on the doubled batch. Source: Lin et al. 2023, eq. 14-16, there on the network's own output.
+    std is over all numbers of a sample. It prevents over-exposed images at large scales. One network evaluation, on the
+    doubled batch.
+
+    Arguments:
+        sde: Process of the denoiser.
+        denoise: The denoiser.
+        scale: Scale as in `cfg`: 1 is the conditional and 0 the unconditional model, exactly.
+        phi: Share of the rescaled result, in [0, 1]; 0 is cfg.
+    Returns:
+        The guided denoiser.
+    Raises:
+        InputError: If an option is out of range.
+    Source:
+        Lin et al. 2023, eq. 14-16, where the output of the network is rescaled.
     """
     require_finite("rescale", scale=scale)
     if not 0 <= phi <= 1:
@@ -22,15 +34,15 @@ def rescale(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, phi: float = 0.7
         y = require_condition("rescale", y)
         if scale in (0, 1):
             return denoise(x, t, y if scale else None)
-        conditional, plain = denoise_pair(denoise, x, t, y)
-        x0 = torch.lerp(plain, conditional, scale)
-        wide = _std(x0)
-        ratio = torch.where(wide > 0, _std(conditional) / wide, 1.0)  # a constant has no contrast to keep
+        conditional, unconditional = denoise_pair(denoise, x, t, y)
+        x0 = torch.lerp(unconditional, conditional, scale)
+        std = _std(x0)
+        ratio = torch.where(std > 0, _std(conditional) / std, 1.0)  # a constant sample is not rescaled
         return broadcast(1 - phi + phi * ratio, x0) * x0
 
     return guided
 
 
 def _std(x: Tensor) -> Tensor:
-    """Over the numbers of each sample, (B,)."""
+    """Return the standard deviation over the numbers of each sample, (B,)."""
     return x.flatten(1).std(1, correction=0)

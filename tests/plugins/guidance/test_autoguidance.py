@@ -11,6 +11,7 @@ import torch
 
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
+from sdekit.models import open_model
 from sdekit.processes import EDM, VP, as_time
 from sdekit.runs import load_run
 from sdekit.sampling import sample
@@ -54,14 +55,14 @@ def test_a_run_and_its_earlier_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(guided, weak + 3.0 * (last.model(x, t, y) - weak))
     with pytest.raises(InputError, match="has no weights of step 15: it has those of 10, 20"):
         autoguidance(sde, last.model, run=str(tmp_path / "run"), step=15)
-    with pytest.raises(InputError, match="was trained with the process vp, not with the model's"):
+    with pytest.raises(InputError, match="was trained with the process VP, not with that of the model"):
         autoguidance(EDM(), last.model, run=str(tmp_path / "run"))
 
 
 def test_a_run_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many batches there are; anew where its files have changed since."""
     module, loads = sys.modules[autoguidance.__module__], []
-    monkeypatch.setattr(module, "load_run", lambda path, step=None: loads.append(step) or load_run(path, step=step))
+    monkeypatch.setattr(module, "open_model", lambda path, step=None: loads.append(step) or open_model(path, step=step))
     given = {"data": {"n": 100}, "network": {"width": 8, "depth": 1}, "train": {"steps": 2, "preview_every": 0.0}}
     for _ in range(2):
         recipe, data = plan("moons", network="mlp", given=given)

@@ -126,7 +126,7 @@ def test_bad_options() -> None:
     base = MIXTURE.denoiser(sde)
     with pytest.raises(InputError, match="classifier: scale must be a finite number"):
         classifier(sde, base, run=exact(sde), scale=math.nan)
-    with pytest.raises(InputError, match="classifier: say which: run=FOLDER"):
+    with pytest.raises(InputError, match="classifier: say which classifier to use: run=FOLDER"):
         classifier(sde, base)
     with pytest.raises(InputError, match="there is no condition"):
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5))
