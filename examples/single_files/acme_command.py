@@ -1,10 +1,10 @@
-"""A command in one file; installed as a package it is `sdekit acme-processes`."""
+"""A command in one file. Installed as a package, it is `sdekit acme-processes`."""
 
 from sdekit import hookimpl
 
 
 def processes():
-    """Print the name of every process."""
+    """Print the names of all processes."""
     from sdekit.registry import component_names
 
     print("\n".join(component_names("sde")))

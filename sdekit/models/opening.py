@@ -8,19 +8,21 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sdekit.backends import Backend
 from sdekit.data import Units
 from sdekit.errors import InputError
 from sdekit.registry import build, component_names, find_component, parameters
 
 from .conditioning import Condition, Conditioning
 from .score_model import ScoreModel
+
+if TYPE_CHECKING:
+    from sdekit.backends import Backend
 
 BARE_PATH_LOADERS = ("run", "export")
 """Loaders that open a path without their name in front of it."""

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sdekit.backends import Backend
 from sdekit.errors import InputError
 from sdekit.models import OpenedModel, ScoreModel, open_with, recognises
 from sdekit.registry import component_names, plugin_files
@@ -21,6 +20,9 @@ from .files import check_recipe, load_json, load_tensors, load_tied, step_of
 from .layout import CONFIG, EXPORT, RunFolder
 from .recipe import Recipe
 from .schema import check_fields, check_format, is_row
+
+if TYPE_CHECKING:
+    from sdekit.backends import Backend
 
 PATH_FORMATS = ("images", "mnist", "array", "table")
 """Data sets whose SPEC contains the path of a file or folder. The path of a plugin's SPEC may be anything."""

@@ -189,11 +189,11 @@ class SamplingSession:
         """Return the largest number of network evaluations of one batch, or None if it depends on the samples."""
         import torch
 
-        from sdekit.guidance import guidance_cost
-
         steps, nfe, grid, cost = budget["steps"] or sampler.default_steps, budget["nfe"], budget["grid"], 1
         try:
             if guidances:
+                from sdekit.guidance import guidance_cost
+
                 y = None if y is None else y[:1].to(self.device)
                 cost = guidance_cost(sde, guidances, torch.zeros(1, *self.opened.shape, device=self.device), y)
             steps = len(grid) if isinstance(grid, torch.Tensor) else sampler.steps_for(nfe, cost) if nfe else steps

@@ -1,4 +1,4 @@
-"""What `sdekit plugins new` writes: sources with NAME, PACKAGE and CLASS in place of the plugin's own."""
+"""Files of a new plugin. NAME, PACKAGE, CLASS and the like stand for the words of the plugin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ dependencies = ["sdekit>=VERSION"]
 [project.optional-dependencies]
 test = ["pytest>=8"]
 
-# sdekit finds the plugin through this group; the name may be anything that is unlike other plugins'.
+# sdekit finds plugins through this group. The name must differ from those of other plugins.
 [project.entry-points.sdekit]
 NAME = "PACKAGE"
 
@@ -39,7 +39,7 @@ sdekit plugins show NAME
 sdekit verify NAME
 ```
 
-Develop it with `pip install -e '.[test]'` and `pytest`: the tests are sdekit's own conformance checks.
+For development: `pip install -e '.[test]'`, then `pytest`, which runs the conformance checks of sdekit.
 """
 
 INIT = '''\
@@ -52,15 +52,15 @@ sdekit_api = API
 
 @hookimpl
 def HOOK():
-    """Imported when it is used, so that `sdekit plugins list` stays fast."""
+    """Return addresses, so that the component is imported only when it is used."""
     return {"NAME": "PACKAGE.component:CLASS"}
 '''
 
 TEST = '''\
-"""sdekit's conformance checks, one test each: what was measured, what was expected, and the equation."""
+"""The conformance checks of sdekit, one test for each."""
 
 import pytest
-from sdekit import registry
+from sdekit.registry import find_component
 from sdekit.verify import checks
 
 from PACKAGE.component import CLASS
@@ -68,13 +68,13 @@ from PACKAGE.component import CLASS
 
 @pytest.mark.parametrize("check", checks(CLASS, kind="REGISTRY_KIND", quick=True), ids=str)
 def test_conforms(check):
-    """A failure says what is probably wrong."""
+    """The component passes the check; a failure reports the measured and the expected value, and the likely cause."""
     check().raise_on_failure()
 
 
 def test_it_is_registered():
-    """The entry point leads here; needs an installed package (`pip install -e .`)."""
-    assert registry.find_component("REGISTRY_KIND", "NAME").load() is CLASS
+    """The entry point of the installed package provides the component."""
+    assert find_component("REGISTRY_KIND", "NAME").load() is CLASS
 '''
 
 WORKFLOW = """\
@@ -95,25 +95,29 @@ jobs:
 
 
 def plugin_files(name: str, kind: str, *, hook: str, version: str, api: int) -> dict[str, str]:
-    """Return the files of a new plugin: path below its folder, and text."""
+    """Return the files of a new plugin.
+
+    Arguments:
+        name: Name of the component.
+        kind: A key of `COMPONENTS`.
+        hook: Hook that provides this kind of component.
+        version: Least version of sdekit.
+        api: Version of the plugin API.
+    Returns:
+        Maps paths below the folder of the plugin to texts.
+    """
     package = name.replace("-", "_")
     registry_kind, component = COMPONENTS[kind]
     words = {
         "REGISTRY_KIND": registry_kind,
         "VERSION": version,
         "PACKAGE": package,
-        "CLASS": _camel(name) if registry_kind in ("sampler", "sde", "network") else package,
+        "CLASS": _camel_case(name) if registry_kind in ("sampler", "sde", "network") else package,
         "HOOK": hook,
         "KIND": kind.capitalize(),
         "NAME": name,
         "API": str(api),
     }
-
-    def filled(text: str) -> str:
-        for word, value in words.items():
-            text = text.replace(word, value)
-        return text
-
     texts = {
         "pyproject.toml": PYPROJECT,
         "README.md": README,
@@ -123,9 +127,11 @@ def plugin_files(name: str, kind: str, *, hook: str, version: str, api: int) -> 
         ".github/workflows/test.yml": WORKFLOW,
         ".gitignore": "__pycache__/\n*.egg-info/\ndist/\n.venv/\n",
     }
-    return {path: filled(text) for path, text in texts.items()}
+    for word, value in words.items():
+        texts = {path: text.replace(word, value) for path, text in texts.items()}
+    return texts
 
 
-def _camel(name: str) -> str:
-    """ "acme-heun" to "AcmeHeun"."""
+def _camel_case(name: str) -> str:
+    """Turn "acme-heun" into "AcmeHeun"."""
     return "".join(part.capitalize() for part in name.split("-"))
