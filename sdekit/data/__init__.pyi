@@ -16,6 +16,7 @@ from .in_memory import (
 from .labels import (
     Conditions as Conditions,
     check_conditions as check_conditions,
+    check_embeddings as check_embeddings,
     check_labels as check_labels,
 )
 from .order import (

@@ -71,8 +71,8 @@ class Batch(NamedTuple):
 
     Arguments:
         x: Items in the units of the model, (B, *shape) float32.
-        y: Labels (B,) int64 in [0, classes); or conditions (B, d) float32, if the data set has `condition_units`; or
-            None.
+        y: Labels (B,) int64 in [0, classes); or numbers or embeddings (B, d) or sequences of embeddings (B, L, d)
+            float32, if the data set has `condition_units`; or None.
     """
 
     x: Tensor
@@ -92,7 +92,9 @@ class Dataset(ABC):
         classes: Number of classes of the labels, or 0 if there are no labels.
         class_names: Name of each class, or empty.
         condition_names: Names of the numbers on which an item is conditioned instead of a label, or empty.
-        condition_units: Units of these numbers, or None.
+        condition_units: Units of these numbers, or of embeddings, or None.
+        condition_shape: Shape (d,) of an embedding, or (L, d) of a sequence of embeddings, on which an item is
+            conditioned instead; they have units and no names. Empty without embeddings.
         skipped: Names of items that could not be read and were skipped.
         concurrent: Whether `batch` may run in several threads at once. Training then reads batches ahead.
     """
@@ -104,6 +106,7 @@ class Dataset(ABC):
     class_names: tuple[str, ...] = ()
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
+    condition_shape: tuple[int, ...] = ()
     skipped: tuple[str, ...] = ()
     concurrent: bool = False
 

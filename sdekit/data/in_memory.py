@@ -45,6 +45,7 @@ class InMemoryDataset(Dataset):
         self.conditions = conditions
         if conditions is not None:
             self.condition_names, self.condition_units = conditions.names, conditions.units
+            self.condition_shape = () if conditions.names else tuple(conditions.array.shape[1:])
         item = tuple(int(size) for size in array.shape[1:])
         self.kind = "vector" if len(item) == 1 else "image"
         self.shape = {"same": item, "hw": (1, *item), "hwc": (item[-1], *item[:-1])}[units.layout]
@@ -54,7 +55,7 @@ class InMemoryDataset(Dataset):
         return len(self.array)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        """Read the items at these indices: x (B, *shape) float32, and y (B,) int64, (B, d) float32 or None."""
+        """Read the items at these indices: x (B, *shape) float32, and y (see `Batch`)."""
         rows = np.asarray(indices, dtype=np.int64)
         return Batch(self.units.to_model(np.asarray(self.array[rows])), self.labels_of(rows))
 

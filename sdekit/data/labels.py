@@ -9,7 +9,7 @@ import numpy as np
 from sdekit.errors import InputError
 
 from .dataset import Units
-from .standardization import vector_units
+from .standardization import column_statistics, vector_units
 
 MAX_CLASSES = 2**20
 """Largest accepted number of classes. Larger labels are probably a column of numbers, given by mistake."""
@@ -51,12 +51,13 @@ def check_labels(labels: np.ndarray, n: int, source: str) -> tuple[np.ndarray, i
 
 @dataclass(frozen=True)
 class Conditions:
-    """Numbers on which the items of a data set are conditioned.
+    """Numbers or embeddings on which the items of a data set are conditioned.
 
     Arguments:
-        array: Numbers (N, d) in the units of the data.
-        names: Name of each of the d numbers.
-        units: Map of each number to mean 0 and standard deviation 1.
+        array: Numbers (N, d), embeddings (N, d) or sequences of embeddings (N, L, d), in the units of the data.
+        names: Name of each of the d numbers; empty for embeddings.
+        units: Map of each number to mean 0 and standard deviation 1, or of embeddings to root mean square 1 over all
+            entries.
     """
 
     array: np.ndarray
@@ -84,3 +85,26 @@ def check_conditions(array: np.ndarray, n: int, names: tuple[str, ...] | None, s
         raise InputError(f"{source}: {len(array)} rows for {n} items; expected one for each item")
     names = tuple(f"number{i + 1}" for i in range(array.shape[1])) if names is None else names
     return Conditions(array, names, vector_units(array, "columns", source))
+
+
+def check_embeddings(array: np.ndarray, n: int, source: str) -> Conditions:
+    """Check embeddings on which items are conditioned, and compute their units.
+
+    Arguments:
+        array: Embeddings (N, d), or sequences of embeddings (N, L, d).
+        n: Number of items.
+        source: Name of the array in error messages.
+    Returns:
+        The embeddings and their units.
+    Raises:
+        InputError: If the shape, the dtype or the count is wrong, or if a number is not finite.
+    """
+    if array.ndim not in (2, 3) or not array.size or array.dtype.kind not in "iufb":
+        raise InputError(
+            f"{source}: {array.dtype} of shape {array.shape}; expected embeddings (N, d) or sequences of them (N, L, d)"
+        )
+    if len(array) != n:
+        raise InputError(f"{source}: {len(array)} rows for {n} items; expected one for each item")
+    columns = column_statistics(array.reshape(len(array), -1), source)
+    scale = float(np.sqrt(np.mean(columns.std**2 + columns.mean**2)))
+    return Conditions(array, (), Units(scale=scale or 1.0))

@@ -271,6 +271,13 @@ class Conditioning:
         if not self.null and any(bool(is_null(part).any()) for part in parts.values()):
             raise InputError(UNCONDITIONAL)
 
+    @property
+    def kind(self) -> str:
+        """Kind of the condition: "none", "label", "numbers", "embedding", "sequence" or "parts"."""
+        if self.classes:
+            return "label"
+        return next((k for k in ("numbers", "embedding", "sequence", "parts") if getattr(self, k)), "none")
+
     def label_of(self, text: str) -> int:
         """Return the label of a class, by its name or its number.
 

@@ -74,8 +74,7 @@ class OpenedModel:
     @property
     def condition(self) -> str:
         """Kind of the model's condition: "label", "numbers", "embedding", "sequence", "parts" or "none"."""
-        names = {"classes": "label"} | {name: name for name in ("numbers", "embedding", "sequence", "parts")}
-        return next((name for field, name in names.items() if getattr(self.conditioning, field)), "none")
+        return self.conditioning.kind
 
     @property
     def data_std(self) -> float:

@@ -30,6 +30,7 @@ PLAIN = (
     "classes",
     "class_names",
     "condition_names",
+    "condition_shape",
     "data_std",
 )
 
@@ -59,9 +60,10 @@ class Component:
 class Recipe:
     """All that defines a run: `config.json` is this.
 
-    data: the SPEC as given, and its options. condition: "none", "label" or "numbers", what the network is told.
-    shape, kind, items (how many), classes, class_names, units: of the data set. data_std: their standard deviation in
-    the model's units. condition_names, condition_units: of the numbers that the network is told.
+    data: the SPEC as given, and its options. condition: "none", "label", "numbers", "embedding" or "sequence", the
+    condition of the network. shape, kind, items (how many), classes, class_names, units: of the data set. data_std:
+    their standard deviation in the model's units. condition_names: of numbers. condition_units: of numbers and
+    embeddings. condition_shape: (d,) of an embedding, or (L, d) of a sequence of embeddings.
     """
 
     data: Component
@@ -80,6 +82,7 @@ class Recipe:
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
     objective: str = "denoising"
+    condition_shape: tuple[int, ...] = ()
 
     def build(self) -> ScoreModel:
         """The model with fresh weights, drawn from the run's seed."""
@@ -94,14 +97,19 @@ class Recipe:
     @property
     def conditioning(self) -> Conditioning:
         """What the network is told, and whether it knows the null condition."""
-        classes = self.classes if self.condition == "label" else 0
-        numbers = len(self.condition_names) if self.condition == "numbers" else 0
-        return Conditioning(classes=classes, numbers=numbers, null=self.condition == "none" or self.train.drop > 0)
+        null = self.condition == "none" or self.train.drop > 0
+        if self.condition == "label":
+            return Conditioning(classes=self.classes, class_names=self.class_names, null=null)
+        if self.condition == "embedding":
+            return Conditioning(embedding=self.condition_shape[0], null=null)
+        if self.condition == "sequence":
+            return Conditioning(sequence=(self.condition_shape[0], self.condition_shape[1]), null=null)
+        return Conditioning(numbers=len(self.condition_names) if self.condition == "numbers" else 0, null=null)
 
     def examples(self, n: int) -> torch.Tensor | None:
         """Return n conditions to try the model with, or None if it takes no condition."""
         examples = example_conditions(self.conditioning, n)
-        assert not isinstance(examples, Condition)  # a run has labels or numbers
+        assert not isinstance(examples, Condition)  # a run has no condition of several parts
         return examples
 
     def check_same(self, asked: Recipe) -> None:
@@ -123,7 +131,13 @@ class Recipe:
     def digest(self) -> str:
         """Of what gives the weights their meaning; they carry it, so that another run's are told from them."""
         units = [(u.shift, u.scale, u.layout) for u in (self.units, self.condition_units) if u is not None]
-        told = (self.condition, self.condition_names, self.conditioning.classes, self.conditioning.null)
+        told: tuple[object, ...] = (
+            self.condition,
+            self.condition_names,
+            self.conditioning.classes,
+            self.conditioning.null,
+        )
+        told += (self.condition_shape,) if self.condition_shape else ()  # absent from the records of older runs
         parts = (vars(self.sde), vars(self.network), self.prediction, self.shape, self.data_std, units, told)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

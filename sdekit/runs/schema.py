@@ -53,7 +53,7 @@ def check_format(fields: Mapping[str, Any], where: Path) -> None:
 def check_fields(fields: Mapping[str, Any], where: Path) -> None:
     """InputError naming the file and the first field that is missing, or is not of its kind."""
     for name, check in FIELDS.items():
-        if name in fields or name not in ("condition_names", "condition_units", "objective"):
+        if name in fields or name not in ("condition_names", "condition_units", "condition_shape", "objective"):
             _check(fields, name, check, where)
     for part in ("data", "sde", "network"):
         for name, check in COMPONENT.items():
@@ -64,8 +64,11 @@ def check_fields(fields: Mapping[str, Any], where: Path) -> None:
     for field in fields_of(TrainOptions):
         if field.name in fields["train"]:
             _check(fields["train"], field.name, TRAIN.get(str(field.type), TEXT), where, "train.")
-    if fields["condition"] == "numbers" and not fields.get("condition_units"):
-        raise InputError(f"{where} does not describe a run (condition_units is missing, of condition 'numbers')")
+    kind, axes = fields["condition"], {"embedding": 1, "sequence": 2}
+    if kind in ("numbers", *axes) and not fields.get("condition_units"):
+        raise InputError(f"{where} does not describe a run (condition_units is missing, of condition {kind!r})")
+    if len(shape := fields.get("condition_shape") or ()) != axes.get(kind, 0):
+        raise InputError(f"{where} does not describe a run (condition_shape is {shape}, of condition {kind!r})")
     lengths = {"units": fields["shape"][0]} if len(fields["shape"]) == 1 else {}
     lengths["condition_units"] = len(fields.get("condition_names") or ())
     for part, length in lengths.items():
@@ -100,11 +103,12 @@ def _is_scale(value: object) -> bool:
 TEXT: Check = (_is_text, "text")
 TABLE: Check = (lambda v: isinstance(v, dict), "a table of fields")
 NAMES: Check = (lambda v: _all(v, _is_text), "a list of names")
+CONDITIONS = ("none", "label", "numbers", "embedding", "sequence")
 FIELDS: dict[str, Check] = {
     **dict.fromkeys(("data", "sde", "network", "train", "units"), TABLE),
     "objective": TEXT,
     "prediction": (lambda v: _is_text(v) and v in PREDICTIONS, f"one of {', '.join(PREDICTIONS)}"),
-    "condition": (lambda v: v in ("none", "label", "numbers"), "none, label or numbers"),
+    "condition": (lambda v: v in CONDITIONS, f"one of {', '.join(CONDITIONS)}"),
     "shape": (lambda v: bool(v) and _all(v, lambda n: is_count(n, 1)), "a list of sizes"),
     "kind": TEXT,
     "items": (lambda v: is_count(v, 1), "how many there are"),
@@ -112,6 +116,7 @@ FIELDS: dict[str, Check] = {
     "class_names": NAMES,
     "data_std": (lambda v: is_number(v) and v > 0, "a number above 0"),
     "condition_names": NAMES,
+    "condition_shape": (lambda v: _all(v, lambda n: is_count(n, 1)), "a list of sizes"),
     "condition_units": (lambda v: v is None or isinstance(v, dict), "a table of fields, or null"),
 }
 COMPONENT = {"name": TEXT, "options": TABLE}

@@ -128,8 +128,9 @@ def plan(
         classes=data.classes,
         class_names=tuple(data.class_names),
         units=data.units,
-        condition_names=data.condition_names if condition == "numbers" else (),
-        condition_units=data.condition_units if condition == "numbers" else None,
+        condition_names=data.condition_names,
+        condition_units=data.condition_units,
+        condition_shape=data.condition_shape,
         data_std=_estimate_std(data, split(len(data), train.held_out)[0]),
     )
     return _with_chosen_sizes(recipe), data
@@ -155,12 +156,14 @@ def _check_takes_condition(spec: str, condition: str) -> None:
 
 
 def _check_condition(spec: str, data: Dataset, condition: str, prediction: str) -> str:
-    """Return the kind of condition: "none", "label" or "numbers"; InputError for an unknown prediction or no labels."""
+    """Return the kind of condition, see `Recipe`. InputError for an unknown prediction or missing labels."""
     if prediction not in PREDICTIONS:
         raise InputError(unknown_name("prediction", prediction, list(PREDICTIONS), "There are"))
     if condition == "label" and not data.classes:
         raise InputError(f"data {spec!r} has no labels to condition on: leave out --condition label")
-    return "numbers" if data.condition_units is not None else condition
+    if data.condition_units is None:
+        return condition
+    return ("numbers", "embedding", "sequence")[len(data.condition_shape)]
 
 
 def _check_training(spec: str, data: Dataset, condition: str, train: TrainOptions) -> None:
@@ -176,12 +179,15 @@ def _with_derived_options(
     options: dict[str, Any], data: Dataset, condition: str, train: TrainOptions
 ) -> dict[str, Any]:
     """Options of the network with the ones that follow from the data and the training."""
-    if options.get("conditions"):
-        raise InputError("network.conditions follows from the data: say which numbers with --condition COLUMN,COLUMN")
+    for name in ("conditions", "embedding_size", "sequence"):
+        if options.get(name):
+            raise InputError(f"network.{name} follows from the data: choose the condition with --condition instead")
     if options.get("augmentation"):
         raise InputError("network.augmentation follows from the training: set train.augment instead")
     if condition == "numbers":
         options["conditions"] = len(data.condition_names)
+    elif condition in ("embedding", "sequence"):
+        options["embedding_size" if condition == "embedding" else "sequence"] = data.condition_shape[-1]
     if train.augment:
         from .augmentation import WIDTH
 

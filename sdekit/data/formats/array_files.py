@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from typing import Literal
 
 import numpy as np
 
 from sdekit.data.dataset import Units
 from sdekit.data.in_memory import InMemoryDataset
-from sdekit.data.labels import check_conditions, check_labels
+from sdekit.data.labels import check_conditions, check_embeddings, check_labels
 from sdekit.data.standardization import (
     CHUNK,
     ScaleChoice,
@@ -25,9 +26,16 @@ from sdekit.registry import unknown_name
 ITEM_KEYS = ("x", "images", "data")
 LABEL_KEYS = ("y", "labels")
 CHANNELS = (1, 3, 4)
+ConditionKind = Literal["auto", "numbers", "embedding"]
 
 
-def array(path: str, *, condition: str | None = None, scale: ScaleChoice = "auto") -> InMemoryDataset:
+def array(
+    path: str,
+    *,
+    condition: str | None = None,
+    condition_kind: ConditionKind = "auto",
+    scale: ScaleChoice = "auto",
+) -> InMemoryDataset:
     """Vectors or images of a NumPy file, .npy or .npz, with labels if the .npz file contains them.
 
     An array (N, d) contains vectors, (N, H, W) grey images, and (N, C, H, W) or (N, H, W, C) images of C = 1, 3 or 4
@@ -38,8 +46,10 @@ def array(path: str, *, condition: str | None = None, scale: ScaleChoice = "auto
 
     Arguments:
         path: File, .npy or .npz.
-        condition: Numbers (N,) or (N, d) on which items are conditioned instead of labels: name of an array in the
-            .npz file, or path of a .npy file.
+        condition: Numbers (N,) or (N, d), embeddings (N, d) or sequences of embeddings (N, L, d) on which items are
+            conditioned instead of labels: name of an array in the .npz file, or path of a .npy file.
+        condition_kind: "numbers" standardizes each of the d numbers, "embedding" divides all of them by one number,
+            and "auto" is "embedding" for more than 64 numbers and for sequences, else "numbers".
         scale: Map to the units of the model. For vectors, "columns" standardizes each column, "global" maps the range
             of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the columns seem to measure
             the same quantity, else "columns". For images, "global" maps the range of all numbers to [-1, 1], "none"
@@ -55,9 +65,12 @@ def array(path: str, *, condition: str | None = None, scale: ScaleChoice = "auto
     _check_items(items, source)
     units = vector_units(items, scale, source) if items.ndim == 2 else _image_units(items, scale, source)
     if condition is not None:
-        numbers = _load_condition(path, condition)
-        conditions = check_conditions(numbers, len(items), None, f"condition '{condition}' of {source}")
-        return InMemoryDataset(items, units=units, conditions=conditions)
+        rows, name = _load_condition(path, condition), f"condition '{condition}' of {source}"
+        if condition_kind == "auto":
+            condition_kind = "embedding" if rows.ndim == 3 or rows.ndim == 2 and rows.shape[1] > 64 else "numbers"
+        if condition_kind == "embedding":
+            return InMemoryDataset(items, units=units, conditions=check_embeddings(rows, len(items), name))
+        return InMemoryDataset(items, units=units, conditions=check_conditions(rows, len(items), None, name))
     if labels is None:
         return InMemoryDataset(items, units=units)
     y, classes = check_labels(labels, len(items), f"'{label_key}' in {source}")
