@@ -1,4 +1,4 @@
-"""Conditional training: drop-out of the condition, exact resumption, numbers, and the target of dropped rows."""
+"""Conditional training: dropped conditions, exact resumption, numbers, embeddings, and the target of dropped rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,7 +25,8 @@ from sdekit.runs import (
     save_json,
     save_tensors,
 )
-from sdekit.training import PosteriorMean, Trainer
+from sdekit.sampling import sample
+from sdekit.training import PosteriorMean, Trainer, plan
 from sdekit.training.objectives.denoising import dropped_conditions
 
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
@@ -103,3 +105,45 @@ def test_runs_from_before_still_load(tmp_path: Path, moons: Callable[..., Any], 
         save_tensors(tmp_path / name, tensors, said)
     assert load_run(tmp_path).model(torch.zeros(2, 2), as_time(0.5), torch.tensor([0, 1])).shape == (2, 2)
     assert Trainer(read_recipe(tmp_path), data, tmp_path, resume=True).step == 2
+
+
+@pytest.mark.parametrize("kind", ["embedding", "sequence"])
+def test_samples_follow_the_embedding_that_they_are_conditioned_on(
+    tmp_path: Path, go: Callable[..., Trainer], kind: str
+) -> None:
+    """Embeddings from two clusters decide x; after 80 steps 9 samples in 10 are those of the right cluster."""
+    random = np.random.default_rng(0)
+    y = random.normal(size=(512, 70) if kind == "embedding" else (512, 4, 6)) * 3  # the units of the data are not 1
+    signs = np.sign(random.normal(size=(512, 1)))
+    y = y + 9 * signs.reshape(-1, *[1] * (y.ndim - 1))  # two clusters, which decide x
+    np.savez(tmp_path / "data.npz", x=signs * [1.0, -2.0] + 0.1 * random.normal(size=(512, 2)), words=y)
+    given = {
+        "train": {"steps": 80, "drop": 0.1, "learning_rate": 0.02, "warm_up": 5},
+        "network": {"width": 64, "depth": 2},
+    }
+    recipe, data = plan(f"array:{tmp_path / 'data.npz'}", condition="words", given=given)
+    assert (recipe.condition, recipe.condition_shape, recipe.condition_names) == (kind, y.shape[1:], ())
+    go(Trainer(recipe, data, tmp_path / "run"))
+    assert read_recipe(tmp_path / "run") == recipe
+    run = load_run(tmp_path / "run")
+    assert run.condition_units is not None
+    conditions = run.condition_units.to_model(y[:64])
+    x = run.to_data(sample(run.model.sde, run.model, "heun", shape=run.shape, n=64, steps=8, y=conditions).x)
+    assert ((x[:, 0] > 0) == (signs[:64, 0] > 0)).mean() > 0.9 and ((x[:, 1] < 0) == (x[:, 0] > 0)).mean() > 0.9
+    assert sample(run.model.sde, run.model, "heun", shape=run.shape, n=4, steps=4).x.isfinite().all()
+    with pytest.raises(InputError, match="as its condition: got"):
+        run.model(torch.zeros(1, 2), as_time(0.5), torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "condition"),
+    [("auto", (8, 64), "numbers"), ("auto", (8, 65), "embedding"), ("embedding", (8, 3), "embedding")]
+    + [("numbers", (8, 70), "numbers"), ("auto", (8, 2, 3), "sequence"), ("auto", (8,), "numbers")],
+)
+def test_kind_of_a_condition(tmp_path: Path, kind: str, shape: tuple[int, ...], condition: str) -> None:
+    """Above 64 numbers, or with three axes, an array is embeddings, unless the option says otherwise."""
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(8, 2)), y=np.ones(shape))
+    given = {"train": {"steps": 1}, "data": {"condition_kind": kind}, "network": {"width": 8, "depth": 1}}
+    recipe, _ = plan(f"array:{tmp_path / 'data.npz'}", condition="y", given=given)
+    assert recipe.condition == condition and recipe.conditioning.kind == condition
+    assert recipe.examples(2) is not None

@@ -1,4 +1,4 @@
-"""What a conditional run is asked for."""
+"""The condition of the samples, from the options --label and --condition."""
 
 from __future__ import annotations
 
@@ -7,74 +7,117 @@ from typing import TYPE_CHECKING
 
 from sdekit.errors import InputError
 
-LARGEST = 1e15
-"""Of a number in the model's units, where the data's are about 1: its square, summed up, is finite in float32."""
-
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sdekit.models import OpenedModel
 
+LARGEST = 1e15
+"""Largest number in the model's units, where those of the data are about 1: its square is finite in float32."""
+
 
 def conditions(
-    run: OpenedModel, asked: str | None, seeds: tuple[int, ...], *, numbers: str | None = None, guided: bool = False
+    model: OpenedModel,
+    label: str | None,
+    seeds: tuple[int, ...],
+    *,
+    numbers: str | None = None,
+    guided: bool = False,
 ) -> Tensor | None:
-    """(n,) labels: the one asked for, or each sample's from its seed; (n, d) numbers; None where nothing is said.
+    """Return the condition of each sample.
 
-    asked: number or name of a class. guided: a guidance may use a label that the model itself was not trained on.
-    Raises InputError for what the run was not trained with.
+    Arguments:
+        model: Model to sample from.
+        label: Name or number of a class; None for a class of each sample that follows from its seed.
+        seeds: Seeds of the n samples.
+        numbers: Numbers separated by commas, or a .npy file of embeddings for a model trained on embeddings.
+        guided: Whether a guidance may use the label, so that the model itself need not take it.
+    Returns:
+        Labels (n,), numbers or embeddings (n, d) or sequences of embeddings (n, L, d) in the model's units, or None for
+        samples without a condition.
+    Raises:
+        InputError: If the model takes no such condition.
     """
     import torch
 
-    recipe = run
-    if numbers is not None and recipe.condition != "numbers":
+    kind = model.condition
+    if numbers is not None and kind in ("none", "label"):
         raise InputError(
-            f"--condition {numbers}: {run.path} was not trained on numbers (train --condition COLUMN,COLUMN)"
+            f"--condition {numbers}: {model.path} was not trained on numbers (train --condition COLUMN,COLUMN)"
         )
-    if asked is not None and (recipe.condition == "numbers" or (recipe.condition == "none" and not guided)):
-        raise InputError(f"--label {asked}: {run.path} was trained without labels (--condition label)")
-    if recipe.condition == "numbers":
-        row = _row(run, recipe, numbers)
+    if label is not None and (kind not in ("none", "label") or (kind == "none" and not guided)):
+        raise InputError(f"--label {label}: {model.path} was trained without labels (--condition label)")
+    if kind == "numbers":
+        row = _numbers(model, numbers)
         return None if row is None else row.repeat(len(seeds), 1)
-    if recipe.condition == "none" and asked is None:
+    if kind not in ("none", "label"):
+        return _embeddings(model, numbers, len(seeds))
+    if kind == "none" and label is None:
         return None
-    label = None if asked is None else _label(run, recipe, asked)
-    return torch.tensor([seed % recipe.classes if label is None else label for seed in seeds])
+    if label is None:
+        return torch.tensor([seed % model.classes for seed in seeds])
+    return torch.full((len(seeds),), _label(model, label))
 
 
-def _label(run: OpenedModel, recipe: OpenedModel, asked: str) -> int:
-    """The class of that number or name."""
-    if not recipe.classes:
-        raise InputError(f"--label {asked}: the data of {run.path} have no labels")
-    numbered = {str(number): number for number in range(recipe.classes)}
-    known = {name: number for number, name in enumerate(recipe.class_names)} | numbered  # 7 is the class of number 7
-    if asked not in known:
-        names = f" ({', '.join(recipe.class_names)})" if recipe.class_names else ""
-        raise InputError(f"--label {asked}: {run.path} has the labels 0 to {recipe.classes - 1}{names}")
-    return known[asked]
+def _label(model: OpenedModel, text: str) -> int:
+    """Label of a class that is given by name or number."""
+    from sdekit.models import Conditioning
+
+    if not model.classes:
+        raise InputError(f"--label {text}: the data of {model.path} have no labels")
+    try:
+        return Conditioning(classes=model.classes, class_names=model.class_names).label_of(text)
+    except InputError as error:
+        raise InputError(f"--{error}") from None
 
 
-def _row(run: OpenedModel, recipe: OpenedModel, text: str | None) -> Tensor | None:
-    """(1, d) in the model's units; None where none is given and the model knows how to do without."""
+def _numbers(model: OpenedModel, text: str | None) -> Tensor | None:
+    """Numbers (1, d) in the model's units; None for no numbers, if the model was also trained without them."""
     import numpy as np
 
-    names = ", ".join(recipe.condition_names)
+    names = ", ".join(model.condition_names)
     if text is None:
-        if recipe.conditioning.null:
+        if model.conditioning.null:
             return None
-        raise InputError(f"{run.path} was trained on numbers: say --condition {names.replace(' ', '')} as numbers")
+        raise InputError(f"{model.path} was trained on numbers: add --condition {names.replace(' ', '')} with numbers")
     try:
-        given = [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        given = []
-    if len(given) != len(recipe.condition_names) or not all(map(math.isfinite, given)):
-        raise InputError(f"--condition {text}: {run.path} takes {len(recipe.condition_names)} finite numbers: {names}")
-    assert (units := recipe.condition_units) is not None
+        numbers = []
+    if len(numbers) != len(model.condition_names) or not all(map(math.isfinite, numbers)):
+        raise InputError(f"--condition {text}: {model.path} takes {len(model.condition_names)} finite numbers: {names}")
+    assert (units := model.condition_units) is not None
     with np.errstate(over="ignore"):
-        row = units.to_model(np.array([given]))
+        row = units.to_model(np.array([numbers]))
     if not bool((row.abs() <= LARGEST).all()):
-        reach = LARGEST * np.asarray(units.scale) * np.ones(len(given))
+        reach = LARGEST * np.asarray(units.scale) * np.ones(len(numbers))
         low, high = (np.asarray(units.shift) + sign * reach for sign in (-1, 1))
-        told = ", ".join(f"{n} {a:.3g} to {b:.3g}" for n, a, b in zip(recipe.condition_names, low, high, strict=True))
-        raise InputError(f"--condition {text}: too large to compute with in float32: give {told}")
+        ranges = zip(model.condition_names, low, high, strict=True)
+        allowed = ", ".join(f"{name} {a:.3g} to {b:.3g}" for name, a, b in ranges)
+        raise InputError(f"--condition {text}: too large to compute with in float32: give {allowed}")
     return row
+
+
+def _embeddings(model: OpenedModel, file: str | None, n: int) -> Tensor | None:
+    """Embeddings (n, ...) in the model's units, from a .npy file with one row or n rows; None without a file."""
+    import numpy as np
+    import torch
+
+    if file is None:
+        if model.conditioning.null:
+            return None
+        raise InputError(f"{model.path} was trained on embeddings: add --condition FILE.npy, with one row or {n} rows")
+    try:
+        rows = np.asarray(np.load(file, allow_pickle=False), dtype=np.float64)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"--condition {file}: expected a .npy file of embeddings ({error})") from error
+    rows = rows[None] if rows.ndim == {"embedding": 1, "sequence": 2}.get(model.condition) else rows
+    if not rows.ndim or len(rows) not in (1, n) or not np.isfinite(rows).all():
+        raise InputError(f"--condition {file}: expected finite numbers in one row or {n} rows, got shape {rows.shape}")
+    units = model.condition_units
+    y = torch.from_numpy(rows).float() if units is None else units.to_model(rows)
+    try:
+        model.conditioning.check(y)
+    except InputError as error:
+        raise InputError(f"--condition {file}: {error}") from None
+    return y.expand(n, *y.shape[1:])
