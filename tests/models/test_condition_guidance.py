@@ -121,9 +121,9 @@ def test_backends_run_a_network_with_a_condition_of_several_parts(backend: str) 
 def test_an_export_takes_no_condition_of_several_parts() -> None:
     """The message names a backend that does."""
     from sdekit.errors import InputError
-    from sdekit.export import Cached
+    from sdekit.export import CachedExport
     from sdekit.networks import MLP
 
-    exported = Cached(MLP((2,), augmentation=2), "torch", who="a test")
+    exported = CachedExport(MLP((2,), augmentation=2), "torch", user="a test")
     with pytest.raises(InputError, match="takes no condition of several parts: use backend"):
         exported(torch.zeros(1, 2), torch.zeros(1), Condition({"augmentation": torch.zeros(1, 2)}))
