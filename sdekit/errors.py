@@ -1,14 +1,14 @@
-"""Errors that are told to people: one message that says what was wrong, where, and what to do."""
+"""Errors for users. Each message says what was wrong, where, and what to do."""
 
 
 class SdekitError(Exception):
-    """Something failed while running. The command line prints the message alone and exits with `exit_code`."""
+    """Error raised if something fails while running; the command line prints its message and exits with code 1."""
 
     exit_code = 1
 
 
 class InputError(SdekitError, ValueError):
-    """Wrong usage or input, found before anything was written."""
+    """Error raised for wrong usage or input, before anything is written; the command line exits with code 2."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Pictures of samples: a grid of images, a scatter plot of 2-D points."""
+"""Pictures of samples: a grid of images, or a scatter plot of 2-D points."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ if TYPE_CHECKING:
 
     from sdekit.data import Units
 
-CELL = 64  # pixels: small images are drawn enlarged to about this
+CELL = 64
+"""Size in pixels to which `image_grid` enlarges smaller images, approximately."""
 
 
 def to_pixels(data: np.ndarray, units: Units) -> np.ndarray:
-    """(N, *item) to (N, H, W, 1 or 3) uint8: units.low is black and units.high white, else their own range."""
+    """Convert images from the units of the data to pixels.
+
+    Arguments:
+        data: Images, (N, *item), in the layout of the units.
+        units: Units of the data: `low` is black and `high` is white. If they are None, the smallest and the largest
+            number of the data are.
+    Returns:
+        Pixels, (N, H, W, 1 or 3), uint8. Of two channels the first one is used, of more than three the first three.
+    """
     low = float(data.min()) if units.low is None else units.low
     high = float(data.max()) if units.high is None else units.high
     pixels: np.ndarray = np.rint(((data.astype(np.float64) - low) / (high - low or 1.0)).clip(0, 1) * 255).astype(
@@ -31,14 +40,27 @@ def to_pixels(data: np.ndarray, units: Units) -> np.ndarray:
 
 
 def picture(pixels: np.ndarray) -> Image:
-    """One image (H, W, 1 or 3) uint8 for Pillow."""
+    """Convert pixels to a Pillow image.
+
+    Arguments:
+        pixels: One image, (H, W, 1 or 3), uint8.
+    Returns:
+        The image.
+    """
     from PIL import Image
 
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def image_grid(pixels: np.ndarray, columns: int | None = None) -> Image:
-    """(N, H, W, C) uint8 as one picture, row by row with a thin gap; small images are enlarged without smoothing."""
+    """Arrange images in a grid, row by row, with thin gaps; small images are enlarged without smoothing.
+
+    Arguments:
+        pixels: Images, (N, H, W, C), uint8.
+        columns: Number of columns; about sqrt(N) if None.
+    Returns:
+        The grid as one image.
+    """
     from PIL import Image
 
     n, height, width, channels = pixels.shape
@@ -54,7 +76,14 @@ def image_grid(pixels: np.ndarray, columns: int | None = None) -> Image:
 
 
 def scatter(points: np.ndarray, reference: np.ndarray | None = None) -> bytes:
-    """(N, 2) points as a PNG, over the data (M, 2) in grey where given."""
+    """Plot 2-D points, over points of the data in grey.
+
+    Arguments:
+        points: Samples, (N, 2).
+        reference: Points of the data, (M, 2), or None.
+    Returns:
+        The plot as a PNG file.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 6), layout="constrained")
@@ -70,7 +99,13 @@ def scatter(points: np.ndarray, reference: np.ndarray | None = None) -> bytes:
 
 
 def png(image: Image) -> bytes:
-    """A Pillow picture as PNG."""
+    """Encode a Pillow image as a PNG file.
+
+    Arguments:
+        image: The image.
+    Returns:
+        Content of the file.
+    """
     out = BytesIO()
     image.save(out, "PNG")
     return out.getvalue()

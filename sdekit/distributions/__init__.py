@@ -1,4 +1,4 @@
-"""Distributions whose denoiser, score and density are known in closed form at every t."""
+"""Distributions with a denoiser, score and density in closed form at every t."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Gaussian mixtures: the distributions whose denoiser, score, density and samples are exact at every t."""
+"""Gaussian mixtures, with an exact denoiser, score, density and samples at every t."""
 
 from __future__ import annotations
 
@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 
 
 class GaussianMixture:
-    """p(x_0) = sum_k weights_k N(means_k, diag(stds_k^2)): x_t is again a mixture, so all is in closed form.
+    """Gaussian mixture p(x_0) = sum_k weights_k N(means_k, diag(stds_k^2)), in closed form at every t.
 
-    means: (K, *shape). stds: a number, (K,) one for each component, or anything that broadcasts to (K, *shape).
-    weights: (K,), positive, normalised here; None for equal ones. All is held and computed in float64; results
-    come in the dtype of x. A condition y (B,) of component numbers restricts to that component.
+    x_t is a Gaussian mixture too. Computations are in float64; results have the dtype of x. A condition y (B,) is the
+    number of a component, and -1 is the null condition.
+
+    Arguments:
+        means: Means of the components, (K, *shape).
+        stds: Standard deviations, above 0: a number, (K,), or any shape that broadcasts to (K, *shape).
+        weights: Weights, (K,), positive; they are normalised. None for equal weights.
+    Raises:
+        InputError: If the shapes do not fit, or a number is not finite or not positive.
     """
 
     def __init__(self, means: Tensor, stds: Tensor | float, weights: Tensor | None = None) -> None:
@@ -51,42 +57,64 @@ class GaussianMixture:
         self.log_weights = (weights.double() / weights.double().sum()).log()
 
     def denoiser(self, sde: SDE) -> Denoiser:
-        """The exact E[x_0 | x_t = x, y] of this mixture under `sde`."""
+        """Return the exact denoiser E[x_0 | x_t = x, y] for a process."""
 
         def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
             alpha, sigma = self._scales(sde, t, x)
             z = x.flatten(1).double()
-            off, total = self._off(z, alpha, sigma)
-            part = off / total
-            means = torch.addcmul(self.means, alpha * self.variances, part)
-            weights = self._log_joint(off * part, total, y).softmax(1)
+            difference, total = self._difference(z, alpha, sigma)
+            scaled = difference / total
+            means = torch.addcmul(self.means, alpha * self.variances, scaled)
+            weights = self._log_joint(difference * scaled, total, y).softmax(1)
             return (weights.unsqueeze(1) @ means).squeeze(1).view_as(x).to(x.dtype)
 
         return denoise
 
     def score(self, x: Tensor, sde: SDE, t: Tensor | float, y: Tensor | None = None) -> Tensor:
-        """grad log p_t(x | y), shape and dtype of x."""
+        """Return the score grad log p_t(x | y), in the shape and dtype of x, for t () or (B,) and y (B,) or None."""
         t = as_time(t)
         return sde.score(x, self.denoiser(sde)(x, t, y), t)
 
     def log_prob(
         self, x: Tensor, sde: SDE | None = None, t: Tensor | float | None = None, y: Tensor | None = None
     ) -> Tensor:
-        """log p_t(x | y) in nats, (B,), dtype of x; the density of the data where no sde and t are given."""
+        """Return log p_t(x | y) in nats, (B,), in the dtype of x.
+
+        Arguments:
+            x: Samples, (B, *shape).
+            sde: Process; None, together with t, for the density of x_0.
+            t: Times, () or (B,), or None.
+            y: Components, (B,), or None.
+        Returns:
+            Log-densities, (B,).
+        Raises:
+            InputError: If only one of sde and t is given, or x has another shape.
+        """
         if (sde is None) != (t is None):
             raise InputError("GaussianMixture.log_prob: give sde and t, or neither")
         self._check_shape(x)
         one = torch.ones((), dtype=torch.float64)
         alpha, sigma = (one, 0 * one) if sde is None or t is None else self._scales(sde, as_time(t), x)
-        off, total = self._off(x.flatten(1).double(), alpha, sigma)
-        log_joint = self._log_joint(off * off / total, total, y)
-        return (log_joint.logsumexp(1) - 0.5 * off.shape[2] * math.log(2 * math.pi)).to(x.dtype)
+        difference, total = self._difference(x.flatten(1).double(), alpha, sigma)
+        log_joint = self._log_joint(difference * difference / total, total, y)
+        return (log_joint.logsumexp(1) - 0.5 * difference.shape[2] * math.log(2 * math.pi)).to(x.dtype)
 
     def sample(
         self, n: int, seed: int = 0, sde: SDE | None = None, t: Tensor | float | None = None, y: int | None = None
     ) -> Tensor:
-        """n exact samples (n, *shape), float64, of x_0, or of x_t where sde and t are given; y: of one component; -1
-        is no condition, as elsewhere."""
+        """Draw n exact samples of x_0, or of x_t if sde and t are given.
+
+        Arguments:
+            n: Number of samples.
+            seed: Seed, in [0, 2^32).
+            sde: Process, or None together with t.
+            t: Time, () or (n,), or None.
+            y: Component of all samples; None or -1 for all components.
+        Returns:
+            Samples, (n, *shape), float64.
+        Raises:
+            InputError: If only one of sde and t is given, or y is not a component.
+        """
         if (sde is None) != (t is None):
             raise InputError("GaussianMixture.sample: give sde and t, or neither")
         generator = torch.Generator().manual_seed(*check_seeds([seed]))
@@ -100,7 +128,7 @@ class GaussianMixture:
         return x.view(n, *self.shape)
 
     def full(self) -> FullCovarianceMixture:
-        """The same distribution, with its covariances as matrices: the one that `posterior` conditions."""
+        """Return the same distribution with its covariances as matrices."""
         from .full_covariance_mixture import FullCovarianceMixture
 
         return FullCovarianceMixture(
@@ -108,7 +136,7 @@ class GaussianMixture:
         )
 
     def posterior(self, operator: LinearOperator, measurement: Tensor, noise_std: float) -> FullCovarianceMixture:
-        """p(x_0 | y) for y = A x_0 + noise_std z, exactly: see `FullMixture.posterior`."""
+        """Return the exact posterior p(x_0 | y) for y = A x_0 + noise_std z; see `FullCovarianceMixture.posterior`."""
         return self.full().posterior(operator, measurement, noise_std)
 
     def _check_shape(self, x: Tensor) -> None:
@@ -118,24 +146,24 @@ class GaussianMixture:
             )
 
     def _scales(self, sde: SDE, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha and sigma, each () or (B, 1, 1), to meet (B, K, d)."""
+        """Return alpha and sigma, each () or (B, 1, 1), which broadcast against (B, K, d)."""
         self._check_shape(x)
         device = self.means.device
         like_x = x.new_empty((len(x), 1, 1), dtype=torch.float64, device=device)
         return broadcast(sde.alpha(t), like_x), broadcast(sde.sigma(t), like_x)
 
-    def _off(self, z: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """z (B, d) less alpha mu_k, (B, K, d), and its variances alpha^2 var_k + sigma^2, (K, d) or (B, K, d)."""
+    def _difference(self, z: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z (B, d) - alpha mu_k, (B, K, d), and its variances alpha^2 var_k + sigma^2, (K, d) or (B, K, d)."""
         return z.unsqueeze(1) - alpha * self.means, alpha * alpha * self.variances + sigma * sigma
 
     def _log_joint(self, square: Tensor, variances: Tensor, y: Tensor | None) -> Tensor:
-        """log(weights_k N(off; 0, variances)), (B, K), but for the constant; square: off^2 / variances, (B, K, d)."""
+        """Return log(weights_k N(difference; 0, variances)) + constant, (B, K); square is difference^2 / variances."""
         log_prob = -0.5 * (square.sum(-1) + variances.log().sum(-1))
         if y is None:
             return log_prob + self.log_weights
-        free = (y < 0)[:, None]  # rows of no condition
+        is_null = (y < 0)[:, None]
         chosen = torch.nn.functional.one_hot(y.long().clamp(min=0), len(self.means)).bool()
-        return torch.where(free, log_prob + self.log_weights, log_prob.masked_fill(~chosen, -math.inf))
+        return torch.where(is_null, log_prob + self.log_weights, log_prob.masked_fill(~chosen, -math.inf))
 
 
 def _positive(z: Tensor) -> bool:
