@@ -171,7 +171,6 @@ def test_folders_are_small(folder: Path) -> None:
     assert name in ANY_NUMBER or len(files) <= MOST_FILES, f"{name} has {len(files)} files, more than {MOST_FILES}"
 
 
-@pytest.mark.xfail(reason="the command line still shares names", strict=False)
 def test_file_names_have_one_meaning() -> None:
     """No two files share a name."""
     by_name: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The command line in this process, tiny runs to use it on, and bad files to give it."""
+"""Fixtures: the command line within this process, tiny runs, and input files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Result(NamedTuple):
 
 
 def call(*arguments: object) -> int:
-    """The exit code of `sdekit ARGUMENTS`; an exception that is not SystemExit is a bug and goes through."""
+    """Run `sdekit ARGUMENTS` and return its exit code; any exception except SystemExit is a bug and propagates."""
     with pytest.raises(SystemExit) as end:
         main([str(argument) for argument in arguments])
     return int(end.value.code or 0)
@@ -34,7 +34,7 @@ def call(*arguments: object) -> int:
 
 @pytest.fixture
 def sdekit(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """sdekit(*arguments) runs the command line and returns what it said."""
+    """sdekit(*arguments) runs the command line and returns its exit code and output."""
 
     def run(*arguments: object) -> Result:
         capsys.readouterr()
@@ -45,13 +45,13 @@ def sdekit(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder: bytes of files, None for folders."""
+    """Return everything below a folder: the bytes of files, None for folders."""
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
 
 
 @pytest.fixture
 def refused(sdekit: Callable[..., Result], tmp_path: Path) -> Callable[..., str]:
-    """refused(*arguments) asserts exit code 2, one message and no file touched, and returns the message."""
+    """refused(*arguments) asserts exit code 2, a single message and unchanged files, and returns the message."""
 
     def run(*arguments: object) -> str:
         before = contents(tmp_path)
@@ -88,7 +88,7 @@ def moons_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dropped_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """moons with drop-out of the label. Read only."""
+    """An MLP on moons, trained with dropped labels. Read only."""
     out = tmp_path_factory.mktemp("guidance") / "run"
     arguments = ("--condition", "label", "--drop", 0.2, "--option", "data.n=300", "--option", "train.warm_up=0")
     assert call("train", "--data", "moons", "--out", out, "--steps", 30, *arguments, *TINY_MLP, *FAST) == 0
@@ -97,7 +97,7 @@ def dropped_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def numbers_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """x = w / 10 + noise, trained on the column w. Read only."""
+    """An MLP on a table with x = w / 10 + noise, conditioned on the column w. Read only."""
     folder = tmp_path_factory.mktemp("numbers")
     rng = np.random.default_rng(0)
     w = rng.uniform(100, 200, 300)
@@ -123,7 +123,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def clean(tmp_path: Path) -> Path:
-    """A digit's likeness, 8x8, in its data's units 0 to 16."""
+    """An image of 8x8 pixels that looks like a digit, in the units of the data, 0 to 16."""
     image = np.zeros((8, 8), np.float32)
     image[1:7, 3:5] = 16
     np.save(tmp_path / "clean.npy", image)

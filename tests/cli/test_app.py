@@ -1,4 +1,4 @@
-"""The command itself: help that teaches, a version, and nothing heavy before it is needed."""
+"""The `sdekit` command: help with examples, the version, and no heavy imports before they are needed."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_has_an_example(sdekit: Callable[..., Any], command: tuple[str, ...], flag: str) -> None:
-    """The help of every command exits 0 and shows a command line of its own to copy."""
+    """The help of every command exits with 0 and contains an example of this command."""
     result = sdekit(*command, flag)
     assert result.code == 0 and result.err == ""
     assert "Example" in result.out and f"\n sdekit {' '.join(command)} " in result.out.replace("   ", " ")
 
 
 def test_root_help(sdekit: Callable[..., Any]) -> None:
-    """It names every command and how to start; every command has been tested above."""
+    """The help names every command and a first example; every command is in the list of the test above."""
     result = sdekit("--help")
     assert result.code == 0 and "sdekit train --data digits --out run" in " ".join(result.out.replace("│", " ").split())
     assert all(command[0] in result.out for command in COMMANDS)
@@ -46,12 +46,12 @@ def test_root_help(sdekit: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("name", root.COMMANDS)
 def test_root_help_says_what_each_command_says_of_itself(name: str) -> None:
-    """The table that spares the imports is the first line of every command's own help."""
+    """The table of commands, which avoids importing them, agrees with the first line of each command's help."""
     assert (root.load(name).help or "").split("\n\n")[0] == root.COMMANDS[name]
 
 
 def test_version(sdekit: Callable[..., Any]) -> None:
-    """--version is the package's."""
+    """--version prints the version of the package."""
     assert sdekit("--version").out == f"sdekit {package.__version__}\n"
 
 
@@ -66,7 +66,7 @@ def test_wrong_usage(refused: Callable[..., str], arguments: tuple[str, ...]) ->
     "command", ["--help", "train --help", "sample --help", "plugins list", "sample r --out o --solver ddmi"]
 )
 def test_nothing_heavy_is_imported(command: str) -> None:
-    """Help, the listing and a misspelt name answer without torch, numpy or scipy."""
+    """Help, the listing and the message for a misspelt name import neither torch nor numpy nor scipy."""
     code = (
         "import sys\nfrom sdekit_cli.app import main\n"
         f"try:\n    main({command.split()!r})\nexcept SystemExit:\n    pass\n"
@@ -77,7 +77,7 @@ def test_nothing_heavy_is_imported(command: str) -> None:
 
 
 def test_root_help_is_light() -> None:
-    """`sdekit --help` loads no Markdown parser, nothing that draws progress bars and no command: half of its time."""
+    """`sdekit --help` imports no Markdown parser, no progress bars and no command, which would double its time."""
     code = (
         "import sys\nfrom sdekit_cli.app import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'markdown_it', 'rich.progress', 'tomllib', 'pydantic', 'sdekit_cli.commands.train'}\n"

@@ -1,4 +1,4 @@
-"""`--backend`: recorded, told, refused."""
+"""`--backend`: its record, its messages and its errors."""
 
 import json
 import warnings
@@ -15,7 +15,7 @@ HOW = ("--solver", "ddim", "--steps", 4, "-n", 3)
 
 
 def test_it_is_recorded(sdekit: Callable[..., Any], digits_run: Path, tmp_path: Path) -> None:
-    """With its options and what it picked; eager changes no sample, bf16 hardly."""
+    """The record contains the options and the choice of the backend; eager changes no sample, bf16 very little."""
     drawn, records = {}, {}
     for name in ("", "eager", "bf16", "auto"):
         out = tmp_path / (name or "plain")
@@ -62,7 +62,7 @@ def test_refused(backend: str, message: str, moons_run: Path, tmp_path: Path, re
 
 
 def test_gradients_are_refused_with_what_to_use(digits_run: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
-    """dps asks for them."""
+    """A backend without gradients is refused with dps, which needs them."""
     np.save(tmp_path / "clean.npy", np.full((1, 8, 8), 8.0))
     task = ("restore", digits_run, "--operator", "blur", "--degrade", tmp_path / "clean.npy", "--noise-std", 0.5)
     how = ("--method", "dps", "-n", 2, "--steps", 3, "--device", "cpu", "--out", tmp_path / "out")

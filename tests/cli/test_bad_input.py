@@ -1,4 +1,4 @@
-"""Bad input: exit code 2, one message that says what to do, nothing written."""
+"""Bad input: exit code 2, one message that says what to do, and no file written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TINY = ("--steps", 2)
 
 @pytest.fixture
 def files(tmp_path: Path, pictures: Path) -> Path:
-    """A folder of things that are wrong, each in its own way."""
+    """A folder with faulty files, each with another fault."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("x")
@@ -67,19 +67,19 @@ def files(tmp_path: Path, pictures: Path) -> Path:
     ],
 )
 def test_data(refused: Refused, files: Path, spec: str, parts: list[str]) -> None:
-    """Data that are not there or not what they should be: the place in them is named."""
+    """Missing or malformed data are refused with the place of the fault."""
     message = refused("train", "--data", spec.format(files), "--out", files / "run", *TINY)
     assert all(part.format(files) in message for part in parts), message
 
 
 def test_mixed_sizes_with_size(sdekit: Callable[..., object], files: Path) -> None:
-    """What the message about mixed sizes says to do works."""
+    """The advice in the message about mixed sizes works."""
     given = ("--size", 8, "--network", "mlp", "--option", "network.width=8")
     assert sdekit("train", "--data", f"images:{files / 'pictures'}", "--out", files / "run", *TINY, *given).code == 0  # type: ignore[attr-defined]
 
 
 def option(*assignments: str) -> tuple[str, ...]:
-    """--option for each."""
+    """Return an --option for each text."""
     return tuple(word for assignment in assignments for word in ("--option", assignment))
 
 
@@ -132,7 +132,7 @@ def option(*assignments: str) -> tuple[str, ...]:
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
 def test_train(refused: Refused, tmp_path: Path, arguments: tuple[object, ...], message: str) -> None:
-    """A name, option or value of `train` that is wrong is named, with the nearest right one or the range."""
+    """A wrong name, option or value of `train` is named, with the nearest valid name or the range."""
     steps = () if {"--steps", "--time-limit", "--resume"} & set(arguments) else TINY
     assert message in refused("train", *arguments, *steps, "--out", tmp_path / "run")
 
@@ -157,7 +157,7 @@ def test_train(refused: Refused, tmp_path: Path, arguments: tuple[object, ...], 
     ids=str,
 )
 def test_config(refused: Refused, tmp_path: Path, text: str | None, message: str) -> None:
-    """A run file with a wrong key, table, type or syntax is named."""
+    """A config file with a wrong key, table, type or syntax is named."""
     if text is not None:
         (tmp_path / "c.toml").write_text(text)
     assert message in refused("train", "--config", tmp_path / "c.toml", "--out", tmp_path / "run")
@@ -169,7 +169,7 @@ def test_config(refused: Refused, tmp_path: Path, text: str | None, message: str
 )
 @pytest.mark.parametrize("more", [(), ("--overwrite",)], ids=["", "overwrite"])
 def test_train_out(refused: Refused, files: Path, out: str, message: str, more: tuple[str, ...]) -> None:
-    """A place that holds other things is refused, --overwrite or not."""
+    """A folder with other files is refused, with and without --overwrite."""
     assert message in refused("train", *TINY, "--out", files / out, *more)
 
 
@@ -186,25 +186,25 @@ def test_train_out(refused: Refused, files: Path, out: str, message: str, more: 
     ids=str,
 )
 def test_resume_with_other_flags(refused: Refused, digits_run: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
-    """A run is resumed as it is; only its length and device, and whether bad files are passed over, may change."""
+    """A resumed run keeps its options; only its length, its device and the treatment of bad files may change."""
     run = shutil.copytree(digits_run, tmp_path / "run")
     assert "only --steps, --time-limit, --skip-bad and --device" in refused("train", "--out", run, "--resume", *more)
 
 
 def test_resume_shorter(refused: Refused, digits_run: Path, tmp_path: Path) -> None:
-    """Fewer steps than were trained cannot be asked for."""
+    """A number of steps below that of the checkpoint is refused."""
     run = shutil.copytree(digits_run, tmp_path / "run")
     assert "trained 4 steps already: ask for more than 3" in refused("train", "--out", run, "--resume", "--steps", 3)
     assert "steps must be at least 1" in refused("train", "--out", run, "--resume", "--steps", 0)
 
 
 def test_resume_without_a_run(refused: Refused, files: Path) -> None:
-    """There is nothing to resume in another folder."""
+    """--resume refuses a folder without a run."""
     assert "config.json is missing" in refused("train", "--out", files / "other", "--resume")
 
 
 def test_resume_without_its_data(refused: Refused, sdekit: Callable[..., object], files: Path) -> None:
-    """Data that have gone or changed since are named, and the run stays as it is."""
+    """Missing or changed data are named, and the run stays unchanged."""
     given = ("--network", "mlp", "--option", "network.width=8", "--option", "train.batch_size=2")
     sdekit("train", "--data", f"array:{files / 'good.npy'}", "--out", files / "run", *TINY, *given)
     np.save(files / "good.npy", np.random.default_rng(0).random((7, 2)))
@@ -250,7 +250,7 @@ def test_resume_without_its_data(refused: Refused, sdekit: Callable[..., object]
 def test_sample(
     refused: Refused, digits_run: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
-    """A name, option or value of `sample` that is wrong is named, with the nearest right one or the range."""
+    """A wrong name, option or value of `sample` is named, with the nearest valid name or the range."""
     assert message in refused("sample", digits_run, *arguments, "--out", tmp_path / "s")
 
 
@@ -261,7 +261,7 @@ def test_sample(
 def test_sample_out(
     refused: Refused, digits_run: Path, files: Path, out: str, message: str, more: tuple[str, ...]
 ) -> None:
-    """A place that holds other things is refused, --overwrite or not; so is the run itself."""
+    """A folder with other files is refused, with and without --overwrite; so is the run folder itself."""
     assert message in refused("sample", digits_run, "--out", files / out, *more)
     run = shutil.copytree(digits_run, files / "run")
     assert "contains other files" in refused("sample", run, "--out", run, *more)
@@ -269,7 +269,7 @@ def test_sample_out(
 
 @pytest.mark.parametrize("name", ["none", "other", "file"])
 def test_no_run(refused: Refused, files: Path, name: str) -> None:
-    """RUN that is not there, or is something else."""
+    """A RUN that does not exist or is not a run is refused."""
     for command in (("sample", files / name, "--out", files / "s"), ("info", files / name)):
         assert f"{files / name}" in (message := refused(*command))
         assert "no such run folder" in message or "is not a run folder: config.json is missing" in message

@@ -1,4 +1,4 @@
-"""Whatever is wrong with installed plugins: one clear message each, and everything else goes on working."""
+"""Faulty installed plugins: one clear message for each, and everything else keeps working."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BROKEN: dict[str, tuple[str, str]] = {
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which all of them are installed."""
+    """An environment in which all faulty plugins are installed."""
     place = tmp_path_factory.mktemp("broken")
     for name, (source, _) in BROKEN.items():
         (place / f"px_{name}.py").write_text(source)
@@ -50,13 +50,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def run(installed: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`sdekit ARGUMENTS` in that environment."""
+    """Run `sdekit ARGUMENTS` in this environment."""
     command = [sys.executable, "-m", "sdekit_cli", *arguments]
     return subprocess.run(command, env=installed, capture_output=True, text=True, timeout=120)
 
 
 def test_help_goes_on_working(installed: dict[str, str], tmp_path: Path) -> None:
-    """One line for each; the commands of the sound one are there, those of the broken one are not."""
+    """The help prints one line for each fault, and has the commands of sound plugins only."""
     done = run(installed, "--help")
     lines = done.stderr.strip().splitlines()
     assert done.returncode == 0 and "Traceback" not in done.stderr
@@ -67,7 +67,7 @@ def test_help_goes_on_working(installed: dict[str, str], tmp_path: Path) -> None
 
 
 def test_the_rest_goes_on_working(installed: dict[str, str]) -> None:
-    """What is sound is listed; the name that two claim is an error where it is used."""
+    """Sound components are listed; a name that two plugins provide is an error when it is used."""
     done = run(installed, "plugins", "list", "--json")
     fields = json.loads(done.stdout)
     assert done.returncode == 0 and len(fields["problems"]) == len(BROKEN) - 3

@@ -1,4 +1,4 @@
-"""Runs that are damaged, or newer than this sdekit: exit code 2, one message that says what to do, nothing written."""
+"""Damaged runs and runs of a newer sdekit: exit code 2, one message that says what to do, and no file written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Refused = Callable[..., str]
 @pytest.mark.parametrize("name", [CONFIG, MODEL, CHECKPOINT])
 @pytest.mark.parametrize("how", ["missing", "truncated", "altered"])
 def test_damaged_run(refused: Refused, digits_run: Path, tmp_path: Path, name: str, how: str) -> None:
-    """Whatever needs the damaged file names it, says what to do, and for an altered one the checksum."""
+    """Every command that needs a damaged file names it, says what to do, and reports a wrong checksum."""
     run = shutil.copytree(digits_run, tmp_path / "run")
     content = (run / name).read_bytes()
     at = content.index(b"learning_rate") if name == CONFIG else len(content) - 100
@@ -41,7 +41,7 @@ def test_damaged_run(refused: Refused, digits_run: Path, tmp_path: Path, name: s
 
 
 def test_newer_run(refused: Refused, digits_run: Path, tmp_path: Path) -> None:
-    """A run that a newer sdekit wrote is refused by every command, with both versions."""
+    """Every command refuses a run of a newer sdekit and names both versions."""
     run = shutil.copytree(digits_run, tmp_path / "run")
     fields = load_json(run / CONFIG)
     fields |= {"format": FORMAT + 1, "versions": {"sdekit": "9.9"}}

@@ -24,7 +24,7 @@ HOOK = "@hookimpl\ndef sdekit_samplers():\n    return {'acme-f': f}\n"
 
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """local(source) is a plugin file; what was loaded from files is forgotten afterwards."""
+    """local(source) writes a plugin file. All plugin files are forgotten after the test."""
 
     def write(source: str) -> Path:
         path = tmp_path / "acme_local.py"
@@ -37,7 +37,7 @@ def local(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 @pytest.mark.parametrize("kind", COMPONENTS)
 def test_new(sdekit: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """A whole package, with no placeholder left, that parses."""
+    """The new package is complete, contains no placeholder, and parses."""
     monkeypatch.chdir(tmp_path)
     result = sdekit("plugins", "new", "acme-thing", "--kind", kind)
     assert result.code == 0 and f"pip install -e '{tmp_path}/acme-thing[test]'" in result.err
@@ -50,7 +50,7 @@ def test_new(sdekit: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind:
 
 
 def test_new_refuses(refused: Callable[..., str], tmp_path: Path) -> None:
-    """What would not work, or would overwrite."""
+    """A plugin that would not work, or would overwrite files, is refused."""
     assert "no kind of plugin 'sampelr'; did you mean 'sampler'?" in refused("plugins", "new", "a", "--kind", "sampelr")
     assert "lower case, with hyphens" in refused("plugins", "new", "Acme_Heun")
     assert "Python already has a module 'json'" in refused("plugins", "new", "json")
@@ -61,7 +61,7 @@ def test_new_refuses(refused: Callable[..., str], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_new_as_generated(sdekit: CLI, tmp_path: Path) -> None:
-    """Every kind builds, installs, passes its own tests and `plugins check`, and is verified by name."""
+    """A new plugin of every kind builds, installs, passes its tests, `plugins check` and `verify`."""
     for kind in COMPONENTS:
         assert sdekit("plugins", "new", f"acme-{kind}", "--kind", kind, "--out", tmp_path / f"acme-{kind}").code == 0
     # their build backend's own hook, in one process: pip would start two for each of them
@@ -91,7 +91,7 @@ def test_new_as_generated(sdekit: CLI, tmp_path: Path) -> None:
 
 
 def test_check(sdekit: CLI) -> None:
-    """The built-in plugins are in order."""
+    """The built-in plugins pass every check."""
     fields = json.loads(sdekit("plugins", "check", "--json").out)
     assert fields["passed"] is True
     assert {("core", "listing", "ok"), ("plugins", "listing", "ok")} <= {
@@ -118,7 +118,7 @@ def test_check(sdekit: CLI) -> None:
     ],
 )
 def test_check_finds(sdekit: CLI, local: Callable[[str], Path], source: str, words: str) -> None:
-    """Exit code 1, and one message naming the plugin and the cause; everything else goes on working."""
+    """A fault has exit code 1 and one message with the plugin and the cause; other commands keep working."""
     unless = "" if "f(" in source or "class f" in source else "def f():\n    'A sampler.'\n"
     path = local(f"from sdekit import hookimpl\n{source}{unless}{HOOK}")
     result = sdekit("plugins", "check", "--plugin", path, "--json")
@@ -129,14 +129,14 @@ def test_check_finds(sdekit: CLI, local: Callable[[str], Path], source: str, wor
 
 
 def test_check_for_people(sdekit: CLI, local: Callable[[str], Path]) -> None:
-    """A table of what is wrong."""
+    """The output is a table of the faults."""
     result = sdekit("plugins", "check", "--plugin", local(f"from sdekit import hookimpl\ndef f():\n    pass\n{HOOK}"))
     told = " ".join(result.out.split())
     assert result.code == 1 and "acme_local" in told and "FAILED" in told and "it has no docstring" in told
 
 
 def test_which_plugin_imports_torch() -> None:
-    """Of several, those that do; the standard library's `torch`-less modules do not."""
+    """Plugins that import torch get an advice; the others pass."""
     verdicts = check_import_speed(
         {"a": "json", "b": "sdekit.processes.sde", "c": "sdekit.sampling.noise", "d": "sdekit.errors"}
     )

@@ -1,4 +1,4 @@
-"""`sdekit edit`: how much of the image is left, with any solver, grid and guidance, and what is refused."""
+"""`sdekit edit`: closeness to the image, solvers, grids and guidances, and refused options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLI = Callable[..., Any]
 
 
 def test_edit(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> None:
-    """Little noise leaves the image as it is; the record says from when."""
+    """With little noise the samples stay close to the image; the record contains the time."""
     for name, strength in {"near": 0.05, "far": 0.9}.items():
         given = ("--image", clean, "--strength", strength, "-n", 3, "--steps", 4, "--out", tmp_path / name)
         assert sdekit("edit", digits_run, *given).code == 0
@@ -33,7 +33,7 @@ def test_edit(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> Non
 
 
 def test_the_solver_is_recorded(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> None:
-    """With all of its options."""
+    """The record contains the solver with all of its options."""
     given = (
         "--image",
         clean,
@@ -59,7 +59,7 @@ def test_help_tells_the_default(sdekit: CLI) -> None:
 
 
 def test_edit_refusals(refused: Callable[..., str], digits_run: Path, clean: Path, tmp_path: Path) -> None:
-    """Out of range, or both ways to say it."""
+    """Values out of range and conflicting options are refused."""
     given = ("edit", digits_run, "--image", clean, "--out", tmp_path / "e")
     assert "strength must be above 0 and at most 1" in refused(*given, "--strength", 1.5)
     assert "t must be above" in refused(*given, "--t", 7)
@@ -68,7 +68,7 @@ def test_edit_refusals(refused: Callable[..., str], digits_run: Path, clean: Pat
 
 
 def test_a_budget_a_grid_and_a_guidance(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
-    """As for `sample`, from the image's level down."""
+    """--nfe, --grid and --guidance work as in `sample`, on the grid below the time of the image."""
     np.save(tmp_path / "x.npy", np.array([0.5, 0.2]))
     given = ("--image", tmp_path / "x.npy", "-n", 4, "--label", 0, "--solver", "heun", "--nfe", 7, "--grid", "uniform")
     for name, more in {"plain": (), "guided": ("--guidance", "cfg:scale=6")}.items():
@@ -84,7 +84,7 @@ def test_a_budget_a_grid_and_a_guidance(sdekit: CLI, dropped_run: Path, tmp_path
 def test_each_process_edits_its_part(
     sdekit: CLI, moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two processes the second draws the last seeds, from their own noise."""
+    """Each of two processes draws its part of the seeds, and the samples are those of one process."""
     np.save(tmp_path / "x.npy", np.array([0.5, 0.2]))
     given = ("edit", moons_run, "--image", tmp_path / "x.npy", "--solver", "ddpm", "--steps", 4)
     assert sdekit(*given, "--seeds", "3-7", "--out", tmp_path / "all").code == 0

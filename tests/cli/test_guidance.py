@@ -25,7 +25,7 @@ def record(out: Path) -> dict[str, Any]:
 
 
 def test_guidances_compose_and_are_recorded(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
-    """In the order given, all options with them, under the names that people write."""
+    """The record contains the guidances in their order, with all options under their names on the command line."""
     out = tmp_path / "s"
     asked = ("--guidance", "cfg:scale=3,negative=0", "--guidance", "interval:from=0.3,to=4")
     result = sdekit("sample", dropped_run, "--out", out, "--label", 1, *QUICK, *asked, "--json")
@@ -46,14 +46,14 @@ def test_infinite_options_are_written_as_text(sdekit: CLI, dropped_run: Path, tm
 
 
 def test_a_folder_may_be_called_a_number(refused: CLI, dropped_run: Path, tmp_path: Path) -> None:
-    """A path is text, whatever it looks like."""
+    """A path that looks like a number stays a text."""
     for name in ("123", "2024-01-01"):
         message = refused("sample", dropped_run, "--out", tmp_path / "s", "--guidance", f"autoguidance:run={name}")
         assert message == f"{name}: no such run folder"
 
 
 def test_an_energy_that_fails(refused: CLI, moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it is imported, as it is called, and in what it returns: one message that names it."""
+    """A failing energy function is named, whether its import, its call or its result is at fault."""
     (tmp_path / "my_energies.py").write_text("def raises(x):\n    raise ValueError('not today')\n")
     (tmp_path / "my_broken_energies.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -69,7 +69,7 @@ def test_an_energy_that_fails(refused: CLI, moons_run: Path, tmp_path: Path, mon
 
 
 def test_the_ends_of_cfg(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
-    """Scale 1 is no guidance, bit for bit; more of it is not."""
+    """cfg with scale 1 changes no bit of the samples; a larger scale does."""
     drawn = {}
     for name, asked in (("none", ()), ("1", ("--guidance", "cfg:scale=1")), ("4", ("--guidance", "cfg:scale=4"))):
         assert sdekit("sample", dropped_run, "--out", tmp_path / name, *QUICK, *asked).code == 0
@@ -141,7 +141,7 @@ def test_numbers_that_do_not_fit(refused: CLI, numbers_run: Path, tmp_path: Path
 
 
 def test_train_classifier_guides_a_run_without_labels(sdekit: CLI, refused: CLI, tmp_path: Path) -> None:
-    """A run that was told no labels draws the label asked for."""
+    """Classifier guidance draws a label with a run that was trained without labels."""
     run, judge = tmp_path / "run", tmp_path / "judge"
     train = ("--data", "moons", "--option", "data.n=400", "--option", "train.warm_up=0", "--network", "mlp")
     assert sdekit("train", *train, "--option", "network.width=32", "--steps", 150, "--out", run).code == 0
@@ -172,7 +172,7 @@ def test_train_classifier_guides_a_run_without_labels(sdekit: CLI, refused: CLI,
 def test_train_classifier_is_stopped_and_resumed(
     sdekit: CLI, refused: CLI, moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C saves and says how to go on; `info` tells what it is at any time."""
+    """Ctrl-C saves the classifier and prints how to continue; `info` describes it at any time."""
     from sdekit.training import batches
 
     def interrupting(n: int, size: int, step: int, seed: int) -> Any:
@@ -199,7 +199,7 @@ def test_train_classifier_is_stopped_and_resumed(
 
 
 def test_a_label_of_what_has_none(sdekit: CLI, refused: CLI, numbers_run: Path, tmp_path: Path) -> None:
-    """Said so, before the classifier is looked for."""
+    """A missing label is reported before the classifier is opened."""
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(20, 2)))
     train = ("--data", f"array:{tmp_path / 'x.npy'}", "--network", "mlp", "--steps", 1)
     assert sdekit("train", *train, "--out", tmp_path / "run").code == 0

@@ -18,7 +18,7 @@ ENTRIES = sorted(registry.load_plugins().entries)
 
 
 def test_info_json(sdekit: CLI, digits_run: Path) -> None:
-    """One JSON object with what the run is: data, process, network, how far it is."""
+    """The output is one JSON object with data, process, network and progress of the run."""
     result = sdekit("info", digits_run, "--json")
     fields = json.loads(result.out)
     assert result.code == 0 and result.err == ""
@@ -29,14 +29,14 @@ def test_info_json(sdekit: CLI, digits_run: Path) -> None:
 
 
 def test_info_for_people(sdekit: CLI, moons_run: Path) -> None:
-    """The same as a table."""
+    """Without --json the output is a table."""
     out = sdekit("info", moons_run).out
     for text in ("moons", "mlp", "vp", "held out loss", "condition", "label"):
         assert text in out
 
 
 def test_info_without_checkpoint(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
-    """A run that was handed on without its checkpoint is whole, but cannot be resumed."""
+    """A run without its checkpoint opens, but is not resumable."""
     run = shutil.copytree(digits_run, tmp_path / "run")
     shutil.rmtree(run / "checkpoint")
     assert json.loads(sdekit("info", run, "--json").out)["resumable"] is False
@@ -53,7 +53,7 @@ def test_list_json(sdekit: CLI) -> None:
 
 
 def test_list_for_people(sdekit: CLI) -> None:
-    """The table has every name; --kind keeps one kind."""
+    """The table contains every name; --kind selects one kind."""
     out = sdekit("plugins", "list").out
     assert all(name in out for _, name in ENTRIES)
     rows = json.loads(sdekit("plugins", "list", "--kind", "grid", "--json").out)["components"]
@@ -62,7 +62,7 @@ def test_list_for_people(sdekit: CLI) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES, ids=["-".join(entry) for entry in ENTRIES])
 def test_show(sdekit: CLI, kind: str, name: str) -> None:
-    """Every component shows its documentation and each option with type and default, as JSON too."""
+    """Every component is shown with its documentation and each option with type and default, as JSON too."""
     result = sdekit("plugins", "show", name, "--kind", kind, "--json")
     (shown,) = json.loads(result.out)["components"]
     known = [option_name(option) for option in registry.parameters(registry.find_component(kind, name).load())]
@@ -105,7 +105,7 @@ def test_show_prints_each_option_once(sdekit: CLI, tmp_path: Path) -> None:
 
 
 def test_either_name_of_a_process(sdekit: CLI, tmp_path: Path) -> None:
-    """process, as people say, and sde, as the registry: to every command that takes a kind."""
+    """Every command with --kind accepts `process` as well as `sde`."""
     listed = [json.loads(sdekit("plugins", "list", "--kind", kind, "--json").out) for kind in ("process", "sde")]
     assert listed[0] == listed[1] and "vp" in {row["name"] for row in listed[0]["components"]}
     assert "beta_max" in sdekit("plugins", "show", "vp", "--kind", "process").out
@@ -114,13 +114,13 @@ def test_either_name_of_a_process(sdekit: CLI, tmp_path: Path) -> None:
 
 
 def test_brackets_are_shown(sdekit: CLI) -> None:
-    """They are no markup: the extra that a backend needs is a part of what to install."""
+    """Brackets are printed and not taken as markup: `sdekit[onnx]` in a summary."""
     out = "".join(sdekit("plugins", "list", "--kind", "backend").out.split())
     assert "'sdekit[onnx]'" in out
 
 
 def test_unknown_names(refused: Callable[..., str]) -> None:
-    """A wrong name or kind is answered with the nearest one."""
+    """A wrong name or kind is refused with the nearest valid one."""
     assert "no component 'ddmi'; did you mean 'ddim'?" in refused("plugins", "show", "ddmi")
     assert "no sampler 'vp'" in refused("plugins", "show", "vp", "--kind", "sampler")
     assert "no kind 'samplers'; did you mean 'sampler'?" in refused("plugins", "list", "--kind", "samplers")

@@ -1,4 +1,4 @@
-"""What people are told: paths letter by letter, commands that can be pasted, whole tables, and no tracebacks."""
+"""Messages: paths letter by letter, commands that can be pasted, complete tables, and no tracebacks."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from .conftest import TINY_MLP
 CLI = Callable[..., Any]
 SDEKIT = (sys.executable, "-m", "sdekit_cli")
 ODD = "a[/] [red]é :smile:"
-"""A folder whose name means something to rich and to a shell."""
+"""The name of a folder with special characters of rich and of the shell."""
 
 
 def pasted(err: str, first: str) -> list[str]:
-    """The arguments of the `sdekit FIRST ...` that a message tells to give, as a shell splits them."""
+    """Return the arguments of the command `sdekit FIRST ...` that a message suggests, split as a shell does."""
     return shlex.split(err[err.index(f"sdekit {first} ") :].strip().splitlines()[0])[1:]
 
 
 def test_odd_paths(sdekit: CLI, tmp_path: Path) -> None:
-    """Trained, sampled, exported and tuned in such a folder; what is told to be next is as it was written."""
+    """Commands work in such a folder, and the commands that they suggest contain its name unchanged."""
     (place := tmp_path / ODD).mkdir(parents=True)
     result = sdekit("train", "--data", "moons", "--out", place / "run", "--steps", 2, *TINY_MLP)
     assert result.code == 0 and f"into {place / 'run'}" in result.err
@@ -54,13 +54,13 @@ def test_odd_paths(sdekit: CLI, tmp_path: Path) -> None:
 
 
 def test_note(capsys: pytest.CaptureFixture[str]) -> None:
-    """Values are letters to rich, numbers take formats."""
+    """Markup in values is printed as it is, and numbers are formatted."""
     console.note("[bold]{}[/] {:.1f}", "[/]x[red]:smile:", 1.26)
     assert capsys.readouterr().err == "[/]x[red]:smile: 1.3\n"
 
 
 def test_how_training_ended(sdekit: CLI, tmp_path: Path) -> None:
-    """No loss that there is not; nothing trained; finished already; a short run has a loss."""
+    """The messages after a training fit: without a loss, without a step, already finished, and a short run."""
     given = ("train", "--data", "moons", *TINY_MLP)
     result = sdekit(*given, "--steps", 3, "--option", "train.held_out=0", "--out", tmp_path / "a")
     assert result.code == 0 and "None" not in result.err and "trained 3 steps in" in result.err
@@ -75,7 +75,7 @@ def test_how_training_ended(sdekit: CLI, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [("plugins", "list"), ("plugins", "list", "--json"), ("--help",), ("--version",)])
 def test_full_disk(arguments: tuple[str, ...]) -> None:
-    """stdout that cannot be written to is exit 1 with one message."""
+    """If stdout cannot be written, the exit code is 1 and there is one message."""
     with open("/dev/full", "w") as full:
         done = subprocess.run([*SDEKIT, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=100)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
@@ -83,7 +83,7 @@ def test_full_disk(arguments: tuple[str, ...]) -> None:
 
 
 def test_nobody_reads() -> None:
-    """A closed pipe ends it without a word."""
+    """A closed pipe ends the command without a message."""
     process = subprocess.Popen(
         [*SDEKIT, "plugins", "list", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -102,7 +102,7 @@ def test_nobody_reads() -> None:
     ids=str,
 )
 def test_memory(sdekit: CLI, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Too little of it is exit 1 and one message; another RuntimeError is a bug, and stays one."""
+    """A lack of memory has exit code 1 and one message; any other RuntimeError propagates as a bug."""
 
     def fail(**_: Any) -> None:
         raise error
@@ -118,7 +118,7 @@ def test_memory(sdekit: CLI, monkeypatch: pytest.MonkeyPatch, error: Exception) 
 
 @pytest.mark.parametrize("width", [1, 40])
 def test_narrow(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """However narrow the terminal: no letter of a table is left out."""
+    """No letter of a table is cut off in a narrow terminal."""
     out = StringIO()
     monkeypatch.setattr(console, "shown", Console(file=out, width=width))
     table = Table("name", "what", box=None)
@@ -131,7 +131,7 @@ def test_narrow(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
 
 
 def test_names_are_whole() -> None:
-    """On 40 columns every sampler's name is on one line."""
+    """Every sampler's name fits on one line of 40 columns."""
     done = subprocess.run(
         [*SDEKIT, "plugins", "list", "--kind", "sampler"],
         capture_output=True,
@@ -143,14 +143,14 @@ def test_names_are_whole() -> None:
 
 
 def test_conditions(refused: Callable[..., str], numbers_run: Path, tmp_path: Path) -> None:
-    """A number that float32 cannot compute with is refused, with those that can be."""
+    """A number too large for float32 is refused with the valid range."""
     for number in ("1e300", "-1e38", "1e30"):
         message = refused("sample", numbers_run, f"--condition={number}", "--out", tmp_path / "s")
         assert f"--condition {number}: too large" in message and "give w -" in message
 
 
 def test_label_by_name(sdekit: CLI, refused: Callable[..., str], pictures: Path, tmp_path: Path) -> None:
-    """A class may be named; another name is answered with those there are."""
+    """A class may be given by its name; an unknown name is refused with the known ones."""
     given = ("--data", f"images:{pictures}", "--condition", "label", "--network", "mlp", "--option", "network.width=8")
     assert sdekit("train", *given, "--steps", 2, "--out", tmp_path / "run").code == 0
     named, numbered = tmp_path / "named", tmp_path / "numbered"
@@ -165,7 +165,7 @@ def test_label_by_name(sdekit: CLI, refused: Callable[..., str], pictures: Path,
 def test_measurement_in_other_units(
     refused: Callable[..., str], digits_run: Path, tmp_path: Path, reach: float
 ) -> None:
-    """Numbers that no sample of the data would give are named, and not the method blamed."""
+    """Numbers far out of the range of the data are refused, before any method fails on them."""
     (tmp_path / "y.npy").write_bytes(npy_bytes(np.full((1, 8, 8), reach)))
     given = ("--operator", "mask:keep=0.5", "--measurement", tmp_path / "y.npy")
     message = refused("restore", digits_run, *given, "--out", tmp_path / "s")
@@ -174,14 +174,14 @@ def test_measurement_in_other_units(
 
 
 def test_bench(refused: Callable[..., str]) -> None:
-    """Too few calls for the solver, too many starts, and a slip of the pen."""
+    """`bench` refuses too few evaluations, too many starts and a misspelt name."""
     assert "too few calls, heun needs 3" in refused("bench", "mixture", "--nfe", 1, "--solver", "heun")
     assert "did you mean 'mixture'?" in refused("bench", "mixtur")
     assert "-n asks for 99999999999" in refused("bench", "mixture", "-n", 99999999999)
 
 
 def test_four_channels(sdekit: CLI, tmp_path: Path) -> None:
-    """The pictures leave channels out, and say so."""
+    """If pictures show some channels only, the summary says so."""
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 255, (12, 4, 8, 8)).astype(np.uint8))
     given = ("--network", "mlp", "--option", "network.width=8")
     assert (

@@ -1,4 +1,4 @@
-"""NAME:option=value, as --guidance and others take it, and what becomes of a value."""
+"""NAME:option=value, as in --guidance, and the conversion of values."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -42,7 +42,7 @@ def component(
     several: tuple[int, ...] | None = None,
     flag: bool = False,
 ) -> None:
-    """With options of every type."""
+    """A component with options of every type."""
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def component(
     ],
 )
 def test_the_type_decides(name, text, expected):
-    """What looks like a number or a date is text where text is asked for: a folder may be called so."""
+    """A value that looks like a number or a date stays a text if the option is a string."""
     (found,) = convert_options("it", component, {name: OptionText(text)}).values()
     assert found == expected and type(found) is type(expected)
 
@@ -85,7 +85,7 @@ def test_what_it_takes_is_said_plainly(name, text, message):
 
 
 def test_functions_are_left_out():
-    """Nobody can write one on the command line."""
+    """Type names leave out functions, which cannot be written on the command line."""
     assert (
         describe_type(str | Callable[..., int] | None) == "a string"
         and describe_type(int | str) == "a whole number or a string"

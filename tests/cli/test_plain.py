@@ -1,4 +1,4 @@
-"""JSON on stdout: what other programs read, which know no Infinity."""
+"""JSON on stdout is valid for other programs, which do not read Infinity or NaN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdekit_cli.terminal.console import print_json
 
 
 def test_numbers_that_json_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
-    """At any depth they are text; all else is as it was."""
+    """Infinity and NaN become texts at any depth; everything else is unchanged."""
     print_json({"a": math.inf, "b": [1.5, (-math.inf, None)], "c": {"d": math.nan, "e": "inf", "f": True}})
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
         "a": "inf",

@@ -1,4 +1,4 @@
-"""`sdekit restore`: what it writes, in which units, and what it refuses."""
+"""`sdekit restore`: the files, their units, and refused options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGES = ["before-after.png", "grid.png", "images", "mean.npy", "mean.png", "mea
 
 
 def test_a_trial_on_an_image(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> None:
-    """The measurement in the data's units, several samples with mean and spread, pictures, and the record."""
+    """The results are the measurement, samples, their mean and standard deviation, pictures and the record."""
     out = tmp_path / "r"
     given = ("--operator", "super-resolution:factor=2", "--degrade", clean, "--noise-std", 0.5)
     result = sdekit("restore", digits_run, *given, "-n", 3, "--steps", 4, "--out", out)
@@ -37,7 +37,7 @@ def test_a_trial_on_an_image(sdekit: CLI, digits_run: Path, clean: Path, tmp_pat
 
 
 def test_a_measurement_from_a_file(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
-    """Pixels of a PNG are mapped to the data's range; what is known stays, and a batch size changes nothing."""
+    """Pixels are mapped to the range of the data, known pixels stay, and the batch size changes nothing."""
     mask = np.zeros((8, 8), np.uint8)
     mask[:, :4] = 255
     Image.fromarray(mask).save(tmp_path / "m.png")
@@ -56,7 +56,7 @@ def test_a_measurement_from_a_file(sdekit: CLI, digits_run: Path, tmp_path: Path
 
 
 def test_points_and_estimated_noise(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
-    """A matrix on 2-D data, whose columns have scales of their own; noise that is estimated; a label asked for."""
+    """A matrix works on 2-D data with scaled columns, with estimated noise and with a label."""
     np.save(tmp_path / "a.npy", np.array([[1.0, 1.0]]))
     np.save(tmp_path / "y.npy", np.array([0.7]))
     given = ("--operator", f"matrix:matrix={tmp_path / 'a.npy'}", "--measurement", tmp_path / "y.npy")
@@ -76,7 +76,7 @@ def test_points_and_estimated_noise(sdekit: CLI, moons_run: Path, tmp_path: Path
 
 
 def test_any_solver_grid_and_guidance(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
-    """As for `sample`: the solver's options, a grid, a condition, and guidances of it inside of the method's."""
+    """Options of the solver, a grid, a condition and guidances work as in `sample`."""
     np.save(tmp_path / "a.npy", np.array([[1.0, 1.0]]))
     np.save(tmp_path / "y.npy", np.array([0.7]))
     given = ("--operator", f"matrix:matrix={tmp_path / 'a.npy'}", "--measurement", tmp_path / "y.npy", "-n", 6)
@@ -97,7 +97,7 @@ def test_any_solver_grid_and_guidance(sdekit: CLI, dropped_run: Path, tmp_path: 
 
 
 def test_restore_refusals(refused: Callable[..., str], digits_run: Path, clean: Path, tmp_path: Path) -> None:
-    """Each is one message and nothing is written."""
+    """Each fault is one message, and no file is written."""
     out = ("--out", tmp_path / "r")
     blur = ("--operator", "blur:std=1")
     wrong = tmp_path / "wrong.npy"
@@ -122,7 +122,7 @@ def test_restore_refusals(refused: Callable[..., str], digits_run: Path, clean: 
 
 
 def test_the_solver_is_recorded(sdekit: CLI, digits_run: Path, clean: Path, tmp_path: Path) -> None:
-    """With its options; a method that is a solver itself has them under its own name."""
+    """The record contains the solver and its options, or the method's own if it is a solver itself."""
     given = ("--operator", "super-resolution", "--degrade", clean, "-n", 1, "--steps", 2)
     told = {}
     for name, more in {"ddim": ("--option", "eta=0.7"), "ddrm": ("--method", "ddrm")}.items():
@@ -133,7 +133,7 @@ def test_the_solver_is_recorded(sdekit: CLI, digits_run: Path, clean: Path, tmp_
 
 
 def test_inpaint_as_a_guidance(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
-    """`sample --guidance inpaint` keeps what is known, with any solver; it says what is missing."""
+    """`sample --guidance inpaint` keeps the known pixels with any solver, and reports missing options."""
     mask = np.zeros((8, 8), np.uint8)
     mask[:4] = 255
     Image.fromarray(mask).save(tmp_path / "m.png")

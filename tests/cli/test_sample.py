@@ -1,4 +1,4 @@
-"""`sdekit sample`: what it writes, in which units, and that sample i is seed i's."""
+"""`sdekit sample`: the files, their units, and one seed per sample."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FIELDS = {
 
 
 def drawn(folder: Path) -> np.ndarray:
-    """samples.npy."""
+    """Read samples.npy."""
     found: np.ndarray = np.load(folder / "samples.npy", allow_pickle=False)
     return found
 
@@ -54,7 +54,7 @@ def test_images(sdekit: CLI, digits_run: Path, tmp_path: Path, name: str) -> Non
 
 
 def test_auto_is_told_how_large_the_data_are(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
-    """The run's data_std goes to the sampler and its grid, unless something else is said."""
+    """The sampler and its grid receive the run's data_std, unless the user sets it."""
     std = load_run(digits_run).recipe.data_std
     records = {}
     for name, given in (("run", ()), ("same", ("--option", f"data_std={std}")), ("grid", ("--grid", "auto"))):
@@ -73,7 +73,7 @@ def test_auto_is_told_how_large_the_data_are(sdekit: CLI, digits_run: Path, tmp_
 
 
 def test_noise(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
-    """--noise brownian is another path from the same start, and told; a sampler without noise refuses it."""
+    """--noise brownian draws another path from the same start and is recorded; deterministic samplers refuse it."""
     given = ("sample", digits_run, "--solver", "ddpm", "--steps", 4, "-n", 2)
     for noise in ("seed", "brownian"):
         assert sdekit(*given, "--noise", noise, "--out", tmp_path / noise).code == 0
@@ -88,7 +88,7 @@ def test_noise(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_p
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_seed_alone_is_seed_in_a_batch(sdekit: CLI, digits_run: Path, tmp_path: Path, name: str) -> None:
-    """Seed 17 alone is row 17 of 20 drawn in batches of 8, and the first of another order, to 1e-5 of the largest."""
+    """The sample of seed 17 is the same alone, in batches of 8, and in another order, to 1e-5 of the largest number."""
     given = ("sample", digits_run, "--steps", 4, "--solver", name, *LOOSE.get(name, ()))
     sdekit(*given, "-n", 20, "--batch-size", 8, "--out", tmp_path / "all")
     sdekit(*given, "--seeds", "17", "--out", tmp_path / "one")
@@ -115,7 +115,7 @@ def test_seed_alone_is_seed_in_a_batch(sdekit: CLI, digits_run: Path, tmp_path: 
 def test_a_budget_alone_is_auto(
     sdekit: CLI, digits_run: Path, tmp_path: Path, given: tuple[object, ...], solver: str
 ) -> None:
-    """Without --solver: auto where calls are named, whatever its options, else ode."""
+    """The default solver is auto with --steps or --nfe, and ode otherwise."""
     loose = LOOSE["ode"] if not given else ()
     assert sdekit("sample", digits_run, "-n", 2, *given, *loose, "--out", tmp_path / "s").code == 0
     record = json.loads((tmp_path / "s" / "sample.json").read_text())
@@ -133,7 +133,7 @@ def test_a_budget_alone_is_auto(
 def test_whose_option_it_is(
     refused: Callable[..., str], digits_run: Path, tmp_path: Path, given: tuple[object, ...], message: str
 ) -> None:
-    """An option that is not the solver's says which solver it was for, and why that one."""
+    """An unknown option is refused with the name of the default solver and the reason for it."""
     told = refused("sample", digits_run, *given, "--option", "eta=0.5", "--out", tmp_path / "s")
     assert "named 'eta'" in told and message in told
     told = refused("sample", digits_run, "--solver", "heun", "--option", "eta=0.5", "--out", tmp_path / "s")
@@ -141,7 +141,7 @@ def test_whose_option_it_is(
 
 
 def test_same_as_the_library(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
-    """The command is thin: `sdekit.sample` draws the same, once mapped to data units (pixels 0 to 16)."""
+    """The command draws the samples of `sdekit.sample`, mapped to the units of the data (pixels from 0 to 16)."""
     given = ("--solver", "ddim", "--option", "eta=0.5", "--grid", "karras", "--option", "grid.p=3", "--nfe", 5)
     assert sdekit("sample", digits_run, "-n", 4, *given, "--out", tmp_path / "s").code == 0
     run, grid = load_run(digits_run), registry.build("grid", "karras", p=3.0)
@@ -155,7 +155,7 @@ def test_same_as_the_library(sdekit: CLI, digits_run: Path, tmp_path: Path) -> N
 
 
 def test_points(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
-    """2-D data give a scatter plot and no images."""
+    """For 2-D data there is a scatter plot and no image."""
     result = sdekit("sample", moons_run, "--out", tmp_path / "s", "-n", 50, "--solver", "heun", "--steps", 5)
     assert result.code == 0 and drawn(tmp_path / "s").shape == (50, 2)
     assert sorted(os.listdir(tmp_path / "s")) == ["sample.json", "samples.npy", "scatter.png"]
@@ -163,7 +163,7 @@ def test_points(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
 
 
 def test_labels(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
-    """--label draws one class; without it the labels follow the seeds, so that each sample is one or the other."""
+    """--label draws one class; without it the label of a sample follows from its seed."""
     given = ("sample", moons_run, "--solver", "ddim", "--steps", 4)
     for name, more in {"a": (), "0": ("--label", 0), "1": ("--label", 1)}.items():
         assert sdekit(*given, "--seeds", "4-7", *more, "--out", tmp_path / name).code == 0
@@ -174,7 +174,7 @@ def test_labels(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
 
 
 def test_label_refusals(refused: Callable[..., str], digits_run: Path, moons_run: Path, tmp_path: Path) -> None:
-    """A label of a run without labels, or out of range, is refused."""
+    """A label is refused if it is out of range, or the run has no labels."""
     out = ("--out", tmp_path / "s")
     assert "was trained without labels (--condition label)" in refused("sample", digits_run, "--label", 3, *out)
     for label in (2, -1):
@@ -182,7 +182,7 @@ def test_label_refusals(refused: Callable[..., str], digits_run: Path, moons_run
 
 
 def test_json(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
-    """--json prints exactly one JSON object, which says where the samples and the picture are."""
+    """--json prints exactly one JSON object with the paths of the samples and the picture."""
     result = sdekit("sample", digits_run, "--out", tmp_path / "s", "-n", 2, "--steps", 2, "--solver", "ddpm", "--json")
     fields = json.loads(result.out)
     assert result.err.strip() == "" and fields["n"] == 2 and fields["nfe"] == 2
@@ -190,7 +190,7 @@ def test_json(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
 
 
 def test_overwrite(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
-    """Earlier samples are refused unless --overwrite, which leaves nothing of them; other files are never touched."""
+    """Earlier samples are replaced completely, and only with --overwrite; other files are never changed."""
     given = ("sample", digits_run, "--out", tmp_path / "s", "--steps", 2, "--solver", "ddim")
     sdekit(*given, "--seeds", "5")
     assert "already contains samples: choose another folder, or replace them with --overwrite" in refused(
@@ -203,7 +203,7 @@ def test_overwrite(sdekit: CLI, refused: Callable[..., str], digits_run: Path, t
 
 
 def test_sample_from_another_process(digits_run: Path, tmp_path: Path, sdekit: CLI) -> None:
-    """A new process, through `python -m sdekit_cli`, draws the same array."""
+    """`python -m sdekit_cli` draws the same array in a new process."""
     given = ("sample", str(digits_run), "--seeds", "0-2", "--steps", "3", "--solver", "pc", "--out")
     done = subprocess.run(
         [sys.executable, "-m", "sdekit_cli", *given, str(tmp_path / "a")], capture_output=True, text=True, timeout=200
@@ -223,7 +223,7 @@ def test_sample_from_another_process(digits_run: Path, tmp_path: Path, sdekit: C
     ],
 )
 def test_seeds(n: int | None, text: str | None, expected: tuple[int, ...]) -> None:
-    """Numbers and ranges, in the order written; 64 seeds by default."""
+    """Seeds are numbers and ranges in their order, and 64 seeds by default."""
     assert parse_seeds(n, text) == expected
 
 
@@ -231,6 +231,6 @@ def test_seeds(n: int | None, text: str | None, expected: tuple[int, ...]) -> No
     "text", ["", "a", "3-1", "1-", "-3", "1--2", "1,,2", "1.5", "0-2,1", str(2**32), "0-4294967296", "1e3", "9" * 5000]
 )
 def test_bad_seeds(text: str) -> None:
-    """What is no list of numbers and ranges, or names a seed twice, is refused and quoted."""
+    """A malformed list of seeds, or one that names a seed twice, is refused and quoted."""
     with pytest.raises(InputError, match=f"--seeds '{text}'"):
         parse_seeds(None, text)

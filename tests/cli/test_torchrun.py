@@ -1,4 +1,4 @@
-"""`torchrun ... -m sdekit_cli sample`: what one process draws, drawn by two; other commands are refused."""
+"""`torchrun ... -m sdekit_cli sample`: two processes draw the samples of one; other commands are refused."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from sdekit.distributed import World
 
 @pytest.mark.slow
 def test_two_processes_draw_what_one_draws(sdekit: Callable[..., Any], moons_run: Path, tmp_path: Path) -> None:
-    """A stochastic sampler, labels, an odd number of seeds: the same bits where the batches are the same. One voice."""
+    """Two processes draw the same bits as one with equal batches, and only one of them prints."""
     how = ("--solver", "ddpm", "--steps", 6, "--seeds", "3,5-8", "--batch-size", 1, "--json")
     assert sdekit("sample", moons_run, "--out", tmp_path / "one", *how).code == 0
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "sdekit_cli"]
@@ -36,7 +36,7 @@ def test_two_processes_draw_what_one_draws(sdekit: Callable[..., Any], moons_run
 def test_other_commands_are_refused(
     monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Two processes would write one run folder."""
+    """A command that does not share its work is refused under torchrun."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr("sdekit.distributed.world", lambda: World(0, 2))
     monkeypatch.setattr("sdekit.distributed.together", nullcontext)

@@ -1,4 +1,4 @@
-"""The single-file examples load, pass the checks of their kind, and are one for each kind."""
+"""The examples in single files load and pass the checks of their kind, and there is one for each kind."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ FILES = sorted(FOLDER.glob("*.py"))
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    """What was loaded is forgotten."""
+    """All plugin files are forgotten after each test."""
     yield
     registry.forget_plugin_files()
 
 
 def provided(path: Path) -> list[registry.Entry]:
-    """What a file provides."""
+    """Return the components that a file provides."""
     registry.load_plugin_file(path)
     return [entry for entry in registry.load_plugins().entries.values() if entry.package == str(path)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_it_conforms(path: Path) -> None:
-    """Each passes `sdekit verify --plugin`, where its kind has checks."""
+    """Every component passes the checks of its kind, if there are any."""
     for entry in provided(path):
         assert entry.load().__doc__
         if entry.kind in verify.CHECKS_BY_KIND:
@@ -41,12 +41,12 @@ def test_it_conforms(path: Path) -> None:
 
 
 def test_every_kind_has_an_example() -> None:
-    """The sampler's is a package, examples/acme_sampler."""
+    """Every kind has an example; that of samplers is the package examples/acme_sampler."""
     assert {entry.kind for path in FILES for entry in provided(path)} | {"sampler"} == set(registry.KINDS)
 
 
 def test_the_loader(tmp_path: Path) -> None:
-    """It opens what it wrote of, and refuses the rest."""
+    """The loader opens its format and refuses other files."""
     provided(FOLDER / "acme_loader.py")
     np.savez(tmp_path / "model.npz", weight=2 * np.eye(3))
     model = registry.build("loader", "acme-matrix", tmp_path / "model.npz").model
@@ -59,7 +59,7 @@ def test_the_loader(tmp_path: Path) -> None:
 
 
 def test_the_command() -> None:
-    """It is added to the application."""
+    """The hook adds the command to the application."""
     registry.load_plugin_file(FOLDER / "acme_command.py")
     app = typer.Typer()
     app.callback()(lambda: None)

@@ -1,4 +1,4 @@
-"""The registry: what it finds, what it skips and says, and what it costs to look."""
+"""The registry: discovery, skipped plugins and their messages, options, and imports."""
 
 import inspect
 import re
@@ -50,12 +50,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def hook(kind: str, returns: str) -> str:
-    """The source of a hook."""
+    """Return the source of a hook."""
     return f"@hookimpl\ndef {registry.KINDS[kind]}():\n    return {returns}\n"
 
 
 def test_built_ins_are_found() -> None:
-    """The core's and the plugins' entry points are loaded, without a problem."""
+    """The built-in components are found, and no plugin has a problem."""
     assert registry.load_plugins().problems == ()
     assert {"vp", "sub-vp", "ve", "cosine", "edm", "rectified-flow", "ddpm-linear", "ddpm-cosine"} <= set(
         registry.component_names("sde")
@@ -71,7 +71,7 @@ ALL = [(kind, name) for kind in registry.KINDS for name in registry.component_na
 
 @pytest.mark.parametrize(("kind", "name"), ALL, ids=["-".join(pair) for pair in ALL])
 def test_every_entry_keeps_the_contract(kind: str, name: str) -> None:
-    """What is registered loads, has a lower-case name and a docstring, and types and defaults its options."""
+    """Every component loads, has a lower-case name and a docstring, and its options have types and defaults."""
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(\+\+)?", name)
     target = registry.find_component(kind, name).load()
     assert callable(target) and inspect.getdoc(target)
@@ -82,7 +82,7 @@ def test_every_entry_keeps_the_contract(kind: str, name: str) -> None:
 
 
 def test_an_inherited_option_is_typed_where_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A base in another module may have postponed annotations, of names that its heir's module does not know."""
+    """An inherited option may have a postponed annotation of a name that only the module of the base imports."""
     monkeypatch.syspath_prepend(tmp_path)
     head = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
     base = head + "from typing import Literal as One\n@dataclass(frozen=True, kw_only=True)\nclass Base:\n"
@@ -94,7 +94,7 @@ def test_an_inherited_option_is_typed_where_it_was_written(tmp_path: Path, monke
 
 
 def test_every_kind_has_its_hook() -> None:
-    """Kinds and hooks are the same list, commands apart; each hook says what it is for."""
+    """There is one documented hook for each kind, and one for commands."""
     hooks = {name: function for name, function in vars(hookspecs).items() if name.startswith("sdekit_")}
     assert set(registry.KINDS.values()) == set(hooks) - {"sdekit_commands"}
     for kind, name in registry.KINDS.items():
@@ -102,7 +102,7 @@ def test_every_kind_has_its_hook() -> None:
 
 
 def test_the_mark_is_pluggys() -> None:
-    """`hookimpl` is the marker of the project "sdekit": a plugin may make its own."""
+    """`hookimpl` is pluggy's marker of the project "sdekit"; a plugin may create its own."""
 
     @pluggy.HookimplMarker("sdekit")
     def own() -> None: ...
@@ -115,7 +115,7 @@ def test_the_mark_is_pluggys() -> None:
 
 @pytest.mark.parametrize("kind", registry.KINDS)
 def test_a_third_party_plugin(install: Install, kind: str) -> None:
-    """Each kind of component can come from anywhere, as a function or as "module:Name", beside the built-in ones."""
+    """A plugin can provide every kind of component, as a function or as "module:Name"."""
     before = registry.component_names(kind)
     install(acme="def f(*, a: int = 1):\n    return a\n" + hook(kind, "{'acme-one': f, 'acme-two': __name__ + ':f'}"))
     assert registry.load_plugins().problems == ()
@@ -131,7 +131,7 @@ def test_a_third_party_plugin(install: Install, kind: str) -> None:
 
 
 def test_build() -> None:
-    """Samplers and processes are built, of grids the options are bound, dotted targets are followed."""
+    """Samplers and processes are built, the options of grids are bound, and dotted targets are resolved."""
     assert registry.build("sampler", "ddim", eta=0.5).eta == 0.5
     assert registry.build("sde", "ddpm-linear", n=10).betas[-1] == 0.02
     grid = registry.build("grid", "karras", p=2.0)
@@ -149,14 +149,14 @@ def test_build() -> None:
     ],
 )
 def test_a_wrong_name_suggests(kind: str, name: str, message: str) -> None:
-    """A wrong name answers with the nearest one, and with all."""
+    """A wrong name is refused with the nearest name and all names."""
     for function in (registry.find_component, registry.build):
         with pytest.raises(InputError, match=re.escape(message)):
             function(kind, name)
 
 
 def test_options() -> None:
-    """Defaults are filled in, what is given stays, an unknown option is refused with the nearest one and all."""
+    """Options are completed with defaults; an unknown one is refused with the nearest one and all options."""
     assert registry.complete_options("sampler", "euler-ancestral", {}) == {"eta": 1.0, "s_noise": 1.0}
     assert registry.complete_options("sde", "vp", {"beta_min": 0.2}) == {
         "beta_min": 0.2,
@@ -188,7 +188,7 @@ def test_options() -> None:
     ],
 )
 def test_a_component_that_cannot_be_configured(install: Install, kind: str, source: str, message: str) -> None:
-    """Using it is one error that names component, package and cause; the listing and the others go on working."""
+    """Using it is one error with component, package and cause; the listing and other components keep working."""
     install(acme=source + hook(kind, "{'acme': f}"))
     assert registry.load_plugins().problems == () and "acme" in registry.component_names(kind)
     for function in (lambda: registry.build(kind, "acme"), lambda: registry.find_component(kind, "acme").load()):
@@ -221,7 +221,7 @@ def test_the_same_api_version(install: Install) -> None:
 
 
 def test_a_local_file(tmp_path: Path) -> None:
-    """It is one more plugin, named after the file; loading it twice is loading it once."""
+    """A plugin file is a plugin with the name of the file; loading it twice has no effect."""
     path = tmp_path / "acme_file.py"
     path.write_text(
         HEAD + "def f(*, a: int = 1):\n    return a\n" + hook("metric", "{'acme': f, 'lazy': __name__ + ':f'}")
@@ -238,7 +238,7 @@ def test_a_local_file(tmp_path: Path) -> None:
 
 
 def test_a_local_file_is_imported_once(tmp_path: Path) -> None:
-    """What it defined stays the same when another file comes; one that failed is read anew."""
+    """A plugin file is imported once, even if other files are loaded later; after a failure it is read again."""
     one, other = tmp_path / "acme_one.py", tmp_path / "acme_other.py"
     one.write_text(HEAD + "def f(*, kind: int = 1):\n    return kind\n" + hook("metric", "{'acme': f}"))
     other.write_text("1 / 0\n")
@@ -284,7 +284,7 @@ BROKEN = {
 
 @pytest.mark.parametrize(("source", "message"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_plugin_is_skipped_and_named(install: Install, source: str, message: str) -> None:
-    """Whatever is wrong with a plugin, the others work, and one message says which plugin and what."""
+    """A faulty plugin is skipped with one message that names it and the cause; the others work."""
     before = {kind: registry.component_names(kind) for kind in registry.KINDS}
     # a good hook beside the bad one goes with its plugin
     install(bad=source + hook("backend", "{'from-bad': repr}"), good=hook("backend", "{'from-good': repr}"))
@@ -297,7 +297,7 @@ def test_a_broken_plugin_is_skipped_and_named(install: Install, source: str, mes
 
 
 def test_a_plugin_that_calls_its_hooks_otherwise(install: Install) -> None:
-    """pluggy's specname is understood, and helpers without a mark are nobody's business."""
+    """pluggy's specname is supported, and functions without the marker are ignored."""
     install(
         acme="def sdekit_helper():\n    pass\n"
         "@hookimpl(specname='sdekit_backends')\ndef anything():\n    return {'acme': repr}\n"
@@ -306,7 +306,7 @@ def test_a_plugin_that_calls_its_hooks_otherwise(install: Install) -> None:
 
 
 def test_two_plugins_of_one_component(install: Install) -> None:
-    """Two plugins that claim one name: using it is an error naming both and the way out; all else works."""
+    """Using a name that two plugins provide is an error with both plugins and a remedy; all other names work."""
     source = "def f():\n    return 5\n" + hook("sampler", "{'clash': f, 'NAME': f}")
     install(one=source.replace("NAME", "mine"), two=source.replace("NAME", "yours"))
     with pytest.raises(
@@ -318,7 +318,7 @@ def test_two_plugins_of_one_component(install: Install) -> None:
 
 
 def test_nobody_takes_a_built_in_name(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Claiming "ddim" is a conflict too, and switching the newcomer off ends it."""
+    """A plugin that provides "ddim" is in conflict with the built-in one until it is disabled."""
     install(aaa=hook("sampler", "{'ddim': dict}"))
     with pytest.raises(InputError, match=r"provided by plugin 'plugins' .*sdekit .* plugin 'aaa' .*PLUGINS=aaa"):
         registry.build("sampler", "ddim")
@@ -328,7 +328,7 @@ def test_nobody_takes_a_built_in_name(install: Install, monkeypatch: pytest.Monk
 
 
 def test_two_plugins_of_one_name(install: Install) -> None:
-    """The second is reported; it neither vanishes in silence nor takes the first with it."""
+    """The second of two plugins of one name is reported, and the first one works."""
     install(acme=hook("backend", "{'first': repr}"))
     install(EntryPoint("acme", "there_is_no_such_module", discovery.GROUP))
     (problem,) = registry.load_plugins().problems
@@ -338,7 +338,7 @@ def test_two_plugins_of_one_name(install: Install) -> None:
 
 @pytest.mark.parametrize("value", ["acme", "acme,other", " other , acme ", "plugins acme"])
 def test_a_plugin_can_be_switched_off(install: Install, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    """SDEKIT_DISABLE_PLUGINS holds names, apart by commas or spaces; what it names is not even imported."""
+    """SDEKIT_DISABLE_PLUGINS contains names, separated by commas or spaces, of plugins that are not imported."""
     install(acme="1 / 0\n", stays=hook("backend", "{'stays': repr}"))
     assert len(registry.load_plugins().problems) == 1
     monkeypatch.setenv("SDEKIT_DISABLE_PLUGINS", value)
@@ -351,7 +351,7 @@ def test_a_plugin_can_be_switched_off(install: Install, monkeypatch: pytest.Monk
     "target", ["there_is_no_such_module:X", "math:there_is_no_such_name", "math", "math:pi.real.gone"]
 )
 def test_a_target_that_is_not_there(install: Install, target: str) -> None:
-    """ "module:Name" is followed when it is used; the error names component, plugin, target and cause."""
+    """A target that cannot be imported is an error with component, plugin, target and cause when it is used."""
     install(acme=hook("backend", f"{{'gone': {target!r}}}"))
     assert "gone" in registry.component_names("backend")
     expected = f"backend 'gone' of plugin 'acme' cannot be loaded from {target!r}: "
@@ -360,7 +360,7 @@ def test_a_target_that_is_not_there(install: Install, target: str) -> None:
 
 
 def test_listing_imports_no_torch() -> None:
-    """All names and all entries, without torch, numpy or scipy: `sdekit plugins list` answers at once."""
+    """Listing all components imports neither torch nor numpy nor scipy."""
     code = (
         "import sys; from sdekit import registry; print([registry.component_names(k) for k in registry.KINDS]); "
         "heavy = {'torch', 'numpy', 'scipy', 'sklearn', 'torchdiffeq', 'PIL', 'pydantic'} & set(sys.modules); "

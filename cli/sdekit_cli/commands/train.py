@@ -110,9 +110,7 @@ def train(
             )
         trainer = _resumed(out, length, device, skip_bad)
     else:
-        from sdekit_cli.options.config_file import read_config
-
-        read, options = read_config(config, KEYS, GROUPS) if config else ({}, {})
+        read, options = _read_config(config)
         options = options | merge_flags(parse_assignments(option or ()), given | length)
         trainer = _planned(read | chosen, options, out, device, overwrite, given)
     before = trainer.step
@@ -124,6 +122,15 @@ def train(
         _report(trainer, out, summary, resumed=resume, before=before)
     if trainer.interrupted:
         raise typer.Exit(130)
+
+
+def _read_config(config: Path | None) -> tuple[dict[str, str], dict[str, Any]]:
+    """Names and options of the config file; none without a file."""
+    if config is None:
+        return {}, {}
+    from sdekit_cli.options.config_file import read_config
+
+    return read_config(config, KEYS, GROUPS)
 
 
 def _planned(
