@@ -1,5 +1,4 @@
 from .solver_error import (
-    ALL as ALL,
     Measurement as Measurement,
     as_report as as_report,
     best_by_budget as best_by_budget,

@@ -1,4 +1,4 @@
-"""Which sampler on which grid for how many calls: the errors of all of them on one model, from the same starts."""
+"""Errors of samplers on grids, by number of network evaluations, on one model and from the same starts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,20 @@ from sdekit.registry import build, component_names, find_component, parameters
 from sdekit.sampling import sample
 
 ALL = "all"
+"""Stands for every registered grid."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One method at one budget.
+    """Error of one sampler on one grid with one number of evaluations.
 
-    error: root mean square over starts and coordinates of x_0 minus the exact one, None where it failed. nfe: calls
-    allowed; calls: made. seconds: of the whole batch.
+    Arguments:
+        sampler: Registered name of the sampler.
+        grid: Registered name of the grid.
+        nfe: Largest number of network evaluations.
+        calls: Network evaluations that were made.
+        error: Root mean square over starts and coordinates of x_0 minus the exact x_0, or None if the sampler failed.
+        seconds: Duration of the run for the whole batch.
     """
 
     sampler: str
@@ -38,16 +44,22 @@ class Measurement:
 
 
 def ring_mixture() -> GaussianMixture:
-    """What `mixture` stands for: eight Gaussians on a circle, d = 2, unit variance a coordinate."""
+    """Return the exact model `mixture` of `sdekit bench`: eight Gaussians on a circle, with unit variances."""
     angle = torch.arange(8, dtype=torch.float64) * math.pi / 4
     return GaussianMixture(4 / math.sqrt(8.16) * torch.stack([angle.cos(), angle.sin()], 1), 0.4 / math.sqrt(8.16))
 
 
 def sampler_grid_pairs(samplers: Sequence[str] = (), grids: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """(sampler, grid) pairs: of the names given, by default every deterministic sampler on its own grid.
+    """Return pairs of a sampler and a grid to compare.
 
-    grids: names, or "all". Raises InputError for a name that is not installed, and for a sampler that draws noise or
-    whose number of calls is not fixed: neither has an error at a number of calls.
+    Arguments:
+        samplers: Names of samplers; the default is every deterministic one.
+        grids: Names of grids, or "all"; by default each sampler has its own grid.
+    Returns:
+        Pairs of registered names.
+    Raises:
+        InputError: If a name is not registered, or a sampler draws noise or has no fixed number of evaluations: it then
+            has no error at a number of evaluations.
     """
     pairs = []
     chosen_grids = component_names("grid") if ALL in grids else list(grids)
@@ -65,10 +77,16 @@ def sampler_grid_pairs(samplers: Sequence[str] = (), grids: Sequence[str] = ()) 
 
 
 def exact_solution(sde: SDE, denoise: Denoiser, x: Tensor, *, tolerance: float | None = None) -> Tensor:
-    """x_0 (n, *) at the end of the model's own probability flow from x (n, *): the adaptive `ode`.
+    """Solve the model's own probability flow by the adaptive sampler `ode`.
 
-    tolerance: 1e-8 in float64, 1e-6 in float32 where not given: with 1e-5 a rough network's error came to 7e-4, with
-    1e-6 to 1e-4, at twice the calls.
+    Arguments:
+        sde: Process.
+        denoise: Denoiser.
+        x: Samples x_t at t_max, (n, *).
+        tolerance: Relative and absolute tolerance. The default is 1e-8 in float64 and 1e-6 in float32: with 1e-5 the
+            error on a rough network was 7e-4, with 1e-6 it was 1e-4, with twice as many evaluations.
+    Returns:
+        x_0, (n, *).
     """
     tolerance = tolerance or (1e-8 if x.dtype == torch.float64 else 1e-6)
     solver = build("sampler", "ode", rtol=tolerance, atol=tolerance, error_norm="batch")
@@ -85,79 +103,108 @@ def measure_errors(
     *,
     data_std: float = 1.0,
 ) -> Iterator[Measurement]:
-    """Every method at every number of calls, one after the other, from x (n, *) against truth (n, *).
+    """Measure every pair of sampler and grid at every number of evaluations.
 
-    data_std: standard deviation of the data in the model's units, for samplers and grids that ask for it.
+    Arguments:
+        sde: Process.
+        denoise: Denoiser.
+        x: Samples x_t at t_max, (n, *).
+        truth: Exact x_0, (n, *).
+        pairs: Names of samplers and grids.
+        budgets: Numbers of network evaluations.
+        data_std: Standard deviation of the data in the model's units, for samplers and grids with this option.
+    Yields:
+        One measurement for each pair and number of evaluations.
     """
     for sampler, grid in pairs:
-        method = _made("sampler", sampler, data_std)
-        places = method.build_default_grid() if grid == method.default_grid else _made("grid", grid, data_std)
+        method = _build("sampler", sampler, data_std)
+        rule = method.build_default_grid() if grid == method.default_grid else _build("grid", grid, data_std)
         for nfe in budgets:
             began = time.perf_counter()
             try:
-                drawn = sample(
-                    sde, denoise, method, shape=x.shape[1:], x=x, nfe=nfe, grid=places, dtype=x.dtype, device=x.device
+                samples = sample(
+                    sde, denoise, method, shape=x.shape[1:], x=x, nfe=nfe, grid=rule, dtype=x.dtype, device=x.device
                 )
-            except SdekitError:  # too few calls for this method, or it diverged
+            except SdekitError:  # too few evaluations for this sampler, or it diverged
                 yield Measurement(sampler, grid, nfe, 0, None, 0.0)
                 continue
-            error = float((drawn.x - truth).double().square().mean().sqrt())
-            yield Measurement(sampler, grid, nfe, drawn.nfe, error, time.perf_counter() - began)
+            error = float((samples.x - truth).double().square().mean().sqrt())
+            yield Measurement(sampler, grid, nfe, samples.nfe, error, time.perf_counter() - began)
 
 
-def _made(kind: str, name: str, data_std: float) -> Any:
-    """The component, told the data's standard deviation where it has an option for it."""
-    asks = "data_std" in parameters(find_component(kind, name).load())
-    return build(kind, name, **({"data_std": data_std} if asks else {}))
+def _build(kind: str, name: str, data_std: float) -> Any:
+    """Build a component, with the standard deviation of the data if it has this option."""
+    has_option = "data_std" in parameters(find_component(kind, name).load())
+    return build(kind, name, **({"data_std": data_std} if has_option else {}))
 
 
-def best_by_budget(found: Sequence[Measurement]) -> dict[int, Measurement]:
-    """The smallest error at each number of calls."""
+def best_by_budget(measurements: Sequence[Measurement]) -> dict[int, Measurement]:
+    """Select the measurement with the smallest error at each number of evaluations.
+
+    Arguments:
+        measurements: Any measurements.
+    Returns:
+        Measurements by number of evaluations, without those that failed.
+    """
     result: dict[int, Measurement] = {}
-    for one in found:
-        if one.error is not None and (one.nfe not in result or one.error < (result[one.nfe].error or 0)):
-            result[one.nfe] = one
+    for m in measurements:
+        if m.error is not None and (m.nfe not in result or m.error < (result[m.nfe].error or 0)):
+            result[m.nfe] = m
     return result
 
 
-def recommended_pair(found: Sequence[Measurement]) -> tuple[str, str]:
-    """The (sampler, grid) that is nearest to the best over all numbers of calls: the least mean log ratio to it."""
-    least = best_by_budget(found)
+def recommended_pair(measurements: Sequence[Measurement]) -> tuple[str, str]:
+    """Return the pair of sampler and grid that is closest to the best one over all numbers of evaluations.
+
+    Arguments:
+        measurements: Any measurements.
+    Returns:
+        The pair with the smallest mean logarithm of its error divided by the best error.
+    Raises:
+        SdekitError: If every measurement failed.
+    """
+    least = best_by_budget(measurements)
     if not least:
-        raise SdekitError("bench: no method gave a finite result at any number of calls: allow more of them")
+        raise SdekitError("bench: no sampler gave a finite result: allow more network evaluations")
 
     def loss(pair: tuple[str, str]) -> float:
-        own = {one.nfe: one.error for one in found if (one.sampler, one.grid) == pair}
+        own = {m.nfe: m.error for m in measurements if (m.sampler, m.grid) == pair}
         floor = torch.finfo(torch.float64).tiny
         ratios = [(own.get(n) or math.inf) / max(top.error or 0, floor) for n, top in least.items()]
         return sum(map(math.log, ratios)) / len(ratios)
 
-    return min(dict.fromkeys((one.sampler, one.grid) for one in found), key=loss)
+    return min(dict.fromkeys((m.sampler, m.grid) for m in measurements), key=loss)
 
 
-def as_report(found: Sequence[Measurement]) -> dict[str, Any]:
-    """All of it as plain values, for JSON."""
-    sampler, grid = recommended_pair(found)
+def as_report(measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """Return measurements and recommendation as JSON-ready values.
+
+    Arguments:
+        measurements: Any measurements.
+    Returns:
+        The recommended pair, the best pair for each number of evaluations, and all measurements.
+    """
+    sampler, grid = recommended_pair(measurements)
     return {
         "recommended": {"sampler": sampler, "grid": grid},
         "best": {
-            str(n): {"sampler": one.sampler, "grid": one.grid, "error": one.error}
-            for n, one in best_by_budget(found).items()
+            str(n): {"sampler": m.sampler, "grid": m.grid, "error": m.error}
+            for n, m in best_by_budget(measurements).items()
         },
-        "measurements": [asdict(one) for one in found],
+        "measurements": [asdict(m) for m in measurements],
     }
 
 
-def plot_errors(found: Sequence[Measurement], highlight: Callable[[str, str], bool]) -> bytes:
-    """Error against network calls, both logarithmic, as a PNG; methods that `highlight` picks are drawn bold."""
+def plot_errors(measurements: Sequence[Measurement], highlight: Callable[[str, str], bool]) -> bytes:
+    """Error against network calls, both logarithmic, as a PNG; methods that `highlight` picks are samples bold."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes: Any = figure.subplots()
     axes.set_prop_cycle(color=colormaps["tab20"].resampled(20)(range(20)))
-    for sampler, grid in dict.fromkeys((one.sampler, one.grid) for one in found):
-        points = [(one.nfe, one.error) for one in found if (one.sampler, one.grid) == (sampler, grid) and one.error]
+    for sampler, grid in dict.fromkeys((m.sampler, m.grid) for m in measurements):
+        points = [(m.nfe, m.error) for m in measurements if (m.sampler, m.grid) == (sampler, grid) and m.error]
         bold = highlight(sampler, grid)
         style = {"linewidth": 2.5, "markersize": 5, "zorder": 3} if bold else {"linewidth": 1, "markersize": 3}
         calls, errors = zip(*points, strict=True) if points else ((), ())

@@ -1,10 +1,8 @@
 from .export_cache import CachedExport as CachedExport
 from .export_formats import (
     FORMATS as FORMATS,
-    Format as Format,
 )
 from .exported_model import (
-    ExportedNetwork as ExportedNetwork,
     export_model as export_model,
     format_of as format_of,
     load_export as load_export,

@@ -20,11 +20,9 @@ from .layout import (
     CONFIG as CONFIG,
     EXPORT as EXPORT,
     EXPORTED_NETWORKS as EXPORTED_NETWORKS,
-    LOCK as LOCK,
     METRICS as METRICS,
     MODEL as MODEL,
     PREVIEWS as PREVIEWS,
-    SNAPSHOTS as SNAPSHOTS,
     TUNED as TUNED,
     RunFolder as RunFolder,
     snapshot_name as snapshot_name,
@@ -33,15 +31,12 @@ from .lock import (
     FolderLock as FolderLock,
 )
 from .recipe import (
-    LEGACY_DEFAULTS as LEGACY_DEFAULTS,
-    PLAIN as PLAIN,
     Component as Component,
     Recipe as Recipe,
 )
 from .results import (
     check_results_folder as check_results_folder,
     npy_bytes as npy_bytes,
-    staged_results as staged_results,
     write_results as write_results,
 )
 from .run import (
@@ -49,8 +44,6 @@ from .run import (
     is_export as is_export,
     load_checkpoint as load_checkpoint,
     load_run as load_run,
-    load_run_folder as load_run_folder,
-    read_config as read_config,
     read_metrics as read_metrics,
     read_recipe as read_recipe,
     when_written as when_written,
@@ -64,23 +57,12 @@ from .run_folder import (
     prepare_folder as prepare_folder,
 )
 from .schema import (
-    COMPONENT as COMPONENT,
-    FIELDS as FIELDS,
     FORMAT as FORMAT,
-    NAMES as NAMES,
-    TABLE as TABLE,
-    TEXT as TEXT,
-    TRAIN as TRAIN,
-    UNITS as UNITS,
-    Check as Check,
-    check_fields as check_fields,
     check_format as check_format,
     is_count as is_count,
     is_number as is_number,
-    is_row as is_row,
 )
 from .training_options import (
-    MOST_NUMBERS as MOST_NUMBERS,
     TrainOptions as TrainOptions,
     check_batch as check_batch,
     check_seed as check_seed,

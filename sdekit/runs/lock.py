@@ -1,6 +1,6 @@
-"""One training at a time in a folder: by a lock that the operating system frees when its process ends, however it ends.
+"""Lock of a run folder for one trainer. The operating system frees it when the process ends, for whatever reason.
 
-Windows has no `fcntl`; there `msvcrt` locks a byte far behind what is written, which stays readable.
+On Windows, which has no `fcntl`, `msvcrt` locks one byte far behind the contents of the file, which stay readable.
 """
 
 from __future__ import annotations
@@ -19,16 +19,21 @@ from sdekit.errors import InputError, SdekitError
 from .layout import LOCK
 
 FAR = 2**30
+"""Position of the byte that is locked on Windows."""
 _HELD: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()  # of this process
 _GUARD = threading.Lock()
 
 
 class FolderLock:
-    """Held from when it is made until `release`, or until nothing refers to it any more.
+    """Lock of a folder, from construction until `release`, or until it is garbage collected.
 
-    In one process the latest takes over from an earlier one, whose `check` and `take` then raise SdekitError: a
-    notebook goes on where its cell is run again. Where the file system has no locks, nothing is locked.
-    Raises InputError where another process holds it.
+    Within one process, a new lock takes over from an earlier one, whose `check` and `take` then raise SdekitError: a
+    cell of a notebook can be run again. On file systems without locks nothing is locked.
+
+    Arguments:
+        folder: The folder, which must exist.
+    Raises:
+        InputError: If another process has the lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +42,7 @@ class FolderLock:
         self.take()
 
     def take(self) -> None:
-        """Hold it, if it was released."""
+        """Take the lock again after `release`."""
         self.check()
         with _GUARD:
             earlier = _HELD.get(self._path)
@@ -49,12 +54,14 @@ class FolderLock:
             _HELD[self._path] = self
 
     def check(self) -> None:
-        """SdekitError where another trainer of this process has taken over."""
+        """Raise SdekitError if another trainer of this process has taken over."""
         if self._lost:
-            raise SdekitError(f"{self.folder}: another trainer was begun there since: this one must not write into it")
+            raise SdekitError(
+                f"{self.folder}: another trainer was started in this folder since, so this one must not write to it"
+            )
 
     def release(self) -> None:
-        """Let others in; once is enough."""
+        """Free the lock; repeated calls do nothing."""
         with _GUARD:
             if _HELD.get(self._path) is self:
                 del _HELD[self._path]
@@ -62,7 +69,7 @@ class FolderLock:
 
     @contextmanager
     def released_on_error(self) -> Iterator[None]:
-        """Within it whatever is raised lets others in."""
+        """Context manager that frees the lock if an exception is raised."""
         with ExitStack() as stack:
             stack.callback(self.release)
             yield
@@ -72,7 +79,7 @@ class FolderLock:
         if self._process != os.getpid():  # a child that was forked: the lock is its parent's
             return _locked(path, self.folder)
         self._lost = True
-        if self._file is None or not _lies_at(path, self._file):  # the folder was removed meanwhile
+        if self._file is None or not _is_at(path, self._file):  # the folder was removed meanwhile
             self._free()
             return _locked(path, self.folder)
         self._free.detach()
@@ -80,47 +87,47 @@ class FolderLock:
 
 
 def _locked(path: Path, folder: Path) -> int | None:
-    """The open file, locked; None where there are no locks. Raises InputError where another process has it."""
+    """Open and lock the file; return None on file systems without locks. Raises InputError if it is locked already."""
     while True:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError:  # what the folder is in want of is told when the run is written into it
+        except OSError:  # writing the run will report what is wrong with the folder
             return None
         try:
             _lock(file)
         except (BlockingIOError, PermissionError):
-            who = os.read(file, 200).decode(errors="replace").strip()
+            owner = os.read(file, 200).decode(errors="replace").strip()
             os.close(file)
             raise InputError(
-                f"{folder}: another process{f' ({who})' if who else ''} is training into it: wait until it has ended, "
-                "or choose another --out"
+                f"{folder}: another process{f' ({owner})' if owner else ''} is training in it: wait until it has "
+                "ended, or choose another --out"
             ) from None
         except OSError:
             if not os.fstat(file).st_size:
                 path.unlink(missing_ok=True)
             os.close(file)
             return None
-        if _lies_at(path, file):
+        if _is_at(path, file):
             os.ftruncate(file, 0)
             os.write(file, f"{os.getpid()} on {platform.node()}\n".encode())
             return file
-        os.close(file)  # its holder removed it when it ended
+        os.close(file)  # its owner removed it at its end
 
 
 def _unlock(path: Path, file: int | None, process: int) -> None:
     if file is None:
         return
-    mine = process == os.getpid() and _lies_at(path, file)  # a forked child has the file, not the lock
+    mine = process == os.getpid() and _is_at(path, file)  # a forked child has the file, not the lock
     with suppress(OSError):
         if mine and sys.platform != "win32":
             path.unlink()
     os.close(file)
     with suppress(OSError):
-        if mine and sys.platform == "win32":  # where no open file can be removed, and another's is open
+        if mine and sys.platform == "win32":  # here an open file cannot be removed: another process may have it open
             path.unlink()
 
 
-def _lies_at(path: Path, file: int) -> bool:
+def _is_at(path: Path, file: int) -> bool:
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except OSError:

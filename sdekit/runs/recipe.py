@@ -1,4 +1,4 @@
-"""The recipe of a run: everything that `config.json` records."""
+"""Recipe of a run: everything that `config.json` records."""
 
 from __future__ import annotations
 
@@ -35,35 +35,54 @@ PLAIN = (
 )
 
 LEGACY_DEFAULTS: dict[str, Any] = {"noise_top": 0.0, "exact_target": 0}
-"""Of a run whose record does not name a training option: what it did before there was one, so that it goes on alike."""
+"""Values of training options for runs from before these options existed, so that resuming changes nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """A registered component and its options: what a run folder records, and rebuilds."""
+    """A registered component and its options, as a run folder records them.
+
+    Arguments:
+        name: Registered name, or the SPEC of a data set.
+        options: Values of all options.
+    """
 
     name: str
     options: dict[str, Any]
 
     def build(self, kind: str, *args: Any) -> Any:
-        """The object itself; args come before the options."""
+        """Build the component; args come before the options."""
         return build(kind, self.name, *args, **self.options)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Component:
-        """Read from JSON (lists become tuples)."""
+        """Read JSON fields (lists become tuples)."""
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["options"].items()}
         return cls(name=fields["name"], options=options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that defines a run: `config.json` is this.
+    """Everything that defines a run.
 
-    data: the SPEC as given, and its options. condition: "none", "label", "numbers", "embedding" or "sequence", the
-    condition of the network. shape, kind, items (how many), classes, class_names, units: of the data set. data_std:
-    their standard deviation in the model's units. condition_names: of numbers. condition_units: of numbers and
-    embeddings. condition_shape: (d,) of an embedding, or (L, d) of a sequence of embeddings.
+    Arguments:
+        data: SPEC of the data set and its options.
+        sde: Process.
+        network: Network.
+        prediction: A key of `PREDICTIONS`: the quantity that the network predicts.
+        condition: Condition of the network: "none", "label", "numbers", "embedding" or "sequence".
+        train: Options of the training.
+        shape: Shape of one item.
+        kind: Kind of the items: "image" or "vector".
+        items: Number of items in the data set.
+        classes: Number of labels in the data set, 0 for none.
+        class_names: Names of the labels, or empty.
+        units: Units of the data.
+        data_std: Standard deviation of the data in the model's units.
+        condition_names: Names of the numbers that condition the network, or empty.
+        condition_units: Units of the numbers or embeddings that condition the network.
+        objective: Registered name of the training objective.
+        condition_shape: Shape (d,) of an embedding, or (L, d) of a sequence of embeddings.
     """
 
     data: Component
@@ -85,7 +104,7 @@ class Recipe:
     condition_shape: tuple[int, ...] = ()
 
     def build(self) -> ScoreModel:
-        """The model with fresh weights, drawn from the run's seed."""
+        """Build the model with new weights, drawn with the seed of the run."""
         with torch.random.fork_rng():
             torch.manual_seed(self.train.seed)
             classes = self.classes if self.condition == "label" else 0
@@ -96,7 +115,7 @@ class Recipe:
 
     @property
     def conditioning(self) -> Conditioning:
-        """What the network is told, and whether it knows the null condition."""
+        """Condition that the network takes, and whether it was also trained without one."""
         null = self.condition == "none" or self.train.drop > 0
         if self.condition == "label":
             return Conditioning(classes=self.classes, class_names=self.class_names, null=null)
@@ -112,13 +131,19 @@ class Recipe:
         assert not isinstance(examples, Condition)  # a run has no condition of several parts
         return examples
 
-    def check_same(self, asked: Recipe) -> None:
-        """Refuse to resume this run as another: only its length, and whether bad files are skipped, may change."""
+    def check_same(self, other: Recipe) -> None:
+        """Check that this run can be resumed with another recipe.
+
+        Arguments:
+            other: Recipe that may differ in the length of training and in `skip_bad` of the data only.
+        Raises:
+            InputError: If another field differs; the message names it.
+        """
         skip = {k: v for k, v in self.data.options.items() if k == "skip_bad"}
         same = replace(
-            asked,
-            train=replace(asked.train, steps=self.train.steps, time_limit=self.train.time_limit),
-            data=replace(asked.data, options=asked.data.options | skip),
+            other,
+            train=replace(other.train, steps=self.train.steps, time_limit=self.train.time_limit),
+            data=replace(other.data, options=other.data.options | skip),
         )
         if same != self:
             names = [n for n in vars(self) if getattr(self, n) != getattr(same, n)]
@@ -129,20 +154,19 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Of what gives the weights their meaning; they carry it, so that another run's are told from them."""
+        """Checksum of the fields on which the meaning of the weights depends.
+
+        Files of weights record it, so that weights of another run are recognised.
+        """
         units = [(u.shift, u.scale, u.layout) for u in (self.units, self.condition_units) if u is not None]
-        told: tuple[object, ...] = (
-            self.condition,
-            self.condition_names,
-            self.conditioning.classes,
-            self.conditioning.null,
-        )
-        told += (self.condition_shape,) if self.condition_shape else ()  # absent from the records of older runs
-        parts = (vars(self.sde), vars(self.network), self.prediction, self.shape, self.data_std, units, told)
+        known = self.conditioning
+        condition: tuple[object, ...] = (self.condition, self.condition_names, known.classes, known.null)
+        condition += (self.condition_shape,) if self.condition_shape else ()  # older runs have no such field
+        parts = (vars(self.sde), vars(self.network), self.prediction, self.shape, self.data_std, units, condition)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready: the recipe, its format and the versions that wrote it."""
+        """Return JSON-ready fields: the recipe, its format, and the versions of packages."""
         packages = ("torch", "torchdiffeq", "numpy", "scipy", "safetensors")
         return {
             "format": FORMAT,
@@ -156,7 +180,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Recipe:
-        """Read what `as_dict` wrote."""
+        """Read the fields of `as_dict`."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k in PLAIN}
         return cls(
             data=Component.from_dict(fields["data"]),
@@ -166,6 +190,6 @@ class Recipe:
                 **LEGACY_DEFAULTS | {k: v for k, v in fields["train"].items() if k not in REMOVED_OPTIONS}
             ),
             units=Units.from_dict(fields["units"]),
-            condition_units=Units.from_dict(told) if (told := fields.get("condition_units")) else None,
+            condition_units=Units.from_dict(units) if (units := fields.get("condition_units")) else None,
             **plain,
         )

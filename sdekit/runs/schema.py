@@ -1,4 +1,4 @@
-"""The fields of a run's config.json: each is what it must be, or is named."""
+"""Check the fields of a run's config.json, and name the first one that is wrong."""
 
 from __future__ import annotations
 
@@ -15,43 +15,77 @@ from sdekit.models import PREDICTIONS
 from .training_options import TrainOptions
 
 FORMAT = 1
-"""Version of the run folder's layout; raised when an older sdekit could not read it."""
+"""Version of the run folder's layout. It increases when earlier releases cannot read a new run."""
 
 Check = tuple[Callable[[Any], bool], str]
+"""A test of a value, and a description of the values that pass."""
 
 
 def is_number(value: object) -> bool:
-    """A finite number, and no truth value."""
+    """Return whether a value is a finite number.
+
+    Arguments:
+        value: Any value from JSON; True and False are not numbers.
+    Returns:
+        True for a finite int or float.
+    """
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_count(value: object, least: int = 0) -> bool:
-    """A whole number that is not below `least`."""
+    """Return whether a value is a whole number.
+
+    Arguments:
+        value: Any value from JSON.
+        least: Smallest number allowed.
+    Returns:
+        True for an int of at least `least`.
+    """
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def is_row(row: object) -> bool:
-    """A row of metrics: a step, and numbers."""
+    """Return whether a value is a row of metrics.
+
+    Arguments:
+        row: Any value from JSON.
+    Returns:
+        True for a table with a step and numbers.
+    """
     if not isinstance(row, dict) or not is_count(row.get("step")):
         return False
     return all(value is None or isinstance(value, (int, float, dict)) for value in row.values())
 
 
 def check_format(fields: Mapping[str, Any], where: Path) -> None:
-    """InputError where config.json is of a newer sdekit, whatever else it holds, or does not say of which."""
-    written, versions = fields.get("format", 0), fields.get("versions")
-    if not is_count(written):
-        raise InputError(f"{where} does not describe a run (format is {written!r}; expected a whole number)")
-    if written > FORMAT:
-        wrote = versions.get("sdekit") if isinstance(versions, dict) else None
+    """Check that this sdekit can read a config.json.
+
+    Arguments:
+        fields: Its fields.
+        where: The file, for messages.
+    Raises:
+        InputError: If a newer sdekit wrote it, or its format is not a whole number.
+    """
+    run_format, versions = fields.get("format", 0), fields.get("versions")
+    if not is_count(run_format):
+        raise InputError(f"{where} does not describe a run (format is {run_format!r}; expected a whole number)")
+    if run_format > FORMAT:
+        writer = versions.get("sdekit") if isinstance(versions, dict) else None
         raise InputError(
-            f"{where.parent} was written by sdekit {wrote or 'a newer version'} (run format {written}); this is "
+            f"{where.parent} was written by sdekit {writer or 'a newer version'} (run format {run_format}); this is "
             f"{__version__} (format {FORMAT}): upgrade sdekit to read it"
         )
 
 
 def check_fields(fields: Mapping[str, Any], where: Path) -> None:
-    """InputError naming the file and the first field that is missing, or is not of its kind."""
+    """Check all fields of a config.json.
+
+    Arguments:
+        fields: Its fields.
+        where: The file, for messages.
+    Raises:
+        InputError: If a field is missing or wrong. The message names the first one, its value, and the values allowed.
+    """
     for name, check in FIELDS.items():
         if name in fields or name not in ("condition_names", "condition_units", "condition_shape", "objective"):
             _check(fields, name, check, where)
@@ -66,9 +100,9 @@ def check_fields(fields: Mapping[str, Any], where: Path) -> None:
             _check(fields["train"], field.name, TRAIN.get(str(field.type), TEXT), where, "train.")
     kind, axes = fields["condition"], {"embedding": 1, "sequence": 2}
     if kind in ("numbers", *axes) and not fields.get("condition_units"):
-        raise InputError(f"{where} does not describe a run (condition_units is missing, of condition {kind!r})")
+        raise InputError(f"{where} does not describe a run (condition_units is missing, and condition is {kind!r})")
     if len(shape := fields.get("condition_shape") or ()) != axes.get(kind, 0):
-        raise InputError(f"{where} does not describe a run (condition_shape is {shape}, of condition {kind!r})")
+        raise InputError(f"{where} does not describe a run (condition_shape is {shape}, and condition is {kind!r})")
     lengths = {"units": fields["shape"][0]} if len(fields["shape"]) == 1 else {}
     lengths["condition_units"] = len(fields.get("condition_names") or ())
     for part, length in lengths.items():
@@ -81,15 +115,15 @@ def check_fields(fields: Mapping[str, Any], where: Path) -> None:
 
 
 def _check(fields: Mapping[str, Any], name: str, check: Check, where: Path, part: str = "") -> None:
-    good, expected = check
+    is_valid, expected = check
     if name not in fields:
         raise InputError(f"{where} does not describe a run ({part}{name} is missing)")
-    if not good(value := fields[name]):
+    if not is_valid(value := fields[name]):
         raise InputError(f"{where} does not describe a run ({part}{name} is {repr(value)[:60]}; expected {expected})")
 
 
-def _all(value: object, good: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and all(good(v) for v in value)
+def _all(value: object, is_valid: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(is_valid(v) for v in value)
 
 
 def _is_text(value: object) -> bool:
@@ -111,8 +145,8 @@ FIELDS: dict[str, Check] = {
     "condition": (lambda v: v in CONDITIONS, f"one of {', '.join(CONDITIONS)}"),
     "shape": (lambda v: bool(v) and _all(v, lambda n: is_count(n, 1)), "a list of sizes"),
     "kind": TEXT,
-    "items": (lambda v: is_count(v, 1), "how many there are"),
-    "classes": (is_count, "how many there are"),
+    "items": (lambda v: is_count(v, 1), "a whole number of at least 1"),
+    "classes": (is_count, "a whole number of at least 0"),
     "class_names": NAMES,
     "data_std": (lambda v: is_number(v) and v > 0, "a number above 0"),
     "condition_names": NAMES,
@@ -122,7 +156,7 @@ FIELDS: dict[str, Check] = {
 COMPONENT = {"name": TEXT, "options": TABLE}
 UNITS: dict[str, Check] = {
     "shift": (lambda v: is_number(v) or _all(v, is_number), "a number, or a list of numbers"),
-    "scale": (lambda v: _is_scale(v) or _all(v, _is_scale), "a number other than 0, or a list of such"),
+    "scale": (lambda v: _is_scale(v) or _all(v, _is_scale), "a number other than 0, or a list of them"),
     "layout": (lambda v: v in ("same", "hw", "hwc"), "same, hw or hwc"),
     **dict.fromkeys(("low", "high"), (lambda v: v is None or is_number(v), "a number, or null")),
 }

@@ -1,4 +1,4 @@
-"""What `sdekit.tuning.tuner` finds for a sampler, a model and a number of calls, and where the run folder keeps it."""
+"""Result of tuning a sampler for a model and a number of evaluations, and its file in the run folder."""
 
 from __future__ import annotations
 
@@ -15,35 +15,42 @@ from torch import Tensor
 from sdekit import __version__
 from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser
-from sdekit.runs import TUNED
+from sdekit.runs import RunFolder, load_json, recorded_checksum, save_json
 
 TUNED_FORMAT = 1
+"""Version of the file."""
 
 
 @dataclass(frozen=True)
 class Blend:
-    """A guidance: call k of a run gives `D_k + sum_j gains[k][j] (D_k - D_{k-1-j})` for D_k = E[x_0 | x_t].
+    """Guidance that adds differences to earlier evaluations: D_k + sum_j gains[k][j] (D_k - D_{k-1-j}).
 
-    Gains of 0 leave the sampler as it is. Earlier values beyond the first call count as absent, and so do gains beyond
-    the table. Around a method of one call a step this is any linear multistep method with as many points; in the last
-    call, the final denoising, it continues D to rho = 0. Gains: (calls, points). Source: coefficients that are learned
-    with the times, Frankel et al. 2025 (S4S); as a decorator of the denoiser they serve every sampler.
+    D_k = E[x_0 | x_t] is evaluation k of a run of the sampler. Gains of 0 change nothing. Differences to evaluations
+    before the first one, and gains beyond the table, count as 0. Around a method with one evaluation a step this is
+    any linear multistep method with as many points; in the last evaluation, the final denoising, it extrapolates D to
+    rho = 0.
+
+    Arguments:
+        gains: Coefficients, (evaluations, points).
+    Source:
+        Coefficients learned together with the times: Frankel et al. 2025 (S4S). As a decorator of the denoiser they
+        work with every sampler.
     """
 
     gains: tuple[tuple[float, ...], ...]
 
     def __call__(self, sde: SDE, denoise: Denoiser) -> Denoiser:
-        """A denoiser for one batch: it counts its calls."""
+        """Return a denoiser for one batch, which counts its evaluations."""
         rows, past = iter(self.gains), list[Tensor]()
 
-        def blended(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        def blended(x: Tensor, t: Tensor, y: Any = None) -> Tensor:
             x0 = denoise(x, t) if y is None else denoise(x, t, y)
-            known = list(zip(next(rows, ()), past, strict=False))
+            terms = list(zip(next(rows, ()), past, strict=False))
             past[:] = [x0, *past[: len(self.gains[0]) - 1]]
-            if not any(gain for gain, _ in known):
+            if not any(gain for gain, _ in terms):
                 return x0
-            total = x0 * (1 + sum(gain for gain, _ in known))
-            for gain, earlier in known:
+            total = x0 * (1 + sum(gain for gain, _ in terms))
+            for gain, earlier in terms:
                 total.sub_(earlier, alpha=gain)
             return total
 
@@ -52,11 +59,17 @@ class Blend:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """Times and coefficients for one sampler, model and number of network calls, and what they gain.
+    """Times and coefficients for one sampler, model and number of evaluations, with the errors before and after.
 
-    levels: rho = sigma / alpha of each time after t_max, decreasing. gains: see `Blend`, a row a call; empty where only
-    the times were tuned. starts: how many were held out; untuned, tuned: root mean square of x_0 minus that of the fine
-    solution, over those and all coordinates, before and after.
+    Errors are root mean squares of x_0 minus the fine solution, over held-out starts and all coordinates.
+
+    Arguments:
+        calls: Number of network evaluations.
+        levels: Noise level rho = sigma / alpha of each time after t_max, decreasing.
+        gains: Coefficients of `Blend`, one row for each evaluation; empty if only the times were tuned.
+        starts: Number of held-out starts.
+        untuned: Error of the sampler on its own grid.
+        tuned: Error with these times and coefficients.
     """
 
     calls: int
@@ -73,43 +86,64 @@ class Tuned:
 
     @property
     def helps(self) -> bool:
-        """Whether tuning lowered the error."""
+        """Whether tuning reduced the error."""
         return self.tuned < self.untuned
 
     def times(self, sde: SDE) -> Tensor:
-        """The grid, t_max first, (steps,), float64: `sample(..., grid=tuned.times(sde))`."""
+        """Return the grid (steps,) from t_max, float64, for `sample(..., grid=tuned.times(sde))`."""
         return times_at(sde, torch.tensor(self.levels, dtype=torch.float64))
 
     @property
     def guidance(self) -> tuple[Blend, ...]:
-        """The coefficients: `sample(..., guidance=tuned.guidance)`."""
+        """The coefficients, for `sample(..., guidance=tuned.guidance)`."""
         return (Blend(self.gains),) if self.gains else ()
 
 
 def times_at(sde: SDE, rho: Tensor) -> Tensor:
-    """t_max and the times where sigma / alpha is rho (n,), none beyond t_min: (n + 1,)."""
+    """Return t_max and the times at noise levels.
+
+    Arguments:
+        sde: Process.
+        rho: Noise levels (n,), decreasing.
+    Returns:
+        Times (n + 1,), float64, within [t_min, t_max].
+    """
     first = torch.tensor([sde.t_max], dtype=torch.float64)
     return torch.cat([first, sde.time(rho).clamp(sde.t_min, sde.t_max)])
 
 
-def save_tuned(run: Path, solver: str, options: Mapping[str, Any], found: Tuned) -> Path:
-    """Into RUN/tuned/SOLVER-CALLS.json, in place of what was there; with the checksum of the weights it belongs to."""
-    from sdekit.runs import save_json
+def save_tuned(run: Path, solver: str, options: Mapping[str, Any], tuned: Tuned) -> Path:
+    """Store a result in a run folder, in place of an earlier one, with the checksum of the weights it belongs to.
 
-    path = run / TUNED / f"{solver}-{found.calls}.json"
+    Arguments:
+        run: Run folder.
+        solver: Registered name of the sampler.
+        options: All options of the sampler.
+        tuned: The result.
+    Returns:
+        The file RUN/tuned/SOLVER-CALLS.json.
+    """
+    path = RunFolder(run).tuned(solver, tuned.calls)
     fields = {"format": TUNED_FORMAT, "versions": {"sdekit": __version__, "torch": torch.__version__}, "solver": solver}
-    save_json(path, {**fields, "options": dict(options), "model": weights_digest(run), **asdict(found)})
+    save_json(path, {**fields, "options": dict(options), "model": weights_digest(run), **asdict(tuned)})
     return path
 
 
 def find_tuned(run: Path, solver: str, options: Mapping[str, Any], calls: int) -> tuple[Tuned | None, str]:
-    """What is stored for this solver, options and number of calls; else None and why it is of no use, "" if absent.
+    """Read the stored result for a sampler, its options and a number of evaluations.
 
-    Raises InputError for a damaged file.
+    Arguments:
+        run: Run folder.
+        solver: Registered name of the sampler.
+        options: All options of the sampler.
+        calls: Number of network evaluations.
+    Returns:
+        The result and an empty text; or None and the reason why the stored result cannot be used, which is empty if
+        nothing is stored.
+    Raises:
+        InputError: If the file is damaged.
     """
-    from sdekit.runs import load_json
-
-    path = run / TUNED / f"{solver}-{calls}.json"
+    path = RunFolder(run).tuned(solver, calls)
     if not path.is_file():
         return None, ""
     fields = load_json(path)
@@ -119,25 +153,24 @@ def find_tuned(run: Path, solver: str, options: Mapping[str, Any], calls: int) -
         return None, f"{path} belongs to other weights: the run was trained further"
     if fields["options"] != json.loads(json.dumps(dict(options))):
         return None, f"{path} is for {solver} with other options"
-    found = Tuned(
+    tuned = Tuned(
         levels=tuple(fields["levels"]),
         gains=tuple(tuple(row) for row in fields["gains"]),
         **{name: fields[name] for name in ("calls", "starts", "untuned", "tuned")},
     )
-    good = all(map(math.isfinite, (*found.levels, *(gain for row in found.gains for gain in row))))
-    if not good:
+    if not all(map(math.isfinite, (*tuned.levels, *(gain for row in tuned.gains for gain in row)))):
         raise InputError(f"{path}: not all of its numbers are finite: tune again")
-    return found, ""
+    return tuned, ""
 
 
 def weights_digest(run: Path) -> str:
-    """The checksum that a run's weights carry in their header."""
-    from safetensors import SafetensorError, safe_open
+    """Return the checksum in the header of a run's weights.
 
-    from sdekit.runs import MODEL
-
-    try:
-        with safe_open(run / MODEL, "pt") as file:
-            return str((file.metadata() or {}).get("sha256"))
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{run / MODEL} cannot be read ({error}): tuning belongs to a run folder's weights") from error
+    Arguments:
+        run: Run folder.
+    Returns:
+        SHA-256 in hexadecimal digits.
+    Raises:
+        InputError: If the weights are missing or damaged.
+    """
+    return recorded_checksum(RunFolder(run).model)

@@ -1,8 +1,8 @@
-"""Tuning: the times, and the weights of earlier evaluations, that bring few calls closest to a model's fine solution.
+"""Tune times, and weights of earlier evaluations, so that few evaluations come close to a model's fine solution.
 
-A nonlinear least-squares problem in few unknowns: Levenberg-Marquardt solves it in some ten iterations, with the
-Jacobian from finite differences, so that neither the network nor the sampler is ever differentiated, and any sampler
-will do. An unknown that matters from call k on leaves all calls before as they were: these are replayed, not repeated.
+This is a nonlinear least-squares problem in few parameters, which Levenberg-Marquardt solves in about ten iterations.
+The Jacobian is taken by finite differences, so neither the network nor the sampler is differentiated, and any sampler
+works. A parameter that acts from evaluation k on does not change earlier evaluations: these are replayed, not repeated.
 """
 
 from __future__ import annotations
@@ -26,22 +26,30 @@ from .parametrization import Parametrization
 from .tuned import Blend, Tuned, times_at
 
 ITERATIONS = 20
-FEW = 8  # starts that are solved first where there is a time limit
-CHANCE = 2.0  # standard errors
-PATIENCE = 3  # iterations without gain on the check set before it ends
-MEMORY = 2**25  # numbers of the Jacobian and of recorded calls, at a time
+"""Largest number of iterations of one least-squares solution."""
+FEW = 8
+"""Starts that are solved first if there is a time limit, to measure the time for each."""
+CHANCE = 2.0
+"""Standard errors by which a mean must decrease to count as a gain."""
+PATIENCE = 3
+"""Iterations without gain on the check set before the descent ends."""
+MEMORY = 2**25
+"""Largest size of the Jacobian and the recorded evaluations of a batch, in numbers."""
 
 Rule = Callable[[Tensor], Tensor]
-"""How much each start counts, (n,), for squared errors (n,) to begin with, of which the loss is then 1."""
+"""Function from the initial squared errors (n,) to weights of the starts (n,), so that the initial loss is 1."""
 Tick = Callable[[int, int], None]
-"""`tick(done, total)`, in runs of the sampler or in starts; the total is the most that there can be."""
+"""Progress callback `tick(done, total)`, in runs of the sampler or in starts; `total` is an upper bound."""
 
 
 @dataclass(frozen=True)
 class Starts:
-    """x (n, *) at t_max, conditions y (n, ...) or None, and where the model's fine solution leads to.
+    """Starts of the sampler and the fine solutions from them.
 
-    truth: (n, *), float64, on the CPU.
+    Arguments:
+        x: Samples x_t at t_max, (n, *).
+        truth: x_0 of the fine solution, (n, *), float64, on the CPU.
+        y: Condition of n samples, or None.
     """
 
     x: Tensor
@@ -49,7 +57,7 @@ class Starts:
     y: Tensor | Condition | None = None
 
     def parts(self, size: int) -> Iterator[Starts]:
-        """In batches of at most `size`."""
+        """Yield batches of at most `size` starts."""
         y = self.y
         for i in range(0, len(self.x), size):
             part = slice(i, i + size)
@@ -66,15 +74,23 @@ def solve_starts(
     time_limit: float = math.inf,
     tick: Tick | None = None,
 ) -> Starts:
-    """Starts x (n, *) with their fine solutions, by `exact_solution`: once, for any number of tunings.
+    """Solve the probability flow finely from starts, by `exact_solution`; the result serves any number of tunings.
 
-    time_limit: seconds, after which those so far are all; at first a few are solved, which say how many fit. tick: told
-    how many are done.
+    Arguments:
+        sde: Process.
+        denoise: Denoiser.
+        x: Samples x_t at t_max, (n, *).
+        y: Condition of n samples, or None.
+        batch_size: Starts that are solved together.
+        time_limit: Seconds. A few starts are solved first; then as many as fit into the time.
+        tick: Called with the number of starts that are solved.
+    Returns:
+        The starts that were solved, in order.
     """
 
     def of(part: slice) -> Tensor:
-        told = None if y is None else y[part]
-        x0 = exact_solution(sde, denoise if told is None else lambda z, t: denoise(z, t, told), x[part])
+        rows = None if y is None else y[part]
+        x0 = exact_solution(sde, denoise if rows is None else lambda z, t: denoise(z, t, rows), x[part])
         return x0.cpu().double()
 
     truth, done, began = list[Tensor](), 0, time.monotonic()
@@ -103,16 +119,31 @@ def tune(
     time_limit: float = math.inf,
     tick: Tick | None = None,
 ) -> Tuned:
-    """Tune a deterministic sampler of a fixed number of calls for runs of at most nfe calls.
+    """Tune a deterministic sampler for a number of evaluations.
 
-    train: what is fitted; check: says which iteration was the best; held_out: only measured, before and after.
-    weights: also the weights of earlier evaluations (`Blend`), not the times alone. time_limit: seconds;
-    an iteration that would not fit is not begun. At first a start counts by what it gains: its squared error is divided
-    by what that was, since else the few starts between two modes, with a hundred times the error of others, would
-    decide all; then all count alike, if that gains beyond chance. What does not help those held out is undone: the
-    result is then the sampler on its own grid, with ratio 1.
-    Raises InputError for a sampler that draws noise or whose calls are not fixed, and where nfe leaves it no step.
-    Source: the aim of S4S (Frankel et al. 2025) and LD3 (Tong et al. 2025), reached by Gauss-Newton steps.
+    First, the squared error of each start is divided by its initial value, because otherwise the few starts between
+    two modes, with errors a hundred times larger, would dominate. Then all starts count equally, if that is a gain
+    beyond chance. If the result does not reduce the error on the held-out starts, the sampler on its own grid is
+    returned, with ratio 1.
+
+    Arguments:
+        sde: Process.
+        denoise: Denoiser.
+        sampler: Deterministic sampler with a fixed number of evaluations a step, or its name.
+        nfe: Largest number of network evaluations.
+        train: Starts that are fitted.
+        check: Starts that select the best iteration.
+        held_out: Starts that are only measured, before and after.
+        weights: Also tune the weights of earlier evaluations (`Blend`), not the times alone.
+        batch_size: Starts in a batch.
+        time_limit: Seconds; no iteration is started that would exceed them.
+        tick: Called with the number of sampler runs so far.
+    Returns:
+        Times, coefficients and errors.
+    Raises:
+        InputError: If the sampler draws noise, has no fixed number of evaluations, or `nfe` is too small for a step.
+    Source:
+        The aim is that of S4S (Frankel et al. 2025) and LD3 (Tong et al. 2025); the method is Gauss-Newton.
     """
     method: Sampler = resolve("sampler", sampler)
     steps = check_tunable(sde, method, nfe)
@@ -121,31 +152,39 @@ def tune(
     other = Parametrization.of(sde, build("grid", "auto")(sde, steps - 1), method.calls_per_step or 1, weights)
     nothing = torch.zeros(own.count, dtype=torch.float64)
     before = fit.error(own, nothing, held_out)
-    chosen = min((own, other), key=lambda unknowns: float(fit.squares(unknowns, nothing, train).median()))
+    chosen = min((own, other), key=lambda parameters: float(fit.squares(parameters, nothing, train).median()))
     deadline = time.monotonic() + time_limit
     theta = fit.solve(chosen, nothing, train, check, _by_gain, deadline)
     last = fit.solve(chosen, theta, train, check, _alike, deadline)
     squares = [torch.cat([fit.squares(chosen, each, starts) for starts in (train, check)]) for each in (theta, last)]
-    found = last if _less(*squares) else theta
-    after = fit.error(chosen, found, held_out)
+    theta = last if _less(*squares) else theta
+    after = fit.error(chosen, theta, held_out)
     if not after < before:
-        chosen, found, after = own, nothing, before
-    levels, gains = chosen.read(found)
-    kept = tuple(map(tuple, gains.tolist())) if weights and gains.any() else ()
+        chosen, theta, after = own, nothing, before
+    levels, gains = chosen.read(theta)
+    rows = tuple(map(tuple, gains.tolist())) if weights and gains.any() else ()
     calls = (steps - 1) * (method.calls_per_step or 1) + 1
     return Tuned(
-        calls=calls, levels=tuple(levels.tolist()), gains=kept, starts=len(held_out.x), untuned=before, tuned=after
+        calls=calls, levels=tuple(levels.tolist()), gains=rows, starts=len(held_out.x), untuned=before, tuned=after
     )
 
 
 def check_tunable(sde: SDE, sampler: Sampler, nfe: int) -> int:
-    """The steps that nfe calls allow, the final denoising counted; InputError where there is nothing to tune."""
+    """Check that a sampler can be tuned, and return its number of steps.
+
+    Arguments:
+        sde: Process.
+        sampler: Sampler.
+        nfe: Largest number of network evaluations.
+    Returns:
+        Steps, including the final denoising.
+    Raises:
+        InputError: If the sampler draws noise, has no fixed number of evaluations, or `nfe` is too small for a step.
+    """
     name = type(sampler).__name__
     if sampler.stochastic or sampler.calls_per_step is None:
         why = "draws noise" if sampler.stochastic else "has no fixed number of calls"
-        raise InputError(
-            f"tune: {name} {why}: tuning needs a path that a number of calls determines. Take auto or heun"
-        )
+        raise InputError(f"tune: {name} {why}: tuning needs a fixed path for a number of calls. Use auto or heun")
     if nfe <= sampler.calls_per_step:
         raise InputError(f"tune: nfe={nfe} leaves {name} no step: it needs {sampler.calls_per_step + 1} calls or more")
 
@@ -160,7 +199,7 @@ def check_tunable(sde: SDE, sampler: Sampler, nfe: int) -> int:
 
 @dataclass
 class _Fit:
-    """Runs of one sampler on one model, counted, and the least-squares problem that they make."""
+    """The least-squares problem of one sampler on one model, with a count of the sampler runs."""
 
     sde: SDE
     denoise: Denoiser
@@ -170,9 +209,9 @@ class _Fit:
     runs: int = 0
     most: int = 0
 
-    def run(self, unknowns: Parametrization, theta: Tensor, starts: Starts, denoise: Denoiser) -> Tensor:
-        """x_0 (n, *), float64, on the CPU."""
-        levels, gains = unknowns.read(theta)
+    def run(self, parameters: Parametrization, theta: Tensor, starts: Starts, denoise: Denoiser) -> Tensor:
+        """Sample from the starts; return x_0 (n, *), float64, on the CPU."""
+        levels, gains = parameters.read(theta)
         guidance = [Blend(tuple(map(tuple, gains.tolist())))] if gains.any() else []
         x = starts.x
         drawn = sample(
@@ -183,47 +222,47 @@ class _Fit:
         self.tick(self.runs, max(self.most, self.runs))
         return drawn.x.cpu().double()
 
-    def squares(self, unknowns: Parametrization, theta: Tensor, starts: Starts) -> Tensor:
-        """Mean square over the coordinates of each start, (n,); infinite where the run fails."""
-        found = []
+    def squares(self, parameters: Parametrization, theta: Tensor, starts: Starts) -> Tensor:
+        """Return the mean squared error over the coordinates of each start, (n,); infinity if the run fails."""
+        squares = []
         for part in starts.parts(self.batch_size):
             try:
-                x0 = self.run(unknowns, theta, part, self.denoise)
-            except SdekitError:  # times that are too close, or values without bounds
+                x0 = self.run(parameters, theta, part, self.denoise)
+            except SdekitError:  # times that are too close, or diverging values
                 return torch.full((len(starts.x),), math.inf, dtype=torch.float64)
-            found.append((x0 - part.truth).square().flatten(1).mean(1))
-        return torch.cat(found)
+            squares.append((x0 - part.truth).square().flatten(1).mean(1))
+        return torch.cat(squares)
 
-    def error(self, unknowns: Parametrization, theta: Tensor, starts: Starts) -> float:
-        """Root mean square over starts and coordinates."""
-        return float(self.squares(unknowns, theta, starts).mean().sqrt())
+    def error(self, parameters: Parametrization, theta: Tensor, starts: Starts) -> float:
+        """Return the root mean squared error over starts and coordinates."""
+        return float(self.squares(parameters, theta, starts).mean().sqrt())
 
     def solve(
-        self, unknowns: Parametrization, theta: Tensor, train: Starts, check: Starts, rule: Rule, deadline: float
+        self, parameters: Parametrization, theta: Tensor, train: Starts, check: Starts, rule: Rule, deadline: float
     ) -> Tensor:
-        """theta of the least loss on `check` along a Levenberg-Marquardt descent of that on `train`, from theta."""
+        """Minimize the loss on `train` by Levenberg-Marquardt; return the theta with the least loss on `check`."""
         damping = 1e-2
         began = time.monotonic()
-        counts, of_check = (rule(self.squares(unknowns, theta, starts)) for starts in (train, check))
-        took = (time.monotonic() - began) * unknowns.count / 4  # half of each run of the Jacobian is replayed
+        counts, of_check = (rule(self.squares(parameters, theta, starts)) for starts in (train, check))
+        took = (time.monotonic() - began) * parameters.count / 4  # about half of each run for the Jacobian is replayed
         loss, least, best, waited = 1.0, 1.0, theta, 0
-        self.most = self.runs + ITERATIONS * (unknowns.count + 2)
+        self.most = self.runs + ITERATIONS * (parameters.count + 2)
         for _ in range(ITERATIONS):
             began = time.monotonic()
             if began + took > deadline or not counts.isfinite().all():
                 break
-            square, slope = self._normal(unknowns, theta, train, counts)
+            square, slope = self._normal(parameters, theta, train, counts)
             for _ in range(8):
                 scale = square.diagonal() + 1e-3 * square.diagonal().mean() + 1e-30
                 trial = theta - torch.linalg.solve(square + damping * scale.diag(), slope)
-                reached = float(self.squares(unknowns, trial, train) @ counts)
+                reached = float(self.squares(parameters, trial, train) @ counts)
                 if reached < loss:
                     break
                 damping *= 4
             else:
                 break
             gained, theta, loss, damping = reached / loss, trial, reached, max(damping / 5, 1e-9)
-            checked = float(self.squares(unknowns, theta, check) @ of_check)
+            checked = float(self.squares(parameters, theta, check) @ of_check)
             waited = 0 if checked < least else waited + 1
             least, best = (checked, theta) if checked < least else (least, best)
             if waited >= PATIENCE or gained > 0.999:
@@ -232,21 +271,21 @@ class _Fit:
         return best
 
     def _normal(
-        self, unknowns: Parametrization, theta: Tensor, starts: Starts, counts: Tensor
+        self, parameters: Parametrization, theta: Tensor, starts: Starts, counts: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """J^T J (count, count) and J^T r (count,), over batches that fit in memory; counts (n,): of each start."""
-        n, numbers = unknowns.count, starts.x[0].numel()
+        """Return J^T J (count, count) and J^T r (count,), summed over batches; counts (n,) weigh the starts."""
+        n, numbers = parameters.count, starts.x[0].numel()
         h = torch.finfo(starts.x.dtype).eps ** (1 / 3)
         square, slope = torch.zeros(n, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
-        size = max(1, min(self.batch_size, MEMORY // (numbers * (n + 2 * len(unknowns.of_rows)))))
+        size = max(1, min(self.batch_size, MEMORY // (numbers * (n + 2 * len(parameters.weights_basis)))))
         for part, of_part in zip(starts.parts(size), counts.split(size), strict=True):
             record: list[tuple[Tensor, Tensor, Tensor]] = []
-            x0 = self.run(unknowns, theta, part, _Replay(self.denoise, record, recording=True))
+            x0 = self.run(parameters, theta, part, _Replay(self.denoise, record, recording=True))
             root, columns = of_part.sqrt()[:, None] / math.sqrt(numbers), []
             for shift in h * torch.eye(n, dtype=torch.float64):
                 try:
-                    moved = self.run(unknowns, theta + shift, part, _Replay(self.denoise, record))
-                except SdekitError:  # at the edge of what is a grid: hold this one still
+                    moved = self.run(parameters, theta + shift, part, _Replay(self.denoise, record))
+                except SdekitError:  # not a valid grid: leave this parameter fixed
                     moved = x0
                 columns.append((root * (moved - x0).flatten(1) / h).flatten())
             jacobian = torch.stack(columns, 1)
@@ -256,7 +295,7 @@ class _Fit:
 
 
 class _Replay:
-    """A denoiser that answers from the record of a run for as long as it is asked the same, and from then on itself."""
+    """A denoiser that returns recorded results while its arguments equal the recorded ones, and then evaluates."""
 
     def __init__(
         self, denoise: Denoiser, record: list[tuple[Tensor, Tensor, Tensor]], *, recording: bool = False
@@ -276,17 +315,17 @@ class _Replay:
 
 
 def _by_gain(squares: Tensor) -> Tensor:
-    """By the inverse of the squared error, but none much more than the half of all with the smaller ones."""
+    """Weights by the inverse squared error, bounded by the median."""
     counts = 1 / (squares + squares.median() + 1e-30)
     return counts / (squares @ counts + 1e-30)
 
 
 def _alike(squares: Tensor) -> Tensor:
-    """Each as much as any other."""
+    """Equal weights."""
     return 1 / (squares.sum() + 1e-30).expand(len(squares))
 
 
 def _less(before: Tensor, after: Tensor) -> bool:
-    """Whether the mean of squared errors (n,) fell beyond chance: what a few starts have gained, others will lose."""
-    fell = before - after
-    return bool(fell.mean() > CHANCE * fell.std() / math.sqrt(len(fell)))
+    """Whether the mean squared error decreased by more than chance, given the spread over starts (n,)."""
+    decrease = before - after
+    return bool(decrease.mean() > CHANCE * decrease.std() / math.sqrt(len(decrease)))

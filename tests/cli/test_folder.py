@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.runs import check_results_folder, results, staged_results
+from sdekit.runs import check_results_folder, results
+from sdekit.runs.results import staged_results
 
 CLI = Callable[..., Any]
 HOW = ("--solver", "ddim", "--steps", 2)

@@ -98,9 +98,9 @@ def test_refused(refused: Callable[..., str], moons: Path, tmp_path: Path) -> No
 def test_many_calls() -> None:
     """A path of 100 000 calls has few unknowns, and takes no memory of the square of that."""
     from sdekit.registry import build
-    from sdekit.tuning import Parametrization
+    from sdekit.tuning.parametrization import Parametrization
 
     sde = build("sde", "vp")
     times = torch.linspace(sde.t_max, sde.t_min, 100_001, dtype=torch.float64)
     found = Parametrization.of(sde, times, 1, True)
-    assert found.of_rows.shape[0] == 100_001 and found.of_rows[:, -1].nonzero().tolist() == [[100_000]]
+    assert found.weights_basis.shape[0] == 100_001 and found.weights_basis[:, -1].nonzero().tolist() == [[100_000]]

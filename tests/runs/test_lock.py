@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.runs import CONFIG, LOCK, FolderLock, lock as module, read_metrics
+from sdekit.runs import CONFIG, FolderLock, lock as module, read_metrics
+from sdekit.runs.layout import LOCK
 from sdekit.training import Trainer, train
 
 Moons = Callable[..., Any]
@@ -55,7 +56,7 @@ def test_another_process(tmp_path: Path, moons: Moons) -> None:
     before = files(out)
     with held_elsewhere(out) as process:
         for how in ("resume", "overwrite"):
-            with pytest.raises(InputError, match=rf"run: another process \({process.pid} on .*\) is training into it"):
+            with pytest.raises(InputError, match=rf"run: another process \({process.pid} on .*\) is training in it"):
                 Trainer(*moons(steps=2), out, **{how: True})
         assert files(out) == before
         os.kill(process.pid, signal.SIGKILL)
@@ -103,9 +104,9 @@ def test_in_one_process_the_latest_goes_on(tmp_path: Path, moons: Moons) -> None
     steps = earlier.run()
     next(steps)
     later = Trainer(*moons(steps=4), tmp_path, overwrite=True)
-    with pytest.raises(SdekitError, match="another trainer was begun there since"):
+    with pytest.raises(SdekitError, match="another trainer was started in this folder since"):
         next(steps)
-    with pytest.raises(SdekitError, match="another trainer was begun there since"):
+    with pytest.raises(SdekitError, match="another trainer was started in this folder since"):
         next(earlier.run())
     with held_elsewhere_is_refused(tmp_path):
         assert list(later.run())[-1].step == 4

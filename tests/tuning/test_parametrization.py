@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sdekit import EDM, SDE, VE, VP, Cosine, RectifiedFlow, registry
-from sdekit.tuning import KNOTS, Parametrization
+from sdekit.tuning.parametrization import KNOTS, Parametrization
 
 PROCESSES: list[SDE] = [VP(), VE(), Cosine(), EDM(), RectifiedFlow()]
 
