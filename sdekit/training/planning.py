@@ -26,11 +26,9 @@ def default_network(data: Dataset) -> str:
     Arguments:
         data: Data set.
     Returns:
-        "mixer" for images of 8 to 12 pixels a side, "unet" for larger ones, "mlp" for all other data.
+        "unet" for images of at least 8 x 8 pixels, which is the least that it takes, and "mlp" for all other data.
     """
-    if data.kind != "image" or min(data.shape[1:]) < 8:
-        return "mlp"
-    return "mixer" if max(data.shape[1:]) <= 12 else "unet"
+    return "unet" if data.kind == "image" and min(data.shape[1:]) >= 8 else "mlp"
 
 
 def default_training(data: Dataset) -> dict[str, Any]:
@@ -39,7 +37,6 @@ def default_training(data: Dataset) -> dict[str, Any]:
     | data | options | reason |
     |---|---|---|
     | at most 256 numbers per item | batch_size=64, learning_rate=4e-3 | a larger batch costs little more time |
-    | images of more than 12 pixels a side | noise_mean=0 | the more pixels show a shape, the more noise hides it |
     | fewer than 16 numbers per item | exact_target=2^15 / numbers per item | the posterior mean costs little |
 
     Arguments:
@@ -51,8 +48,6 @@ def default_training(data: Dataset) -> dict[str, Any]:
     options: dict[str, Any] = {"exact_target": max(TrainOptions.exact_target, 2**15 // numbers)}
     if numbers <= 256:
         options |= {"batch_size": 64, "learning_rate": 4e-3}
-    if data.kind == "image" and max(data.shape[1:]) > 12:
-        options |= {"noise_mean": 0.0}
     return options
 
 

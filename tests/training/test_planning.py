@@ -18,7 +18,7 @@ def test_everything_is_recorded() -> None:
     recipe, data = plan("digits", given=STEPS)
     assert (recipe.shape, recipe.kind, recipe.items, recipe.classes) == ((1, 8, 8), "image", 1797, 10)
     assert recipe.units == data.units and recipe.class_names == tuple("0123456789")
-    assert recipe.network.name == "mixer" and recipe.network.options["width"] == 24
+    assert recipe.network.name == "unet" and recipe.network.options["width"] == 24
     assert recipe.sde.name == "vp" and recipe.sde.options["beta_max"] == 20
     assert recipe.data.name == "digits" and recipe.prediction == "edm" and recipe.condition == "none"
 
@@ -31,13 +31,13 @@ def test_data_std() -> None:
 
 
 def test_network_suits_the_data(tmp_path: Path) -> None:
-    """A mixer for images from 8 pixels a side, a U-Net from 13, an MLP for smaller ones and for vectors."""
+    """A U-Net for images of at least 8 pixels a side, an MLP for smaller images and for vectors."""
     rng = np.random.default_rng(0)
     found = {}
-    for shape in [(20, 8, 12), (20, 8, 13), (20, 7, 8), (20, 5)]:
+    for shape in [(20, 8, 12), (20, 7, 8), (20, 5)]:
         np.save(tmp_path / "x.npy", rng.random(shape))
         found[shape[1:]] = plan(f"array:{tmp_path / 'x.npy'}", given=STEPS)[0].network.name
-    assert found == {(8, 12): "mixer", (8, 13): "unet", (7, 8): "mlp", (5,): "mlp"}
+    assert found == {(8, 12): "unet", (7, 8): "mlp", (5,): "mlp"}
 
 
 def test_build_is_the_seeds() -> None:
@@ -119,8 +119,8 @@ def test_load_data_records_defaults() -> None:
     ("shape", "given", "train"),
     [
         ((10, 8, 8, 1), {}, (64, 4e-3, -1.0)),
-        ((10, 14, 14, 1), {}, (64, 4e-3, 0.0)),
-        ((10, 8, 20, 3), {}, (32, 2e-3, 0.0)),
+        ((10, 14, 14, 1), {}, (64, 4e-3, -1.0)),
+        ((10, 8, 20, 3), {}, (32, 2e-3, -1.0)),
         ((10, 8, 20, 3), {"noise_mean": -2.0, "batch_size": 5}, (5, 2e-3, -2.0)),
         ((10, 300), {}, (32, 2e-3, -1.0)),
     ],
@@ -128,7 +128,7 @@ def test_load_data_records_defaults() -> None:
 def test_training_suits_the_data(
     tmp_path: Path, shape: tuple[int, ...], given: dict[str, float], train: object
 ) -> None:
-    """Small items have larger batches and large images more noise; options that are given are kept."""
+    """Small items have larger batches and a higher learning rate; options that are given are kept."""
     if len(shape) == 2:
         x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     else:

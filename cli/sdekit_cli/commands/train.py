@@ -43,7 +43,7 @@ def train(
     config: Annotated[Path | None, typer.Option(help="TOML run file; flags win over it.")] = None,
     sde: Annotated[str | None, typer.Option(help="Process: vp (default), ve, sub-vp, cosine, edm, ...")] = None,
     network: Annotated[
-        str | None, typer.Option(help="Unless said, unet for images, mixer for tiny ones, mlp for the rest.")
+        str | None, typer.Option(help="Default: unet for images of 8 or more pixels a side, else mlp.")
     ] = None,
     prediction: Annotated[str | None, typer.Option(help="edm (default), eps, v, flow or x0.")] = None,
     condition: Annotated[
