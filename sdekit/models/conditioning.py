@@ -124,21 +124,19 @@ def is_label(y: Tensor | Condition) -> bool:
     return isinstance(y, Tensor) and not y.is_floating_point() and y.ndim == 1
 
 
-def drop_conditions(y: Y, rate: float, generator: torch.Generator) -> Y:
-    """Replace each row by the null condition with a probability.
+def drop_conditions(y: Y, rows: Tensor) -> Y:
+    """Replace rows by the null condition.
 
     Arguments:
-        y: Condition of B samples, on the CPU.
-        rate: Probability in [0, 1).
-        generator: Random numbers on the CPU; B of them are drawn.
+        y: Condition of B samples.
+        rows: Which rows to replace, (B,) bool.
     Returns:
         A condition of the shapes of y.
     """
-    drop = torch.rand(len(y), generator=generator) < rate
+    null = null_condition(y)
     if isinstance(y, Condition):
-        null = null_condition(y)
-        return Condition({name: _where(drop, null.parts[name], part) for name, part in y.parts.items()})
-    return _where(drop, null_condition(y), y)
+        return Condition({name: _where(rows, null.parts[name], part) for name, part in y.parts.items()})
+    return _where(rows, null, y)
 
 
 def concatenate_conditions(conditions: Sequence[Y]) -> Y:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sdekit.data import Batch, Dataset
-from sdekit.models import Condition, ScoreModel, condition_parts, null_condition
+from sdekit.models import Condition, ScoreModel, condition_parts, drop_conditions
 from sdekit.runs import Recipe, TrainOptions
 from sdekit.training.noise_levels import draw, times
 from sdekit.training.objective import Inputs, Objective
@@ -117,4 +117,4 @@ def dropped_conditions(y: Tensor, options: TrainOptions, step: int, rows: slice 
     generator = torch.Generator().manual_seed(seed_from(options.seed, 4, step))
     n = len(y) if rows == slice(None) else options.batch_size
     drop = torch.rand(n, generator=generator)[rows] < options.drop
-    return torch.where(drop.view(-1, *[1] * (y.ndim - 1)), null_condition(y), y)
+    return drop_conditions(y, drop)
