@@ -273,6 +273,8 @@ NOT_YET_DOCUMENTED: set[str] = set(FACES) - {
     "sdekit.guidance",
     "sdekit.inverse",
     "sdekit.inverse.operators",
+    "sdekit.models",
+    "sdekit.networks",
     "sdekit.processes",
     "sdekit.registry",
     "sdekit.data",

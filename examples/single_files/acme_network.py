@@ -9,7 +9,13 @@ from sdekit import hookimpl
 
 
 class Linear(nn.Module):
-    """One hidden layer over sample, noise level and label. width: of the hidden layer."""
+    """One hidden layer that receives the sample, the noise level and the label.
+
+    Arguments:
+        shape: Shape of one sample.
+        classes: Number of labels, 0 for none.
+        width: Size of the hidden layer.
+    """
 
     def __init__(self, shape, classes=0, *, width: int = 64):
         super().__init__()
@@ -20,7 +26,7 @@ class Linear(nn.Module):
 
     def forward(self, x, c_noise, y=None):
         h = self.first(torch.cat([x.flatten(1), c_noise[:, None]], 1))
-        if y is not None:  # a row of -1 is told nothing
+        if y is not None:  # a row of -1 has no label
             h = h + self.label(y.clamp(min=0)) * (y >= 0)[:, None]
         return self.last(nn.functional.silu(h)).view_as(x)
 
