@@ -299,10 +299,11 @@ def weighted_sum(x: Tensor, weights: list[float], terms: list[Tensor]) -> Tensor
     Returns:
         The sum, (B, *).
     """
+    total = x
     for weight, term in zip(weights, terms, strict=False):
-        if weight:
-            x = x.add(term, alpha=weight)
-    return x
+        if weight:  # new memory once, so that x stays as it is
+            total = x.add(term, alpha=weight) if total is x else total.add_(term, alpha=weight)
+    return total
 
 
 class Multistep(Sampler):
