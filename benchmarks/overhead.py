@@ -1,14 +1,15 @@
-"""Microseconds a step of the sampling loops themselves, with a network that costs nothing, beside other libraries.
+"""Cost of the sampling loop: microseconds per step with a network that costs nothing, compared with other libraries.
 
     python benchmarks/overhead.py                   # sdekit alone
-    python benchmarks/overhead.py --peers           # diffusers, k-diffusion, azula, smalldiffusion beside it
+    python benchmarks/overhead.py --peers           # also diffusers, k-diffusion, azula and smalldiffusion
 
-Every run is 50 steps to x_0 from the same x (a method of one call a step makes 50 calls, Heun's 99) and includes all
-that a library does for a run: its grid, its coefficients, its checks. Runs take turns, so that what else the machine
-does falls on all of them alike; the least time of each counts. The first row is the least that any loop can do: x * a +
-b * eps in torch. A second table says how many microseconds a call pass outside of the network where that takes a
-millisecond, of one that only waits and of one that computes on x; 50 of them are 5%. There, too, runs take turns and
-the least counts. Prints the tables and writes them to --out.
+Every run is 50 steps to x_0 from the same x (a method of one call per step makes 50 calls, Heun's 99) and includes all
+that a library does for a run: its grid, its coefficients and its checks. The libraries take turns, so that other load
+of the machine affects all of them alike; the least time of each counts. The first row is the least that any loop can
+do: x * a + b * eps in torch.
+
+The second table contains the microseconds per call that pass outside of a network that takes a millisecond, for one
+that only waits and one that computes on x; 50 of them are 5%. The script prints both tables and writes them to --out.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ STEPS = 50
 SHAPES = [(1, 2), (64, 3, 32, 32)]
 MILLISECOND, ROUNDS = 1e-3, 30
 FREED = 2**24
-"""Bytes of a tensor that is freed beforehand, as any network frees one: until then the C library gives the memory of
-every step back to the system, and takes it anew page by page."""
+"""Bytes of a tensor that is freed first, as any network frees some: until then the C library returns the memory of
+every step to the system, and requests it again page by page."""
 Make = Callable[[Tensor, Tensor], Callable[[], Any]]
-"""From x and the network's only answer, both (B, *), to a function that runs all steps."""
+"""Function of x and the only result of the network, both (B, *), that returns a function that runs all steps."""
 Network = Callable[[Tensor, Tensor], Tensor]
-"""From x (B, *) and a time to x's shape."""
+"""Function of x (B, *) and a time that returns a tensor like x."""
 
 
 def floor(x: Tensor, answer: Tensor) -> Callable[[], Any]:
-    """x * a + b * eps, and nothing else."""
+    """Return a run of x * a + b * eps and nothing else."""
 
     def run() -> Tensor:
         y = x
@@ -54,7 +55,7 @@ def floor(x: Tensor, answer: Tensor) -> Callable[[], Any]:
 
 
 def ours(name: str, noise: Any = None, **options: Any) -> Make:
-    """A sampler of sdekit, looked up and built anew for every run."""
+    """Return the maker of runs of a sampler of sdekit, built for every run."""
 
     def make(x: Tensor, answer: Tensor) -> Callable[[], Any]:
         def run() -> Any:
@@ -67,7 +68,7 @@ def ours(name: str, noise: Any = None, **options: Any) -> Make:
 
 
 def methods() -> dict[str, dict[str, Make]]:
-    """sdekit's samplers, by the method that libraries share."""
+    """Samplers of sdekit, by method."""
     return {
         "floor": {"x * a + b * eps": floor},
         "Euler, DDIM": {"sdekit ddim, closed form": ours("ddim", solver="closed-form"), "sdekit ddim": ours("ddim")},
@@ -84,7 +85,7 @@ def methods() -> dict[str, dict[str, Make]]:
 
 
 def diffusers() -> dict[str, dict[str, Make]]:
-    """Its schedulers, driven as their documentation does."""
+    """Schedulers of diffusers, used as their documentation does."""
     import diffusers
 
     def scheduler(name: str, **options: Any) -> Make:
@@ -118,16 +119,16 @@ def diffusers() -> dict[str, dict[str, Make]]:
 
 
 def k_diffusion() -> dict[str, dict[str, Make]]:
-    """Its sampling functions."""
+    """Sampling functions of k-diffusion."""
     import k_diffusion.sampling as sampling
 
     def function(name: str, **options: Any) -> Make:
         def make(x: Tensor, answer: Tensor) -> Callable[[], Any]:
             sigmas = sampling.get_sigmas_karras(STEPS, 0.002, 80.0)
-            given = {
+            arguments = {
                 key: (lambda *_: torch.randn_like(x)) if key == "noise_sampler" else v for key, v in options.items()
             }
-            return lambda: getattr(sampling, name)(lambda x, sigma: answer, x, sigmas, disable=True, **given)
+            return lambda: getattr(sampling, name)(lambda x, sigma: answer, x, sigmas, disable=True, **arguments)
 
         return make
 
@@ -143,7 +144,7 @@ def k_diffusion() -> dict[str, dict[str, Make]]:
 
 
 def azula() -> dict[str, dict[str, Make]]:
-    """Its samplers."""
+    """Samplers of azula."""
     import azula.denoise
     import azula.noise
     import azula.sample
@@ -156,7 +157,7 @@ def azula() -> dict[str, dict[str, Make]]:
             self.answer, self.schedule = answer, azula.noise.VPSchedule()
 
         def forward(self, x: Tensor, t: Tensor, **_: Any) -> Any:
-            """Its only answer."""
+            """Return the only result."""
             return azula.denoise.DiracPosterior(self.answer)
 
     def sampler(name: str) -> Make:
@@ -176,11 +177,11 @@ def azula() -> dict[str, dict[str, Make]]:
 
 
 def smalldiffusion() -> dict[str, dict[str, Make]]:
-    """Its sampling loop."""
+    """Sampling loop of smalldiffusion."""
     import smalldiffusion
 
     class Free:
-        """A network that costs nothing, and the accelerator that it is asked for."""
+        """A network that costs nothing, which is its own accelerator."""
 
         device = "cpu"
 
@@ -188,14 +189,14 @@ def smalldiffusion() -> dict[str, dict[str, Make]]:
             self.answer = answer
 
         def eval(self) -> None:
-            """Nothing to switch."""
+            """Do nothing."""
 
         def rand_input(self, size: int) -> Tensor:
-            """As large as the answer."""
+            """Return noise of the shape of the result."""
             return torch.randn_like(self.answer)
 
         def predict_eps_cfg(self, *_: Any) -> Tensor:
-            """Its only answer."""
+            """Return the only result."""
             return self.answer
 
     def loop(gam: float, mu: float) -> Make:
@@ -216,7 +217,7 @@ def smalldiffusion() -> dict[str, dict[str, Make]]:
 
 
 def waiting(x: Tensor) -> Network:
-    """A network that does nothing for a millisecond."""
+    """Return a network that does nothing for a millisecond."""
 
     def network(x: Tensor, t: Tensor) -> Tensor:
         end = time.perf_counter() + MILLISECOND
@@ -228,7 +229,7 @@ def waiting(x: Tensor) -> Network:
 
 
 def computing(x: Tensor) -> Network:
-    """A network of as many layers as a millisecond takes, on all of x (B, *)."""
+    """Return a network on x (B, *) with as many layers as run in a millisecond."""
     width = 64
     first, layer, last = (
         torch.randn(size) / size[0] ** 0.5 for size in ((x[0].numel(), width), (width, width), (width, x[0].numel()))
@@ -247,7 +248,7 @@ def computing(x: Tensor) -> Network:
 
 
 def least(run: Callable[[], Any], times: int) -> float:
-    """The shortest of so many runs, in seconds."""
+    """Return the shortest time of several runs, in seconds."""
     took = []
     for _ in range(times):
         started = time.perf_counter()
@@ -257,13 +258,13 @@ def least(run: Callable[[], Any], times: int) -> float:
 
 
 def bare(network: Network, x: Tensor) -> None:
-    """The least that any loop can do around a network."""
+    """Run the least that any loop can do around a network."""
     for _ in range(STEPS):
         x = torch.add(x * 0.99, network(x, x), alpha=0.01)
 
 
 def of(name: str, **options: Any) -> Callable[[Network, Tensor], Any]:
-    """A run of a sampler, looked up and built anew."""
+    """Return a run of a sampler, built for every run."""
 
     def run(network: Network, x: Tensor) -> Any:
         return sample(EDM(), network, registry.build("sampler", name, **options), shape=x.shape[1:], x=x, steps=STEPS)
@@ -272,7 +273,7 @@ def of(name: str, **options: Any) -> Callable[[Network, Tensor], Any]:
 
 
 def added(network: Network, run: Callable[[Network, Tensor], Any], x: Tensor) -> float:
-    """Seconds a call that pass outside of the network in one run."""
+    """Return the seconds per call that pass outside of the network in one run."""
     inside = calls = 0.0
 
     def timed(x: Tensor, t: Tensor) -> Tensor:
@@ -289,7 +290,7 @@ def added(network: Network, run: Callable[[Network, Tensor], Any], x: Tensor) ->
 
 @torch.no_grad()
 def slow(names: list[str]) -> list[str]:
-    """Markdown: the microseconds that each sampler adds to a call of either network."""
+    """Return a Markdown table of the microseconds that each sampler adds to a call of either network."""
     runs: dict[str, Callable[[Network, Tensor], Any]] = {
         "x * a + b * eps": bare,
         "ddim, closed form": of("ddim", solver="closed-form"),
@@ -314,7 +315,7 @@ def slow(names: list[str]) -> list[str]:
 def measure(
     makers: dict[tuple[str, str], Make], shape: tuple[int, ...], seconds: float
 ) -> dict[tuple[str, str], float]:
-    """Least microseconds a step of each, over as many rounds as fit in the time; one that takes long has fewer."""
+    """Return the least microseconds per step of each run, over as many rounds as fit; a slow run has fewer."""
     torch.manual_seed(0)
     x, answer = torch.randn(shape), 0.1 * torch.randn(shape)
     runs = {key: make(x, answer) for key, make in makers.items()}
@@ -331,30 +332,30 @@ def measure(
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Parse the arguments, measure, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peers", action="store_true", help="other libraries too, where they can be imported")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of measuring, for each shape")
+    parser.add_argument("--peers", action="store_true", help="also measure other libraries that can be imported")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time of measuring each shape")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=OUT)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    torch.set_num_threads(given.threads)
+    torch.set_num_threads(arguments.threads)
     torch.ones(FREED // 8, dtype=torch.float64)
     makers = {(method, name): make for method, row in methods().items() for name, make in row.items()}
-    if given.peers:
+    if arguments.peers:
         importable()
         for library in (diffusers, k_diffusion, azula, smalldiffusion):
             try:
-                found = library()
+                rows = library()
             except ImportError as error:
                 print(f"{library.__name__} cannot be imported: {error}")
                 continue
             label = library.__name__.replace("_", "-")
-            makers |= {(m, f"{label} {name}"): make for m, row in found.items() for name, make in row.items()}
-    columns = [measure(makers, shape, given.seconds) for shape in SHAPES]
+            makers |= {(m, f"{label} {name}"): make for m, row in rows.items() for name, make in row.items()}
+    columns = [measure(makers, shape, arguments.seconds) for shape in SHAPES]
     order = list(methods())
-    text = ["# Cost of the loop", "", "`benchmarks/overhead.py` says what is measured.", ""]
+    text = ["# Cost of the loop", "", "`benchmarks/overhead.py` documents the measurement.", ""]
     text += ["| method | | " + " | ".join(map(str, SHAPES)) + " |", "|---|---|" + "---|" * len(SHAPES)]
     for method, name in sorted(makers, key=lambda key: order.index(key[0])):
         cells = " | ".join(f"{column[method, name]:.0f}" for column in columns)
@@ -362,8 +363,8 @@ def main() -> None:
     names = ["ddim", "gradient-estimation", "dpmpp-2m", "dpmpp-3m", "deis", "lms", "ipndm", "unipc", "auto", "heun"]
     text += ["", *slow(names)]
     print("\n".join(text))
-    given.out.parent.mkdir(exist_ok=True)
-    given.out.write_text("\n".join(text) + "\n")
+    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.write_text("\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

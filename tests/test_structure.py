@@ -271,11 +271,13 @@ FACES = sorted(
 NOT_YET_DOCUMENTED: set[str] = set(FACES) - {
     "sdekit.distributions",
     "sdekit.guidance",
+    "sdekit.integrators",
     "sdekit.inverse",
     "sdekit.inverse.operators",
     "sdekit.models",
     "sdekit.networks",
     "sdekit.processes",
+    "sdekit.sampling",
     "sdekit.registry",
     "sdekit.data",
     "sdekit.data.formats",

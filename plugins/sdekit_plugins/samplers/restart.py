@@ -15,7 +15,7 @@ from sdekit.sampling import Noise, Sampler
 
 @dataclass(frozen=True, kw_only=True)
 class Restart(Sampler):
-    """Restart: a deterministic method that goes back up by forward noise and down again between two noise levels.
+    """Restart: an ODE solver that adds noise and repeats one stretch of noise levels.
 
     The forward noise contracts the errors made so far, and the ODE adds few new ones. The stretch runs between those
     times of the grid that are nearest to s_max and s_min in log rho, and uses the steps of the grid. Weak order 2 with
