@@ -4,9 +4,13 @@ from sdekit import hookimpl
 
 
 def early(sde, denoise, *, scale: float = 1.0, least_rho: float = 0.0):
-    """D(x) + scale (D(x, y) - D(x)) where rho > least_rho, the conditional D(x, y) below.
+    """Classifier-free guidance at high noise: D(x) + scale (D(x, y) - D(x)) if rho >= least_rho, else D(x, y).
 
-    Source: Kynkaanniemi et al. 2024.
+    Arguments:
+        scale: 1 is the conditional and 0 the unconditional model.
+        least_rho: Smallest noise level sigma / alpha with guidance.
+    Source:
+        Kynkaanniemi et al. 2024.
     """
 
     def guided(x, t, y=None):
@@ -15,8 +19,8 @@ def early(sde, denoise, *, scale: float = 1.0, least_rho: float = 0.0):
         conditional = denoise(x, t, y)
         if (sde.rho(t) < least_rho).all():
             return conditional
-        plain = denoise(x, t)
-        return plain + scale * (conditional - plain)
+        unconditional = denoise(x, t)
+        return unconditional + scale * (conditional - unconditional)
 
     return guided
 

@@ -10,7 +10,7 @@ from .sde import SDE
 
 
 class TruncatedSDE(SDE):
-    """A given process with an earlier t_max, so that any grid and any sampler start there.
+    """Another process with an earlier t_max, so that any grid and any sampler start there.
 
     Arguments:
         sde: Process to truncate.

@@ -1,4 +1,4 @@
-"""The exact mixture: every function of it against an independent computation."""
+"""Gaussian mixtures: every function against an independent computation."""
 
 import math
 import re
@@ -24,7 +24,7 @@ MIXTURE = GaussianMixture(MEANS, STDS, WEIGHTS)
 
 
 def some_times(sde: SDE) -> list[Tensor]:
-    """Both ends and three between."""
+    """Both ends of the times, and three times between them."""
     return list(torch.linspace(sde.t_min, sde.t_max, 5, dtype=torch.float64))
 
 
@@ -44,7 +44,7 @@ def test_log_prob_is_scipys(sde: SDE) -> None:
 
 
 def test_log_prob_of_the_data() -> None:
-    """Without a process it is the density of x_0; in one dimension it integrates to 1."""
+    """Without a process, log_prob is that of x_0; in one dimension, the density integrates to 1."""
     mixture = GaussianMixture(torch.tensor([[-1.0], [2.0]]), torch.tensor([0.3, 0.8]), torch.tensor([0.25, 0.75]))
     x = torch.tensor([[0.1], [1.7]], dtype=torch.float64)
     expected = np.log(0.25 * stats.norm(-1, 0.3).pdf(x[:, 0]) + 0.75 * stats.norm(2, 0.8).pdf(x[:, 0]))
@@ -69,7 +69,7 @@ def test_score_is_the_gradient(sde: SDE) -> None:
 
 @each_process
 def test_denoiser_is_the_conditional_mean(sde: SDE) -> None:
-    """E[x_0 | x_t = x] by adaptive quadrature of x_0 p(x_0) N(x; alpha x_0, sigma^2) in one dimension."""
+    """The denoiser equals adaptive quadrature of x_0 p(x_0) N(x; alpha x_0, sigma^2) in one dimension."""
     means, stds, weights = [-1.0, 0.75], [0.5, 0.25], [0.4, 0.6]
     mixture = GaussianMixture(
         torch.tensor(means)[:, None], torch.tensor(stds), torch.tensor(weights, dtype=torch.float64)
@@ -126,7 +126,7 @@ def test_samples_have_the_moments(sde: SDE) -> None:
 
 
 def test_sample_of_one_component() -> None:
-    """sample(y=k) draws from component k alone, in the frequencies of the weights without y, and by seed."""
+    """sample(y=k) draws from component k only; without y, components have the frequencies of the weights."""
     x = MIXTURE.sample(20_000, 0, y=1)
     assert ((x.mean(0) - MEANS[1]).abs() < 5 * STDS[1] / 20_000**0.5).all()
     assert ((x.std(0) / STDS[1] - 1).abs() < 5 / 40_000**0.5).all()
@@ -138,12 +138,12 @@ def test_sample_of_one_component() -> None:
 
 
 def test_no_condition_on_samples() -> None:
-    """-1 restricts nothing, as in the denoiser and the density."""
+    """y = -1 means no condition in `sample`, as in the denoiser and the density."""
     assert torch.equal(MIXTURE.sample(9, 3, y=-1), MIXTURE.sample(9, 3))
 
 
 def test_forms_of_stds() -> None:
-    """A number, (K,) and (K, d) say the same where they agree; weights are equal where none are given."""
+    """Equal stds as a number, (K,) and (K, d) give equal mixtures; weights are equal by default."""
     x, sde, t = torch.randn(4, 3, dtype=torch.float64), VP(), as_time(0.3)
     each = torch.tensor([0.5, 0.25, 2.0], dtype=torch.float64)
     pairs = [
@@ -156,7 +156,7 @@ def test_forms_of_stds() -> None:
 
 
 def test_images() -> None:
-    """Means (K, 1, 8, 8): everything keeps the shape, and equals the flattened mixture."""
+    """A mixture of images keeps the shape of x and equals the mixture of flattened images."""
     means = torch.randn(4, 1, 8, 8, dtype=torch.float64)
     image, flat = GaussianMixture(means, 0.3), GaussianMixture(means.flatten(1), 0.3)
     sde, t, y = VP(), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64), torch.tensor([3, 0, 0])
@@ -172,7 +172,7 @@ def test_images() -> None:
 
 @each_process
 def test_one_time_or_one_for_each_sample(sde: SDE) -> None:
-    """t (B,) is read sample by sample, in denoiser, log_prob, score and sample."""
+    """t (B,) applies sample by sample in denoiser, log_prob, score and sample."""
     t = torch.linspace(sde.t_min, sde.t_max, 4, dtype=torch.float64)
     x = torch.randn(4, 3, dtype=torch.float64)
     for function in (
@@ -187,7 +187,7 @@ def test_one_time_or_one_for_each_sample(sde: SDE) -> None:
 
 
 def test_float32() -> None:
-    """float32 in, float32 out, and the arithmetic between in float64: the result is the rounded float64 one."""
+    """Results for float32 samples are the float64 results, rounded to float32."""
     x, sde, t = torch.randn(6, 3), RectifiedFlow(), as_time(0.4)
     for function in (MIXTURE.denoiser(sde), lambda x, t: MIXTURE.log_prob(x, sde, t)):
         assert function(x, t).dtype == torch.float32
@@ -217,6 +217,6 @@ def test_float32() -> None:
     ],
 )
 def test_errors(build: object, message: str) -> None:
-    """What does not fit is refused with the shapes."""
+    """Arguments that do not fit raise an error with their shapes."""
     with pytest.raises(InputError, match=re.escape(message)):
         build()  # type: ignore[operator]

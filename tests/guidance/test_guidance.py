@@ -1,4 +1,4 @@
-"""The seam: order, counting, budgets, names; and the tilt of a density against closed forms."""
+"""Composition of guidances: order, counting, budgets and names; `tilt` against closed forms."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Y = torch.tensor([0, 1, 2, 0])
 
 
 def add(amount: float) -> registry.Any:
-    """A guidance that doubles and adds: two of them do not commute."""
+    """A guidance that doubles and adds a number; two of them do not commute."""
     return lambda sde, denoise: lambda x, t, y=None: 2 * denoise(x, t, y) + amount
 
 
 def twice(sde: SDE, denoise: Denoiser) -> Denoiser:
-    """Two network calls."""
+    """A guidance with two network evaluations."""
     return lambda x, t, y=None: (denoise(x, t, y) + denoise(x, t)) / 2
 
 
 def test_they_compose_in_the_order_given() -> None:
-    """The first is innermost; each knows the denoiser before any of them."""
+    """The first guidance is the innermost, and the unguided denoiser is available to all."""
     sde, x = VP(), torch.randn(4, 2)
     base = MIXTURE.denoiser(sde)
     guided = compose(sde, base, [add(1.0), add(10.0)])
@@ -41,7 +41,7 @@ def test_they_compose_in_the_order_given() -> None:
 
 
 def test_sample_takes_objects_and_names() -> None:
-    """One or several, objects or names, with and without a condition; without any, nothing changes."""
+    """`sample` takes one or several guidances, as objects or names; an empty list changes nothing."""
     sde = VP()
     base = MIXTURE.denoiser(sde)
     arguments = dict(shape=(2,), n=4, steps=5, y=Y)
@@ -62,7 +62,7 @@ def test_sample_takes_objects_and_names() -> None:
     ("guidance", "each"), [([], 1), ([twice], 2), ([twice, twice], 4), (["cfg"], 1), (["cfg", twice], 2)]
 )
 def test_network_calls_are_counted_at_the_network(guidance: list, each: int) -> None:
-    """steps = N denoises N times; the calls are those of the network. A doubled batch is one call."""
+    """nfe counts the calls of the network, and a doubled batch is one call."""
     sde, sizes = VP(), []
     base = MIXTURE.denoiser(sde)
 
@@ -80,7 +80,7 @@ def test_network_calls_are_counted_at_the_network(guidance: list, each: int) -> 
 @pytest.mark.parametrize("sampler", ["ddim", "heun", "pc"])
 @pytest.mark.parametrize("nfe", [6, 7, 12, 13])
 def test_a_budget_counts_the_network(sampler: str, nfe: int) -> None:
-    """nfe = N holds for network calls, and one step more would break it; the least budget is doubled too."""
+    """nfe = N limits the network calls, with as many steps as possible; the smallest budget is doubled too."""
     sde, calls = VP(), registry.build("sampler", sampler).calls_per_step
     drawn = sample(sde, MIXTURE.denoiser(sde), sampler, shape=(2,), n=4, y=Y, nfe=nfe, guidance=[twice])
     assert drawn.nfe <= nfe < drawn.nfe + 2 * calls
@@ -90,7 +90,7 @@ def test_a_budget_counts_the_network(sampler: str, nfe: int) -> None:
 
 
 def test_a_second_network_counts_too() -> None:
-    """What a guidance calls by itself is counted by `count_calls`."""
+    """Calls of a guidance's own network are counted by `count_calls`."""
     sde = VP()
     other = count_calls(MIXTURE.denoiser(sde))
 
@@ -123,7 +123,7 @@ def test_a_guidance_that_changes_the_shape_is_named() -> None:
 )
 @pytest.mark.parametrize("t", [as_time(0.5), torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)], ids=["t", "t_i"])
 def test_pair_is_one_call(y: Tensor, t: Tensor) -> None:
-    """The doubled batch: first with y, then with the null condition, each row at its own time."""
+    """The doubled batch has y in its first half and the null condition in its second, and each row its own time."""
     seen = []
 
     def denoise(x: Tensor, t: Tensor, y: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ def test_pair_is_one_call(y: Tensor, t: Tensor) -> None:
 
 @pytest.mark.parametrize("name", SDES)
 def test_tilt_by_a_linear_weight_is_exact(name: str) -> None:
-    """Gaussian data times exp(a x_t) moves the mean of x_0: D gains sigma^2 / alpha a, for every process."""
+    """Multiplying the density of x_t by exp(a x_t) changes D by sigma^2 / alpha a, for every process."""
     sde, a = registry.build("sde", name), torch.tensor([0.3, -1.0], dtype=torch.float64)
     for t in (as_time(0.3 * sde.t_max), torch.tensor([0.1, 0.6, 0.9], dtype=torch.float64) * sde.t_max):
         x = torch.randn(3, 2, dtype=torch.float64)
@@ -151,7 +151,7 @@ def test_tilt_by_a_linear_weight_is_exact(name: str) -> None:
 
 @pytest.mark.parametrize("sde", [RectifiedFlow(), Cosine(), VP(), EDM()], ids=lambda s: type(s).__name__)
 def test_tilt_has_a_limit_where_alpha_is_0(sde: SDE) -> None:
-    """At t_max, by the exact posterior of a label: E[x_0 | y] - E[x_0], finite at rho = inf too."""
+    """At t_max the change is E[x_0 | y] - E[x_0] of the exact posterior of a label, and finite at rho = inf."""
     t = as_time(sde.t_max)
     x = sde.sigma(t) * torch.randn(4, 2, dtype=torch.float64)
     base = MIXTURE.denoiser(sde)

@@ -1,4 +1,4 @@
-"""Inverse problems: exact posteriors, methods that are exact on Gaussians, and what all methods keep."""
+"""Inverse problems: exact posteriors, methods that are exact on Gaussians, and laws of all methods."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ SDES = {"vp": VP(), "edm": EDM(), "rectified-flow": RectifiedFlow()}
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal, float64."""
+    """Standard normal numbers, float64."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def correlated(d: int = 5) -> FullCovarianceMixture:
-    """One Gaussian of full covariance."""
+    """One Gaussian with a full covariance."""
     m = random(d, d, seed=1)
     return FullCovarianceMixture(random(1, d), (m @ m.T / d + 0.1 * torch.eye(d))[None])
 
@@ -57,7 +57,7 @@ PROBLEM = Problem(Matrix(random(2, 6, seed=2)), random(2, seed=3), 0.1)
 
 
 def test_the_posterior_of_a_gaussian() -> None:
-    """Mean and covariance as in every textbook, and a sample of them."""
+    """Mean and covariance of the posterior equal the textbook formula, and samples have them."""
     prior, a, y, s = correlated(), random(3, 5, seed=4), random(3, seed=5), 0.4
     mu, cov = prior.means[0], prior.covariances[0]
     precision = cov.inverse() + a.T @ a / s**2
@@ -70,7 +70,7 @@ def test_the_posterior_of_a_gaussian() -> None:
 
 
 def test_the_posterior_of_a_mixture() -> None:
-    """Its density is that of prior times likelihood, up to one constant; a measurement tells components apart."""
+    """The density of the posterior is proportional to prior times likelihood."""
     found = MIXTURE.posterior(PROBLEM.operator, PROBLEM.measurement, 0.1)
     x = MIXTURE.sample(50, 1)
 
@@ -96,7 +96,7 @@ def test_the_posterior_of_a_mixture() -> None:
 @pytest.mark.parametrize("sde", SDES.values(), ids=SDES)
 @pytest.mark.parametrize("method", ["mmps", "pigdm"])
 def test_exact_on_a_gaussian(sde: SDE, method: str) -> None:
-    """mmps on any Gaussian, pigdm on an isotropic one of the variance it is told: E[x_0 | x_t, y] to 1e-9."""
+    """The guided denoiser is E[x_0 | x_t, y] to 1e-9: mmps for any Gaussian, pigdm for an isotropic one."""
     isotropic = GaussianMixture(random(1, 5), 0.7)
     prior = correlated() if method == "mmps" else isotropic.full()
     options = {"iterations": 20, "tolerance": 1e-13} if method == "mmps" else {"data_std": 0.7}
@@ -112,7 +112,7 @@ def test_exact_on_a_gaussian(sde: SDE, method: str) -> None:
 
 
 def test_samples_of_mmps_are_the_posterior() -> None:
-    """To the sampling error of 2,000 draws."""
+    """Samples of mmps have the posterior's mean and variance, up to the sampling error of 2,000 samples."""
     prior, problem = correlated(), Problem(Matrix(random(2, 5, seed=4)), random(2, seed=5), 0.2)
     exact = prior.posterior(problem.operator, problem.measurement, 0.2)
     made = build_restorer("mmps", problem, iterations=6)
@@ -125,7 +125,7 @@ def test_samples_of_mmps_are_the_posterior() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("sde", SDES.values(), ids=SDES)
 def test_what_every_method_keeps(method: str, sde: SDE) -> None:
-    """Finite, of the right shape and dtype, with the calls that it declares, without noise too; seeds alone matter."""
+    """Samples are finite, keep shape and dtype, cost the declared calls, and depend on their seed only."""
     few = {"tds": {"particles": 3}, "repaint": {"repeats": 2}}.get(method, {})
     for noise_std, dtype in ((0.0, torch.float32), (0.1, torch.float64)):
         problem = Problem(PROBLEM.operator, PROBLEM.measurement, noise_std)
@@ -144,7 +144,7 @@ def test_what_every_method_keeps(method: str, sde: SDE) -> None:
 @pytest.mark.parametrize("method", ["dps", "pigdm", "tmpd", "mmps"])
 @pytest.mark.parametrize("sde", SDES.values(), ids=SDES)
 def test_few_steps_stay_with_the_data(sde: SDE, method: str, noise_std: float) -> None:
-    """A move that no later step can mend is no longer than the residual: a sample is as large as the data are."""
+    """In few steps, with and without noise, samples stay as large as the data and near the measurement."""
     largest = float(MIXTURE.sample(500, 1).abs().max())
     operator = Mask(torch.tensor([1, 0, 1, 0, 0, 0]))
     problem = Problem(operator, operator.apply(MIXTURE.sample(1, 3))[0], noise_std)
@@ -156,7 +156,7 @@ def test_few_steps_stay_with_the_data(sde: SDE, method: str, noise_std: float) -
 
 @pytest.mark.parametrize("method", ["tds", "repaint"])
 def test_particles_and_repeats_are_drawn_apart(method: str) -> None:
-    """On a Brownian path too, of which a step has one increment only: the others are drawn afresh."""
+    """Only one particle or repetition uses the increment of a Brownian path; the others draw new noise."""
     steps, seen = torch.stack([as_time(0.6), as_time(0.5)]), list[bool]()
 
     def noise(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
@@ -170,7 +170,7 @@ def test_particles_and_repeats_are_drawn_apart(method: str) -> None:
 
 
 def test_particles_start_where_x_is() -> None:
-    """Below t_max, x is what is known of them; and every state that is yielded is of the noise level of its time."""
+    """Below t_max all particles start from x, and every yielded state has the noise level of its time."""
     sde = EDM()
     operator = Matrix(random(1, 6, seed=2))
     problem = Problem(operator, operator.apply(MIXTURE.sample(1, 3))[0], 0.2)
@@ -188,14 +188,14 @@ def test_particles_start_where_x_is() -> None:
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "dps"])
 def test_a_mask_is_kept(method: str) -> None:
-    """With a noiseless mask the known numbers come out as they went in."""
+    """With a mask and almost no noise, the samples contain the measured numbers."""
     problem = Problem(Mask(torch.tensor([1, 0, 1, 0, 0, 0])), MIXTURE.sample(1, 3)[0], 1e-3)
     x = restore(VP(), MIXTURE.denoiser(VP()), problem, method, n=4, steps=20, dtype=torch.float64).x
     assert problem.residual(x)[:, [0, 2]].abs().max() < 0.15
 
 
 def test_tds_beats_its_guidance() -> None:
-    """Eight particles tell the weights of two modes that guidance alone gets wrong."""
+    """Eight particles recover the weights of two modes better than guidance with as many evaluations."""
     mixture = GaussianMixture(torch.tensor([[-1.0, -1.0], [1.2, 1.0]]), torch.tensor([0.5, 0.2]))
     problem = Problem(Matrix(torch.tensor([[1.0, 0.3]])), torch.tensor([0.3]), 0.3)
     exact = mixture.posterior(problem.operator, problem.measurement, 0.3)
@@ -208,7 +208,7 @@ def test_tds_beats_its_guidance() -> None:
 
 
 def test_conjugate_gradients() -> None:
-    """Rows by themselves, a singular system by its shortest solution, a negative one not at all."""
+    """Conjugate gradients solve row by row, give the shortest solution, and stop if `apply` is negative."""
     m = random(4, 4)
     spd = m @ m.T + torch.eye(4)
     b = random(3, 4, seed=1)
@@ -223,7 +223,7 @@ def test_conjugate_gradients() -> None:
 
 @pytest.mark.parametrize("rows", [2, 6, 9])
 def test_a_ridge_is_the_dense_solution(rows: int) -> None:
-    """A* (signal A A* + noise)^-1 r, and the pseudo-inverse, of measurements in A's range and outside; row by row."""
+    """The result is A* (signal A A* + noise)^-1 r or A^+ r, for r inside and outside of the range of A."""
     m = random(rows, 6)
     m[:, 5] = m[:, 4]  # singular, however many rows
     r, signal = random(3, rows, seed=1), torch.tensor([0.5, 1.0, 40.0]).double()
@@ -240,7 +240,7 @@ def test_a_ridge_is_the_dense_solution(rows: int) -> None:
 
 
 def test_a_ridge_leaves_the_noise() -> None:
-    """Of the directions that an operator hardly tells, nothing comes, and of the others all."""
+    """With least_gain, directions that the operator hardly measures are left out, and only those."""
     u, v = (torch.linalg.qr(random(6, 6, seed=s))[0] for s in (1, 2))
     operator = Matrix(u @ torch.diag(torch.tensor([1.0, 0.9, 0.7, 1e-3, 1e-3, 1e-4]).double()) @ v.T)
     r = operator.apply(random(20, 6, seed=3)) + 0.1 * random(20, 6, seed=4)
@@ -254,7 +254,7 @@ def test_a_ridge_leaves_the_noise() -> None:
 @pytest.mark.parametrize("noise_std", [0.1, 0.0])
 @pytest.mark.parametrize("method", ["replacement", "repaint", "diffpir", "pigdm"])
 def test_a_measurement_that_nothing_makes(method: str, noise_std: float) -> None:
-    """Noise leads y out of the range of A, told of or not: samples stay as large as the data."""
+    """If noise leads y out of the range of A, samples stay as large as the data, whatever noise_std is."""
     shape = (1, 4, 4)
     mixture = GaussianMixture(random(3, *shape), 0.5)
     x0, operator = mixture.sample(1, 5), Radon(shape, 4)
@@ -266,7 +266,7 @@ def test_a_measurement_that_nothing_makes(method: str, noise_std: float) -> None
 
 
 def test_replacement_puts_the_measurement_in_place() -> None:
-    """A x_s = alpha_s y + noise, and what is orthogonal to A stays; below y's own noise nothing changes."""
+    """A x_s becomes alpha_s y + noise, the orthogonal part stays, and nothing changes below the noise of y."""
     sde, s = VP(), as_time(0.5)
     operator = Average((1, 4, 4), 2)
     problem = Problem(operator, random(1, 2, 2), 0.1)
@@ -279,7 +279,7 @@ def test_replacement_puts_the_measurement_in_place() -> None:
 
 
 def test_mistakes_are_told() -> None:
-    """A measurement that does not fit, a method that needs a linear operator, options out of range."""
+    """Measurements that do not fit, operators that are not linear, and options out of range are refused."""
     with pytest.raises(InputError, match=r"measurement has shape \(3,\).* makes \(2,\) of a sample of shape \(6,\)"):
         Problem(PROBLEM.operator, torch.zeros(3))
     with pytest.raises(InputError, match="at least 0 and finite, got -1"):
@@ -306,7 +306,7 @@ def test_mistakes_are_told() -> None:
 
 
 def test_a_network_without_gradients() -> None:
-    """Says which backend and which methods to use."""
+    """The error for a network without gradients names the backend and the methods to use."""
 
     def detached(x: Tensor, t: Tensor) -> Tensor:
         return MIXTURE.denoiser(VP())(x.detach(), t)
@@ -317,7 +317,7 @@ def test_a_network_without_gradients() -> None:
 
 
 def test_not_linear_by_dps() -> None:
-    """Magnitudes alone: those of most samples come near."""
+    """From magnitudes alone, most samples of dps have nearly the measured magnitudes."""
     truth = MIXTURE.sample(1, 5)
     operator = Magnitude((6,))
     problem = Problem(operator, operator.apply(truth)[0], 0.05)
@@ -328,7 +328,7 @@ def test_not_linear_by_dps() -> None:
 
 
 def test_the_covariance_at_infinite_noise() -> None:
-    """Where alpha is 0 the slope is taken at a large finite noise level: the prior's mean and covariance."""
+    """At a time where alpha is 0, the moments are those of the data."""
     prior, sde = correlated(), RectifiedFlow()
     local = LinearizedDenoiser(sde, prior.denoiser(sde), random(2, 5), as_time(1.0))
     assert (local.x0 - prior.means).abs().max() < 0.01
@@ -351,7 +351,7 @@ class Gaussian(torch.nn.Module):
 
 
 def test_the_noise_is_estimated() -> None:
-    """To the right size, from 40 numbers that are measured of a standard normal sample."""
+    """The noise is estimated to within a factor of 1.5 from 40 measured numbers."""
     model = ScoreModel(Gaussian(), VP(), "x0")
     operator = Function((40,), lambda x: x.cumsum(1) / 3)
     for noise_std in (0.3, 1.0):
@@ -360,7 +360,7 @@ def test_the_noise_is_estimated() -> None:
 
 
 def test_units() -> None:
-    """In data units and in the model's: the same residual, up to the scale; columns with scales of their own."""
+    """The residual in the units of the model equals that in the units of the data, up to the scale."""
     from sdekit.data import Units
 
     x = random(2, 3, 4, 4)
@@ -379,7 +379,7 @@ def test_units() -> None:
 
 
 def test_measurements_as_people_keep_them() -> None:
-    """Grey without a channel, colours last; another shape is refused with both."""
+    """Grey images without a channel and images with channels last are accepted; other shapes are refused."""
     grey = Grayscale((3, 4, 6))
     assert measurement_from_array(random(4, 6).numpy(), grey, "y").shape == (1, 4, 6)
     assert measurement_from_array(random(4, 6, 3).numpy(), grey, "y").shape == (1, 4, 6)

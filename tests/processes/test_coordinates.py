@@ -1,4 +1,4 @@
-"""Coordinates of the probability flow: one Euler step on it is DDIM's, for every k and on every process."""
+"""Coordinates of the probability flow: one Euler step is a DDIM step, for every k and every process."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_euler_step_is_ddim(sde: SDE, k: float) -> None:
 @each_process
 @pytest.mark.parametrize("k", [0.0, 0.5, 1.0])
 def test_time_inverts_r(sde: SDE, k: float) -> None:
-    """time(r(t)) = t; never outside of the process's range, whatever rounding does to r."""
+    """time(r(t)) = t, and rounding errors in r never lead outside of the times of the process."""
     flow, t = FlowCoordinates(sde, k), torch.linspace(sde.t_min, sde.t_max, 2001, dtype=torch.float64)
     t = t[flow.r(t).isfinite()]
     assert (flow.time(flow.r(t)) - t).abs().max() < 1e-11 * sde.t_max
@@ -44,7 +44,7 @@ def test_time_inverts_r(sde: SDE, k: float) -> None:
 
 @each_process
 def test_r_increases_to_at_most_one(sde: SDE) -> None:
-    """With k = 1, r = rho / (1 + rho) is bounded by 1, finite at t_max, and scale is alpha + sigma > 0."""
+    """With k = 1, r = rho / (1 + rho) is at most 1 and finite at t_max, and scale = alpha + sigma is positive."""
     flow, t = FlowCoordinates(sde), torch.linspace(sde.t_min, sde.t_max, 2001, dtype=torch.float64)
     r, rho = flow.r(t), sde.rho(t)
     assert (r.diff() > 0).all() and r[0] > 0 and r[-1] <= 1 and flow.scale(t).min() > 0

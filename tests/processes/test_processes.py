@@ -1,4 +1,4 @@
-"""Each process against what its paper prints."""
+"""Each process against the formulas of its paper."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 def grid(sde: SDE) -> Tensor:
-    """Times over the whole range, the end left out where alpha is 0 there."""
+    """Times over the whole range without its ends, because alpha may be 0 there."""
     return torch.linspace(sde.t_min, sde.t_max, 1001, dtype=torch.float64)[1:-1]
 
 
@@ -105,7 +105,7 @@ def test_variance_is_preserved(sde: SDE) -> None:
 
 
 def test_small_noise_keeps_its_digits() -> None:
-    """sigma^2 next to t = 0 is right to 1e-11, against 40 digits and against a form that subtracts nothing from 1."""
+    """sigma^2 near t = 0 is accurate to 1e-11, compared with 40 digits and with a form without cancellation."""
     t = 1e-6
     vp = float(1 - (-(Decimal("0.1") * Decimal(t) + Decimal("9.95") * Decimal(t) ** 2)).exp(Context(prec=40)))
     tangent, delta = math.tan(THETA * 0.008), THETA * t
@@ -115,7 +115,7 @@ def test_small_noise_keeps_its_digits() -> None:
 
 
 def test_constant_beta() -> None:
-    """beta_min = beta_max is an Ornstein-Uhlenbeck process, and still has its inverse."""
+    """With beta_min = beta_max, an Ornstein-Uhlenbeck process, `time` is still the inverse of `rho`."""
     sde, t = VP(beta_min=3.0, beta_max=3.0), torch.linspace(1e-5, 1, 1001, dtype=torch.float64)
     assert torch.allclose(sde.alpha(t), (-1.5 * t).exp(), rtol=1e-14, atol=0)
     assert (sde.time(sde.rho(t)) - t).abs().max() < 1e-15
@@ -131,7 +131,7 @@ def test_time_at_the_ends_of_rho() -> None:
 
 
 def test_linear_table() -> None:
-    """At knot i, alpha^2 is cumprod(1 - beta)_i of Ho et al. 2020, section 4, and rho is infinite nowhere."""
+    """At knot i, alpha^2 is cumprod(1 - beta)_i of Ho et al. 2020, section 4, and rho is finite everywhere."""
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     sde, knots = TabulatedVP.linear(), torch.arange(1, 1001, dtype=torch.float64) / 1000
     assert torch.allclose(sde.alpha(knots) ** 2, (1 - betas).cumprod(0), rtol=1e-12, atol=0)
@@ -156,7 +156,7 @@ def test_cosine_table(n: int) -> None:
 
 
 def test_table_is_log_linear_between_knots() -> None:
-    """Between knots f is constant, N/2 log(1 - beta_i); at a knot it is that of the step which leads there."""
+    """Between knots f is constant, N/2 log(1 - beta_i); at a knot it is that of the interval below."""
     sde = TabulatedVP((0.1, 0.2, 0.4))
     inside = torch.tensor([0.4, 0.5, 2 / 3, 0.7, 0.9, 1.0], dtype=torch.float64)
     expected = 1.5 * torch.log1p(-torch.tensor([0.2, 0.2, 0.2, 0.4, 0.4, 0.4], dtype=torch.float64))
@@ -199,14 +199,14 @@ BAD: list[tuple[Callable[[], SDE], str]] = [
 
 @pytest.mark.parametrize(("build", "message"), BAD, ids=[message for _, message in BAD])
 def test_bad_arguments(build: Callable[[], SDE], message: str) -> None:
-    """An impossible process is refused by name, with what was given and what is needed."""
+    """Impossible options raise an error with the process, the values and the condition."""
     with pytest.raises(InputError, match=message.replace("(", r"\(")):
         build()
 
 
 @pytest.mark.parametrize("name", registry.component_names("sde"))
 def test_is_a_value(name: str) -> None:
-    """A process is frozen, equal to another of the same options, hashable, and shows its options."""
+    """A process is frozen and hashable, equals another one with the same options, and prints its options."""
     sde, again = registry.build("sde", name), registry.build("sde", name)
     sde.alpha(as_time(0.5))  # what it caches is no part of its value
     assert sde == again and hash(sde) == hash(again) and {sde: 1}[again] == 1
@@ -217,7 +217,7 @@ def test_is_a_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.component_names("sde"))
 def test_options_reach_the_process(name: str) -> None:
-    """Every option of a registered process can be given by name, and another value makes another process."""
+    """Every option of a registered process can be set by name, and another value creates another process."""
     given = registry.complete_options("sde", name, {})
     assert given, f"{name} shows no options"
     for option, default in given.items():

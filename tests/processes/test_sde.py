@@ -21,7 +21,7 @@ def inner_times(sde: SDE, n: int = 37) -> Tensor:
 
 @each_process
 def test_time_inverts_rho(sde: SDE) -> None:
-    """time(rho(t)) = t to rounding, both ends included; time(inf) is t_max, or inf where alpha never vanishes."""
+    """time(rho(t)) = t up to rounding, at both ends too; time(inf) is t_max, or inf if alpha never vanishes."""
     t = torch.linspace(sde.t_min, sde.t_max, 20_001, dtype=torch.float64)
     assert (sde.time(sde.rho(t)) - t).abs().max() < 2e-15 * sde.t_max
     at_inf = float(sde.time(torch.tensor(math.inf)))
@@ -30,7 +30,7 @@ def test_time_inverts_rho(sde: SDE) -> None:
 
 @each_process
 def test_rho_of_time(sde: SDE) -> None:
-    """rho(time(rho)) = rho: the inverse loses no digits at small nor at large noise."""
+    """rho(time(rho)) = rho: the inverse loses no digits, at small and at large noise levels."""
     low, high = sde.rho(as_time(sde.t_min)), sde.rho(as_time(sde.t_max)).clamp(max=1e6)
     rho = torch.logspace(float(low.log10()), float(high.log10()), 1001, dtype=torch.float64)[1:-1]
     assert (sde.rho(sde.time(rho)) / rho - 1).abs().max() < 1e-9
@@ -38,7 +38,7 @@ def test_rho_of_time(sde: SDE) -> None:
 
 @each_process
 def test_scales_are_in_range(sde: SDE) -> None:
-    """0 <= alpha <= 1 falls, sigma > 0, and rho increases strictly; float64, the shape of t."""
+    """alpha decreases in [0, 1], sigma is positive, and rho increases strictly; all are float64 with the shape of t."""
     t = torch.linspace(sde.t_min, sde.t_max, 10_001, dtype=torch.float64)
     alpha, sigma, rho = sde.alpha(t), sde.sigma(t), sde.rho(t)
     assert alpha.shape == sigma.shape == rho.shape == t.shape
@@ -69,7 +69,7 @@ def test_drift_and_diffusion_move_the_moments(sde: SDE) -> None:
 
 @each_process
 def test_coefficients_are_plain(sde: SDE) -> None:
-    """f and g are float64, carry no gradient, and work where gradients are switched off."""
+    """f and g are float64, have no gradient, and can be computed while gradients are disabled."""
     with torch.no_grad():
         for value in (sde.f(torch.tensor(0.5)), sde.g(torch.tensor(0.5))):
             assert value.shape == () and value.dtype == torch.float64 and not value.requires_grad
@@ -105,7 +105,7 @@ def test_score_is_that_of_the_transition(sde: SDE) -> None:
 @each_process
 @pytest.mark.parametrize("shape", [(), (3,), (1, 8, 8)])
 def test_one_time_or_one_for_each_sample(sde: SDE, shape: tuple[int, ...]) -> None:
-    """t () and t (B,) of equal values give the same, and t (B,) is read sample by sample."""
+    """t () and t (B,) of equal values give equal results, and t (B,) applies sample by sample."""
     x0, eps, x = torch.randn(3, 4, *shape, dtype=torch.float64)
     times = inner_times(sde, 4)
     for method, args in (
@@ -121,7 +121,7 @@ def test_one_time_or_one_for_each_sample(sde: SDE, shape: tuple[int, ...]) -> No
 
 @each_process
 def test_float32_stays(sde: SDE) -> None:
-    """float32 in, float32 out, for both forms of t."""
+    """Results are float32 for float32 samples, for t () and t (B,)."""
     x0, eps = torch.randn(2, 4, 3)
     for t in (torch.tensor(0.5), torch.full((4,), 0.5)):
         for result in (sde.perturb(x0, t, eps), sde.eps(x0, eps, t), sde.score(x0, eps, t)):
@@ -130,7 +130,7 @@ def test_float32_stays(sde: SDE) -> None:
 
 @each_process
 def test_prior(sde: SDE) -> None:
-    """The prior is N(0, sigma(t_max)^2), its log-density that of torch.distributions, in the dtype of x."""
+    """The prior is N(0, sigma(t_max)^2); its log-density equals that of torch.distributions, in the dtype of x."""
     sigma, noise = float(sde.sigma(as_time(sde.t_max))), torch.randn(5, 2, 3, dtype=torch.float64)
     x = sde.prior(noise)
     assert torch.allclose(x, sigma * noise, rtol=1e-15, atol=0)
@@ -140,7 +140,7 @@ def test_prior(sde: SDE) -> None:
 
 
 def test_coefficients_under_inference_mode() -> None:
-    """f and g are derivatives, and euler-maruyama asks for them where others run networks."""
+    """f and g, which are derivatives, can be computed in inference mode, as euler-maruyama does."""
     sde = registry.build("sde", "vp")
     with torch.inference_mode():
         f, g = sde.f(as_time(0.5)), sde.g(torch.tensor([0.5, 0.7]))
@@ -148,13 +148,13 @@ def test_coefficients_under_inference_mode() -> None:
 
 
 def test_like() -> None:
-    """A coefficient () is left alone, (B,) becomes (B, 1, 1) in the dtype of x."""
+    """A coefficient () stays as it is, and (B,) becomes (B, 1, 1) in the dtype of x."""
     one, many, x = torch.tensor(2.0, dtype=torch.float64), torch.arange(3.0, dtype=torch.float64), torch.zeros(3, 4, 5)
     assert broadcast(one, x) is one
     assert broadcast(many, x).shape == (3, 1, 1) and broadcast(many, x).dtype == torch.float32
 
 
 def test_a_process_needs_its_three_functions() -> None:
-    """alpha, sigma and time are what a process must define."""
+    """A process must define alpha, sigma and time."""
     with pytest.raises(TypeError, match=r"alpha.*sigma.*time"):
         SDE()  # type: ignore[abstract]

@@ -1,4 +1,4 @@
-"""One step: DDIM, the ancestral posterior and all between."""
+"""`renoise` between DDIM (eta = 0) and the ancestral step (eta = 1)."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_is_ddpms_posterior(sde: TabulatedVP) -> None:
 @each_process
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
 def test_keeps_the_marginal(sde: SDE, eta: float) -> None:
-    """From x_t = alpha x_0 + sigma eps it goes to mean alpha_s x_0 and variance sigma_s^2, for every eta."""
+    """From x_t = alpha x_0 + sigma eps, x_s has mean alpha_s x_0 and variance sigma_s^2, for every eta."""
     for t, s in ((sde.t_max, 0.7), (0.7, 0.3), (0.3, sde.t_min)):
         t, s = as_time(t), as_time(s)
         x0, zero, one = torch.full((2, 1), 1.5, dtype=torch.float64), *torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -53,7 +53,7 @@ def test_eta_scales_the_standard_deviation(sde: SDE) -> None:
 
 @each_process
 def test_eta_zero_is_ddim(sde: SDE) -> None:
-    """With eta = 0 it is alpha_s x_0 + sigma_s eps, and takes z = None; with z given it does not look at it."""
+    """With eta = 0, x_s is alpha_s x_0 + sigma_s eps, and z may be None and has no effect."""
     x, x0 = torch.randn(2, 5, 3, dtype=torch.float64)
     for t, s in ((sde.t_max, 0.6), (0.6, sde.t_min)):
         t, s = as_time(t), as_time(s)
@@ -65,7 +65,7 @@ def test_eta_zero_is_ddim(sde: SDE) -> None:
 
 @each_process
 def test_two_ancestral_steps_are_one(sde: SDE) -> None:
-    """At a fixed x_0, going through u is in law going straight to s: the ancestral chain is consistent."""
+    """For a fixed x_0, the steps t to u to s have the same distribution as the step t to s."""
     t, u, s = map(as_time, (0.9, 0.6, 0.2))
     one, zero = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
 
@@ -79,7 +79,7 @@ def test_two_ancestral_steps_are_one(sde: SDE) -> None:
 
 @each_process
 def test_times_by_sample(sde: SDE) -> None:
-    """t and s (B,) are read sample by sample."""
+    """t and s (B,) apply sample by sample."""
     x, x0, z = torch.randn(3, 3, 2, dtype=torch.float64)
     t, s = torch.tensor([[0.9, 0.7, 0.5], [0.8, 0.2, 0.4]], dtype=torch.float64)
     rows = torch.cat([renoise(sde, x[i, None], x0[i, None], t[i], s[i], z[i, None], 0.5) for i in range(3)])

@@ -52,13 +52,15 @@ def classifier(
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         y = require_condition("classifier", y)
         if not is_label(y):
-            raise InputError("classifier: it knows labels, and the condition here is numbers: leave the guidance out")
+            raise InputError(
+                "classifier: it supports labels only, and the condition here is not a label: leave the guidance out"
+            )
         x0 = denoise(x, t, y if conditional else None)
 
         def log_weight(z: Tensor, u: Tensor) -> Tensor:
             log_p = logits(z, u).log_softmax(1)
             if y.max() >= log_p.shape[1]:
-                raise InputError(f"classifier: label {int(y.max())}: it knows the labels 0 to {log_p.shape[1] - 1}")
+                raise InputError(f"classifier: label {int(y.max())}: it supports the labels 0 to {log_p.shape[1] - 1}")
             return log_p.gather(1, y.clamp(min=0)[:, None])[:, 0] * ~is_null(y)
 
         return x0 if scale == 0 else x0 + scale * tilt(sde, x, t, log_weight)

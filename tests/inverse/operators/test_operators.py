@@ -1,4 +1,4 @@
-"""Operators: adjoints, singular values, shapes, and what is refused."""
+"""Operators: adjoints, singular values, shapes and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sdekit.inverse.operators import (
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal, float64."""
+    """Standard normal numbers, float64."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
@@ -56,7 +56,7 @@ LINEAR: dict[str, LinearOperator] = {
 
 @pytest.mark.parametrize("name", LINEAR)
 def test_the_adjoint(name: str) -> None:
-    """<A x, y> = <x, A* y>, also in a batch and in float32, and A* is what differentiation gives."""
+    """<A x, y> = <x, A* y> for each row of a batch, and A* equals the derivative; dtypes are kept."""
     operator = LINEAR[name]
     check_linear(operator)
     x, y = random(3, *operator.shape), random(3, *operator.measured, seed=1)
@@ -69,7 +69,7 @@ def test_the_adjoint(name: str) -> None:
 
 @pytest.mark.parametrize("name", LINEAR)
 def test_singular_values(name: str) -> None:
-    """A = U diag(s) V^T with orthonormal V, and the values are those of the matrix."""
+    """A = U diag(s) V^T with orthonormal V, and s are the singular values of the matrix."""
     operator = LINEAR[name]
     svd, x, y = operator.svd(), random(2, *operator.shape), random(2, *operator.measured, seed=1)
     c = svd.vt(x)
@@ -83,7 +83,7 @@ def test_singular_values(name: str) -> None:
 
 
 def test_what_they_do() -> None:
-    """By hand: means of boxes, luma, sums along columns and rows, kept pixels."""
+    """Means of boxes, luma, sums along columns and rows, and masks equal numbers computed by hand."""
     x = torch.arange(16.0).view(1, 1, 4, 4)
     assert Average((1, 4, 4), 2).apply(x).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
     grey = Grayscale((3, 1, 1)).apply(torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1))
@@ -97,7 +97,7 @@ def test_what_they_do() -> None:
 
 
 def test_blur_keeps_the_mean_and_the_place() -> None:
-    """A kernel that sums to 1 and has its middle in the middle; a single 1 is the identity."""
+    """A blur keeps the mean and the position, and a kernel with a single 1 is the identity."""
     x = random(1, 1, 9, 9)
     blurred = registry.build("operator", "blur", (1, 9, 9), std=1.0).apply(x)
     assert abs(blurred.mean() - x.mean()) < 1e-12 and blurred.var() < x.var() / 4
@@ -107,7 +107,7 @@ def test_blur_keeps_the_mean_and_the_place() -> None:
 
 
 def test_a_wrong_adjoint_is_refused() -> None:
-    """By the dot-product test, with its two numbers; so is what is not linear."""
+    """The dot-product test finds a wrong adjoint, and functions that are not linear are refused."""
     with pytest.raises(InputError, match=r"<A x, y> = .* and <x, A\* y> = .* a difference of .* of \|A x\| \|y\|"):
         Function((4,), lambda x: 2 * x, lambda y: y)
     with pytest.raises(InputError, match=r"the adjoint makes \(2,\) of a measurement; it should make \(4,\)"):
@@ -119,7 +119,7 @@ def test_a_wrong_adjoint_is_refused() -> None:
 
 
 def test_a_measurement_of_another_shape() -> None:
-    """Both shapes are said, and that of a sample."""
+    """The error contains both shapes and that of a sample."""
     with pytest.raises(
         InputError, match=r"has shape \(3, 8, 8\), .* Average makes \(3, 4, 4\) of a sample .* \(3, 8, 8"
     ):
@@ -143,13 +143,13 @@ def test_a_measurement_of_another_shape() -> None:
     ],
 )
 def test_refusals(name: str, shape: tuple[int, ...], options: dict[str, object], message: str) -> None:
-    """Each says what is wrong and what is taken."""
+    """Wrong shapes and options raise an error that says what to use."""
     with pytest.raises(InputError, match=message):
         registry.build("operator", name, shape, **options)
 
 
 def test_masks_from_files(tmp_path: Path) -> None:
-    """White is kept; one mask for all channels; arrays as they are; another size is refused, with both."""
+    """White pixels are measured, in all channels; a mask of another size or without white pixels is refused."""
     picture = np.zeros((8, 8), np.uint8)
     picture[:, :3] = 255
     Image.fromarray(picture).save(tmp_path / "m.png")
@@ -168,7 +168,7 @@ def test_masks_from_files(tmp_path: Path) -> None:
 
 
 def test_a_kernel_and_a_matrix_from_files(tmp_path: Path) -> None:
-    """Scaled to sum to 1; of the right number of columns."""
+    """A kernel is scaled to the sum 1, and a matrix must have one column for each number of a sample."""
     np.save(tmp_path / "k.npy", np.ones((3, 3)))
     blur = registry.build("operator", "blur", (1, 6, 6), kernel=str(tmp_path / "k.npy"))
     torch.testing.assert_close(blur.apply(torch.ones(1, 1, 6, 6)), torch.ones(1, 1, 6, 6))
@@ -182,7 +182,7 @@ def test_a_kernel_and_a_matrix_from_files(tmp_path: Path) -> None:
 
 
 def test_not_linear() -> None:
-    """Shapes are found by trying; magnitudes have a slope everywhere."""
+    """The measured shape comes from a call of the function; magnitudes are differentiable everywhere."""
     assert NonLinear((2, 3), lambda x: x.flatten(1).exp().sum(1, keepdim=True)).measured == (1,)
     x = torch.zeros(1, 4, 4, dtype=torch.float64, requires_grad=True)
     Magnitude((4, 4)).apply(x).sum().backward()
@@ -190,6 +190,6 @@ def test_not_linear() -> None:
 
 
 def test_too_large_for_a_matrix() -> None:
-    """Where no short way to the singular values is known, the message says what to use."""
+    """If the SVD is too expensive, the message names a method that does not need it."""
     with pytest.raises(InputError, match="use a method that needs none, such as mmps"):
         Radon((1, 64, 64), 4).svd()

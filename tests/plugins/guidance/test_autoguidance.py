@@ -1,4 +1,4 @@
-"""Autoguidance: the lerp between two models, its calls, and weaker models read from run folders."""
+"""Autoguidance: its formula, its evaluations, and weaker models from run folders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WEAK = GaussianMixture(torch.tensor([[-1.0, 0.5], [0.7, -0.4]]), 0.6)
 
 
 def test_away_from_the_weaker_model() -> None:
-    """D_weak + scale (D - D_weak); two calls, and one at the ends, bit for bit."""
+    """The result is D_weak + scale (D - D_weak) with two evaluations; scales 0 and 1 need one and are exact."""
     sde, t = VP(), as_time(0.4)
     good, weak, x = GOOD.denoiser(sde), WEAK.denoiser(sde), torch.randn(4, 2, dtype=torch.float64)
     guided = autoguidance(sde, good, run=weak, scale=2.5)(x, t)
@@ -38,7 +38,7 @@ def test_away_from_the_weaker_model() -> None:
 
 
 def test_a_run_and_its_earlier_weights(tmp_path: Path) -> None:
-    """run=FOLDER is that model; step=N its average at step N; conditions are passed on."""
+    """run=FOLDER uses the last weights of a run and step=N those of step N; conditions are passed on."""
     given = {
         "data": {"n": 200},
         "network": {"width": 8, "depth": 1},
@@ -60,7 +60,7 @@ def test_a_run_and_its_earlier_weights(tmp_path: Path) -> None:
 
 
 def test_a_run_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many batches there are; anew where its files have changed since."""
+    """A folder is read once for all batches, and again after its files have changed."""
     module, loads = sys.modules[autoguidance.__module__], []
     monkeypatch.setattr(module, "open_model", lambda path, step=None: loads.append(step) or open_model(path, step=step))
     given = {"data": {"n": 100}, "network": {"width": 8, "depth": 1}, "train": {"steps": 2, "preview_every": 0.0}}

@@ -1,4 +1,4 @@
-"""Classifier-free guidance: against the closed form on a mixture, its limits, its calls, with every sampler."""
+"""Classifier-free guidance: the closed form on a mixture, its limits and evaluations, with every sampler."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_guided_score_is_the_closed_form(name: str, scale: float) -> None:
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_limits_are_the_models_bit_for_bit(scale: float, dtype: torch.dtype) -> None:
-    """On a network, where a doubled batch may round otherwise: one plain call."""
+    """At scales 0 and 1 a network is called once, because a doubled batch may round differently."""
     sde = VP()
     model = ScoreModel(MLP((2,), 3, width=16, depth=1).to(dtype), sde)
     torch.nn.init.normal_(model.network.last.weight)
@@ -58,7 +58,7 @@ def test_the_limits_are_the_models_bit_for_bit(scale: float, dtype: torch.dtype)
 @pytest.mark.parametrize("name", registry.component_names("sampler"))
 @pytest.mark.parametrize("sde", [VP(), RectifiedFlow()], ids=["vp", "rectified-flow"])
 def test_with_every_sampler(name: str, sde: VP) -> None:
-    """Also where alpha is 0 at t_max, and with a step size for each sample; large scales sharpen the condition."""
+    """cfg works with every sampler and process, and larger scales bring samples closer to the condition."""
     sampler = registry.build("sampler", name)
     steps = 12 if sampler.calls_per_step is not None else None
     y = torch.arange(30) % 3

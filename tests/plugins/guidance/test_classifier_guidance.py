@@ -30,7 +30,7 @@ Y = torch.tensor([0, 1, 2, 0, 1])
 
 
 def exact(sde: SDE) -> Callable[[Tensor, Tensor], Tensor]:
-    """log p(x_t, y) of each component: logits of the exact p(y | x_t)."""
+    """Return log p(x_t, y) of each component, the logits of the exact p(y | x_t)."""
 
     def logits(x: Tensor, t: Tensor) -> Tensor:
         each = [MIXTURE.log_prob(x, sde, t, torch.full((len(x),), k)) for k in range(3)]
@@ -42,7 +42,7 @@ def exact(sde: SDE) -> Callable[[Tensor, Tensor], Tensor]:
 @pytest.mark.parametrize("name", registry.component_names("sde"))
 @pytest.mark.parametrize("scale", [1.0, 2.5])
 def test_guided_score_is_the_closed_form(name: str, scale: float) -> None:
-    """grad log p_t(x) + scale grad log p_t(y | x), to 1e-10; at scale 1 the conditional score."""
+    """The guided score is grad log p_t(x) + scale grad log p_t(y | x) to 1e-10."""
     sde = registry.build("sde", name)
     base = MIXTURE.denoiser(sde)
     guided = classifier(sde, base, run=exact(sde), scale=scale)
@@ -65,7 +65,7 @@ def test_each_row_at_its_own_time() -> None:
 
 
 def test_scale_0_and_no_label_are_the_plain_model() -> None:
-    """Bit for bit; a row of -1 says nothing, so that it is not guided."""
+    """Scale 0 is the model itself, and a row with y = -1 is not guided."""
     sde, t = VP(), as_time(0.4)
     base, x = MIXTURE.denoiser(sde), torch.randn(5, 2, dtype=torch.float64)
     assert torch.equal(classifier(sde, base, run=exact(sde), scale=0.0)(x, t, Y), base(x, t))
@@ -75,7 +75,7 @@ def test_scale_0_and_no_label_are_the_plain_model() -> None:
 
 @pytest.mark.parametrize("sampler", ["ode", "pc", "heun"])
 def test_samples_carry_the_label(sampler: str) -> None:
-    """The model is never told y."""
+    """The model receives no condition."""
     sde, y = VP(), torch.arange(60) % 3
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def test_samples_carry_the_label(sampler: str) -> None:
 
 
 def test_outside_of_an_interval_the_model_is_told_no_label() -> None:
-    """It may be one that takes none; with conditional it is told everywhere."""
+    """Outside of an interval the model receives no condition either, unless `conditional` is set."""
     sde, y, told = VP(), torch.arange(6) % 3, []
 
     def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
@@ -103,7 +103,7 @@ def test_outside_of_an_interval_the_model_is_told_no_label() -> None:
 
 
 def test_it_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many batches there are; anew where its files have changed since."""
+    """A folder is read once for all batches, and again after its files have changed."""
     loads: list[str] = []
 
     def load(path: str) -> Classifier:
@@ -130,7 +130,7 @@ def test_bad_options() -> None:
         classifier(sde, base)
     with pytest.raises(InputError, match="there is no condition"):
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5))
-    with pytest.raises(InputError, match="label 3: it knows the labels 0 to 2"):
+    with pytest.raises(InputError, match="label 3: it supports the labels 0 to 2"):
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5), torch.tensor([3]))
     with pytest.raises(InputError, match="the condition here is numbers"):
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5), torch.zeros(1, 2))

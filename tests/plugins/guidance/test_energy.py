@@ -1,4 +1,4 @@
-"""Energy guidance: against Gaussians, of which a linear energy moves the mean."""
+"""Energy guidance, on Gaussians, whose mean a linear energy shifts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sdekit_plugins.guidance.energy import LARGEST_RHO, energy
 STD, SLOPE = 0.7, torch.tensor([0.8, -0.5], dtype=torch.float64)
 GAUSS = GaussianMixture(torch.tensor([[0.5, 0.2]]), STD)
 MOVED = GaussianMixture(torch.tensor([[0.5, 0.2]]) - 2.0 * STD**2 * SLOPE, STD)
-"""GAUSS times exp(-2 SLOPE x_0)."""
+"""The distribution with the density of GAUSS times exp(-2 SLOPE x_0)."""
 
 
 def linear(x: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def linear(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", registry.component_names("sde"))
 @pytest.mark.parametrize("through", ["network", "x0"])
 def test_a_linear_energy_is_exact_on_a_gaussian(name: str, through: str) -> None:
-    """D' is the denoiser of p(x_0) exp(-scale E(x_0)), for one time and for one a row."""
+    """D' is the denoiser of p(x_0) exp(-scale E(x_0)), for t () and t (B,)."""
     sde = registry.build("sde", name)
     guided = energy(sde, GAUSS.denoiser(sde), function=linear, scale=2.0, through=through, data_std=STD)
     rho = torch.tensor([0.01, 0.3, 2.0, 50.0, 90.0], dtype=torch.float64)
@@ -40,14 +40,14 @@ def test_a_linear_energy_is_exact_on_a_gaussian(name: str, through: str) -> None
 
 
 def test_above_the_largest_level_it_stays_finite() -> None:
-    """At alpha = 0 the step is that of rho = LARGEST_RHO."""
+    """At a time where alpha is 0, the change is that at rho = LARGEST_RHO."""
     sde, x = RectifiedFlow(), torch.randn(3, 2, dtype=torch.float64)
     out = energy(sde, GAUSS.denoiser(sde), function=linear, scale=2.0)(x, as_time(1.0))
     torch.testing.assert_close(out, MOVED.denoiser(sde)(x, as_time(1.0)), rtol=0, atol=3 / LARGEST_RHO)
 
 
 def test_of_the_noisy_x() -> None:
-    """exp(-E(x_t, t)) on the density of x_t: the score gains -grad E."""
+    """Multiplying the density of x_t by exp(-E(x_t, t)) changes the score by -grad E."""
     sde, t = VP(), as_time(0.5)
     x = torch.randn(3, 2, dtype=torch.float64)
     guided = energy(sde, GAUSS.denoiser(sde), function=lambda z, u: z @ SLOPE, scale=2.0, through="xt")(x, t)
@@ -67,7 +67,7 @@ def test_one_network_call_and_scale_0_is_the_model() -> None:
 
 @pytest.mark.parametrize("sampler", ["ode", "ddpm", "pc"])
 def test_samples_follow_the_energy(sampler: str) -> None:
-    """Their mean is that of the moved Gaussian."""
+    """The mean of the samples is that of the shifted Gaussian."""
     guidance = [partial(energy, function=linear, scale=2.0)]
     drawn = sample(VP(), GAUSS.denoiser(VP()), sampler, shape=(2,), n=200, guidance=guidance, dtype=torch.float64)
     torch.testing.assert_close(drawn.x.mean(0), MOVED.means[0], rtol=0, atol=5 * STD / 200**0.5)
@@ -98,14 +98,14 @@ def test_a_function_by_name() -> None:
     ],
 )
 def test_a_function_that_will_not_do(function: Any, message: str, through: str) -> None:
-    """Whatever it raises or returns is an error that names it."""
+    """An error of the function, or a result without gradient, raises InputError with its name."""
     guided = energy(VP(), GAUSS.denoiser(VP()), function=function, through=through)
     with pytest.raises(InputError, match=f"energy: function <lambda> {message}"):
         guided(torch.randn(2, 2), as_time(0.5))
 
 
 def test_a_network_without_gradients() -> None:
-    """Is told apart from a function without; through x0 it will do."""
+    """A network without gradients has an error of its own, and works with through=x0."""
     x, t = torch.randn(2, 2), as_time(0.5)
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Laws of all guidances that mix a conditional and an unconditional model, and each one's own formula."""
+"""Laws of all guidances that combine a conditional and an unconditional model, and each formula."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def trial(sde: SDE, rho: float = 1.0) -> tuple[Tensor, Tensor]:
 
 @each_free
 def test_ends_of_the_scale_are_the_models(name: str) -> None:
-    """1 is the conditional model and 0 the unconditional one, bit for bit; of cfg++, 0 alone."""
+    """Scale 1 is exactly the conditional model and 0 the unconditional one; cfg++ has the latter only."""
     sde, base = VP(), MIXTURE.denoiser(VP())
     x, t = trial(sde)
     option = "strength" if name == "cfg++" else "scale"
@@ -56,7 +56,7 @@ def test_ends_of_the_scale_are_the_models(name: str) -> None:
 @each_free
 @pytest.mark.parametrize("sde", [VP(), RectifiedFlow(), EDM()], ids=lambda s: type(s).__name__)
 def test_one_call_on_the_doubled_batch_at_any_level(name: str, sde: SDE) -> None:
-    """Finite at t_max, where alpha may be 0, and at t_min; also with a time for each sample."""
+    """At t_max and t_min, one call on the doubled batch gives finite results, for t () and t (B,)."""
     calls = []
 
     def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
@@ -99,7 +99,7 @@ def test_bad_options(guidance: Callable[..., Any], options: dict[str, float], me
 
 
 def test_rescale_keeps_the_contrast() -> None:
-    """phi = 0 is cfg; phi = 1 has the standard deviation of the conditional x_0; constants stay finite."""
+    """phi = 0 is cfg, phi = 1 has the standard deviation of the conditional x_0, and constants stay finite."""
     sde, base = VP(), MIXTURE.denoiser(VP())
     x, t = trial(sde)
     plain = cfg(sde, base, scale=4.0)(x, t, Y)
@@ -112,7 +112,7 @@ def test_rescale_keeps_the_contrast() -> None:
 
 
 def test_apg_splits_along_the_conditional() -> None:
-    """eta = 1 is cfg; eta = 0 adds nothing along D_c; norm bounds the change."""
+    """eta = 1 is cfg, eta = 0 adds nothing parallel to D_c, and norm limits the change."""
     sde, base = VP(), MIXTURE.denoiser(VP())
     x, t = trial(sde)
     conditional, plain = base(x, t, Y), base(x, t)
@@ -125,7 +125,7 @@ def test_apg_splits_along_the_conditional() -> None:
 
 
 def test_apg_momentum_runs_down_the_grid_and_starts_anew() -> None:
-    """d_2 + momentum d_1 at the second call; none after a rise of t, as in another run."""
+    """The second call uses d_2 + momentum d_1; after t has increased, as in a new run, there is no momentum."""
     sde, base = VP(), MIXTURE.denoiser(VP())
     x, t = trial(sde)
     s = sde.time(as_time(0.5))
@@ -137,7 +137,7 @@ def test_apg_momentum_runs_down_the_grid_and_starts_anew() -> None:
 
 
 def test_cfg_zero_star_scales_the_velocity() -> None:
-    """Against the formula in the rectified flow's own terms, v = eps - x_0."""
+    """The result equals the paper's formula for the velocity v = eps - x_0 of the rectified flow."""
     sde = RectifiedFlow()
     base = MIXTURE.denoiser(sde)
     x, t = trial(sde)
@@ -148,7 +148,7 @@ def test_cfg_zero_star_scales_the_velocity() -> None:
 
 
 def test_cfg_zero_star_stands_still_at_first() -> None:
-    """In the first of the grid's steps x does not move, in x / (alpha + sigma)."""
+    """In the first step of the grid, x / (alpha + sigma) does not change."""
     sde = RectifiedFlow()
     guidance = partial(cfg_zero_star, scale=3.0, zero_steps=1)
     drawn = sample(
@@ -162,7 +162,7 @@ def test_cfg_zero_star_stands_still_at_first() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 9])
 @pytest.mark.parametrize("sde", [VP(), RectifiedFlow(), EDM()], ids=lambda s: type(s).__name__)
 def test_cfg_pp_with_ddim_is_exact(sde: SDE, steps: int) -> None:
-    """The published loop, x_s = alpha_s D' + sigma_s eps_0, written out."""
+    """With ddim, the samples equal the published loop x_s = alpha_s D' + sigma_s eps_0."""
     base, strength = MIXTURE.denoiser(sde), 0.7
     arguments: dict[str, Any] = dict(shape=(3,), n=5, y=Y, steps=steps, dtype=torch.float64)
     guidance = partial(cfg_pp, strength=strength)
@@ -178,7 +178,7 @@ def test_cfg_pp_with_ddim_is_exact(sde: SDE, steps: int) -> None:
 
 
 def test_cfg_pp_without_a_grid() -> None:
-    """Outside of `sample`, and with an adaptive solver, a ratio stands for the step: cfg at strength / (1 - ratio)."""
+    """Without a grid, cfg++ is cfg with the scale strength / (1 - ratio)."""
     sde, base = VP(), MIXTURE.denoiser(VP())
     x, t = trial(sde)
     torch.testing.assert_close(cfg_pp(sde, base, strength=0.6, ratio=0.8)(x, t, Y), cfg(sde, base, scale=3.0)(x, t, Y))
@@ -190,7 +190,7 @@ def test_cfg_pp_without_a_grid() -> None:
 
 
 def test_zero_init_is_each_samples_own() -> None:
-    """An adaptive solver asks at a time for each sample: that one has left the first step frees no other."""
+    """With an adaptive solver, each sample leaves the zero steps at its own time."""
     sde = EDM()
     arguments: dict[str, Any] = dict(
         shape=(3,), guidance=[partial(cfg_zero_star, zero_steps=1)], steps=6, dtype=torch.float64
@@ -202,7 +202,7 @@ def test_zero_init_is_each_samples_own() -> None:
 
 
 def test_interval_makes_no_call_that_it_does_not_need() -> None:
-    """Inside one doubled batch, outside one plain call with the condition; a mixed batch is split."""
+    """Inside the range there is one doubled batch, outside one call; a mixed batch is split."""
     sde, sizes = EDM(), []
 
     def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
@@ -223,7 +223,7 @@ def test_interval_makes_no_call_that_it_does_not_need() -> None:
 
 
 def plugins_guided(sde: SDE, denoise: Denoiser) -> Denoiser:
-    """cfg around the denoiser, as `sample` composes it."""
+    """Return the denoiser with cfg, as `sample` composes it."""
     from sdekit.guidance import compose
 
     return compose(sde, denoise, [partial(cfg, scale=3.0)])
@@ -239,7 +239,7 @@ def test_interval_outside_is_the_conditional_model() -> None:
 
 @pytest.mark.parametrize("sampler", ["ode", "pc", "heun", "dpmpp-2m"])
 def test_interval_with_samplers(sampler: str) -> None:
-    """An adaptive solver steps over the edges of the interval."""
+    """Every kind of sampler works across the ends of the interval."""
     guidance = [registry.build("guidance", "cfg", scale=2.0), registry.build("guidance", "interval")]
     sde = RectifiedFlow()
     drawn = sample(sde, MIXTURE.denoiser(sde), sampler, shape=(3,), n=5, y=Y, guidance=guidance)
@@ -247,7 +247,7 @@ def test_interval_with_samplers(sampler: str) -> None:
 
 
 def test_inpaint_reads_its_files_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many batches there are; anew where one has changed since."""
+    """Files are read once for all batches, and again after one has changed."""
     module, reads = sys.modules[inpaint.__module__], []
     monkeypatch.setattr(module, "read_array", lambda path, what: reads.append(what) or read_array(path, what))
     np.save(tmp_path / "m.npy", np.array([1.0, 0.0, 1.0]))

@@ -1,4 +1,4 @@
-"""dps, pigdm, tmpd and mmps on data of several modes: what their defaults reach, and that they keep to the data."""
+"""dps, pigdm, tmpd and mmps on data of several modes: errors of their defaults, and the range of samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdekit.processes import as_time
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal, float64."""
+    """Standard normal numbers, float64."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
@@ -23,7 +23,7 @@ PROBLEM = Problem(Matrix(random(2, 6, seed=2)), random(2, seed=3), 0.1)
 
 @pytest.mark.parametrize("method", ["dps", "pigdm", "tmpd", "mmps"])
 def test_the_range_of_the_data_is_kept(method: str) -> None:
-    """In few steps, with and without noise, on an operator of which nothing is scaled."""
+    """Samples stay in the range of the data, with and without noise, for an operator with large values."""
     largest = float(MIXTURE.sample(500, 1).abs().max())
     operator = Matrix(10 * random(2, 6, seed=2))
     for noise_std in (0.0, 0.05):
@@ -51,7 +51,7 @@ def test_one_mode_or_several() -> None:
 
 
 def test_defaults_find_the_mode_that_is_measured() -> None:
-    """Of twelve modes in eight dimensions: half the weight error of one Gaussian for all modes, or less."""
+    """mode_variance_fraction reduces the error of the weights of twelve modes by 40% or more."""
     mixture = GaussianMixture(random(12, 8, seed=8), 0.2)
     operator = Average((8,), 4)
     problem = Problem(operator, operator.apply(mixture.means[4:5])[0], 0.1)
