@@ -132,7 +132,7 @@ def test_bad_options() -> None:
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5))
     with pytest.raises(InputError, match="label 3: it supports the labels 0 to 2"):
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5), torch.tensor([3]))
-    with pytest.raises(InputError, match="the condition here is numbers"):
+    with pytest.raises(InputError, match="the condition here is not a label"):
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5), torch.zeros(1, 2))
     with pytest.raises(InputError, match="is no folder of sdekit train-classifier"):
         classifier(sde, base, run=str(Path("nowhere")))
