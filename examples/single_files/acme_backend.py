@@ -1,4 +1,4 @@
-"""A backend in one file: run the network in bfloat16."""
+"""A backend in one file: it runs the network in bfloat16."""
 
 import torch
 
@@ -7,15 +7,13 @@ from sdekit.backends import PreparedNetwork
 
 
 def bfloat16(network):
-    """Under autocast to bfloat16; the result in x's dtype."""
+    """Autocast to bfloat16; the result has the dtype of x."""
 
     def run(x, c_noise, y=None):
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             return network(x, c_noise, y).to(x.dtype)
 
-    return PreparedNetwork(
-        call=run, dtype=torch.bfloat16
-    )  # the dtype sets how far from the network's own result it may be
+    return PreparedNetwork(call=run, dtype=torch.bfloat16)  # the dtype sets the tolerance of the comparison
 
 
 @hookimpl

@@ -108,7 +108,7 @@ def test_failure_names_its_root_and_is_told_once(network: Affine) -> None:
 
 def test_another_shape_is_a_deviation(network: Affine) -> None:
     run = BackendNetwork(network, lambda n: lambda x, c, y=None: n(x, c, y)[:, :2], name="narrow")
-    with pytest.warns(BackendWarning, match=r"gives \(4, 2\) torch.float32 where the network gives \(4, 3\)"):
+    with pytest.warns(BackendWarning, match=r"returns \(4, 2\) torch.float32, but the network returns \(4, 3\)"):
         assert run(*inputs()).shape == (4, 3)
 
 
@@ -134,7 +134,7 @@ def test_gradients_are_refused_where_there_are_none(network: Affine, declared: b
     )
     x, c = inputs()
     assert backed(x, c).shape == x.shape
-    with pytest.raises(InputError, match="'frozen' gives no gradients .* use|backend 'eager', 'compile'"):
+    with pytest.raises(InputError, match="'frozen' has no gradients .* use|backend 'eager', 'compile'"):
         backed(x.requires_grad_(), c)
     if declared:
         with pytest.raises(InputError, match="no gradients"):

@@ -67,4 +67,4 @@ def test_gradients_are_refused_with_what_to_use(digits_run: Path, tmp_path: Path
     task = ("restore", digits_run, "--operator", "blur", "--degrade", tmp_path / "clean.npy", "--noise-std", 0.5)
     how = ("--method", "dps", "-n", 2, "--steps", 3, "--device", "cpu", "--out", tmp_path / "out")
     message = refused(*task, *how, "--backend", "int8:least=16")
-    assert "backend 'int8' gives no gradients with respect to x" in message and "'eager', 'compile'" in message
+    assert "backend 'int8' has no gradients with respect to x" in message and "'eager', 'compile'" in message

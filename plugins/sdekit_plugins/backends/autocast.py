@@ -1,4 +1,4 @@
-"""Half the bits: matrix products and convolutions in bfloat16 or float16, all else in float32."""
+"""Backends with matrix products and convolutions in bfloat16 or float16, and the rest in float32."""
 
 import torch
 from torch import Tensor, nn
@@ -7,12 +7,24 @@ from sdekit.backends import PreparedNetwork
 
 
 def bf16(network: nn.Module) -> PreparedNetwork:
-    """Autocast to bfloat16, which keeps float32's range and 8 bits; for GPUs from Ampere on and CPUs with AMX."""
+    """Autocast to bfloat16, with the range of float32 and 8 bits; for GPUs since Ampere and CPUs with AMX.
+
+    Arguments:
+        network: Network to run.
+    Returns:
+        The prepared network.
+    """
     return _autocast(network, torch.bfloat16)
 
 
 def fp16(network: nn.Module) -> PreparedNetwork:
-    """Autocast to float16: 11 bits, but nothing above 65504, so that large activations overflow; for older GPUs."""
+    """Autocast to float16, with 11 bits but no numbers above 65504, so large activations overflow; for older GPUs.
+
+    Arguments:
+        network: Network to run.
+    Returns:
+        The prepared network.
+    """
     return _autocast(network, torch.float16)
 
 

@@ -1,4 +1,4 @@
-"""A backend chosen by the device, among those that change nothing but rounding."""
+"""Backend that chooses another one for the device, among those that change rounding only."""
 
 import torch
 from torch import Tensor, nn
@@ -8,19 +8,24 @@ from sdekit.registry import build
 
 
 def auto(network: nn.Module) -> PreparedNetwork:
-    """On CUDA: `cuda-graph`. On the CPU: `channels-last` for images, else `eager`. Elsewhere: `eager`.
+    """`cuda-graph` on CUDA, `channels-last` for images on the CPU, and `eager` otherwise.
 
-    None of these needs a compiler or a minute of waiting, nor fewer bits; those are for a person to ask for. Says what
-    it picked, and why, in the record of `sdekit sample`. Where gradients are asked, the network runs eagerly.
+    None of these needs a compiler, a long preparation or fewer bits. The record of `sdekit sample` contains the choice
+    and the reason. If gradients are needed, the network runs eagerly.
+
+    Arguments:
+        network: Network to run.
+    Returns:
+        The prepared network.
     """
     device = next((parameter.device.type for parameter in network.parameters()), "cpu")
     convolves = any(isinstance(module, nn.Conv2d) for module in network.modules())
     if device == "cuda":
         name, why = "cuda-graph", "launching kernels one by one keeps a GPU waiting"
     elif device == "cpu" and convolves:
-        name, why = "channels-last", "convolutions on a CPU are fastest so"
+        name, why = "channels-last", "convolutions on a CPU are fastest in this format"
     else:
-        name, why = "eager", f"nothing is to be gained without a compilation for {device}"
+        name, why = "eager", f"on {device} only a compiled network would be faster"
     run: NetworkCall = build("backend", name)(network)
     differentiable = getattr(run, "differentiable", True)
 

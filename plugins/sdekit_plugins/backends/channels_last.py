@@ -1,13 +1,18 @@
-"""Convolutions with the channels of a pixel side by side in memory, which most kernels prefer."""
+"""Backend that stores the channels of a pixel side by side, which is faster for most convolutions."""
 
 import torch
 from torch import Tensor, nn
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Weights and x in the channels-last format; for image networks (B, C, H, W) that do not do it themselves.
+    """Weights and x in the channels-last memory format, for networks on images (B, C, H, W).
 
-    The built-in U-Net does. The network's weights change their order in memory, not their values.
+    The built-in U-Net uses this format without the backend. The weights change their order in memory, not their values.
+
+    Arguments:
+        network: Network to run.
+    Returns:
+        The network in this format.
     """
     return _ChannelsLast(network)
 

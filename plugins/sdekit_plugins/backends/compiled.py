@@ -1,4 +1,4 @@
-"""torch.compile: kernels written for this network, fused where they can be."""
+"""Backend that compiles the network by torch.compile."""
 
 import os
 import shutil
@@ -17,21 +17,30 @@ COMPILERS = ("g++", "clang++", "cl")
 
 
 def compiled(network: nn.Module, *, mode: Mode = "default", dynamic: bool = True) -> PreparedNetwork:
-    """The network through TorchInductor; the first call takes a minute for a U-Net, later runs find it in a cache.
+    """Kernels compiled for this network by TorchInductor: a minute for a U-Net once, then read from a cache.
 
-    mode: torch.compile's own. dynamic: one compilation for every batch size from 2 (batch 1 is another), else one for
-    each. The cache lies in ~/.cache/sdekit/inductor, or where TORCHINDUCTOR_CACHE_DIR says. Gradients are compiled
-    where they are asked. On the CPU a C++ compiler is needed.
+    The cache is ~/.cache/sdekit/inductor, or the value of TORCHINDUCTOR_CACHE_DIR. Gradients are compiled if they are
+    needed. On the CPU this needs a C++ compiler.
+
+    Arguments:
+        network: Network to compile.
+        mode: Mode of torch.compile.
+        dynamic: Compile once for all batch sizes from 2 (and once for 1), not once for each size.
+    Returns:
+        The prepared network.
     """
     _check_compiler(network)
     _keep_kernels()
     ready = torch.compile(network, mode=None if mode == "default" else mode)
-    replayed = mode in ("reduce-overhead", "max-autotune")  # by CUDA graphs, which write every result to one place
+    replayed = mode in (
+        "reduce-overhead",
+        "max-autotune",
+    )  # CUDA graphs write every result to the same memory
 
     def run(x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
-        for given in (x, c_noise, *condition_parts(y).values()):
-            if dynamic and len(given) > 1:
-                torch._dynamo.maybe_mark_dynamic(given, 0)
+        for tensor in (x, c_noise, *condition_parts(y).values()):
+            if dynamic and len(tensor) > 1:
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
         result: Tensor = ready(x, c_noise, y)
         return result.clone() if replayed and x.device.type == "cuda" else result
 
@@ -39,19 +48,18 @@ def compiled(network: nn.Module, *, mode: Mode = "default", dynamic: bool = True
 
 
 def _check_compiler(network: nn.Module) -> None:
-    """An error that says what to install, in place of Inductor's own, which names only what it tried."""
+    """Raise an error that names the package to install; the error of Inductor only names the programs that it tried."""
     on_cpu = all(parameter.device.type == "cpu" for parameter in network.parameters())
-    asked = os.environ.get("CXX")
-    if on_cpu and not any(map(shutil.which, (asked,) if asked else COMPILERS)):
+    compiler = os.environ.get("CXX")
+    if on_cpu and not any(map(shutil.which, (compiler,) if compiler else COMPILERS)):
         raise FileNotFoundError(
-            f"no C++ compiler ({asked or ', '.join(COMPILERS)}) was found: install one, on Debian and Ubuntu with "
+            f"no C++ compiler ({compiler or ', '.join(COMPILERS)}) was found: install one, on Debian and Ubuntu by "
             "apt install g++"
         )
 
 
 def _keep_kernels() -> None:
-    """In the user's cache. torch's default, which it may have set itself by now, is the shared temporary folder: a
-    restart clears it."""
-    asked = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir() + "/torchinductor_"))
-    if asked.parent == Path(tempfile.gettempdir()) and asked.name.startswith("torchinductor_"):
+    """Store compiled kernels in the user's cache, not in torch's default, a temporary folder that a restart clears."""
+    folder = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir() + "/torchinductor_"))
+    if folder.parent == Path(tempfile.gettempdir()) and folder.name.startswith("torchinductor_"):
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_folder("inductor"))

@@ -1,4 +1,4 @@
-"""A network call recorded once and replayed: one launch in place of hundreds, for small batches on a GPU."""
+"""Backend that records the kernels of the network once and launches all of them at once."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,23 @@ from sdekit.errors import InputError
 from sdekit.models import Condition, condition_parts
 
 MOST = 16
-"""Shapes that are recorded; each keeps its memory. Further ones run as they are."""
+"""Largest number of shapes that are recorded, because each needs memory of its own; others run eagerly."""
 
 Key = tuple[object, ...]
 
 
 def cuda_graph(network: nn.Module, *, warm_up: int = 3) -> PreparedNetwork:
-    """A CUDA graph of the network for each shape and dtype, replayed on static buffers; no gradients.
+    """A CUDA graph of the network for each shape: one launch instead of hundreds, for small batches; no gradients.
 
-    warm_up: calls on a side stream before the recording, in which libraries choose their kernels; at least 1. Raises
-    InputError where the network is not on a CUDA device. The network must not ask the CPU for a value (`item`, shapes
-    that depend on data): the recording fails then.
+    The network must not need values on the CPU (`item`, shapes that depend on data): the recording fails then.
+
+    Arguments:
+        network: Network on a CUDA device.
+        warm_up: Calls on a side stream before the recording, in which libraries choose their kernels; at least 1.
+    Returns:
+        The prepared network.
+    Raises:
+        InputError: If the network is not on a CUDA device.
     """
     device = next((parameter.device for parameter in network.parameters()), torch.device("cuda"))
     if device.type != "cuda":
@@ -46,7 +52,7 @@ def cuda_graph(network: nn.Module, *, warm_up: int = 3) -> PreparedNetwork:
 
 @dataclass(frozen=True)
 class _Graph:
-    """A recording, and the buffers that it reads and writes."""
+    """A recorded graph, and the tensors that it reads and writes."""
 
     graph: "torch.cuda.CUDAGraph"
     inputs: list[Tensor]
@@ -56,7 +62,7 @@ class _Graph:
     def record(
         cls, network: nn.Module, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None, warm_up: int
     ) -> "_Graph":
-        """Run on a side stream first, as what is allocated while recording belongs to the graph."""
+        """Run on a side stream first, because memory allocated during the recording belongs to the graph."""
         with torch.no_grad(), torch.cuda.device(x.device):
             x, c_noise = x.detach().clone(), c_noise.detach().clone()
             parts = {name: part.detach().clone() for name, part in condition_parts(y).items()}

@@ -1,8 +1,14 @@
-"""The network as it is."""
+"""Backend that changes nothing."""
 
 from torch import nn
 
 
 def eager(network: nn.Module) -> nn.Module:
-    """No preparation and no other arithmetic; what every other backend is compared with."""
+    """The network itself, which every other backend is compared with.
+
+    Arguments:
+        network: Network to run.
+    Returns:
+        The same network.
+    """
     return network

@@ -1,9 +1,10 @@
-"""Linear layers in 8-bit integers, scaled anew for each batch; on the CPU.
+"""Backend with linear layers in 8-bit integers, on the CPU.
 
-By FBGEMM, through torch's quantised tensors. torch 2.13 calls those deprecated (pytorch issue 184982), but nothing that
-it has in their place is as fast: a layer of width 512 and of 2048, batch 64, on one thread of a CPU with AVX2, takes
-0.35 and 4.1 ms, in float32 0.52 and 7.7; by oneDNN's `qlinear_pointwise` on plain int8 tensors 0.55 and 4.9, by
-`torch._int_mm` 16 and 200, by `torch._weight_int8pack_mm` 29 and 460. torchao would be one more heavy package.
+The layers run by FBGEMM, through torch's quantised tensors. torch 2.13 deprecates these (pytorch issue 184982), but
+none of its replacements is as fast. A layer of width 512 and one of 2048, with batch 64, on one thread of a CPU with
+AVX2, take 0.35 and 4.1 ms; 0.52 and 7.7 ms in float32; 0.55 and 4.9 ms by oneDNN's `qlinear_pointwise` on plain int8
+tensors; 16 and 200 ms by `torch._int_mm`; 29 and 460 ms by `torch._weight_int8pack_mm`. torchao would be one more heavy
+dependency.
 """
 
 import copy
@@ -17,10 +18,17 @@ from sdekit.errors import InputError
 
 
 def int8(network: nn.Module, *, least: int = 256) -> PreparedNetwork:
-    """Dynamic quantisation of a copy of the network: weights once, by output; inputs at each call; no gradients.
+    """Linear layers of a copy of the network in 8-bit integers; weights scaled once, inputs at each call; no gradients.
 
-    least: smallest number of inputs or outputs of a layer that is quantised, as small ones gain nothing.
-    Convolutions stay as they are. Raises InputError where no layer qualifies, and on a GPU.
+    Convolutions are not changed.
+
+    Arguments:
+        network: Network on the CPU.
+        least: Smallest number of inputs and outputs of a layer that is quantised, because small ones gain nothing.
+    Returns:
+        The prepared network.
+    Raises:
+        InputError: If the network is on a GPU, or no layer is large enough.
     """
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     if device.type != "cpu":
@@ -43,14 +51,16 @@ def int8(network: nn.Module, *, least: int = 256) -> PreparedNetwork:
 
 
 class _Int8(nn.Module):
-    """W q(x) + b, W in int8 with a scale for each output."""
+    """A linear layer W q(x) + b, with W in int8 and one scale for each output."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         weight = layer.weight.detach().float()
         scale = (weight.abs().amax(1).double() / 127).clamp(min=1e-12)
         zero = torch.zeros(len(scale), dtype=torch.int64)
-        with warnings.catch_warnings():  # of the deprecation; in a torch without them the network runs eagerly
+        with (
+            warnings.catch_warnings()
+        ):  # about the deprecation
             warnings.simplefilter("ignore", UserWarning)
             rounded = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
         bias: Tensor | None = layer.bias

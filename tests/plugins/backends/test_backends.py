@@ -87,7 +87,7 @@ def test_agreement(name: str, mlp: nn.Module, monkeypatch: pytest.MonkeyPatch) -
             x, c, y = inputs(network, rows)
             for label in (y,) if name in SLOW else (y, None):
                 expected, got = network(x, c, label), run(x, c, label)
-                runner = run.runners[x.device, x.dtype]
+                runner = run.prepared[x.device, x.dtype]
                 allowed = TOLERANCE[getattr(runner, "dtype", None) or torch.float32]
                 assert got.dtype == x.dtype and got.shape == x.shape
                 assert (got - expected).abs().max() <= allowed * expected.abs().max()
@@ -101,7 +101,7 @@ def test_gradients_are_right_or_refused(name: str, mlp: nn.Module) -> None:
     x, c, y = inputs(network, 4)
     x.requires_grad_()
     if name not in DIFFERENTIABLE:
-        with pytest.raises(InputError, match=f"backend '{name}' gives no gradients"):
+        with pytest.raises(InputError, match=f"backend '{name}' has no gradients"):
             run(x, c, y)
         return
     (expected,) = torch.autograd.grad(network(x, c, y).square().sum(), x)
