@@ -196,7 +196,14 @@ def as_report(measurements: Sequence[Measurement]) -> dict[str, Any]:
 
 
 def plot_errors(measurements: Sequence[Measurement], highlight: Callable[[str, str], bool]) -> bytes:
-    """Error against network calls, both logarithmic, as a PNG; methods that `highlight` picks are samples bold."""
+    """Plot errors against numbers of network evaluations, on logarithmic axes.
+
+    Arguments:
+        measurements: Any measurements.
+        highlight: Function of the names of sampler and grid; if it returns True, the line is bold.
+    Returns:
+        Contents of a PNG file.
+    """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 

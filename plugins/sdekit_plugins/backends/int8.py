@@ -58,9 +58,7 @@ class _Int8(nn.Module):
         weight = layer.weight.detach().float()
         scale = (weight.abs().amax(1).double() / 127).clamp(min=1e-12)
         zero = torch.zeros(len(scale), dtype=torch.int64)
-        with (
-            warnings.catch_warnings()
-        ):  # about the deprecation
+        with warnings.catch_warnings():  # about the deprecation
             warnings.simplefilter("ignore", UserWarning)
             rounded = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
         bias: Tensor | None = layer.bias
