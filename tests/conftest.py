@@ -1,4 +1,4 @@
-"""What every test shares: one thread, fixed seeds, reproducible hypothesis examples, and tiny training runs."""
+"""Fixtures of all tests: one thread, fixed seeds, reproducible hypothesis examples, and tiny training runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and for every subprocess
+# Before torch is imported, and for every subprocess.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # otherwise a test program is compiled for each instruction set
 
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ settings.load_profile("sdekit")
 
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> None:
-    """Global generators start every test alike, whichever worker runs it and whatever ran before."""
+    """Seed the global generators before every test, so that its result does not depend on other tests."""
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
@@ -36,7 +38,7 @@ def fixed_seeds() -> None:
 
 @pytest.fixture
 def moons() -> Callable[..., tuple[Recipe, Dataset]]:
-    """moons(dropout=0.0, condition="none", **train): a recipe of a tiny network on 400 points."""
+    """moons(dropout=0.0, condition="none", **train) plans a tiny network on 400 points."""
 
     def make(dropout: float = 0.0, condition: str = "none", **train: Any) -> tuple[Recipe, Dataset]:
         network = {"width": 8, "depth": 1, "dropout": dropout}
@@ -49,7 +51,7 @@ def moons() -> Callable[..., tuple[Recipe, Dataset]]:
 
 @pytest.fixture
 def go() -> Callable[..., Trainer]:
-    """go(trainer, until): train, stopping cleanly at step `until`."""
+    """go(trainer, until) trains and stops cleanly at step `until`."""
 
     def run(trainer: Trainer, until: int | None = None) -> Trainer:
         for now in trainer.run():
@@ -62,9 +64,9 @@ def go() -> Callable[..., Trainer]:
 
 @pytest.fixture
 def same_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], None]:
-    """Asserts that two runs are bitwise equal: both files of tensors, and the metrics apart from the seconds.
+    """same_run(one, other) asserts that two runs have equal tensors and metrics, bit by bit, except durations.
 
-    Draws no previews, which take most of the time of a tiny run; that they change nothing is a test of its own.
+    No previews are drawn, because they take most of the time of a tiny run.
     """
     monkeypatch.setattr("sdekit.training.objectives.denoising.Denoising.preview", lambda self, model: None)
 
@@ -85,5 +87,5 @@ def same_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], None]:
 
 
 def equal_bits(a: Tensor, b: Tensor) -> bool:
-    """Equality of dtype, shape and every bit."""
+    """Return whether dtype, shape and every bit are equal."""
     return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.view(torch.uint8), b.view(torch.uint8))
