@@ -92,7 +92,7 @@ def rows(build: BuildObjective) -> Finding:
 
 
 def losses(build: BuildObjective) -> Finding:
-    """Check the shape of the losses, that they are finite, and that no item changes the loss of another."""
+    """Check that there is one finite loss per item, and that no item changes the loss of another."""
     objective, module, _, batch = started(build)
     inputs = objective.inputs(batch, 3, slice(0, ROWS))
     with torch.no_grad():
