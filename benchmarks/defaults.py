@@ -95,7 +95,7 @@ def make_plan(spec: str, variant: str, **train: Any) -> tuple[Recipe, Dataset]:
             continue
         group, option = name.split(".")
         options.setdefault(group, {})[option] = json.loads(value)
-    return plan(spec, network=network, given=options)
+    return plan(spec, network=network, options=options)
 
 
 def seconds_per_step(spec: str, variants: list[str]) -> dict[str, float]:

@@ -44,7 +44,7 @@ def moons() -> Callable[..., tuple[Recipe, Dataset]]:
         network = {"width": 8, "depth": 1, "dropout": dropout}
         defaults = {"steps": 30, "batch_size": 16, "warm_up": 5, "log_every": 5, "preview_every": 0.0}
         given = {"data": {"n": 400}, "network": network, "train": defaults | train}
-        return plan("moons", network="mlp", condition=condition, given=given)
+        return plan("moons", network="mlp", condition=condition, options=given)
 
     return make
 

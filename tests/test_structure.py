@@ -285,6 +285,8 @@ NOT_YET_DOCUMENTED: set[str] = set(FACES) - {
     "sdekit.processes",
     "sdekit.sampling",
     "sdekit.registry",
+    "sdekit.runs",
+    "sdekit.training",
     "sdekit.data",
     "sdekit.data.formats",
     "sdekit.verify",

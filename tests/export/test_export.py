@@ -29,7 +29,7 @@ ONNX = pytest.param("onnx", marks=pytest.mark.skipif(not find_spec("onnxruntime"
 def run() -> Run:
     """A tiny conditional network, none of whose weights is 0."""
     given = {"data": {"n": 100}, "network": {"width": 8, "depth": 1}, "train": {"steps": 1, "drop": 0.1}}
-    recipe, _ = plan("moons", network="mlp", condition="label", given=given)
+    recipe, _ = plan("moons", network="mlp", condition="label", options=given)
     model = recipe.build().eval().requires_grad_(False)
     torch.manual_seed(0)
     for parameter in model.parameters():

@@ -78,13 +78,13 @@ def test_recipe_round_trip(spec: str, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text(f"a,b,c\n{rows}\n")
         spec = f"table:{tmp_path / 't.csv'}"
     given = {"train": {"steps": 3, "time_limit": 0.5}}
-    recipe, _ = plan(spec, sde="ve", prediction="v", given=given)
+    recipe, _ = plan(spec, sde="ve", prediction="v", options=given)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe
 
 
 def test_a_run_goes_on_as_it_was_trained() -> None:
     """Training options that its record does not name, because they came later, keep their effect of that time."""
-    recipe, _ = plan("digits", given={"train": {"steps": 3, "noise_top": 0.1, "exact_target": 2048}})
+    recipe, _ = plan("digits", options={"train": {"steps": 3, "noise_top": 0.1, "exact_target": 2048}})
     fields = json.loads(json.dumps(recipe.as_dict()))
     for later in ("noise_top", "exact_target"):
         assert fields["train"].pop(later) > 0
@@ -110,7 +110,7 @@ def test_a_run_with_a_removed_option_opens(run: Path, moons: Moons, value: float
 def test_read_back_recipe_resumes(tmp_path: Path) -> None:
     """A planned recipe equals the one in its folder, so that a script may plan it again and resume."""
     recipe, data = plan(
-        "digits", network="unet", given={"network": {"width": 8}, "train": {"steps": 1, "batch_size": 2}}
+        "digits", network="unet", options={"network": {"width": 8}, "train": {"steps": 1, "batch_size": 2}}
     )
     train(recipe, data, tmp_path / "run")
     assert read_recipe(tmp_path / "run") == recipe
@@ -256,13 +256,13 @@ def test_resume_with_changed_data(tmp_path: Path, change: str) -> None:
     path, run = tmp_path / "x.npz", tmp_path / "run"
     np.savez(path, x=x)
     given = {"network": {"width": 8, "depth": 1}, "train": {"steps": 2, "batch_size": 4}}
-    train(*plan(f"array:{path}", given=given, network="mlp"), run)
+    train(*plan(f"array:{path}", options=given, network="mlp"), run)
     before = contents(run)
     recipe = read_recipe(run)
     changed = {"count": x[:-1], "units": 2 * x, "shape": x[:, :3], "labels": x}[change]
     np.savez(path, x=changed, **({"y": np.arange(40) % 2} if change == "labels" else {}))
     with pytest.raises(InputError, match="are not what the run was trained on"):
-        Trainer(recipe, plan(f"array:{path}", given=given, network="mlp")[1], run, resume=True)
+        Trainer(recipe, plan(f"array:{path}", options=given, network="mlp")[1], run, resume=True)
     assert contents(run) == before
 
 

@@ -128,7 +128,7 @@ def test_a_resumed_run_with_augmentation_is_the_same_run(
     """With labels, some of them dropped, and with exact targets, which are for images that are not transformed."""
     options = {"steps": 8, "batch_size": 8, "checkpoint_every": 3, "augment": 0.2, "drop": 0.2, "exact_target": 2048}
     network = {"width": 8, "depth": 1}
-    recipe, data = plan("digits", network="mlp", condition="label", given={"network": network, "train": options})
+    recipe, data = plan("digits", network="mlp", condition="label", options={"network": network, "train": options})
     go(Trainer(recipe, data, tmp_path / "whole"))
     go(Trainer(recipe, data, tmp_path / "parts"), 4)
     go(Trainer(recipe, data, tmp_path / "parts", resume=True))
@@ -137,7 +137,7 @@ def test_a_resumed_run_with_augmentation_is_the_same_run(
 
 def test_the_exact_target_of_a_transformed_image_is_the_image() -> None:
     """The posterior mean over the training set is that of images which are not transformed."""
-    recipe, data = plan("digits", network="mlp", given={"train": {"steps": 1, "augment": 0.2, "exact_target": 2048}})
+    recipe, data = plan("digits", network="mlp", options={"train": {"steps": 1, "augment": 0.2, "exact_target": 2048}})
     objective = Denoising(recipe)
     objective.start(objective.build(), data, np.arange(len(data)))
     batch = data.batch(range(64))
@@ -158,7 +158,7 @@ def test_samples_are_not_transformed(tmp_path: Path) -> None:
     recipe, data = plan(
         f"array:{tmp_path / 'shapes.npy'}",
         network="mlp",
-        given={
+        options={
             "data": {"scale": "none"},
             "network": {"width": 128, "depth": 2},
             "train": {"steps": 400, "augment": 0.3, "learning_rate": 1e-2, "noise_mean": 0.5, "noise_std": 1.5},

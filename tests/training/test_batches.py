@@ -99,7 +99,7 @@ def test_resumed_run_on_images_is_the_same_run(
     tmp_path: Path, pictures: Path, go: Callable[..., Trainer], same_run: Callable[[Path, Path], None]
 ) -> None:
     """Reading ahead changes no bit of a run that is stopped and resumed."""
-    recipe, data = plan(f"images:{pictures}", network="mlp", given=GIVEN)
+    recipe, data = plan(f"images:{pictures}", network="mlp", options=GIVEN)
     train(recipe, data, tmp_path / "whole")
 
     def reading_ahead(**kwargs: Any) -> Trainer:
@@ -115,7 +115,7 @@ def test_resumed_run_on_images_is_the_same_run(
 @pytest.mark.parametrize("saved", [True, False])
 def test_image_found_damaged_while_training(tmp_path: Path, pictures: Path, saved: bool) -> None:
     """The file is named, and what is kept of the training."""
-    recipe, data = plan(f"images:{pictures}", network="mlp", given=GIVEN)
+    recipe, data = plan(f"images:{pictures}", network="mlp", options=GIVEN)
     trainer = Trainer(recipe, data, tmp_path / "run")
     step = 8 if saved else 3
     items = trainer.batches.indices

@@ -21,7 +21,7 @@ Go = Callable[..., Trainer]
 
 
 def planned(**options: Any) -> tuple[Recipe, Dataset]:
-    run, data = plan("moons", given={"data": {"n": 200}, "train": {"steps": 1}})
+    run, data = plan("moons", options={"data": {"n": 200}, "train": {"steps": 1}})
     return classifier_recipe(run, data, train=TRAIN | options, network=NETWORK), data
 
 
@@ -123,6 +123,6 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(InputError, match=r"seed must be between 0 and 2\^32 - 1"):
         planned(seed=2**32)
-    run, data = plan("digits", given={"train": {"steps": 1}})
+    run, data = plan("digits", options={"train": {"steps": 1}})
     with pytest.raises(InputError, match="train-classifier: batch_size 99999999999999 of items of 64 numbers"):
         classifier_recipe(run, data, train={"batch_size": 99999999999999}, network=NETWORK)

@@ -121,7 +121,7 @@ def test_samples_follow_the_embedding_that_they_are_conditioned_on(
         "train": {"steps": 80, "drop": 0.1, "learning_rate": 0.02, "warm_up": 5},
         "network": {"width": 64, "depth": 2},
     }
-    recipe, data = plan(f"array:{tmp_path / 'data.npz'}", condition="words", given=given)
+    recipe, data = plan(f"array:{tmp_path / 'data.npz'}", condition="words", options=given)
     assert (recipe.condition, recipe.condition_shape, recipe.condition_names) == (kind, y.shape[1:], ())
     go(Trainer(recipe, data, tmp_path / "run"))
     assert read_recipe(tmp_path / "run") == recipe
@@ -144,6 +144,6 @@ def test_kind_of_a_condition(tmp_path: Path, kind: str, shape: tuple[int, ...], 
     """Above 64 numbers, or with three axes, an array is embeddings, unless the option says otherwise."""
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(8, 2)), y=np.ones(shape))
     given = {"train": {"steps": 1}, "data": {"condition_kind": kind}, "network": {"width": 8, "depth": 1}}
-    recipe, _ = plan(f"array:{tmp_path / 'data.npz'}", condition="y", given=given)
+    recipe, _ = plan(f"array:{tmp_path / 'data.npz'}", condition="y", options=given)
     assert recipe.condition == condition and recipe.conditioning.kind == condition
     assert recipe.examples(2) is not None

@@ -46,7 +46,7 @@ def planned(**options: Any) -> tuple[Recipe, Dataset]:
         "network": {"width": 8, "depth": 1},
         "train": {"drop": 0.2, **OPTIONS, **options},
     }
-    return plan("moons", network="mlp", condition="label", given=given)
+    return plan("moons", network="mlp", condition="label", options=given)
 
 
 class Processes:

@@ -15,7 +15,7 @@ STEPS = {"train": {"steps": 1}}
 
 def test_everything_is_recorded() -> None:
     """Shape, units, labels and every option, the network's own choices included, are in the recipe."""
-    recipe, data = plan("digits", given=STEPS)
+    recipe, data = plan("digits", options=STEPS)
     assert (recipe.shape, recipe.kind, recipe.items, recipe.classes) == ((1, 8, 8), "image", 1797, 10)
     assert recipe.units == data.units and recipe.class_names == tuple("0123456789")
     assert recipe.network.name == "unet" and recipe.network.options["width"] == 24
@@ -25,9 +25,9 @@ def test_everything_is_recorded() -> None:
 
 def test_data_std() -> None:
     """data_std is the standard deviation of the training half in the model's units, to four digits."""
-    recipe, data = plan("digits", given={"train": {"steps": 1, "held_out": 0.0}})
+    recipe, data = plan("digits", options={"train": {"steps": 1, "held_out": 0.0}})
     assert recipe.data_std == pytest.approx(float(data.batch(np.arange(1797)).x.std()), abs=6e-5)
-    assert plan("moons", given=STEPS)[0].data_std == pytest.approx(1.0, abs=0.02)
+    assert plan("moons", options=STEPS)[0].data_std == pytest.approx(1.0, abs=0.02)
 
 
 def test_network_suits_the_data(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_network_suits_the_data(tmp_path: Path) -> None:
     found = {}
     for shape in [(20, 8, 12), (20, 7, 8), (20, 5)]:
         np.save(tmp_path / "x.npy", rng.random(shape))
-        found[shape[1:]] = plan(f"array:{tmp_path / 'x.npy'}", given=STEPS)[0].network.name
+        found[shape[1:]] = plan(f"array:{tmp_path / 'x.npy'}", options=STEPS)[0].network.name
     assert found == {(8, 12): "unet", (7, 8): "mlp", (5,): "mlp"}
 
 
@@ -46,7 +46,7 @@ def test_build_is_the_seeds() -> None:
 
     state = torch.get_rng_state()
     one, same, other = (
-        plan("moons", network="mlp", given={"network": {"width": 8}, "train": {"steps": 1, "seed": s}})[0].build()
+        plan("moons", network="mlp", options={"network": {"width": 8}, "train": {"steps": 1, "seed": s}})[0].build()
         for s in (3, 3, 4)
     )
     assert torch.equal(torch.get_rng_state(), state)
@@ -57,7 +57,7 @@ def test_build_is_the_seeds() -> None:
 @pytest.mark.parametrize(("condition", "classes"), [("none", 0), ("label", 2)])
 def test_condition(condition: str, classes: int) -> None:
     """ "label" builds a network that takes the data set's labels, "none" one that takes none."""
-    network = plan("moons", condition=condition, given=STEPS)[0].build().network
+    network = plan("moons", condition=condition, options=STEPS)[0].build().network
     assert isinstance(network, MLP)
     label = network.condition.label
     assert (0 if label is None else label.num_embeddings) == classes
@@ -66,7 +66,7 @@ def test_condition(condition: str, classes: int) -> None:
 @pytest.mark.parametrize("sde", registry.component_names("sde"))
 def test_every_process_can_be_trained(sde: str) -> None:
     """Every registered process makes a model, by its name and its defaults."""
-    model = plan("moons", sde=sde, given=STEPS)[0].build()
+    model = plan("moons", sde=sde, options=STEPS)[0].build()
     assert model.sde == registry.build("sde", sde) and isinstance(model.network, MLP)
 
 
@@ -79,17 +79,17 @@ def test_every_process_can_be_trained(sde: str) -> None:
         ({"sde": "vpp"}, "no sde 'vpp'; did you mean 'vp'"),
         ({"network": "unett"}, "no network 'unett'; did you mean 'unet'"),
         ({"prediction": "edmm"}, "no prediction 'edmm'; did you mean 'edm'"),
-        ({"given": STEPS | {"network": {"conditions": -1}}}, "network.conditions follows from the data"),
+        ({"options": STEPS | {"network": {"conditions": -1}}}, "network.conditions follows from the data"),
         ({"prediction": "eps", "sde": "rectified-flow"}, "divides by alpha, which is 0"),
         ({"condition": "labels"}, "condition must be 'none' or 'label', got 'labels'"),
         ({"spec": "swiss-roll", "condition": "label"}, "no labels to condition on"),
-        ({"given": {"trian": {}}}, "no group of options 'trian'"),
-        ({"given": STEPS | {"sde": {"beta": 1}}}, "no option of sde 'vp' named 'beta'"),
-        ({"given": {"train": {"steps": 1, "held_out": 0.999999}}}, "leaves no item to train on"),
-        ({"spec": "moons", "given": {"train": {"steps": 1, "augment": 0.1}}}, "data 'moons' are not images"),
-        ({"given": STEPS | {"network": {"augmentation": 9}}}, "network.augmentation follows from the training"),
+        ({"options": {"trian": {}}}, "no group of options 'trian'"),
+        ({"options": STEPS | {"sde": {"beta": 1}}}, "no option of sde 'vp' named 'beta'"),
+        ({"options": {"train": {"steps": 1, "held_out": 0.999999}}}, "leaves no item to train on"),
+        ({"spec": "moons", "options": {"train": {"steps": 1, "augment": 0.1}}}, "data 'moons' are not images"),
+        ({"options": STEPS | {"network": {"augmentation": 9}}}, "network.augmentation follows from the training"),
         (
-            {"spec": "moons", "given": {"train": {"steps": 1, "batch_size": 2**30 + 1}}},
+            {"spec": "moons", "options": {"train": {"steps": 1, "batch_size": 2**30 + 1}}},
             "batch_size 1073741825 of .* 2 n",
         ),
     ],
@@ -98,14 +98,14 @@ def test_every_process_can_be_trained(sde: str) -> None:
 def test_errors(arguments: dict[str, object], message: str) -> None:
     """What does not fit is an InputError that says what to write."""
     with pytest.raises(InputError, match=message):
-        plan(**{"given": STEPS} | arguments)  # type: ignore[arg-type]
+        plan(**{"options": STEPS} | arguments)  # type: ignore[arg-type]
 
 
 def test_constant_data(tmp_path: Path) -> None:
     """Nothing can be learned of constant data."""
     np.save(tmp_path / "x.npy", np.ones((10, 3)))
     with pytest.raises(InputError, match="constant"):
-        plan(f"array:{tmp_path / 'x.npy'}", given=STEPS)
+        plan(f"array:{tmp_path / 'x.npy'}", options=STEPS)
 
 
 def test_load_data_records_defaults() -> None:
@@ -134,14 +134,14 @@ def test_training_suits_the_data(
     else:
         x = np.random.default_rng(0).uniform(-1, 1, (shape[0], shape[3], *shape[1:3])).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    options = plan(f"array:{tmp_path / 'x.npy'}", given={"train": STEPS["train"] | given})[0].train
+    options = plan(f"array:{tmp_path / 'x.npy'}", options={"train": STEPS["train"] | given})[0].train
     assert (options.batch_size, options.learning_rate, options.noise_mean) == train
 
 
 def test_augmentation_adds_its_vector_to_the_network() -> None:
-    recipe, _ = plan("digits", given={"train": {"steps": 1, "augment": 0.1}})
+    recipe, _ = plan("digits", options={"train": {"steps": 1, "augment": 0.1}})
     assert recipe.network.options["augmentation"] == 9
-    assert plan("digits", given=STEPS)[0].network.options["augmentation"] == 0
+    assert plan("digits", options=STEPS)[0].network.options["augmentation"] == 0
 
 
 @pytest.mark.parametrize(("size", "items"), [(2, 16384), (5, 6553), (16, 2048), (300, 2048)])
@@ -149,14 +149,14 @@ def test_points_of_few_numbers_are_regressed_on_their_mean(tmp_path: Path, size:
     """More items may count where each costs less; what is asked for is kept."""
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(10, size)).astype(np.float32))
     spec = f"array:{tmp_path / 'x.npy'}"
-    assert plan(spec, given=STEPS)[0].train.exact_target == items
+    assert plan(spec, options=STEPS)[0].train.exact_target == items
     asked = {"train": STEPS["train"] | {"exact_target": 0}}
-    assert plan(spec, given=asked)[0].train.exact_target == 0
+    assert plan(spec, options=asked)[0].train.exact_target == 0
 
 
 def test_unet_by_name() -> None:
     """An option of the network reaches it."""
-    recipe, _ = plan("digits", network="unet", given=STEPS | {"network": {"width": 8, "multipliers": (1, 1)}})
+    recipe, _ = plan("digits", network="unet", options=STEPS | {"network": {"width": 8, "multipliers": (1, 1)}})
     network = recipe.build().network
     assert isinstance(network, UNet) and network.options["multipliers"] == (1, 1) and network.first.out_channels == 8
 
@@ -174,7 +174,7 @@ def numbers_table(path: Path) -> Path:
 def test_numbers_to_condition_on(tmp_path: Path) -> None:
     """Columns of a table become the condition: their names, units and number are in the recipe and the network."""
     spec = f"table:{numbers_table(tmp_path)}"
-    recipe, data = plan(spec, condition="v,u", given=STEPS)
+    recipe, data = plan(spec, condition="v,u", options=STEPS)
     assert (recipe.condition, recipe.condition_names, recipe.shape) == ("numbers", ("v", "u"), (2,))
     assert recipe.network.options["conditions"] == 2 and recipe.data.options["condition"] == "v,u"
     assert recipe.condition_units is not None and recipe.condition_units.shift[1] == pytest.approx(100, abs=6)  # type: ignore[index]
@@ -182,7 +182,7 @@ def test_numbers_to_condition_on(tmp_path: Path) -> None:
     assert y is not None and y.shape == (60, 2) and y.mean(0).abs().max() < 1e-6
     assert recipe.conditioning.numbers == 2 and not recipe.conditioning.null
     assert type(recipe).from_dict(recipe.as_dict()) == recipe
-    by_option = plan(spec, given={"data": {"condition": "v,u"}, **STEPS})[0]
+    by_option = plan(spec, options={"data": {"condition": "v,u"}, **STEPS})[0]
     assert by_option == recipe
 
 
@@ -201,4 +201,4 @@ def test_numbers_to_condition_on(tmp_path: Path) -> None:
 def test_conditions_that_there_are_not(tmp_path: Path, spec: str, condition: str, drop: float, message: str) -> None:
     spec = f"table:{numbers_table(tmp_path)}" if spec == "table:" else spec
     with pytest.raises(InputError, match=message):
-        plan(spec, condition=condition, given={"train": {"steps": 1, "drop": drop}})
+        plan(spec, condition=condition, options={"train": {"steps": 1, "drop": drop}})

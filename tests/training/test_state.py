@@ -61,7 +61,7 @@ def odd(tmp_path: Path) -> Iterator[Odd]:
     def make(kind: str, **train: Any) -> tuple[Recipe, Dataset]:
         options = {"steps": 12, "batch_size": 8, "log_every": 5, "preview_every": 0.0, "ema": 0.2, **train}
         given = {"data": {"n": 200}, "network": {"mode": kind}, "train": options}
-        return plan("moons", network="odd", given=given)
+        return plan("moons", network="odd", options=given)
 
     yield make
     registry.forget_plugin_files()

@@ -54,7 +54,7 @@ def test_resumed_network_is_the_same_run(tmp_path: Path, go: Go, same_run: Same,
         "network": {"width": 8, "dropout": 0.2},
         "train": {"steps": 6, "batch_size": 4, "log_every": 2, "held_out": 0.01, "preview_every": 0.0},
     }
-    recipe, data = plan("digits", network=network, condition="label", given=given)
+    recipe, data = plan("digits", network=network, condition="label", options=given)
     train(recipe, data, tmp_path / "whole")
     go(Trainer(recipe, data, tmp_path / "parts"), 3)
     train(recipe, data, tmp_path / "parts", resume=True)
@@ -132,7 +132,7 @@ def test_learns_moons(tmp_path: Path) -> None:
     """300 steps lower the loss, held out too, by a tenth and more, and draw points nearer to the moons than noise."""
     train = {"steps": 300, "batch_size": 128, "warm_up": 10, "seed": 1, "learning_rate": 8e-3}
     given = {"network": {"width": 64, "depth": 2}, "train": train}
-    recipe, data = plan("moons", network="mlp", given=given)
+    recipe, data = plan("moons", network="mlp", options=given)
     trainer = Trainer(recipe, data, tmp_path / "run")
     start = held_out_loss(trainer)
     losses = [now.loss for now in trainer.run()]

@@ -150,12 +150,12 @@ def test_weights_of_another_run(tmp_path: Path, moons: Moons) -> None:
     """Where their shapes agree too: both files are named. What an older sdekit wrote does not tell, and loads."""
     given = {"network": {"width": 8, "depth": 1}, "train": {"steps": 2, "batch_size": 4, "keep_every": 1}}
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(3, 2, (40, 2)))
-    one, data = plan("moons", network="mlp", given=given)
+    one, data = plan("moons", network="mlp", options=given)
     train(one, data, tmp_path / "one")
     for other in (
-        plan("moons", network="mlp", given=given, sde="ve"),
-        plan("moons", network="mlp", given=given, prediction="v"),
-        plan(f"array:{tmp_path / 'x.npy'}", network="mlp", given=given),
+        plan("moons", network="mlp", options=given, sde="ve"),
+        plan("moons", network="mlp", options=given, prediction="v"),
+        plan(f"array:{tmp_path / 'x.npy'}", network="mlp", options=given),
     ):
         train(*other, tmp_path / "other", overwrite=(tmp_path / "other").exists())
         for name in (MODEL, snapshot_name(1)):
@@ -222,7 +222,7 @@ def test_data_that_are_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path / "begun")
     np.save("x.npy", np.random.default_rng(0).random((40, 2)))
     given = {"network": {"width": 8, "depth": 1}, "train": {"steps": 1, "batch_size": 4}}
-    train(*plan("array:x.npy", network="mlp", given=given), tmp_path / "run")
+    train(*plan("array:x.npy", network="mlp", options=given), tmp_path / "run")
     assert read(tmp_path / "run", with_data=True).data.name == "array:x.npy"
     monkeypatch.chdir(tmp_path)
     where = re.escape(str(tmp_path / "x.npy"))
@@ -231,7 +231,7 @@ def test_data_that_are_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert load_run(tmp_path / "run").step == 1
     os.symlink(tmp_path / "begun" / "x.npy", "x.npy")
     assert read(tmp_path / "run", with_data=True)
-    train(*plan(f"array:{tmp_path / 'x.npy'}", network="mlp", given=given), tmp_path / "run", overwrite=True)
+    train(*plan(f"array:{tmp_path / 'x.npy'}", network="mlp", options=given), tmp_path / "run", overwrite=True)
     os.unlink("x.npy")
     with pytest.raises(InputError, match="does not exist any more: put the data back, or a link"):
         read(tmp_path / "run", with_data=True)

@@ -158,7 +158,7 @@ def _planned(
     if process_rank() == 0:
         prepare_folder(out, overwrite=overwrite, check_only=True)
     with console.status("reading the data ..."):
-        recipe, data = plan(spec, **names, given=groups)
+        recipe, data = plan(spec, **names, options=groups)
     return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite)
 
 

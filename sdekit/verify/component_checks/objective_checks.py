@@ -42,7 +42,7 @@ def checks(build: BuildObjective, *, quick: bool = False) -> list[Check]:
 def started(build: BuildObjective) -> tuple[Objective, nn.Module, Dataset, Batch]:
     """Return an objective, its module with weights that are not zero, and a batch of the data."""
     options = {"data": {"n": 100}, "network": {"width": 8, "depth": 1}, "train": {"steps": 1, "batch_size": ROWS}}
-    run, data = plan("moons", network="mlp", condition="label", given=options)
+    run, data = plan("moons", network="mlp", condition="label", options=options)
     trial = getattr(build, "trial", None)
     objective = build(run if trial is None else trial(run, data))
     module = objective.build().eval()

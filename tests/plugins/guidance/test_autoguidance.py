@@ -44,7 +44,7 @@ def test_a_run_and_its_earlier_weights(tmp_path: Path) -> None:
         "network": {"width": 8, "depth": 1},
         "train": {"steps": 20, "batch_size": 16, "warm_up": 0, "keep_every": 10, "preview_every": 0.0, "drop": 0.2},
     }
-    recipe, data = plan("moons", network="mlp", condition="label", given=given)
+    recipe, data = plan("moons", network="mlp", condition="label", options=given)
     train(recipe, data, tmp_path / "run")
     last, early = load_run(tmp_path / "run"), load_run(tmp_path / "run", step=10)
     assert (last.step, early.step) == (20, 10) and load_run(tmp_path / "run", step=20).step == 20
@@ -65,7 +65,7 @@ def test_a_run_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "open_model", lambda path, step=None: loads.append(step) or open_model(path, step=step))
     given = {"data": {"n": 100}, "network": {"width": 8, "depth": 1}, "train": {"steps": 2, "preview_every": 0.0}}
     for _ in range(2):
-        recipe, data = plan("moons", network="mlp", given=given)
+        recipe, data = plan("moons", network="mlp", options=given)
         train(recipe, data, tmp_path / "run", overwrite=True)
         model = load_run(tmp_path / "run").model
         guidance = [partial(autoguidance, run=str(tmp_path / "run"))]
