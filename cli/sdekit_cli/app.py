@@ -1,4 +1,8 @@
-"""The `sdekit` command: its subcommands, the commands of plugins, and one message for every failure."""
+"""The `sdekit` command: its subcommands, their list in `--help`, and one message for every failure.
+
+A subcommand is imported when it is used. The list is printed here, because Typer would import a Markdown parser and all
+subcommands for it, which takes 0.1 s each.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,41 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import Any
 
 import typer
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
 
 import sdekit
 from sdekit.errors import InputError, SdekitError
 
-from .terminal.console import error, note
-from .terminal.help import Root
+from .terminal.console import error, note, shown
+
+COMMANDS = {
+    "train": "Train a score network on data.",
+    "train-classifier": "Train a classifier of noisy data, for guidance of a run that was trained without labels.",
+    "sample": "Draw samples from a trained run with any solver.",
+    "restore": "Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, colours, ...",
+    "edit": "Add noise to an image and denoise it again (SDEdit): variations of it, or a sketch made realistic.",
+    "export": "Export a model to a folder that can be sampled without the Python code of its network.",
+    "info": "Describe a saved model, and check that its files are complete and unaltered.",
+    "verify": "Check components against exact answers: order, marginals, noise, network calls, inverses, and more.",
+    "bench": "Compare samplers on one model: error of x_0 against network calls, and which to take.",
+    "tune": "Fit a solver's time steps and coefficients to one model, for a number of network evaluations.",
+    "plugins": "List, describe, create and check components: processes, samplers, grids, networks, data sets, ...",
+}
+"""Maps each command to the first line of its help. The file of that name contains the function, or a Typer `app`."""
+
+EXAMPLES = (
+    ("sdekit train --data digits --out run --time-limit 120", "train on digits"),
+    ("sdekit sample run --solver ode --out samples", "draw 64 samples"),
+    ("sdekit plugins list", "list the installed components"),
+    ("sdekit COMMAND --help", "show the options of a command"),
+)
 
 DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit")
 """Commands that several processes may run together."""
@@ -24,6 +55,52 @@ OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """Texts of a RuntimeError that libraries raise instead of a MemoryError."""
 
 OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+class Root(TyperGroup):
+    """The group of all commands; the commands of sdekit keep their names if a plugin adds one of the same name."""
+
+    def __init__(self, *, commands: Any = None, **settings: Any) -> None:
+        own = {name: TyperCommand(name, help=text) for name, text in COMMANDS.items()}
+        super().__init__(commands={**(commands or {}), **own}, **settings)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import and return a command; None if there is no command of this name."""
+        return load_command(cmd_name) if cmd_name in COMMANDS else super().get_command(ctx, cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print usage, examples, commands and options."""
+        commands = [
+            (name, command.get_short_help_str(500)) for name, command in self.commands.items() if not command.hidden
+        ]
+        options = [param.get_help_record(ctx) for param in self.get_params(ctx)]
+        shown.print(f"[bold]Usage:[/] {ctx.command_path} COMMAND ...\n\n{self.help}")
+        for title, rows in (("Examples", EXAMPLES), ("Commands", commands), ("Options", filter(None, options))):
+            table = Table.grid(padding=(0, 3))
+            table.add_column(no_wrap=True)
+            for name, text in rows:
+                table.add_row(Text(name, "cyan"), Text(text))
+            shown.print(f"\n[bold]{title}[/]")
+            shown.print(Padding(table, (0, 2)))
+
+
+def load_command(name: str) -> Any:
+    """Import a command of `COMMANDS`.
+
+    Arguments:
+        name: Name of the command.
+    Returns:
+        The click command.
+    """
+    module = import_module(f"sdekit_cli.commands.{name.replace('-', '_')}")
+    group = getattr(module, "app", None)
+    if group is None:
+        group = typer.Typer(add_completion=False)
+        group.command(name)(getattr(module, name.replace("-", "_")))
+    command = typer.main.get_command(group)
+    command.name = name
+    return command
+
 
 app = typer.Typer(
     name="sdekit",

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.processes import LARGEST_RHO, SDE, Denoiser, FlowCoordinates
+from sdekit.processes import LARGEST_RHO, SDE, Denoiser
 from sdekit.sampling import Noise, Sampler
 
 Variable = Callable[[Tensor], Tensor]
@@ -98,6 +98,8 @@ def noise_prediction(sde: SDE, times: Tensor) -> IntegralForm:
     Source:
         Zhang & Chen 2023 (DEIS), eq. 11; Karras et al. 2022, eq. 4.
     """
+    from sdekit.processes import FlowCoordinates
+
     flow = FlowCoordinates.edm(sde)
     scale, sigma = flow.scale(times), sde.sigma(times)
     # eps - k x_0 with eps = (x - alpha x_0) / sigma and scale = alpha + k sigma

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import sdekit as package
-from sdekit_cli.terminal import help as root
+from sdekit_cli.app import COMMANDS as DESCRIPTIONS, load_command
 
 COMMANDS = [
     ("train",),
@@ -41,13 +41,13 @@ def test_root_help(sdekit: Callable[..., Any]) -> None:
     result = sdekit("--help")
     assert result.code == 0 and "sdekit train --data digits --out run" in " ".join(result.out.replace("│", " ").split())
     assert all(command[0] in result.out for command in COMMANDS)
-    assert set(root.COMMANDS) == {command[0] for command in COMMANDS}
+    assert set(DESCRIPTIONS) == {command[0] for command in COMMANDS}
 
 
-@pytest.mark.parametrize("name", root.COMMANDS)
+@pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_root_help_says_what_each_command_says_of_itself(name: str) -> None:
     """The table of commands, which avoids importing them, agrees with the first line of each command's help."""
-    assert (root.load(name).help or "").split("\n\n")[0] == root.COMMANDS[name]
+    assert (load_command(name).help or "").split("\n\n")[0] == DESCRIPTIONS[name]
 
 
 def test_version(sdekit: Callable[..., Any]) -> None:

@@ -26,11 +26,14 @@ from sdekit_cli.options.shared_options import AsJson, PluginFiles, load_plugin_f
 from sdekit_cli.scaffold.new_plugin import new
 from sdekit_cli.scaffold.plugin_checks import check
 from sdekit_cli.terminal.console import marked, print_json, show_table, shown
-from sdekit_cli.terminal.help import COMMANDS
 
 SAMPLER_TRAITS = ("order", "stochastic", "calls_per_step", "requires_single_sample", "default_steps", "default_grid")
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=COMMANDS["plugins"])
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="List, describe, create and check components: processes, samplers, grids, networks, data sets, ...",
+)
 app.command()(new)
 app.command()(check)
 

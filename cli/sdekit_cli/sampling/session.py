@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +131,8 @@ class SamplingSession:
         guidances = [*self.guidance, *guidance]
         batch_size = min(len(seeds), MOST_AT_ONCE) if options.batch_size is None else options.batch_size
         samples = None
-        with without_backend_warnings(), progress_bar("calls", quiet=options.json) as bar:
+        quiet = without_backend_warnings() if self.backend else nullcontext()
+        with quiet, progress_bar("calls", quiet=options.json) as bar:
             task = bar.add_task(f"sampling {len(seeds)} with {name}", total=None, calls="")
             counter = EvaluationCounter()
 

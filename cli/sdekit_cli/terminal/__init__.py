@@ -1,1 +1,1 @@
-"""Terminal output, help and signals."""
+"""Terminal output and signals."""
