@@ -171,11 +171,18 @@ def replace_null(
         device: Device of the result.
     Returns:
         A condition without null rows. Its mask is that of `value` in the rows that were null.
+    Raises:
+        InputError: If a part has another shape in y than in `value`.
     """
     values = {name: part.to(device).expand(n, *part.shape[1:]) for name, part in condition_parts(value).items()}
     parts = condition_parts(y)
     null = torch.ones(n, dtype=torch.bool, device=device) if y is None else is_null(y)
     for name, own in values.items():
+        if name in parts and parts[name].shape != own.shape:
+            raise InputError(
+                f"condition {name!r} has the shape {tuple(parts[name].shape)}, and the null condition of the model "
+                f"{tuple(own.shape)}: pad the shorter one, with a mask"
+            )
         if name in parts:
             parts[name] = _where(null, own, parts[name])
         else:  # without a mask every element counts; any other missing part is null in every row
@@ -243,8 +250,8 @@ class Conditioning:
             InputError: If y has another type or shape than the model was trained with, a label does not exist, or y is
                 null in a row and the model was not trained for that.
         """
-        given = condition_parts(y)
-        parts = {name: part for name, part in given.items() if name not in NEVER_NULL}
+        all_parts = condition_parts(y)
+        parts = {name: part for name, part in all_parts.items() if name not in NEVER_NULL}
         if y is None or not parts:
             if not self.null:
                 raise InputError(UNCONDITIONAL)
@@ -253,19 +260,19 @@ class Conditioning:
         fits = parts.keys() == shapes.keys() and all(_fits(parts[name], shape) for name, shape in shapes.items())
         if shapes and not fits:
             raise InputError(f"this model takes {expected} as its condition: got {describe_condition(y)}")
-        if (mask := given.get("mask")) is not None:
+        if (mask := all_parts.get("mask")) is not None:
             sequence = parts.get("sequence", parts.get("y"))
             if sequence is None or mask.dtype != torch.bool or mask.shape != sequence.shape[:2]:
-                raise InputError(f"a mask is boolean and has the shape (B, L) of its sequence: got {_shapes(given)}")
+                raise InputError(
+                    f"a mask is boolean and has the shape (B, L) of its sequence: got {_shapes(all_parts)}"
+                )
         if not values:
             return
-        if (
-            self.classes
-            and len(labels := parts["y"])
-            and not -1 <= int(labels.min()) <= int(labels.max()) < self.classes
-        ):
-            bad = int(labels.max()) if int(labels.max()) >= self.classes else int(labels.min())
-            raise InputError(f"label {bad}: this model has the labels 0 to {self.classes - 1} (-1 is no label)")
+        if self.classes and len(parts["y"]):
+            low, high = int(parts["y"].min()), int(parts["y"].max())
+            if low < -1 or high >= self.classes:
+                bad = high if high >= self.classes else low
+                raise InputError(f"label {bad}: this model has the labels 0 to {self.classes - 1} (-1 is no label)")
         if not self.null and any(bool(is_null(part).any()) for part in parts.values()):
             raise InputError(UNCONDITIONAL)
 

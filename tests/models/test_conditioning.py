@@ -227,6 +227,14 @@ def test_null_value_of_several_parts() -> None:
     assert network.y.parts["y"].tolist() == [2] * 3 and network.y.parts["augmentation"].shape == (3, 2)
 
 
+def test_null_value_has_the_shape_of_the_condition() -> None:
+    """A sequence of another length is refused with both shapes."""
+    declared = Conditioning(sequence=(None, 2), null_value=torch.zeros(1, 5, 2))
+    message = r"'y' has the shape \(3, 4, 2\), and the null condition of the model \(3, 5, 2\): pad the shorter one"
+    with pytest.raises(InputError, match=message):
+        ScoreModel(Recording(), VP(), condition=declared)(torch.zeros(3, 2), as_time(0.5), SEQUENCE)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

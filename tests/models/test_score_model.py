@@ -1,4 +1,4 @@
-"""A network read as a denoiser: five meanings of its output, on every process."""
+"""A network as a denoiser: five predictions, on every process."""
 
 import math
 import re
@@ -29,7 +29,7 @@ each_combination = pytest.mark.parametrize(
     ("name", "prediction"), COMBINATIONS, ids=["-".join(c) for c in COMBINATIONS]
 )
 
-# What F is, in terms of x_0, eps, alpha and sigma, as the papers define it.
+# The target of F in x_0, eps, alpha and sigma, as the papers define it.
 TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "x0": lambda x0, eps, alpha, sigma: x0,
     "eps": lambda x0, eps, alpha, sigma: eps,
@@ -43,7 +43,7 @@ TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
 
 
 class Exact(nn.Module):
-    """The network that a perfect training would reach: it finds x and t from its own inputs alone."""
+    """The network of a perfect training: it computes x and t from its own inputs alone."""
 
     def __init__(self, sde: SDE, prediction: str) -> None:
         super().__init__()
@@ -59,14 +59,14 @@ class Exact(nn.Module):
 
 
 class Affine(nn.Module):
-    """Some network, far from any target."""
+    """An arbitrary network, far from any target."""
 
     def forward(self, z: Tensor, c_noise: Tensor, y: Tensor | None) -> Tensor:
         return 0.3 * z - 0.2 + 0.1 * c_noise.view(-1, *[1] * (z.ndim - 1))
 
 
 def test_every_prediction_has_a_target() -> None:
-    """A prediction that is added to the table is added to these tests."""
+    """These tests cover every prediction of the table."""
     assert TARGETS.keys() == PREDICTIONS.keys()
 
 
@@ -115,7 +115,7 @@ def test_loss_target(name: str, prediction: str) -> None:
     ids=["ddpm", "ncsn", "v-diffusion", "v-cosine", "flow-matching", "x0"],
 )
 def test_loss_is_the_published_one(sde: SDE, prediction: str, target: Callable[..., Tensor]) -> None:
-    """It is the mean square that Ho et al. 2020 (eq. 14), Salimans & Ho 2022 and Liu et al. 2023 print."""
+    """The loss is that of Ho et al. 2020 (eq. 14), Salimans & Ho 2022 and Liu et al. 2023."""
     x0, eps = torch.randn(2, 4, 3, dtype=torch.float64)
     t = torch.tensor([sde.t_min, 0.3, 0.6, sde.t_max], dtype=torch.float64)
     alpha, sigma = sde.alpha(t)[:, None], sde.sigma(t)[:, None]
@@ -129,7 +129,7 @@ def test_loss_is_the_published_one(sde: SDE, prediction: str, target: Callable[.
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_edm_target_has_unit_variance(name: str) -> None:
-    """The "edm" target has variance 1 at every t, as has c_in x_t (Karras et al. 2022, appendix B.6)."""
+    """The "edm" target and c_in x_t have variance 1 at every t (Karras et al. 2022, appendix B.6)."""
     sde, seen = PROCESSES[name], []
     network = nn.Module()
     network.forward = lambda z, c, y: seen.append(z) or torch.zeros_like(z)  # type: ignore[method-assign, func-returns-value]
@@ -144,7 +144,7 @@ def test_edm_target_has_unit_variance(name: str) -> None:
 
 
 def test_edm_is_karras_table_1() -> None:
-    """c_skip, c_out, c_in and c_noise on EDM are the table's, with sigma_data."""
+    """c_skip, c_out, c_in and c_noise on EDM are those of the table, with sigma_data."""
     sde, seen = EDM(), []
     network = nn.Module()
     network.forward = lambda z, c, y: seen.append((z, c)) or torch.full_like(z, 2.0)  # type: ignore[method-assign, func-returns-value]
@@ -156,8 +156,8 @@ def test_edm_is_karras_table_1() -> None:
     assert torch.allclose(seen[0][1], t.log() / 4, rtol=1e-14, atol=0)
 
 
-def test_no_noise_level_is_beyond_those_of_training() -> None:
-    """Where rho is above 1e3, up to infinite, the network is told 1e3: training goes no farther."""
+def test_noise_levels_stay_within_those_of_training() -> None:
+    """For rho above 1e3, up to infinity, the network receives 1e3, the largest noise level of training."""
     seen: list[Tensor] = []
     network = nn.Module()
     network.forward = lambda z, c, y: seen.append(c) or z  # type: ignore[method-assign, func-returns-value]
@@ -167,8 +167,8 @@ def test_no_noise_level_is_beyond_those_of_training() -> None:
     assert torch.allclose(seen[0], (sde.rho(trained).log() / 4).float().expand(3))
 
 
-def test_vp_input_is_left_alone() -> None:
-    """With VP and data_std = 1, c_in is 1: the network sees x itself."""
+def test_vp_does_not_scale_the_input() -> None:
+    """With VP and data_std = 1, c_in is 1: the network receives x itself."""
     seen: list[Tensor] = []
     network = nn.Module()
     network.forward = lambda z, c, y: seen.append(z) or z  # type: ignore[method-assign, func-returns-value]
@@ -199,7 +199,7 @@ def test_eps_needs_alpha(sde: SDE) -> None:
 
 
 def test_unknown_prediction() -> None:
-    """A wrong name answers with the right ones."""
+    """The message for an unknown prediction lists the known ones."""
     with pytest.raises(InputError, match=re.escape("no prediction 'noise': choose one of x0, eps, v, flow, edm")):
         ScoreModel(Affine(), VP(), "noise")
 

@@ -69,7 +69,7 @@ def test_output_depends_on_x_and_noise(name: str, shape: tuple[int, ...]) -> Non
 
 @each_case
 def test_gradient_reaches_every_parameter(name: str, shape: tuple[int, ...]) -> None:
-    """No parameter is dead: each one has a gradient that is not zero, labels' included."""
+    """No parameter is dead: each has a gradient that is not zero, that of the labels too."""
     network, (x, c, y) = build(name, shape, classes=3), inputs(shape)
     (network(x, c, y) * torch.randn(x.shape)).sum().backward()
     dead = [k for k, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
@@ -78,7 +78,7 @@ def test_gradient_reaches_every_parameter(name: str, shape: tuple[int, ...]) -> 
 
 @each_case
 def test_sample_is_independent_of_its_batch(name: str, shape: tuple[int, ...]) -> None:
-    """Row i is the same drawn alone, in a batch or in another order, to rounding."""
+    """Row i is the same alone, in a batch or in another order, to rounding."""
     network, (x, c, y) = build(name, shape, classes=3).double(), inputs(shape)
     x, c = x.double(), c.double()
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_sample_is_independent_of_its_batch(name: str, shape: tuple[int, ...]) -
 
 @each_case
 def test_rebuilds_from_its_options(name: str, shape: tuple[int, ...]) -> None:
-    """`.options` holds every option, resolved, and rebuilds a network that the same weights make the same."""
+    """`.options` contains every option, resolved, and builds a network with the same output for the same weights."""
     network, (x, c, y) = build(name, shape, classes=3), inputs(shape)
     options = network.options
     assert options.keys() == registry.parameters(registry.find_component("network", name).load()).keys()
@@ -116,7 +116,7 @@ def test_labels(name: str, shape: tuple[int, ...]) -> None:
 
 @each_case
 def test_label_without_classes_is_refused(name: str, shape: tuple[int, ...]) -> None:
-    """A network that knows no labels says so."""
+    """A network without labels refuses a label with a message that says so."""
     network, (x, c, y) = build(name, shape), inputs(shape)
     with pytest.raises(InputError, match="without labels"):
         network(x, c, y)
@@ -151,7 +151,7 @@ def test_dropout_range(name: str, dropout: float) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 7, 8), (3, 8, 4), (2,), (8, 8)])
 def test_unet_needs_images_of_8_pixels(shape: tuple[int, ...]) -> None:
-    """Smaller images and vectors are refused, with what to use."""
+    """Smaller images and vectors are refused; the message names the network to use instead."""
     with pytest.raises(InputError, match="at least 8.*use mlp"):
         UNet(shape)
 
@@ -162,7 +162,7 @@ def test_unet_needs_images_of_8_pixels(shape: tuple[int, ...]) -> None:
     ids=str,
 )
 def test_unet_options_out_of_range(options: dict[str, Any]) -> None:
-    """A width, multiplier or block count that cannot be built is refused before anything is."""
+    """A width, multiplier or block count that cannot be built is refused before any layer is built."""
     with pytest.raises(InputError, match="unet: needs width a multiple of 4"):
         UNet((1, 8, 8), **options)
 
@@ -176,7 +176,7 @@ def test_mlp_options_out_of_range(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 17, 16), (3, 32, 32), (2,)])
 def test_mixer_needs_tiny_images(shape: tuple[int, ...]) -> None:
-    """Larger images and vectors are refused, with what to use."""
+    """Larger images and vectors are refused; the message names the network to use instead."""
     with pytest.raises(InputError, match="at most 256 pixels.*use unet"):
         Mixer(shape)
 
@@ -195,38 +195,38 @@ def test_mixer_kernel_is_a_convolution() -> None:
     h = torch.randn(CHANNELS, 3, 42, dtype=torch.float64)
     weight = torch.randn_like(layer.kernel)
     with torch.no_grad():
-        assert (layer.kernel.view(-1, 5, 5).abs() > 0).sum() == CHANNELS * 9  # 3x3 to begin with
+        assert (layer.kernel.view(-1, 5, 5).abs() > 0).sum() == CHANNELS * 9  # it starts as 3x3
         layer.kernel.copy_(weight)
         images = h.transpose(0, 1).view(3, CHANNELS, 6, 7)
         expected = F.conv2d(images, weight.view(CHANNELS, 1, 5, 5), padding=2, groups=CHANNELS)
-        found = layer(h)
-        assert torch.allclose(found.transpose(0, 1).view_as(expected), expected, rtol=1e-12, atol=1e-12)
+        convolved = layer(h)
+        assert torch.allclose(convolved.transpose(0, 1).view_as(expected), expected, rtol=1e-12, atol=1e-12)
         layer.matrix.normal_()
-        assert torch.allclose(layer(h) - found, torch.einsum("cbp,cpq->cbq", h, layer.matrix), rtol=1e-9, atol=1e-9)
+        assert torch.allclose(layer(h) - convolved, torch.einsum("cbp,cpq->cbq", h, layer.matrix), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(("side", "levels"), [(8, 2), (16, 3), (64, 4), (128, 5)])
 def test_unet_sizes_suit_the_image(side: int, levels: int) -> None:
-    """By itself the U-Net takes more levels for larger images, down to about 4 pixels."""
+    """The default of the U-Net is more levels for larger images, down to about 4 pixels."""
     assert len(UNet((1, side, side), width=8).options["multipliers"]) == levels
     assert 4 <= side / 2 ** (levels - 1) <= 8
 
 
-def test_unet_attention_is_where_it_was_asked() -> None:
-    """`attention` is the longest side that attends: 0 leaves it to the middle, 8 adds every level of an 8x8 image."""
-    found = {a: sum("qkv.weight" in k for k in UNet((1, 8, 8), width=8, attention=a).state_dict()) for a in (0, 4, 8)}
-    assert found[0] == 1 and found[0] < found[4] < found[8]
+def test_unet_attends_at_levels_up_to_the_option() -> None:
+    """`attention` is the longest side with attention: 0 for the lowest level alone, 8 for all levels of 8 pixels."""
+    counts = {a: sum("qkv.weight" in k for k in UNet((1, 8, 8), width=8, attention=a).state_dict()) for a in (0, 4, 8)}
+    assert counts[0] == 1 and counts[0] < counts[4] < counts[8]
 
 
 @pytest.mark.parametrize(("size", "width"), [((2,), 256), ((64,), 384), ((3, 16, 16), 512)])
 def test_mlp_sizes_suit_the_data(size: tuple[int, ...], width: int) -> None:
-    """By itself the MLP is wider for larger items."""
+    """The default width of the MLP is larger for larger items."""
     assert MLP(size, depth=1).options["width"] == width
 
 
 @pytest.mark.parametrize("kind", ["fourier", "sinusoidal"])
 def test_embedding(kind: Any) -> None:
-    """Row i is [cos(c f), sin(c f)] of the kind's frequencies, which are no parameters but are saved."""
+    """Row i is [cos(c f), sin(c f)]; the frequencies f are saved, but they are not parameters."""
     embedding = NoiseEmbedding(16, kind).double()
     c = torch.linspace(-2, 2, 5, dtype=torch.float64)
     angle = torch.outer(c, embedding.frequencies)
@@ -236,7 +236,7 @@ def test_embedding(kind: Any) -> None:
 
 
 def test_embedding_frequencies() -> None:
-    """Sinusoidal runs geometrically from 100 to 1/100; Fourier is N(0, (2 pi)^2) of the global seed."""
+    """Sinusoidal frequencies are geometric from 100 to 1/100; Fourier ones are N(0, (2 pi)^2) from the global seed."""
     row = NoiseEmbedding(10, "sinusoidal").frequencies.double()
     assert torch.allclose(row.log10(), torch.linspace(2, -2, 5, dtype=torch.float64), atol=1e-5)
     torch.manual_seed(0)
@@ -246,7 +246,7 @@ def test_embedding_frequencies() -> None:
 
 @pytest.mark.parametrize(("width", "kind"), [(7, "fourier"), (8, "learned")])
 def test_embedding_errors(width: int, kind: Any) -> None:
-    """An odd width and an unknown kind are refused, through a network's options too."""
+    """An odd width and an unknown kind are refused, also as options of a network."""
     with pytest.raises(InputError, match="even width and 'fourier' or 'sinusoidal'"):
         NoiseEmbedding(width, kind)
     if kind == "learned":
@@ -257,7 +257,7 @@ def test_embedding_errors(width: int, kind: Any) -> None:
 @pytest.mark.parametrize("kind", ["fourier", "sinusoidal"])
 @pytest.mark.parametrize("name", registry.component_names("network"))
 def test_networks_take_both_embeddings(name: str, kind: str) -> None:
-    """The kind of embedding is an option that reaches the network: the frequencies it holds are of that kind."""
+    """The option `embedding` chooses the frequencies of the network."""
     network = build(name, (1, 8, 8), embedding=kind)
     row = network.condition.noise.frequencies
     assert (row.min() < 0) == (kind == "fourier")

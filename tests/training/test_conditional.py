@@ -32,7 +32,7 @@ from sdekit.training.objectives.denoising import dropped_conditions
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 
 
-def test_what_a_step_drops_is_a_function_of_seed_and_step() -> None:
+def test_dropped_rows_are_a_function_of_seed_and_step() -> None:
     y, options = torch.arange(1000) % 5, TrainOptions(steps=1, drop=0.25)
     one, again, next_step = (
         dropped_conditions(y, options, 3),
@@ -48,18 +48,18 @@ def test_what_a_step_drops_is_a_function_of_seed_and_step() -> None:
     "labels", [torch.arange(40) % 3, torch.arange(80.0).view(40, 2) // 8], ids=["labels", "numbers"]
 )
 def test_dropped_rows_have_the_unconditional_target(labels: torch.Tensor) -> None:
-    """Null rows have the mean over all data, the others that over their own kind."""
+    """The target of a null row is the mean over all data, that of another row the mean over its own condition."""
     sde, t = VP(), as_time(0.4).expand(6)
     x0, eps, y = ROWS[:6], torch.randn(6, 3), labels[:6]
     mixed = torch.cat([y[:3], null_condition(y[3:])])
-    found = PosteriorMean(sde, ROWS, labels)(x0, t, eps, mixed)
-    torch.testing.assert_close(found[:3], PosteriorMean(sde, ROWS, labels)(x0, t, eps, y)[:3])
-    torch.testing.assert_close(found[3:], PosteriorMean(sde, ROWS)(x0, t, eps)[3:])
+    mean = PosteriorMean(sde, ROWS, labels)(x0, t, eps, mixed)
+    torch.testing.assert_close(mean[:3], PosteriorMean(sde, ROWS, labels)(x0, t, eps, y)[:3])
+    torch.testing.assert_close(mean[3:], PosteriorMean(sde, ROWS)(x0, t, eps)[3:])
     own = (labels == labels[0]).reshape(40, -1).all(1)
-    torch.testing.assert_close(found[:1], PosteriorMean(sde, ROWS[own])(x0[:1], t[:1], eps[:1]))
+    torch.testing.assert_close(mean[:1], PosteriorMean(sde, ROWS[own])(x0[:1], t[:1], eps[:1]))
 
 
-def test_resumed_with_drop_out_is_the_same_run(
+def test_a_resumed_run_drops_the_same_rows(
     tmp_path: Path, moons: Callable[..., Any], go: Callable[..., Trainer], same_run: Callable[..., None]
 ) -> None:
     recipe, data = moons(condition="label", drop=0.3, checkpoint_every=10)
@@ -73,8 +73,8 @@ def test_resumed_with_drop_out_is_the_same_run(
         same_run(tmp_path / "whole", tmp_path / "without")
 
 
-def test_the_run_knows_whether_it_can_do_without(tmp_path: Path, moons: Callable[..., Any]) -> None:
-    """With drop-out the null condition is answered; without, asked for or not, it is an error that says what to do."""
+def test_a_run_records_whether_it_was_trained_without_its_condition(tmp_path: Path, moons: Callable[..., Any]) -> None:
+    """A run with `drop` accepts the null condition; a run without it raises an error that says what to do."""
     x, t = torch.zeros(2, 2), as_time(0.5)
     for drop in (0.2, 0.0):
         recipe, data = moons(condition="label", drop=drop, steps=1)
@@ -90,8 +90,8 @@ def test_the_run_knows_whether_it_can_do_without(tmp_path: Path, moons: Callable
         assert read_recipe(tmp_path / f"{drop}").train.drop == drop
 
 
-def test_runs_from_before_still_load(tmp_path: Path, moons: Callable[..., Any], go: Callable[..., Trainer]) -> None:
-    """A record without what is new here."""
+def test_older_runs_still_load(tmp_path: Path, moons: Callable[..., Any], go: Callable[..., Trainer]) -> None:
+    """A record may lack the fields that were added for conditions."""
     recipe, data = moons(condition="label", steps=2)
     go(Trainer(recipe, data, tmp_path))
     fields = load_json(tmp_path / CONFIG)
@@ -100,9 +100,9 @@ def test_runs_from_before_still_load(tmp_path: Path, moons: Callable[..., Any], 
     del fields["network"]["options"]["conditions"], fields["condition_names"], fields["condition_units"]
     save_json(tmp_path / CONFIG, fields)
     for name in (MODEL, CHECKPOINT):
-        tensors, said = load_tensors(tmp_path / name)
-        assert said.pop("recipe")
-        save_tensors(tmp_path / name, tensors, said)
+        tensors, fields_of_file = load_tensors(tmp_path / name)
+        assert fields_of_file.pop("recipe")
+        save_tensors(tmp_path / name, tensors, fields_of_file)
     assert load_run(tmp_path).model(torch.zeros(2, 2), as_time(0.5), torch.tensor([0, 1])).shape == (2, 2)
     assert Trainer(read_recipe(tmp_path), data, tmp_path, resume=True).step == 2
 
