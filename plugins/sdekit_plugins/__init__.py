@@ -47,6 +47,7 @@ def sdekit_guidances() -> dict[str, str]:
         "cfg++": "sdekit_plugins.guidance.cfg_pp:cfg_pp",
         "cfg-zero-star": "sdekit_plugins.guidance.cfg_zero_star:cfg_zero_star",
         "classifier": "sdekit_plugins.guidance.classifier_guidance:classifier",
+        "clip": "sdekit_plugins.guidance.clip:clip",
         "energy": "sdekit_plugins.guidance.energy:energy",
         "inpaint": "sdekit_plugins.guidance.inpaint:inpaint",
         "interval": "sdekit_plugins.guidance.interval:interval",

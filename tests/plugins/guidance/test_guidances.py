@@ -25,6 +25,7 @@ from sdekit_plugins.guidance.apg import apg
 from sdekit_plugins.guidance.cfg import cfg
 from sdekit_plugins.guidance.cfg_pp import cfg_pp
 from sdekit_plugins.guidance.cfg_zero_star import cfg_zero_star
+from sdekit_plugins.guidance.clip import clip
 from sdekit_plugins.guidance.inpaint import inpaint
 from sdekit_plugins.guidance.interval import interval
 from sdekit_plugins.guidance.rescale import rescale
@@ -89,6 +90,8 @@ BAD: list[tuple[Callable[..., Any], dict[str, float], str]] = [
     (cfg_pp, {"ratio": 1.0}, r"ratio in \[0, 1\)"),
     (interval, {"from_": 2.0, "to": 1.0}, "interval: needs 0 <= from < to, got 2.0 and 1.0"),
     (interval, {"from_": -1.0}, "interval: needs 0 <= from < to"),
+    (clip, {"low": -1.0}, "clip: needs the range of the data .*: low=VALUE,high=VALUE"),
+    (clip, {"low": 1.0, "high": 1.0}, "clip: needs finite low < high, got 1.0 and 1.0"),
 ]
 
 
@@ -244,6 +247,17 @@ def test_interval_with_samplers(sampler: str) -> None:
     sde = RectifiedFlow()
     drawn = sample(sde, MIXTURE.denoiser(sde), sampler, shape=(3,), n=5, y=Y, guidance=guidance)
     assert drawn.x.isfinite().all()
+
+
+def test_clip_limits_x0_to_the_range() -> None:
+    """Inside of the range x_0 is unchanged; outside of it, x_0 is the nearest end, and so are the samples."""
+    sde, base = VP(), MIXTURE.denoiser(VP())
+    x, t = trial(sde)
+    assert torch.equal(clip(sde, base, low=-9.0, high=9.0)(x, t, Y), base(x, t, Y))
+    assert torch.equal(clip(sde, base, low=-0.2, high=0.1)(x, t), base(x, t).clamp(-0.2, 0.1))
+    guidance = [partial(cfg, scale=5.0), partial(clip, low=-0.2, high=0.1)]
+    drawn = sample(sde, base, "ddim", shape=(3,), n=5, y=Y, steps=6, guidance=guidance)
+    assert drawn.nfe == 6 and -0.2 <= drawn.x.min() and drawn.x.max() <= 0.1 + 1e-6
 
 
 def test_inpaint_reads_its_files_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
