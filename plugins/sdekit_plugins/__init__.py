@@ -1,11 +1,11 @@
-"""The samplers and guidances that come with sdekit: one method a file, each what a third party's package would hold."""
+"""The components that come with sdekit, registered as those of any plugin: one method per file."""
 
 from sdekit import hookimpl
 
 
 @hookimpl
 def sdekit_samplers() -> dict[str, str]:
-    """Names of the built-in samplers, imported when they are used."""
+    """Return the built-in samplers by name; a module is imported when it is used."""
     return {
         "adaptive-sde": "sdekit_plugins.samplers.adaptive_sde:AdaptiveSDE",
         "auto": "sdekit_plugins.samplers.auto:Auto",
@@ -39,7 +39,7 @@ def sdekit_samplers() -> dict[str, str]:
 
 @hookimpl
 def sdekit_guidances() -> dict[str, str]:
-    """Names of the built-in guidances, imported when they are used."""
+    """Return the built-in guidances by name; a module is imported when it is used."""
     return {
         "apg": "sdekit_plugins.guidance.apg:apg",
         "autoguidance": "sdekit_plugins.guidance.autoguidance:autoguidance",
@@ -57,7 +57,7 @@ def sdekit_guidances() -> dict[str, str]:
 
 @hookimpl
 def sdekit_restorers() -> dict[str, str]:
-    """Methods for inverse problems: guidances, and samplers of their own."""
+    """Return the methods for inverse problems by name: guidances and samplers."""
     return {
         "ddrm": "sdekit_plugins.inverse.ddrm:DDRM",
         "diffpir": "sdekit_plugins.inverse.diffpir:DiffPIR",
@@ -73,7 +73,7 @@ def sdekit_restorers() -> dict[str, str]:
 
 @hookimpl
 def sdekit_backends() -> dict[str, str]:
-    """Ways to run a network, imported when they are used."""
+    """Return the backends, which run a network, by name; a module is imported when it is used."""
     return {
         "auto": "sdekit_plugins.backends.automatic:auto",
         "bf16": "sdekit_plugins.backends.autocast:bf16",

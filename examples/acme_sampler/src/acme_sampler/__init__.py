@@ -7,5 +7,5 @@ sdekit_api = 2
 
 @hookimpl
 def sdekit_samplers():
-    """Imported when it is used, so that `sdekit plugins list` stays fast."""
+    """Name the sampler; its module is imported when it is used, so that `sdekit plugins list` stays fast."""
     return {"acme-heun": "acme_sampler.heun:Heun"}
