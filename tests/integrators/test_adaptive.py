@@ -96,7 +96,7 @@ def test_the_field_sees_the_whole_batch(method: str) -> None:
 
 
 def test_float32_and_shapes() -> None:
-    """float32 stays float32, whatever the shape, and the input is left alone."""
+    """float32 stays float32 for any shape, and the input is not changed."""
     y = torch.randn(3, 1, 2, 2)
     before = y.clone()
     result = solve_adaptive(lambda r, y: -y, y, at(1.0), at(0.0), method="dopri5", rtol=1e-5, atol=1e-5)
@@ -105,8 +105,8 @@ def test_float32_and_shapes() -> None:
 
 
 @each_method
-def test_the_field_is_not_asked_beyond_the_end(method: str) -> None:
-    """A field that is NaN outside of the interval does no harm, even where y is large beside its slope."""
+def test_the_field_is_not_evaluated_beyond_the_end(method: str) -> None:
+    """A field that is NaN outside the interval does no harm, even if y is large compared with its slope."""
 
     def field(r: Tensor, y: Tensor) -> Tensor:
         inside = (r >= 1) & (r <= 1.001)
@@ -125,7 +125,7 @@ def test_an_empty_interval() -> None:
 
 @each_method
 def test_a_pole_is_an_error(method: str) -> None:
-    """y' = y^2 reaches infinity at r = 1/2: the error says where, and what to do."""
+    """y' = y^2 reaches infinity at r = 1/2: the error names the place and gives advice."""
     y = torch.tensor([[0.1], [2.0]], dtype=torch.float64)
     with pytest.raises(
         SdekitError, match=rf"{method} cannot meet rtol=1e-05, atol=1e-06 at r = 0\.(5|49999).*Raise the tol"

@@ -46,7 +46,7 @@ def no_noise(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
 @pytest.mark.parametrize("variable", VARIABLES)
 @pytest.mark.parametrize("implicit", [False, True])
 def test_polynomials_are_integrated(process: str, form: str, variable: str, implicit: bool) -> None:
-    """Where three nodes are known, 1, w and w^2 in the variable integrate to what scipy's adaptive quadrature finds."""
+    """With three known nodes, 1, w and w^2 in the variable integrate to the values of scipy's adaptive quadrature."""
     sde, w = PROCESSES[process], VARIABLES[variable]
     grid = FORMS[form](sde, registry.build("grid", "karras")(sde, 8))
     coefficients, u = polynomial_weights(grid, w, 3, implicit=implicit), nodes(grid.rho, w)
@@ -104,8 +104,8 @@ def test_finite_and_consistent(process: str, form: str, variable: str, grid: str
 
 
 @each_process
-def test_frames_are_the_flow(process: str) -> None:
-    """From a known x_0 the frame's step is alpha_s x_0 + sigma_s eps, for both frames, at any step."""
+def test_forms_are_the_flow(process: str) -> None:
+    """For a constant x_0 every step is alpha_s x_0 + sigma_s eps, in both forms."""
     sde = PROCESSES[process]
     times = registry.build("grid", "karras")(sde, 6)
     x0, eps = torch.randn(2, 5, 3, dtype=torch.float64)
@@ -119,7 +119,7 @@ def test_frames_are_the_flow(process: str) -> None:
 
 
 def test_an_empty_corrector_changes_nothing() -> None:
-    """Rows of zeros repeat no step; the path has an x for every time, in memory of its own."""
+    """Rows of zeros repeat no step; every x of the path has memory of its own."""
     sde = VP()
     times = registry.build("grid", "karras")(sde, 5)
     denoise = GaussianMixture(torch.tensor([[-1.0], [1.0]]), 0.3).denoiser(sde)
@@ -132,7 +132,7 @@ def test_an_empty_corrector_changes_nothing() -> None:
 
 
 def test_corrected_start_keeps_third_order() -> None:
-    """On equal steps of the flow's own clock DDIM's first step leaves second order; corrected, third, at no call."""
+    """On equal steps in r, DDIM's first step limits the order to 2; a corrected start gives 3 without further calls."""
     sde, errors = RectifiedFlow(), {}
     mixture = GaussianMixture(torch.tensor([[-1.0], [1.0]]), torch.tensor([0.8, 0.6]))
     x = torch.linspace(-2, 2, 7, dtype=torch.float64)[:, None]
@@ -166,7 +166,7 @@ def test_weighted_sum() -> None:
 
 
 def test_a_wrong_start_is_refused() -> None:
-    """The error names the sampler and what may be chosen."""
+    """The error names the sampler and the valid choices."""
     check_start("lms", "plain")
     with pytest.raises(InputError, match="lms: start must be 'plain' or 'corrected', got 'slow'"):
         check_start("lms", "slow")
@@ -174,7 +174,7 @@ def test_a_wrong_start_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["dpmpp-3m", "unipc", "sa-solver", "dpmpp-3m-sde"])
 @pytest.mark.parametrize("grid", ["uniform", "cosine"])
-def test_a_leap_at_the_end(grid: str, name: str) -> None:
+def test_a_long_last_step(grid: str, name: str) -> None:
     """Grids in t end with a step many times as long as the others in log rho: samples stay of the data's size."""
     sde = VP()
     mixture = GaussianMixture(torch.tensor([[1.5, 0.3], [-1.0, -0.5]]), torch.tensor([[0.3], [0.2]]))

@@ -1,4 +1,4 @@
-"""One-step methods by their coefficients: the loop is the step, and no noise is drawn where none is asked for."""
+"""One-step methods by their coefficients: the loop is the step, and no noise is drawn if its weight is 0."""
 
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Exponential integrators of the reverse SDE: exact where they must be."""
+"""Exponential integrators of the reverse SDE: the cases in which they are exact."""
 
 import math
 from typing import Any
@@ -21,8 +21,8 @@ each_scaling = pytest.mark.parametrize("scaling", SCALINGS, ids=["flow", "0.6", 
 @each_process
 @each_scaling
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_what_every_step_keeps(process: str, scaling: Any, order: int) -> None:
-    """For a constant x_0, alpha_s = old alpha_t + sum w; for noise alone, sigma_s^2 = old^2 sigma_t^2 + fresh^2."""
+def test_every_step_keeps_the_marginals(process: str, scaling: Any, order: int) -> None:
+    """For a constant x_0, alpha_s = a alpha_t + sum w; for noise alone, sigma_s^2 = a^2 sigma_t^2 + c^2."""
     sde = PROCESSES[process]
     times = registry.build("grid", "karras")(sde, 9)
     steps = sde_multistep_coefficients(sde, times, scaling, order, corrector=order)
@@ -90,12 +90,12 @@ def test_diffuse(process: str) -> None:
 
 
 def test_noise_is_drawn_only_where_it_is_used() -> None:
-    """A run without noise asks for none, one with noise asks once a step, with the step's times."""
-    asked: list[tuple[float, float]] = []
+    """A run without noise draws none, a run with noise draws once per step, with the times of the step."""
+    calls: list[tuple[float, float]] = []
 
     def noise(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
         assert t is not None and s is not None
-        asked.append((float(t), float(s)))
+        calls.append((float(t), float(s)))
         return torch.zeros(2, 3)
 
     times = registry.build("grid", "log-snr")(VP(), 4)
@@ -105,5 +105,5 @@ def test_noise_is_drawn_only_where_it_is_used() -> None:
                 lambda x, t: x, torch.zeros(2, 3), times, noise
             )
         )
-        assert len(asked) == count
-    assert asked == list(zip(times.tolist(), times[1:].tolist(), strict=False))
+        assert len(calls) == count
+    assert calls == list(zip(times.tolist(), times[1:].tolist(), strict=False))

@@ -22,7 +22,7 @@ def increment(noise: Brownian, t: Tensor, s: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("process", registry.component_names("sde"))
 def test_parts_add_up(process: str) -> None:
-    """W over a step is the sum of W over its parts, however it is divided and in whatever order it is asked for."""
+    """W over a step is the sum of W over its parts, for any division and any order of the calls."""
     sde = registry.build("sde", process)
     times = karras(sde, 24)
     fine, coarse = (Brownian(sde, [3, 9], (2, 3), dtype=torch.float64) for _ in range(2))
@@ -68,7 +68,7 @@ def test_a_path_belongs_to_no_process() -> None:
 
 
 def test_a_time_for_each_sample() -> None:
-    """Times (B,) are each sample's own; where one does not move its noise is 0."""
+    """Times (B,) belong to one sample each; a sample that does not move has noise 0."""
     t, s = torch.tensor([[0.9, 0.5, 0.3], [0.6, 0.1, 0.3]], dtype=torch.float64)
     z = Brownian(VP(), [1, 2, 3], (4,))(t, s)
     for i in range(2):
@@ -87,7 +87,7 @@ def test_what_is_not_on_the_path() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_dtypes_are_casts(dtype: torch.dtype) -> None:
-    """The path is one, whatever it is cast to."""
+    """The path does not depend on the dtype of the noise."""
     t, s = as_time(0.5), as_time(0.4)
     z = Brownian(VP(), [1], (3,), dtype=dtype)(t, s)
     assert z.dtype == dtype

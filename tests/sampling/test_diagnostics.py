@@ -39,16 +39,16 @@ class Counting:
 @pytest.mark.parametrize("sampler", ["ddim", "ode"])
 @pytest.mark.parametrize(("factor", "how"), [(1e12, "reach"), (100.0, "reach 1e\\+02"), (math.nan, "are not finite")])
 def test_exploding_values_name_the_noise_level(sampler: str, factor: float, how: str) -> None:
-    """Below rho = 1 the guidance goes wild: the message says where that began, whatever the sampler made of it."""
+    """The guidance explodes below rho = 1: the message names that noise level with every sampler."""
     sde = EDM()
 
-    def wild(sde: SDE, denoise: Denoiser) -> Denoiser:
+    def unstable(sde: SDE, denoise: Denoiser) -> Denoiser:
         return lambda x, t, y=None: denoise(x, t) * torch.where(sde.rho(t) < 1, factor, 1.0).reshape(-1, 1)
 
     grid = torch.tensor([80.0, 0.8, 0.1]) if sampler == "ddim" else None
-    level = rf"guidance wild: the guided values {how}.* at noise level sigma/alpha = 0\.[5-9]"
+    level = rf"guidance unstable: the guided values {how}.* at noise level sigma/alpha = 0\.[5-9]"
     with pytest.raises(InputError, match=rf"{level}.*without guidance: 1 at most"):
-        sample(sde, lambda x, t, y=None: 1 + 0 * x, sampler, shape=(2,), n=2, grid=grid, guidance=wild)
+        sample(sde, lambda x, t, y=None: 1 + 0 * x, sampler, shape=(2,), n=2, grid=grid, guidance=unstable)
 
 
 def test_finite_rubbish_is_an_error() -> None:
@@ -60,14 +60,14 @@ def test_finite_rubbish_is_an_error() -> None:
     assert sample(sde, denoise, "ddim", guidance=registry.build("guidance", "cfg", scale=20.0), **arguments).nfe == 8
 
 
-@pytest.mark.parametrize(("told", "calls"), [(True, 8), (False, 16)])
-def test_data_in_units_of_their_own(told: bool, calls: int) -> None:
-    """Data a hundred times larger are no explosion: the model says so, or else a run without guidance."""
+@pytest.mark.parametrize(("declared", "calls"), [(True, 8), (False, 16)])
+def test_data_in_units_of_their_own(declared: bool, calls: int) -> None:
+    """Data a hundred times larger are no explosion: the model declares their size, or an unguided run shows it."""
     sde = EDM(sigma_max=8000.0)
     mixture = GaussianMixture(100 * MEANS, 40.0)
     denoise = Counting(mixture.denoiser(sde))
     guidance = registry.build("guidance", "cfg", scale=2.0)
-    if told:  # a model that says how large its data are
+    if declared:  # a model that says how large its data are
         denoise.data_std = 80.0  # type: ignore[attr-defined]
     drawn = sample(sde, denoise, "ddim", shape=(2,), n=4, steps=8, y=Y, guidance=guidance)
     assert drawn.nfe == 8 and denoise.calls == calls

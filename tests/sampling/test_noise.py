@@ -79,7 +79,7 @@ def test_is_standard_normal(shape: tuple[int, ...]) -> None:
 
 
 def test_shape() -> None:
-    """(B, *shape), on the device asked for."""
+    """The noise has shape (B, *shape) and is on the requested device."""
     z = SeedNoise([1, 2, 3], (4, 5), device=torch.device("cpu"))()
     assert z.shape == (3, 4, 5) and z.dtype == torch.float32 and z.device.type == "cpu"
 

@@ -1,4 +1,4 @@
-"""The loop: what it counts, what it returns, what it refuses. Every registered sampler goes through it."""
+"""The sampling loop with every registered sampler: its counts, results and errors."""
 
 import math
 import re
@@ -26,7 +26,7 @@ MIXTURE = GaussianMixture(torch.tensor([[-1.0, 0.5], [0.7, -0.4], [0.2, 1.0]]), 
 
 @dataclass
 class Counting:
-    """A denoiser that knows how often it was called, and with which sizes."""
+    """A denoiser that records the number and the sizes of its calls."""
 
     denoise: Denoiser
     calls: int = 0
@@ -47,7 +47,7 @@ class Keep(Sampler):
 @each_counted
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_calls_are_as_declared(name: str, steps: int) -> None:
-    """steps = N makes (N - 1) calls-a-step + 1 calls, the number reported is the number made."""
+    """steps = N makes (N - 1) calls_per_step + 1 calls, and the result reports this number."""
     sde, sampler = VP(), registry.build("sampler", name)
     counting = Counting(MIXTURE.denoiser(sde))
     result = sample(sde, counting, sampler, shape=(2,), n=3, steps=steps)
@@ -58,7 +58,7 @@ def test_calls_are_as_declared(name: str, steps: int) -> None:
 @each_counted
 @pytest.mark.parametrize("nfe", [1, 2, 3, 4, 5, 10, 11])
 def test_nfe_is_a_budget(name: str, nfe: int) -> None:
-    """nfe = N never makes more than N calls, and one step more would; a step of several calls must fit."""
+    """nfe = N makes at most N calls, and one more step would exceed N; one step of several calls must fit."""
     sde, sampler = VP(), registry.build("sampler", name)
     counting = Counting(MIXTURE.denoiser(sde))
     if nfe <= sampler.calls_per_step > 1:
@@ -117,7 +117,7 @@ def test_trajectory(name: str, shape: tuple[int, ...]) -> None:
 
 @each_sampler
 def test_inputs_are_left_alone(name: str) -> None:
-    """x, y and times are what they were, the result carries no gradient and shares no memory with x."""
+    """x, y and times are not changed; the result has no gradient and shares no memory with x."""
     sde = VP()
     gain = torch.ones((), requires_grad=True)
     x, y, times = torch.randn(3, 2), torch.tensor([0, 2, 1]), torch.tensor([1.0, 0.6, 0.3, 1e-5], dtype=torch.float64)
@@ -163,7 +163,7 @@ def test_a_condition_of_several_parts_goes_to_its_sample() -> None:
 @each_sampler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtype(name: str, dtype: torch.dtype) -> None:
-    """Everything that the denoiser sees and gives is of the dtype asked for; times are float64 on the CPU."""
+    """The denoiser receives and returns the requested dtype; times are float64 on the CPU."""
     sde, exact = RectifiedFlow(), MIXTURE.denoiser(RectifiedFlow())
 
     def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
@@ -244,7 +244,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("change", "message"), BAD, ids=[message for _, message in BAD])
 def test_bad_arguments(change: dict[str, Any], message: str) -> None:
-    """What does not fit is refused before the denoiser is called, with what came and what was expected."""
+    """Invalid arguments raise an error before the denoiser is called, with the value and what was expected."""
 
     def never(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         raise AssertionError("called")
@@ -290,7 +290,7 @@ def test_not_finite_is_an_error(bad: list[int], message: str, value: float) -> N
 
 
 def test_a_solver_that_diverges_is_an_error() -> None:
-    """Where the answers were finite and x is not any longer, the error says so."""
+    """If the denoiser's results were finite and x is not, the error blames the solver."""
 
     @dataclass(frozen=True, kw_only=True)
     class Diverging(Sampler):
@@ -302,7 +302,7 @@ def test_a_solver_that_diverges_is_an_error() -> None:
 
 
 def test_a_denoiser_with_a_memory_is_an_error() -> None:
-    """NaN in the first run and none in the second, which is to say where: the denoiser depends on something else."""
+    """NaN in the first run and none in the second one: the denoiser depends on something else."""
     calls = iter([math.nan])
     with pytest.raises(SdekitError, match="depends on more than x, t and y"):
         sample(VP(), lambda x, t: 0 * x + next(calls, 0.0), "ddim", shape=(2,), n=1, steps=1)
@@ -320,7 +320,7 @@ def test_not_finite_is_an_error_of_every_sampler(name: str) -> None:
 
 
 def test_a_sampler_without_a_step() -> None:
-    """A sampler that defines neither step nor trajectory says so by name."""
+    """A sampler that defines neither step nor trajectory raises an error with its name."""
 
     @dataclass(frozen=True, kw_only=True)
     class Empty(Sampler):
@@ -331,7 +331,7 @@ def test_a_sampler_without_a_step() -> None:
 
 
 def test_a_sampler_is_three_lines() -> None:
-    """A class with a step is a sampler: the loop hands it t > s, 0-dim and float64, and denoises at the last time."""
+    """A class with a step is a sampler: the loop passes t > s, 0-dim and float64, and denoises at the last time."""
     result = sample(
         VP(), lambda x, t: x * 0 + t, Keep(), shape=(2,), n=1, steps=4, trajectory=True, dtype=torch.float64
     )

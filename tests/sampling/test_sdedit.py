@@ -1,4 +1,4 @@
-"""SDEdit: how much is left of what is edited, on every process and every grid."""
+"""SDEdit: how much of the edited image remains, on every process and every grid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ each_process = pytest.mark.parametrize("sde", [VP(), EDM(), RectifiedFlow()], id
 
 @each_process
 def test_a_strength_means_the_same_on_every_process(sde: SDE) -> None:
-    """Little noise leaves a sample where it is, all of it nothing; a sample depends on its seed alone."""
+    """Little noise keeps the image, full noise keeps nothing of it; a sample depends on its seed alone."""
     assert float(sde.rho(time_of_strength(sde, 0.5, data_std=2.0))) == pytest.approx(2.0)
     assert time_of_strength(sde, 1.0) == sde.t_max
     denoise = MIXTURE.denoiser(sde)
@@ -33,7 +33,7 @@ def test_a_strength_means_the_same_on_every_process(sde: SDE) -> None:
 
 @each_process
 def test_a_shorter_process_is_the_same_up_to_there(sde: SDE) -> None:
-    """Every grid starts at its end, and what was trained for the whole process serves it; not the other way round."""
+    """Every grid starts at the end of a truncated process, whose denoiser is that of the whole process."""
     t = time_of_strength(sde, 0.5)
     until = TruncatedSDE(sde, float(t))
     for name in registry.component_names("grid"):
@@ -46,7 +46,7 @@ def test_a_shorter_process_is_the_same_up_to_there(sde: SDE) -> None:
 
 @each_process
 def test_adaptive_solvers_start_there_too(sde: SDE) -> None:
-    """From t = all noise, `ode` ends where it ends from the prior."""
+    """From t_max, `ode` ends at the same x_0 as from the prior."""
     found = edit(sde, MIXTURE.denoiser(sde), 0 * START, as_time(sde.t_max), seeds=range(3), sampler="ode").x
     drawn = sample(sde, MIXTURE.denoiser(sde), "ode", shape=(6,), n=3)
     torch.testing.assert_close(found, drawn.x)

@@ -1,4 +1,4 @@
-"""`auto`: more accurate a call than its peers here on mixtures it was not made on, sane wherever it is put."""
+"""`auto`: more accurate than the other samplers on mixtures that it was not tuned on, and finite on every process."""
 
 import math
 
@@ -103,7 +103,7 @@ def test_more_calls_take_more_points(calls: int, points: int) -> None:
 
 
 def test_grid_ends() -> None:
-    """From N + 4 to 0.35 / N in units of data_std, from N = 30 on both move out, within what the process has."""
+    """From N + 4 to 0.35 / N in units of data_std; from N = 30 on both ends move out, within the process's levels."""
     sde = EDM()
     assert sde.rho(auto_grid(sde, 49))[-1] == pytest.approx(0.35 / 50 * (30 / 50) ** 2)
     assert sde.rho(auto_grid(sde, 99, data_std=0.2))[-1] == pytest.approx(0.002)

@@ -39,8 +39,8 @@ def test_torchdiffeq_is_the_closed_form(process: str, steps: int, grid: str) -> 
         assert (stepped - x).abs().max() < tolerance and (solved - x).abs().max() < tolerance
 
 
-def test_torchdiffeq_is_called_as_odeint_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is what the public odeint returns for the same field, to rounding, in one part or in several."""
+def test_a_path_in_parts_is_the_path_of_odeint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path equals the result of `odeint` for the same field, to rounding, in one part or in several."""
     sde = VP()
     denoise, times, x = MIXTURE.denoiser(sde), registry.build("grid", "karras")(sde, 20), torch.randn(4, 3).double()
     clock, sigma, known = sde.alpha(times) / sde.sigma(times), sde.sigma(times), iter(times)

@@ -137,7 +137,7 @@ def test_ipndm_equals_diffusers() -> None:
 
 
 def test_dpmpp_sde_equals_diffusers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the same noise: theirs asks for that of the first half of a step and then for that of all of it."""
+    """With the same noise: theirs requests the noise of the first half of a step and then that of the whole step."""
     pytest.importorskip("diffusers")
     name = "diffusers.schedulers.scheduling_dpmsolver_sde"
     monkeypatch.setitem(sys.modules, "torchsde", ModuleType("torchsde"))  # for a noise that is not used here
@@ -147,7 +147,7 @@ def test_dpmpp_sde_equals_diffusers(monkeypatch: pytest.MonkeyPatch) -> None:
     sde, calls, noise = TabulatedVP.linear(), Calls(), SeedNoise(range(4), (3,))
     halves = list[tuple[Tensor, Tensor, Tensor]]()
 
-    def asked(start: Tensor, end: Tensor) -> Tensor:
+    def brownian_noise(start: Tensor, end: Tensor) -> Tensor:
         if not halves:
             halves.append((start, end, noise()))
             return halves[0][2]
@@ -157,7 +157,7 @@ def test_dpmpp_sde_equals_diffusers(monkeypatch: pytest.MonkeyPatch) -> None:
         b = end * (1 - (end / middle) ** 2).sqrt()
         return (a * first + b * noise()) / torch.hypot(a, b)
 
-    theirs.noise_sampler = asked
+    theirs.noise_sampler = brownian_noise
     rho = theirs.sigmas[:-1].double().unique().flip(0)
     start = torch.randn(4, 3)
     x = start / sde.alpha(sde.time(rho[0])).float()  # theirs is x / alpha

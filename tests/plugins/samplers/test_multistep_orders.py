@@ -114,8 +114,8 @@ def third_order(sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, share: fl
     return out
 
 
-def test_dpmpp_3m_is_mended() -> None:
-    """It is the published step with twice the second difference; as published the order is 2, mended it is 3."""
+def test_dpmpp_3m_is_corrected() -> None:
+    """It is the published step with twice the second difference: the published order is 2, the corrected one is 3."""
     sde = VP()
     denoise, x, times = start(sde, 12, "log-snr")
     same(path(DPMpp3M(), sde, denoise, x, times), third_order(sde, denoise, x, times, 2.0), 1e-11)
@@ -250,7 +250,7 @@ def test_the_corrector_of_unipc_adds_an_order() -> None:
     ],
 )
 def test_options_are_checked(sampler: Any, options: dict[str, Any], message: str) -> None:
-    """A wrong option is refused when the sampler is made, with what may be chosen."""
+    """An invalid option raises an error when the sampler is built, with the valid choices."""
     with pytest.raises(InputError, match=message):
         sampler(**options)
 
@@ -285,7 +285,7 @@ class Net(nn.Module):
 def test_equals_diffusers(sampler: Sampler | str, scheduler: str, options: dict[str, Any]) -> None:
     """diffusers' schedulers show the network the same x at every call, to 1e-4 in float32.
 
-    Their 3M is compared with the published formula, which ours mends: see `test_dpmpp_3m_is_mended`.
+    Their 3M is compared with the published formula, which ours mends: see `test_dpmpp_3m_is_corrected`.
     """
     diffusers = pytest.importorskip("diffusers")
     theirs = getattr(diffusers, scheduler)(beta_start=1e-4, beta_end=0.02, **options)

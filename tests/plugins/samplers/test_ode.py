@@ -1,4 +1,4 @@
-"""The probability-flow ODE: the exact flow map at the default tolerance, and what torchdiffeq does with the rest."""
+"""The probability-flow ODE: the exact flow map at the default tolerance, and every method of torchdiffeq."""
 
 import math
 from functools import cache
@@ -53,7 +53,7 @@ def exact_flow(means: Array, std: float, z: Array, start: float, end: float) -> 
 
 @cache
 def reference(mixture: str, process: str) -> tuple[Tensor, Tensor]:
-    """x at t_max and where the exact flow leads it at t_min, both (24, d)."""
+    """x at t_max and the exact solution at t_min, both (24, d)."""
     (means, std), sde = MIXTURES[mixture], PROCESSES[process]
     ends = [as_time(t) for t in (sde.t_max, sde.t_min)]
     norms = [float((sde.alpha(t) ** 2 + sde.sigma(t) ** 2).sqrt()) for t in ends]
@@ -63,7 +63,7 @@ def reference(mixture: str, process: str) -> tuple[Tensor, Tensor]:
 
 
 def at_t_min(sde: SDE, mixture: GaussianMixture, x: Tensor, sampler: ODE, **arguments: Any) -> Tensor:
-    """Where the sampler leads x, before the final denoising."""
+    """x at t_min, before the final denoising."""
     arguments = {"dtype": torch.float64, **arguments}
     result = sample(sde, mixture.denoiser(sde), sampler, shape=x.shape[1:], x=x, trajectory=True, **arguments)
     assert result.trajectory is not None
@@ -85,7 +85,7 @@ def test_default_tolerance(mixture: str, process: str) -> None:
 
 @each_process
 def test_one_gaussian(process: str) -> None:
-    """Of one Gaussian the flow map is alpha_s mu + sqrt(var_s / var_t) (x - alpha_t mu): to 3e-4, or 1e-8 if asked."""
+    """Of one Gaussian the flow map is alpha_s mu + sqrt(var_s / var_t) (x - alpha_t mu): to 3e-4, or 1e-8 with tight tolerances."""
     sde, std = PROCESSES[process], 0.4
     mu = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
     mixture, (t, s) = GaussianMixture(mu[None], std), map(as_time, (sde.t_max, sde.t_min))
@@ -124,7 +124,7 @@ def test_its_own_adaptive_is_torchdiffeqs() -> None:
 @each_process
 @pytest.mark.parametrize("method", ["dopri5", "bosh3", "dopri8", "fehlberg2", "adaptive_heun"])
 def test_torchdiffeq_stays_within_the_process(method: str, process: str) -> None:
-    """No step goes past the end, where there is no noise level, and the answer is the exact one."""
+    """No step goes past the end, where there is no noise level, and the result is exact."""
     sde, (means, std) = PROCESSES[process], MIXTURES["ring"]
     mixture, (x, exact) = GaussianMixture(torch.from_numpy(means), std), reference("ring", process)
     sampler = ODE(method=method, rtol=1e-5, atol=1e-5, error_norm="batch")
@@ -153,7 +153,7 @@ def test_a_condition_with_every_method() -> None:
 
 
 def test_calls_are_those_of_one_sample() -> None:
-    """nfe is what one sample took, the most of any, also where each is solved alone; a tighter tolerance takes more."""
+    """nfe is the largest number of calls of one sample, also if each is solved alone; tighter tolerances increase it."""
     sde, mixture = VP(), GaussianMixture(torch.from_numpy(RING), 0.1)
 
     def nfe(tolerance: float, n: int, method: str = "dopri8") -> int:
@@ -166,7 +166,7 @@ def test_calls_are_those_of_one_sample() -> None:
 
 @pytest.mark.parametrize("method", ["dopri5", "dopri8"])
 def test_a_tolerance_out_of_reach(method: str) -> None:
-    """Where the tolerance cannot be met, the error names method and tolerance, and says what to do."""
+    """If the tolerance cannot be met, the error names method and tolerance, and gives advice."""
 
     def breaks(x: Tensor, t: Tensor) -> Tensor:
         return torch.where(broadcast(t, x) < 0.5, math.nan, 0 * x)
@@ -178,7 +178,7 @@ def test_a_tolerance_out_of_reach(method: str) -> None:
 @pytest.mark.parametrize("method", ["dopri5", "bosh3", "dopri8", "scipy_solver"])
 @pytest.mark.parametrize("error_norm", ["sample", "batch"])
 def test_a_rough_field_is_given_up(method: str, error_norm: Any) -> None:
-    """After max_calls the error says so, and where it is, how small its steps are and what to change."""
+    """After max_calls the error names the limit, the time, the step size and the options to change."""
     calls = 0
 
     def rough(x: Tensor, t: Tensor) -> Tensor:
@@ -187,8 +187,8 @@ def test_a_rough_field_is_given_up(method: str, error_norm: Any) -> None:
         return torch.sin(1e4 * x).sign()
 
     ode = ODE(method=method, rtol=1e-10, atol=1e-10, error_norm=error_norm, max_calls=400)
-    told = rf"{method} cannot meet rtol=1e-10, .* in max_calls=400: at t = (0\.\d+|1) its step .* is down to \d.*e-"
-    with pytest.raises(SdekitError, match=told + ".*Raise the tolerances or max_calls"):
+    message = rf"{method} cannot meet rtol=1e-10, .* in max_calls=400: at t = (0\.\d+|1) its step .* is down to \d.*e-"
+    with pytest.raises(SdekitError, match=message + ".*Raise the tolerances or max_calls"):
         sample(RectifiedFlow(), rough, ode, shape=(2,), n=2, dtype=torch.float64)
     assert calls == 400
 
@@ -216,13 +216,13 @@ def test_an_assertion_of_the_network_is_its_own() -> None:
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:
-    """What does not exist is refused when the sampler is made."""
+    """An invalid option raises an error when the sampler is built."""
     with pytest.raises(InputError, match=message):
         ODE(**options)
 
 
-def test_what_a_method_declares() -> None:
-    """order and calls are those of the method, None where only the run tells; adaptive ones need no grid."""
+def test_declared_traits() -> None:
+    """order and calls are those of the method, None if not fixed; adaptive methods need no grid."""
     for method, (order, calls) in FIXED.items():
         sampler = ODE(method=method)
         assert (sampler.order, sampler.calls_per_step, sampler.default_steps) == (order, calls, 50)

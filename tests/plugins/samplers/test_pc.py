@@ -1,4 +1,4 @@
-"""Predictor-corrector: Song et al.'s Algorithms 2-5, and what it refuses."""
+"""Predictor-corrector: Song et al.'s Algorithms 2-5, and invalid options."""
 
 from typing import Any
 
@@ -85,6 +85,6 @@ def test_the_noise_is_fresh() -> None:
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:
-    """What cannot be is refused when the sampler is made."""
+    """An invalid option raises an error when the sampler is built."""
     with pytest.raises(InputError, match=message):
         PC(**options)

@@ -1,4 +1,4 @@
-"""What the stochastic samplers share: their deterministic limit, their strong order, what they refuse."""
+"""Properties of the stochastic samplers: deterministic limit, strong order, invalid options."""
 
 import math
 from functools import cache
@@ -141,7 +141,7 @@ def test_strong_order(name: str, process: str) -> None:
     ],
 )
 def test_bad_options(make: Any, options: dict[str, Any], message: str) -> None:
-    """What cannot be is refused when the sampler is made."""
+    """An invalid option raises an error when the sampler is built."""
     with pytest.raises(InputError, match=message):
         make(**options)
 
@@ -214,7 +214,7 @@ def test_reverse_diffusion_is_as_printed(sde: SDE) -> None:
 
 
 def test_variance_beta() -> None:
-    """On the knots the fresh noise has Ho et al. 2020's upper bound beta_t, where the posterior has beta-tilde."""
+    """On the knots the new noise has Ho et al. 2020's upper bound beta_t instead of the posterior's beta-tilde."""
     sde = TabulatedVP.linear(n=100, beta_max=0.2)
     i = 40  # from knot 41/100 to 40/100, by betas[40]
     beta, bar = sde.betas[i], torch.tensor(sde.betas, dtype=torch.float64).neg().add(1).cumprod(0)
@@ -231,7 +231,7 @@ def test_variance_beta() -> None:
 
 
 def test_adaptive_takes_what_its_tolerance_asks() -> None:
-    """A tenth of the tolerance takes more calls; what cannot be met is an error that says where."""
+    """A tenth of the tolerance takes more calls; a tolerance that cannot be met raises an error with the time."""
     sde = VP()
     calls = [
         sample(sde, MIXTURE.denoiser(sde), AdaptiveSDE(rtol=rtol, atol=rtol), shape=(2,), n=8).nfe
