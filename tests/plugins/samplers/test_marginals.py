@@ -15,7 +15,7 @@ N = 4000
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 MEANS = torch.tensor([[-1.0, 0.0], [1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
 WIDE = torch.cat([MEANS, torch.zeros(3, 14, dtype=torch.float64)], 1)
-# "langevin" takes very long steps in few dimensions, where the score can be near 0 (its norms are of images): 16 for it.
+# "langevin" takes long steps in few dimensions, where the score can be near 0 (its norms are of images): 16 for it.
 SAMPLERS: dict[str, tuple[Sampler, Tensor]] = {
     **{
         name: (registry.build("sampler", name), MEANS)

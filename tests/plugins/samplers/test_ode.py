@@ -85,7 +85,7 @@ def test_default_tolerance(mixture: str, process: str) -> None:
 
 @each_process
 def test_one_gaussian(process: str) -> None:
-    """Of one Gaussian the flow map is alpha_s mu + sqrt(var_s / var_t) (x - alpha_t mu): to 3e-4, or 1e-8 with tight tolerances."""
+    """Of one Gaussian the flow map is alpha_s mu + sqrt(var_s / var_t) (x - alpha_t mu), to 3e-4 or, on request, 1e-8."""
     sde, std = PROCESSES[process], 0.4
     mu = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
     mixture, (t, s) = GaussianMixture(mu[None], std), map(as_time, (sde.t_max, sde.t_min))
@@ -153,7 +153,7 @@ def test_a_condition_with_every_method() -> None:
 
 
 def test_calls_are_those_of_one_sample() -> None:
-    """nfe is the largest number of calls of one sample, also if each is solved alone; tighter tolerances increase it."""
+    """nfe is the largest number of calls of one sample, also if each is solved alone; tight tolerances need more."""
     sde, mixture = VP(), GaussianMixture(torch.from_numpy(RING), 0.1)
 
     def nfe(tolerance: float, n: int, method: str = "dopri8") -> int:
