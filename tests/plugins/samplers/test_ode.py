@@ -85,7 +85,7 @@ def test_default_tolerance(mixture: str, process: str) -> None:
 
 @each_process
 def test_one_gaussian(process: str) -> None:
-    """Of one Gaussian the flow map is alpha_s mu + sqrt(var_s / var_t) (x - alpha_t mu), to 3e-4 or, on request, 1e-8."""
+    """Of one Gaussian the flow map is alpha_s mu + sqrt(var_s / var_t) (x - alpha_t mu): to 3e-4 or 1e-8."""
     sde, std = PROCESSES[process], 0.4
     mu = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
     mixture, (t, s) = GaussianMixture(mu[None], std), map(as_time, (sde.t_max, sde.t_min))
