@@ -279,7 +279,6 @@ NOT_YET_DOCUMENTED: set[str] = set(FACES) - {
     "sdekit.integrators",
     "sdekit.inverse",
     "sdekit.inverse.operators",
-    "sdekit.models",
     "sdekit.networks",
     "sdekit.processes",
     "sdekit.registry",

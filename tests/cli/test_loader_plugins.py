@@ -63,7 +63,6 @@ def test_export(sdekit: CLI, matrix: str, tmp_path: Path) -> None:
     assert fields["format"] == "export" and fields["shape"] == [2] and fields["process"]["name"] == "VE"
 
 
-@pytest.mark.xfail(reason="sample opens run folders only", strict=False)
 def test_sample(sdekit: CLI, matrix: str, tmp_path: Path) -> None:
     """Samples and their picture are written."""
     result = sdekit("sample", matrix, "--nfe", 4, "-n", 3, "--out", tmp_path / "out", *PLUGIN)
