@@ -1,4 +1,4 @@
-"""From names and options to a recipe."""
+"""Planning of a training: a recipe from names and options, its defaults, and messages about wrong input."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ STEPS = {"train": {"steps": 1}}
 
 
 def test_everything_is_recorded() -> None:
-    """Shape, units, labels and every option, the network's own choices included, are in the recipe."""
+    """The recipe contains shape, units, labels and every option, also the sizes that the network chose."""
     recipe, data = plan("digits", options=STEPS)
     assert (recipe.shape, recipe.kind, recipe.items, recipe.classes) == ((1, 8, 8), "image", 1797, 10)
     assert recipe.units == data.units and recipe.class_names == tuple("0123456789")
@@ -24,7 +24,7 @@ def test_everything_is_recorded() -> None:
 
 
 def test_data_std() -> None:
-    """data_std is the standard deviation of the training half in the model's units, to four digits."""
+    """data_std is the standard deviation of the training items in the model's units, to four digits."""
     recipe, data = plan("digits", options={"train": {"steps": 1, "held_out": 0.0}})
     assert recipe.data_std == pytest.approx(float(data.batch(np.arange(1797)).x.std()), abs=6e-5)
     assert plan("moons", options=STEPS)[0].data_std == pytest.approx(1.0, abs=0.02)
@@ -40,8 +40,8 @@ def test_network_suits_the_data(tmp_path: Path) -> None:
     assert found == {(8, 12): "unet", (7, 8): "mlp", (5,): "mlp"}
 
 
-def test_build_is_the_seeds() -> None:
-    """The model's first weights are a function of train.seed, and building leaves the global generator alone."""
+def test_initial_weights_follow_from_the_seed() -> None:
+    """The initial weights are a function of train.seed, and building does not change the global generator."""
     import torch
 
     state = torch.get_rng_state()
@@ -65,7 +65,7 @@ def test_condition(condition: str, classes: int) -> None:
 
 @pytest.mark.parametrize("sde", registry.component_names("sde"))
 def test_every_process_can_be_trained(sde: str) -> None:
-    """Every registered process makes a model, by its name and its defaults."""
+    """A model can be built on every registered process with its default options."""
     model = plan("moons", sde=sde, options=STEPS)[0].build()
     assert model.sde == registry.build("sde", sde) and isinstance(model.network, MLP)
 
@@ -96,20 +96,20 @@ def test_every_process_can_be_trained(sde: str) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_errors(arguments: dict[str, object], message: str) -> None:
-    """What does not fit is an InputError that says what to write."""
+    """Wrong names and contradicting options are errors that name the remedy."""
     with pytest.raises(InputError, match=message):
         plan(**{"options": STEPS} | arguments)  # type: ignore[arg-type]
 
 
 def test_constant_data(tmp_path: Path) -> None:
-    """Nothing can be learned of constant data."""
+    """Constant data are an error, because nothing can be learned from them."""
     np.save(tmp_path / "x.npy", np.ones((10, 3)))
     with pytest.raises(InputError, match="constant"):
         plan(f"array:{tmp_path / 'x.npy'}", options=STEPS)
 
 
 def test_load_data_records_defaults() -> None:
-    """The component of a data set has all of its options, those not given too."""
+    """The component of a data set contains all of its options, also those with default values."""
     data, component = load_data("moons", n=50)
     assert len(data) == 50
     assert component.options == {**component.options, "n": 50, "seed": 0} and "noise" in component.options
@@ -145,8 +145,8 @@ def test_augmentation_adds_its_vector_to_the_network() -> None:
 
 
 @pytest.mark.parametrize(("size", "items"), [(2, 16384), (5, 6553), (16, 2048), (300, 2048)])
-def test_points_of_few_numbers_are_regressed_on_their_mean(tmp_path: Path, size: int, items: int) -> None:
-    """More items may count where each costs less; what is asked for is kept."""
+def test_exact_targets_are_for_more_items_if_each_has_few_numbers(tmp_path: Path, size: int, items: int) -> None:
+    """The largest number of items grows as the items get smaller; a value that is set is kept."""
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(10, size)).astype(np.float32))
     spec = f"array:{tmp_path / 'x.npy'}"
     assert plan(spec, options=STEPS)[0].train.exact_target == items
@@ -155,14 +155,14 @@ def test_points_of_few_numbers_are_regressed_on_their_mean(tmp_path: Path, size:
 
 
 def test_unet_by_name() -> None:
-    """An option of the network reaches it."""
+    """The network is built with the options of its group."""
     recipe, _ = plan("digits", network="unet", options=STEPS | {"network": {"width": 8, "multipliers": (1, 1)}})
     network = recipe.build().network
     assert isinstance(network, UNet) and network.options["multipliers"] == (1, 1) and network.first.out_channels == 8
 
 
 def numbers_table(path: Path) -> Path:
-    """x = (a, b) around numbers (u, v) of other scales."""
+    """Write a table of columns (a, u, b, v), of which a depends on u, with different scales."""
     rng = np.random.default_rng(0)
     u, v = rng.normal(100, 20, 60), rng.normal(-3, 0.1, 60)
     rows = np.stack([u / 20 + rng.normal(0, 0.1, 60), u, rng.normal(0, 1, 60), v], 1)
@@ -172,7 +172,7 @@ def numbers_table(path: Path) -> Path:
 
 
 def test_numbers_to_condition_on(tmp_path: Path) -> None:
-    """Columns of a table become the condition: their names, units and number are in the recipe and the network."""
+    """Columns of a table become the condition; the recipe and the network contain their names, units and number."""
     spec = f"table:{numbers_table(tmp_path)}"
     recipe, data = plan(spec, condition="v,u", options=STEPS)
     assert (recipe.condition, recipe.condition_names, recipe.shape) == ("numbers", ("v", "u"), (2,))
@@ -198,7 +198,9 @@ def test_numbers_to_condition_on(tmp_path: Path) -> None:
         ("table:", "label", 0.0, "has no labels to condition on"),
     ],
 )
-def test_conditions_that_there_are_not(tmp_path: Path, spec: str, condition: str, drop: float, message: str) -> None:
+def test_conditions_that_the_data_do_not_have(
+    tmp_path: Path, spec: str, condition: str, drop: float, message: str
+) -> None:
     spec = f"table:{numbers_table(tmp_path)}" if spec == "table:" else spec
     with pytest.raises(InputError, match=message):
         plan(spec, condition=condition, options={"train": {"steps": 1, "drop": drop}})
