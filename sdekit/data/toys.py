@@ -35,7 +35,7 @@ def moons(*, n: int = 10_000, noise: float = 0.05, seed: int = 0) -> InMemoryDat
 
 
 def checkerboard(*, n: int = 10_000, noise: float = 0.0, seed: int = 0) -> InMemoryDataset:
-    """Uniform distribution on the eight dark squares of a 4x4 board over [-2, 2] x [-2, 2], without labels.
+    """Uniform distribution on the eight dark squares of a 4x4 board over [-2, 2]^2, without labels.
 
     Arguments:
         n: Number of points, at least 2.

@@ -20,7 +20,7 @@ CHANNELS, RADIUS = 32, 2  # of the mixing layers; of their kernels
 
 
 class Mixer(nn.Module):
-    """Layers that mix all pixels, followed by convolutions, for tiny images; in a minute it learns more than a U-Net.
+    """Layers that mix all pixels, followed by convolutions, for tiny images.
 
     In an image of few pixels a matrix from all pixels to all pixels costs less than a convolution and makes lower
     resolutions unnecessary. `depth` mixing layers (32 channels, B, pixels) mix pixels, then channels, as in Tolstikhin

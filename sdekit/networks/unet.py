@@ -19,7 +19,7 @@ DENSE_WIDTH, DENSE_CHANNELS = 512, 4  # hidden layers and output of the fully co
 
 
 class UNet(nn.Module):
-    """U-Net of residual blocks with scale-shift conditioning (DDPM++ of Song et al. 2021), for images from 8 pixels.
+    """U-Net of residual blocks (DDPM++ of Song et al. 2021), for images from 8 pixels.
 
     A convolution takes x (B, C, H, W) to (B, width, H, W). Going down, each level has `blocks` residual blocks of
     width * multiplier channels and half the side of the level before (odd sides are rounded up); two blocks follow at

@@ -136,7 +136,7 @@ def quadratic(sde: SDE, n: int) -> Tensor:
 
 
 def cosine(sde: SDE, n: int) -> Tensor:
-    """Equal steps in the angle arctan(rho), by which a variance-preserving process turns from data to noise.
+    """Equal steps in the angle arctan(rho), from signal (0) to noise (pi / 2).
 
     It is the spacing of the cosine schedule on any process: half of the steps are at noise levels below the signal.
 

@@ -8,7 +8,7 @@ from sdekit.export import CachedExport
 
 
 def export(network: nn.Module) -> PreparedNetwork:
-    """Native code by torch.export and AOTInductor: compiled in about a minute once, loaded in a second later.
+    """Native code by torch.export and AOTInductor, compiled once in about a minute, then cached.
 
     Packages are stored in ~/.cache/sdekit/export under a checksum of weights, code, torch version and machine. They
     contain native code, so they are not stored in the run folder, which is safe to open whoever it comes from; `sdekit

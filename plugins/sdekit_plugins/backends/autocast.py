@@ -18,7 +18,7 @@ def bf16(network: nn.Module) -> PreparedNetwork:
 
 
 def fp16(network: nn.Module) -> PreparedNetwork:
-    """Autocast to float16, with 11 bits but no numbers above 65504, so large activations overflow; for older GPUs.
+    """Autocast to float16, for older GPUs. Activations above 65504 overflow.
 
     Arguments:
         network: Network to run.

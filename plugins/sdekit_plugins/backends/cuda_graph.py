@@ -16,7 +16,7 @@ Key = tuple[object, ...]
 
 
 def cuda_graph(network: nn.Module, *, warm_up: int = 3) -> PreparedNetwork:
-    """A CUDA graph of the network for each shape: one launch instead of hundreds, for small batches; no gradients.
+    """A CUDA graph for each shape: one launch instead of hundreds, for small batches; no gradients.
 
     The network must not need values on the CPU (`item`, shapes that depend on data): the recording fails then.
 

@@ -18,7 +18,7 @@ from sdekit.errors import InputError
 
 
 def int8(network: nn.Module, *, least: int = 256) -> PreparedNetwork:
-    """Linear layers of a copy of the network in 8-bit integers; weights scaled once, inputs at each call; no gradients.
+    """Linear layers in 8-bit integers; weights scaled once, inputs at each call; no gradients.
 
     Convolutions are not changed.
 

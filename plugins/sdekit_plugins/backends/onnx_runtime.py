@@ -8,7 +8,7 @@ from sdekit.export import CachedExport
 
 
 def onnx(network: nn.Module) -> PreparedNetwork:
-    """The network as an ONNX graph, run by ONNX Runtime: `pip install 'sdekit[onnx]'`, for a GPU onnxruntime-gpu.
+    """An ONNX graph, run by ONNX Runtime: `pip install 'sdekit[onnx]'`, and onnxruntime-gpu for a GPU.
 
     Graphs are stored in ~/.cache/sdekit/export under a checksum of weights and code. No gradients; float32 only. On a
     GPU every call copies x to the CPU and back.

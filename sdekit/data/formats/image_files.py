@@ -29,7 +29,7 @@ SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validati
 
 
 def images(path: str, *, size: int | None = None, skip_bad: bool = False) -> ImageDataset:
-    """PNG, JPEG and WebP images in a folder, its sub-folders, or a zip file of it, sorted by relative path.
+    """PNG, JPEG and WebP images in a folder, its sub-folders, or a zip file, sorted by relative path.
 
     An item has shape (1, H, W) if every image is grey, else (3, H, W). Pixels from 0 to 255 are mapped to [-1, 1].
     Two or more sub-folders with images are classes in the order of their names, if no image is next to them. A single
