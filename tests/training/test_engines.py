@@ -20,7 +20,8 @@ import torch
 from sdekit.data import Dataset
 from sdekit.distributed import in_lockstep, leave, together, world
 from sdekit.errors import SdekitError
-from sdekit.runs import CHECKPOINT, LOCK, METRICS, MODEL, Recipe, load_run, load_tensors, read_metrics
+from sdekit.runs import CHECKPOINT, METRICS, MODEL, Recipe, load_run, load_tensors, read_metrics
+from sdekit.runs.layout import LOCK
 from sdekit.training import Denoising, Trainer, classifier_recipe, plan, train
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="starts processes by fork")
