@@ -56,9 +56,9 @@ class Condition:
         """Rows of every part: a slice, a tensor of indices or a boolean tensor (B,)."""
         return Condition({name: part[rows] for name, part in self.parts.items()})
 
-    def to(self, device: torch.device | str) -> Condition:
-        """Every part on a device."""
-        return Condition({name: part.to(device) for name, part in self.parts.items()})
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Condition:
+        """Every part on a device; see `torch.Tensor.to`."""
+        return Condition({name: part.to(device, non_blocking=non_blocking) for name, part in self.parts.items()})
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -117,11 +117,11 @@ def test_samples_follow_the_embedding_that_they_are_conditioned_on(
     signs = np.sign(random.normal(size=(512, 1)))
     y = y + 9 * signs.reshape(-1, *[1] * (y.ndim - 1))  # two clusters, which decide x
     np.savez(tmp_path / "data.npz", x=signs * [1.0, -2.0] + 0.1 * random.normal(size=(512, 2)), words=y)
-    given = {
+    options = {
         "train": {"steps": 80, "drop": 0.1, "learning_rate": 0.02, "warm_up": 5},
         "network": {"width": 64, "depth": 2},
     }
-    recipe, data = plan(f"array:{tmp_path / 'data.npz'}", condition="words", options=given)
+    recipe, data = plan(f"array:{tmp_path / 'data.npz'}", condition="words", options=options)
     assert (recipe.condition, recipe.condition_shape, recipe.condition_names) == (kind, y.shape[1:], ())
     go(Trainer(recipe, data, tmp_path / "run"))
     assert read_recipe(tmp_path / "run") == recipe
@@ -143,7 +143,31 @@ def test_samples_follow_the_embedding_that_they_are_conditioned_on(
 def test_kind_of_a_condition(tmp_path: Path, kind: str, shape: tuple[int, ...], condition: str) -> None:
     """Above 64 numbers, or with three axes, an array is embeddings, unless the option says otherwise."""
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(8, 2)), y=np.ones(shape))
-    given = {"train": {"steps": 1}, "data": {"condition_kind": kind}, "network": {"width": 8, "depth": 1}}
-    recipe, _ = plan(f"array:{tmp_path / 'data.npz'}", condition="y", options=given)
+    options = {"train": {"steps": 1}, "data": {"condition_kind": kind}, "network": {"width": 8, "depth": 1}}
+    recipe, _ = plan(f"array:{tmp_path / 'data.npz'}", condition="y", options=options)
     assert recipe.condition == condition and recipe.conditioning.kind == condition
     assert recipe.examples(2) is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"condition_shape": []}, "condition_shape is .*, and condition is 'embedding'"),
+        ({"condition_shape": [4, 70]}, r"condition_shape is \[4, 70\], and condition is 'embedding'"),
+        ({"condition_shape": [0]}, r"condition_shape is \[0\]; expected a list of sizes"),
+        ({"condition_units": None}, "condition_units is missing"),
+        ({"condition": "text"}, "condition is 'text'; expected one of none, label, numbers, embedding, sequence"),
+    ],
+)
+def test_a_record_that_contradicts_its_condition_is_refused(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    """The message names the field."""
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(8, 2)), y=np.ones((8, 70)))
+    options = {"train": {"steps": 1}, "network": {"width": 8, "depth": 1}}
+    recipe, _ = plan(f"array:{tmp_path / 'data.npz'}", condition="y", options=options)
+    save_json(tmp_path / CONFIG, recipe.as_dict())
+    assert read_recipe(tmp_path) == recipe
+    save_json(tmp_path / CONFIG, recipe.as_dict() | fields)
+    with pytest.raises(InputError, match=message):
+        read_recipe(tmp_path)
