@@ -121,17 +121,17 @@ def inside(network: nn.Module, calls: int) -> float:
 
 def contenders(calls: int, only: list[str]) -> tuple[dict[str, Callable[[], Tensor]], dict[str, str]]:
     """Return the runs by name, and the reasons why others are not measured."""
-    found: dict[str, Callable[[], Tensor]] = {}
+    results: dict[str, Callable[[], Tensor]] = {}
     absent: dict[str, str] = {}
     unet = build()
     network = Eps(unet)
     peers = {"diffusers": lambda: by_diffusers(unet, calls), "azula": lambda: by_azula(network, calls)}
     for name, make in peers.items():
         try:
-            found[name] = make()
-            found[name]()
+            results[name] = make()
+            results[name]()
         except Exception as error:  # other libraries raise different errors
-            found.pop(name, None)
+            results.pop(name, None)
             absent[name] = f"{type(error).__name__}: {error}".splitlines()[0]
     for name in component_names("backend"):
         if only and name not in only:
@@ -150,8 +150,8 @@ def contenders(calls: int, only: list[str]) -> tuple[dict[str, Callable[[], Tens
             absent[name] = model.backend.fallback
             continue
         print(f"{name}: ready in {time.perf_counter() - began:.0f} s", flush=True)
-        found[f"sdekit, {name}"] = run
-    return found, absent
+        results[f"sdekit, {name}"] = run
+    return results, absent
 
 
 def main() -> None:
@@ -163,13 +163,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="seconds after which no new round starts")
     options = parser.parse_args()
     with torch.no_grad():
-        found, absent = contenders(options.calls, options.only)
-        best = dict.fromkeys(found, float("inf"))
+        results, absent = contenders(options.calls, options.only)
+        best = dict.fromkeys(results, float("inf"))
         share = inside(Eps(build()), options.calls)
         began, rounds = time.perf_counter(), 0
         while rounds < options.rounds and time.perf_counter() - began < options.seconds:
             rounds += 1
-            for name, run in found.items():
+            for name, run in results.items():
                 start = time.perf_counter()
                 run()
                 best[name] = min(best[name], time.perf_counter() - start)

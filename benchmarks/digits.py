@@ -149,12 +149,12 @@ def main() -> None:
     parser.add_argument(
         "--split", choices=("numpy", "torch"), default="numpy", help="library whose permutation splits the digits"
     )
-    known, rest = parser.parse_known_args()
-    train, _ = halves(known.split)
-    judged("the training half itself", train, known.split)
-    ours(known.seconds, known.steps, known.option, rest, known.samples, known.split)
-    if known.peer:
-        diffusers_unet(known.seconds, known.samples, known.split)
+    arguments, rest = parser.parse_known_args()
+    train, _ = halves(arguments.split)
+    judged("the training half itself", train, arguments.split)
+    ours(arguments.seconds, arguments.steps, arguments.option, rest, arguments.samples, arguments.split)
+    if arguments.peer:
+        diffusers_unet(arguments.seconds, arguments.samples, arguments.split)
 
 
 if __name__ == "__main__":

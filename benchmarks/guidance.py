@@ -98,18 +98,18 @@ def cost(run: Run, method: Method, n: int, pairs: int) -> list[str]:
     x, y = torch.randn(n, *run.recipe.shape), torch.arange(n) % 10
     guided = compose(sde, run.model, resolve_guidance(method[1]))
     doubled = (torch.cat([x, x]), t, torch.cat([y, y]))
-    found = [_seconds((x, t, y), guided, doubled, run.model, (x, t, y), run.model) for _ in range(pairs)]
-    guide = statistics.median(row[0] for row in found)
-    double, single = (statistics.median(row[0] / row[i] for row in found) for i in (1, 2))
+    results = [_seconds((x, t, y), guided, doubled, run.model, (x, t, y), run.model) for _ in range(pairs)]
+    guide = statistics.median(row[0] for row in results)
+    double, single = (statistics.median(row[0] / row[i] for row in results) for i in (1, 2))
     return [f"`{method[0]}`", f"{1e3 * guide:.2f}", f"{double:.3f}", f"{single:.2f}"]
 
 
 @torch.no_grad()
 def _seconds(*calls: object) -> list[float]:
     taken = []
-    for given, function in zip(calls[::2], calls[1::2], strict=True):
+    for inputs, function in zip(calls[::2], calls[1::2], strict=True):
         began = time.perf_counter()
-        out: Tensor = function(*given)  # type: ignore[operator,misc]
+        out: Tensor = function(*inputs)  # type: ignore[operator,misc]
         assert out.isfinite().all()
         taken.append(time.perf_counter() - began)
     return taken
@@ -136,34 +136,36 @@ def main() -> None:
     parser.add_argument("--methods", default="", help="run methods whose names contain this text")
     parser.add_argument("--only", default="quality,cost")
     parser.add_argument("--write", action="store_true")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    run, parts = load_run(given.run), []
-    chosen = [one for one in methods(given.run, given.classifier, given.weak) if given.methods in one[0]]
-    if "quality" in given.only:
+    run, parts = load_run(arguments.run), []
+    chosen = [
+        one for one in methods(arguments.run, arguments.classifier, arguments.weak) if arguments.methods in one[0]
+    ]
+    if "quality" in arguments.only:
         rows = []
         for method in chosen:
-            rows.append(quality(run, method, given.n, given.nfe))
+            rows.append(quality(run, method, arguments.n, arguments.nfe))
             print(*rows[-1], sep="  ", flush=True)
         net, train = run.recipe.network.name, run.recipe.train
         parts.append(
-            f"{net}, {run.step} steps of {train.batch_size}, drop {train.drop:g}; {given.n} digits, `auto`, "
-            f"{given.nfe} denoisings. The classifier recognises {judge()[1]:.1%} of unseen real digits.\n\n"
+            f"{net}, {run.step} steps of {train.batch_size}, drop {train.drop:g}; {arguments.n} digits, `auto`, "
+            f"{arguments.nfe} denoisings. The classifier recognises {judge()[1]:.1%} of unseen real digits.\n\n"
             + table(
                 ["guidance", "label correct", "energy distance", "standard deviation within a label", "evaluations"],
                 rows,
             )
         )
-    if "cost" in given.only:
-        rows = [cost(run, method, given.batch, given.pairs) for method in chosen if "scale=0" not in method[0]]
+    if "cost" in arguments.only:
+        rows = [cost(run, method, arguments.batch, arguments.pairs) for method in chosen if "scale=0" not in method[0]]
         for row in rows:
             print(*row, sep="  ", flush=True)
         parts.append(
-            f"Time of one denoising at rho = 1, batch {given.batch}, one thread, relative to one network evaluation on "
+            f"Time of one denoising at rho = 1, batch {arguments.batch}, one thread, relative to one evaluation on "
             "the doubled batch and on the batch itself.\n\n"
             + table(["guidance", "ms", "/ doubled batch", "/ batch"], rows)
         )
-    if given.write:
+    if arguments.write:
         place = Path(__file__).parent / "results" / "guidance.md"
         head = "# Guidance of conditional digits\n\nSee `benchmarks/guidance.py`.\n\n"
         place.write_text(head + "\n".join(parts))

@@ -121,13 +121,13 @@ def ours() -> dict[str, Draw]:
 
     def draw(method: str, options: dict[str, float], case: Case, n: int, calls: int) -> Tensor:
         sde = VP()
-        made = build_restorer(method, case.problem, **options)
+        restorer = build_restorer(method, case.problem, **options)
         sampler = {} if method == "tds" else {"sampler": "ddpm"}
-        found = restore(
-            sde, case.mixture.denoiser(sde), case.problem, made, n=n, nfe=calls, dtype=torch.float64, **sampler
+        result = restore(
+            sde, case.mixture.denoiser(sde), case.problem, restorer, n=n, nfe=calls, dtype=torch.float64, **sampler
         )
-        assert found.nfe <= calls, (method, found.nfe)
-        return found.x
+        assert result.nfe <= calls, (method, result.nfe)
+        return result.x
 
     table: dict[str, tuple[str, dict[str, float]]] = {
         "dps": ("dps", {}),
@@ -205,30 +205,30 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=0, help="number of random problems to run instead")
     parser.add_argument("--methods", nargs="+", default=[], help="names of the methods to run; all by default")
     parser.add_argument("--out", type=Path, default=OUT)
-    given = parser.parse_args()
-    methods: dict[str, Draw] = ours() | (azula() if given.azula else {})
-    methods = {name: draw for name, draw in methods.items() if not given.methods or name in given.methods}
+    arguments = parser.parse_args()
+    methods: dict[str, Draw] = ours() | (azula() if arguments.azula else {})
+    methods = {name: draw for name, draw in methods.items() if not arguments.methods or name in arguments.methods}
     chosen = [
         case
-        for case in (others(given.others) if given.others else cases())
-        if not given.problems or case.name in given.problems
+        for case in (others(arguments.others) if arguments.others else cases())
+        if not arguments.problems or case.name in arguments.problems
     ]
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ("exact draws", *methods)}
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in ("exact draws", *methods)}
     began = time.monotonic()
     for case in chosen:
-        found["exact draws"].append(measure(case, case.posterior.sample(given.n, 77)))
+        results["exact draws"].append(measure(case, case.posterior.sample(arguments.n, 77)))
         for name, draw in methods.items():
-            found[name].append(measure(case, draw(case, given.n, given.calls)))
-            print(f"{case.name} {name}: {found[name][-1][0]:.3f} {found[name][-1][1]:.3f}", flush=True)
-        write(given.out, chosen, found, given.n, given.calls, time.monotonic() - began)
+            results[name].append(measure(case, draw(case, arguments.n, arguments.calls)))
+            print(f"{case.name} {name}: {results[name][-1][0]:.3f} {results[name][-1][1]:.3f}", flush=True)
+        write(arguments.out, chosen, results, arguments.n, arguments.calls, time.monotonic() - began)
 
 
 def write(
-    out: Path, chosen: list[Case], found: dict[str, list[tuple[float, float]]], n: int, calls: int, seconds: float
+    out: Path, chosen: list[Case], results: dict[str, list[tuple[float, float]]], n: int, calls: int, seconds: float
 ) -> None:
     """Write two tables, of the distances and of the weight errors, with their means over the finished problems."""
-    done = len(found["exact draws"])
-    beside = f", azula {version('azula')} in the same process" if "azula" in " ".join(found) else ""
+    done = len(results["exact draws"])
+    beside = f", azula {version('azula')} in the same process" if "azula" in " ".join(results) else ""
     text = ["# Inverse problems against exact posteriors", "", "See `benchmarks/inverse.py`.", ""]
     text += [
         f"{n} samples, {calls} network evaluations each{beside}; {seconds:.0f} s.",
@@ -238,7 +238,7 @@ def write(
     for i, title in enumerate(("Sliced W2", "Weight error")):
         text += [f"## {title}", "", "| | " + " | ".join(c.name for c in chosen[:done]) + " | mean |"]
         text += ["|---|" + "---|" * (done + 1)]
-        for name, rows in found.items():
+        for name, rows in results.items():
             if len(rows) == done:
                 values = [row[i] for row in rows]
                 text.append(f"| {name} | " + " | ".join(f"{v:.3f}" for v in [*values, sum(values) / done]) + " |")

@@ -82,8 +82,8 @@ class Problem(Flow):
 
         def slope(log_rho: float, flat: np.ndarray) -> np.ndarray:
             x = torch.from_numpy(flat).view_as(self.x_bar)
-            found: np.ndarray = (x - self.denoise(x, math.exp(log_rho))).numpy().ravel()
-            return found
+            derivative: np.ndarray = (x - self.denoise(x, math.exp(log_rho))).numpy().ravel()
+            return derivative
 
         span = (math.log(self.top), math.log(NEAR))
         path = solve_ivp(slope, span, self.x_bar.numpy().ravel(), method="DOP853", rtol=1e-10, atol=1e-10)
@@ -135,7 +135,7 @@ def _digits() -> tuple[Tensor, Tensor]:
 
 def problems(starts: int) -> dict[str, Problem]:
     """Return all problems by name."""
-    found = [
+    every = [
         Problem("ring", ring(), VP(), starts),
         Problem("digits", digits(), VP(), starts),
         Problem("lattice", lattice(), VP(), starts),
@@ -144,4 +144,4 @@ def problems(starts: int) -> dict[str, Problem]:
         Problem("ring-edm", ring(), EDM(), starts),
         Problem("digits-flow", digits(), RectifiedFlow(), starts),
     ]
-    return {problem.name: problem for problem in found}
+    return {problem.name: problem for problem in every}

@@ -56,16 +56,16 @@ def importable() -> None:
     """
     for name in ("torchvision", "torchvision.transforms"):
         sys.modules.setdefault(name, _Blank(name))
-    found = importlib.util.find_spec("k_diffusion")
-    if found is not None and "k_diffusion" not in sys.modules:
+    spec = importlib.util.find_spec("k_diffusion")
+    if spec is not None and "k_diffusion" not in sys.modules:
         package = types.ModuleType("k_diffusion")
-        package.__path__ = list(found.submodule_search_locations or ())
+        package.__path__ = list(spec.submodule_search_locations or ())
         sys.modules["k_diffusion"] = package
 
 
 def peers() -> tuple[dict[str, Solve], dict[str, str]]:
     """Return the solvers by name, and the reasons why libraries are missing, by library."""
-    found: dict[str, Solve] = {}
+    solvers: dict[str, Solve] = {}
     absent: dict[str, str] = {}
     importable()
     for name, load in (
@@ -75,10 +75,10 @@ def peers() -> tuple[dict[str, Solve], dict[str, str]]:
         ("smalldiffusion", _smalldiffusion),
     ):
         try:
-            found |= {f"{name} {key}": solve for key, solve in load().items()}
+            solvers |= {f"{name} {key}": solve for key, solve in load().items()}
         except Exception as error:  # libraries raise different errors when they are imported together
             absent[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-    return found, absent
+    return solvers, absent
 
 
 def discrete_betas() -> NDArray[np.float32]:

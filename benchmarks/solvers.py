@@ -64,11 +64,11 @@ def theirs(problem: Problem | Trained, calls: list[int], solvers: dict[str, Solv
     for name, solve in solvers.items():
         rows[name] = []
         for n in calls:
-            made = 0
+            evaluations = 0
 
             def denoise(x: Tensor, rho: float) -> Tensor:
-                nonlocal made
-                made += 1
+                nonlocal evaluations
+                evaluations += 1
                 return problem.denoise(x, rho)
 
             try:
@@ -76,7 +76,7 @@ def theirs(problem: Problem | Trained, calls: list[int], solvers: dict[str, Solv
             except Exception:  # libraries raise different errors if they cannot take so few steps
                 rows[name].append(math.nan)
                 continue
-            rows[name].append(problem.error(x0) if made <= n and bool(x0.isfinite().all()) else math.nan)
+            rows[name].append(problem.error(x0) if evaluations <= n and bool(x0.isfinite().all()) else math.nan)
     return rows
 
 
@@ -111,19 +111,19 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=[], help="samplers of sdekit to run; all by default")
     parser.add_argument("--starts", type=int, default=2000)
     parser.add_argument("--out", type=Path, help="file to write the tables to")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    solvers, absent = peers() if given.peers else ({}, {})
+    solvers, absent = peers() if arguments.peers else ({}, {})
     text = [f"Not importable: {name} ({why})." for name, why in absent.items()]
-    cases = [problems(given.starts)[name] for name in given.problems]
-    for problem in [*cases, *(Trained(path, given.starts) for path in given.runs)]:
-        other = theirs(problem, given.nfe, suited(solvers, problem))
-        lines = table(given.nfe, ours(problem, given.nfe, given.samplers), other)
+    cases = [problems(arguments.starts)[name] for name in arguments.problems]
+    for problem in [*cases, *(Trained(path, arguments.starts) for path in arguments.runs)]:
+        other = theirs(problem, arguments.nfe, suited(solvers, problem))
+        lines = table(arguments.nfe, ours(problem, arguments.nfe, arguments.samplers), other)
         shape = "d = " + str(math.prod(problem.shape))
-        text += ["", f"## {problem.name}: {shape}, {type(problem.sde).__name__}, {given.starts} starts", "", *lines]
+        text += ["", f"## {problem.name}: {shape}, {type(problem.sde).__name__}, {arguments.starts} starts", "", *lines]
         print("\n".join(text[-len(lines) - 2 :]), flush=True)
-    if given.out:
-        given.out.write_text("\n".join(text) + "\n")
+    if arguments.out:
+        arguments.out.write_text("\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

@@ -124,14 +124,14 @@ def smalldiffusion() -> dict[str, Solve]:
 def libraries() -> dict[str, Solve]:
     """Return the samplers of all libraries that can be imported."""
     importable()
-    found: dict[str, Solve] = {}
+    solvers: dict[str, Solve] = {}
     for load in (diffusers, k_diffusion, azula, smalldiffusion):
         try:
             label = load.__name__.replace("_", "-")
-            found |= {f"{label} {name}": solve for name, solve in load().items()}
+            solvers |= {f"{label} {name}": solve for name, solve in load().items()}
         except ImportError as error:
             print(f"{load.__name__} cannot be imported: {error}")
-    return found
+    return solvers
 
 
 def scored(problem: Problem, draw: Callable[[int], Tensor], calls: list[int], exact: Tensor) -> Row:
@@ -160,22 +160,22 @@ def ours(problem: Problem, name: str, n: int) -> Tensor:
         dtype=torch.float64,
     )  # fmt: skip
     if drawn.nfe > n:
-        raise SdekitError(f"{name} made {drawn.nfe} calls for {n}")
+        raise SdekitError(f"{name} used {drawn.nfe} evaluations, more than {n}")
     return drawn.x
 
 
 def theirs(problem: Problem, solve: Solve, n: int) -> Tensor:
     """Draw samples with a peer and at most n evaluations."""
-    made = 0
+    evaluations = 0
 
     def denoise(x: Tensor, rho: float) -> Tensor:
-        nonlocal made
-        made += 1
+        nonlocal evaluations
+        evaluations += 1
         return problem.denoise(x, rho)
 
     x = solve(denoise, problem.x_bar.clone(), problem.top, n)
-    if made > n:
-        raise SdekitError(f"made {made} calls for {n}")
+    if evaluations > n:
+        raise SdekitError(f"used {evaluations} evaluations, more than {n}")
     return x.double()
 
 
@@ -211,27 +211,27 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=[], help="samplers of sdekit to run; all by default")
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--out", type=Path, help="file to write the tables to")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    others = libraries() if given.peers else {}
-    names = given.samplers or [
+    others = libraries() if arguments.peers else {}
+    names = arguments.samplers or [
         n for n in registry.component_names("sampler") if registry.build("sampler", n).stochastic
     ]
     names = [name for name in names if registry.build("sampler", name).calls_per_step is not None]
     text: list[str] = []
-    for name in given.problems:
-        problem = problems(given.samples)[name]
-        exact = problem.mixture.sample(4 * given.samples, 99)
-        floor = [distances(problem.mixture.sample(given.samples, 200 + i), exact) for i in range(5)]
-        mine = {key: scored(problem, partial(ours, problem, key), given.nfe, exact) for key in names}
+    for name in arguments.problems:
+        problem = problems(arguments.samples)[name]
+        exact = problem.mixture.sample(4 * arguments.samples, 99)
+        floor = [distances(problem.mixture.sample(arguments.samples, 200 + i), exact) for i in range(5)]
+        mine = {key: scored(problem, partial(ours, problem, key), arguments.nfe, exact) for key in names}
         other = {
-            key: scored(problem, partial(theirs, problem, solve), given.nfe, exact) for key, solve in others.items()
+            key: scored(problem, partial(theirs, problem, solve), arguments.nfe, exact) for key, solve in others.items()
         }
-        lines = table(given.nfe, mine, other, floor)
-        text += ["", f"## {name}: d = {math.prod(problem.mixture.shape)}, {given.samples} samples", *lines]
+        lines = table(arguments.nfe, mine, other, floor)
+        text += ["", f"## {name}: d = {math.prod(problem.mixture.shape)}, {arguments.samples} samples", *lines]
         print("\n".join(text[-len(lines) - 1 :]), flush=True)
-    if given.out:
-        given.out.write_text("\n".join(text) + "\n")
+    if arguments.out:
+        arguments.out.write_text("\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

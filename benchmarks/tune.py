@@ -70,23 +70,23 @@ def of_run(path: Path, starts: int, train: int) -> Case:
     return Case(path.name, title, sde, run.model, of(2**31, train), of(2**31 + train, train), of(0, starts))
 
 
-def rows(case: Case, sampler: str, calls: list[int], given: argparse.Namespace) -> Iterator[list[str]]:
+def rows(case: Case, sampler: str, calls: list[int], arguments: argparse.Namespace) -> Iterator[list[str]]:
     """Yield one table row per number of evaluations."""
     for n in calls:
         began = time.perf_counter()
-        found = tune(
+        result = tune(
             case.sde, case.denoise, sampler, nfe=n, train=case.train, check=case.check, held_out=case.held_out,
-            weights=not given.times_only, time_limit=given.time_limit,
+            weights=not arguments.times_only, time_limit=arguments.time_limit,
         )  # fmt: skip
         peer = PEERS.get(case.name, {}).get(n)
-        against = "-" if peer is None else f"{found.tuned / peer:.2f}"
+        against = "-" if peer is None else f"{result.tuned / peer:.2f}"
         took = f"{time.perf_counter() - began:.0f}"
         yield [
             sampler,
-            str(found.calls),
-            f"{found.untuned:.2g}",
-            f"{found.tuned:.2g}",
-            f"{found.ratio:.2f}",
+            str(result.calls),
+            f"{result.untuned:.2g}",
+            f"{result.tuned:.2g}",
+            f"{result.ratio:.2f}",
             against,
             took,
         ]
@@ -104,24 +104,24 @@ def main() -> None:
     parser.add_argument("--times-only", action="store_true")
     parser.add_argument("--time-limit", type=float, default=120, help="seconds for each number of evaluations")
     parser.add_argument("--out", type=Path, help="file to write the tables to")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     text: list[str] = []
-    makers = [(of_mixture, name) for name in given.problems] + [(of_run, path) for path in given.runs]
+    makers = [(of_mixture, name) for name in arguments.problems] + [(of_run, path) for path in arguments.runs]
     for make, which in makers:
-        case = make(which, given.starts, given.train)  # type: ignore[operator]
-        text += ["", f"## {case.title}, {len(case.train.x)} starts to tune on, {given.starts} held out", ""]
+        case = make(which, arguments.starts, arguments.train)  # type: ignore[operator]
+        text += ["", f"## {case.title}, {len(case.train.x)} starts to tune on, {arguments.starts} held out", ""]
         text += [
             "| | evaluations | untuned | tuned | ratio | tuned / best peer | seconds |",
             "|---|---|---|---|---|---|---|",
         ]
         print("\n".join(text[-3:]), flush=True)
-        for sampler in given.samplers:
-            for row in rows(case, sampler, given.nfe, given):
+        for sampler in arguments.samplers:
+            for row in rows(case, sampler, arguments.nfe, arguments):
                 text.append("| " + " | ".join(row) + " |")
                 print(text[-1], flush=True)
-    if given.out:
-        given.out.write_text("\n".join(text) + "\n")
+    if arguments.out:
+        arguments.out.write_text("\n".join(text) + "\n")
 
 
 if __name__ == "__main__":
