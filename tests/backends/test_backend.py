@@ -1,4 +1,4 @@
-"""A network run by a backend: checked once, and left where it fails, deviates or has no gradients."""
+"""A network run by a backend is checked once, and runs eagerly if the backend fails, deviates or has no gradients."""
 
 import warnings
 
@@ -13,7 +13,7 @@ from sdekit.processes import VP
 
 
 class Affine(nn.Module):
-    """W x + c_noise + y, and how often it was called."""
+    """The network W x + c_noise + y, which counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Affine(nn.Module):
 
 @pytest.fixture
 def network() -> Affine:
-    """Weights of a fixed seed, without gradients of their own."""
+    """A network with weights of a fixed seed and without gradients for them."""
     torch.manual_seed(0)
     return Affine().requires_grad_(False)
 
@@ -39,11 +39,12 @@ def inputs(rows: int = 4) -> tuple[Tensor, Tensor]:
 
 
 def doubled(factor: float, dtype: torch.dtype | None = None):
-    """A backend that is wrong by a factor, and says that it computes in dtype."""
+    """A backend that is wrong by a factor of 2 and declares a dtype."""
     return lambda network: PreparedNetwork(call=lambda x, c, y=None: network(x, c, y) * factor, dtype=dtype)
 
 
 def test_it_is_made_ready_at_the_first_call_only(network: Affine) -> None:
+    """A network is prepared at the first call only."""
     made = []
     run = BackendNetwork(network, lambda n: made.append(n) or (lambda x, c, y=None: n(x, c, y)), name="plain")
     assert made == []
@@ -53,6 +54,7 @@ def test_it_is_made_ready_at_the_first_call_only(network: Affine) -> None:
 
 
 def test_each_shape_is_compared_once(network: Affine) -> None:
+    """The result for each shape is compared with the network once."""
     run = BackendNetwork(network, lambda n: lambda x, c, y=None: n(x, c, y), name="plain")
     counts = []
     for rows, y in ((4, None), (4, None), (2, None), (4, torch.ones(4)), (2, None)):
@@ -63,6 +65,7 @@ def test_each_shape_is_compared_once(network: Affine) -> None:
 
 
 def test_the_network_itself_is_not_compared_with_itself(network: Affine) -> None:
+    """A backend that returns the network itself is not compared with it."""
     BackendNetwork(network, lambda n: n, name="eager")(*inputs())
     assert network.calls == 1
 
@@ -79,6 +82,7 @@ def test_the_network_itself_is_not_compared_with_itself(network: Affine) -> None
     ],
 )
 def test_deviation_by_dtype(network: Affine, factor: float, dtype: torch.dtype | None, kept: bool) -> None:
+    """The dtype that a backend declares sets the deviation that is allowed."""
     run = BackendNetwork(network, doubled(factor, dtype), name="wrong")
     exact = network(*inputs())
     with warnings.catch_warnings(record=True) as told:
@@ -92,6 +96,8 @@ def test_deviation_by_dtype(network: Affine, factor: float, dtype: torch.dtype |
 
 
 def test_failure_names_its_root_and_is_told_once(network: Affine) -> None:
+    """A failing backend causes one warning that names the root of the error."""
+
     def broken(network: nn.Module):
         try:
             raise OSError("the disk is full\nand a long trace")
@@ -107,12 +113,15 @@ def test_failure_names_its_root_and_is_told_once(network: Affine) -> None:
 
 
 def test_another_shape_is_a_deviation(network: Affine) -> None:
+    """A result of another shape makes the network run eagerly."""
     run = BackendNetwork(network, lambda n: lambda x, c, y=None: n(x, c, y)[:, :2], name="narrow")
     with pytest.warns(BackendWarning, match=r"returns \(4, 2\) torch.float32, but the network returns \(4, 3\)"):
         assert run(*inputs()).shape == (4, 3)
 
 
 def test_what_the_backend_refuses_is_an_error(network: Affine) -> None:
+    """An InputError of a backend is raised, not turned into a fallback."""
+
     def needs(network: nn.Module):
         raise InputError("needs a library: pip install it")
 
@@ -122,7 +131,7 @@ def test_what_the_backend_refuses_is_an_error(network: Affine) -> None:
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_gradients_are_refused_where_there_are_none(network: Affine, declared: bool) -> None:
-    """Declared, or found out: the result does not depend on x."""
+    """Gradients are refused if the backend declares none, or if its result does not depend on x."""
 
     def run(x: Tensor, c: Tensor, y: Tensor | None = None) -> Tensor:
         with torch.no_grad():
@@ -142,6 +151,7 @@ def test_gradients_are_refused_where_there_are_none(network: Affine, declared: b
 
 
 def test_gradients_pass_where_there_are_some(network: Affine) -> None:
+    """Gradients through a differentiable backend are those of the network."""
     x, c = inputs()
     backed = BackendNetwork(network, lambda n: lambda x, c, y=None: n(x, c, y), name="plain")
     (slope,) = torch.autograd.grad(backed(x.requires_grad_(), c).sum(), x)
@@ -149,6 +159,7 @@ def test_gradients_pass_where_there_are_some(network: Affine) -> None:
 
 
 def test_the_model_runs_its_network_so_and_trains_it_as_it_is(network: Affine) -> None:
+    """The denoiser of a model uses its backend, and the loss uses the network itself."""
     x, _ = inputs()
     plain, model = ScoreModel(network, VP()), ScoreModel(network, VP(), backend=doubled(1 + 1e-4))
     assert list(model.state_dict()) == list(plain.state_dict())
@@ -159,11 +170,13 @@ def test_the_model_runs_its_network_so_and_trains_it_as_it_is(network: Affine) -
 
 
 def test_an_unknown_name(network: Affine) -> None:
+    """An unknown name of a backend is refused with a suggestion."""
     with pytest.raises(InputError, match="no backend 'compiel'; did you mean 'compile'?"):
         ScoreModel(network, VP(), backend="compiel")
 
 
 def test_the_cache_is_the_user_s_alone(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """Only the user can write to the cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = cache_folder("export")
     assert folder == tmp_path / "sdekit" / "export" and folder.stat().st_mode & 0o077 == 0

@@ -35,6 +35,7 @@ def test_it_is_recorded(sdekit: Callable[..., Any], digits_run: Path, tmp_path: 
 def test_a_fallback_is_told(
     sdekit: Callable[..., Any], moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A backend that fails causes one warning and is recorded."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     result = sdekit("sample", moons_run, "--out", tmp_path / "out", *HOW, "--backend", "compile:mode=default")
     assert result.code == 0
@@ -57,6 +58,7 @@ def test_a_fallback_is_told(
     ],
 )
 def test_refused(backend: str, message: str, moons_run: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    """Unknown backends and options, and backends that cannot run here, are refused."""
     arguments = ("sample", moons_run, "--out", tmp_path / "out", "--device", "cpu", *HOW)
     assert message in refused(*arguments, "--backend", backend)
 

@@ -1,4 +1,4 @@
-"""`sdekit bench`: table, picture, JSON, and what it refuses."""
+"""`sdekit bench`: its table, plot and JSON, and its errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLI = Callable[..., Any]
 
 
 def test_mixture(sdekit: CLI, tmp_path: Path) -> None:
-    """A table with a row a method, a picture, and the recommendation."""
+    """The output is a table with a row for each sampler, a plot, and a recommendation."""
     given = ("bench", "mixture", "--nfe", 10, "--nfe", 5, "--solver", "ddim", "--solver", "auto", "-n", 20)
     result = sdekit(*given, "--plot", tmp_path / "b.png")
     assert result.code == 0 and (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
@@ -24,7 +24,7 @@ def test_mixture(sdekit: CLI, tmp_path: Path) -> None:
 
 
 def test_json_on_a_run(sdekit: CLI, digits_run: Path) -> None:
-    """One object; on a grid that is named, from any sampler."""
+    """With --json the output is one object; --grid applies to all samplers."""
     given = ("--nfe", 4, "--solver", "ddim", "--solver", "heun", "--grid", "uniform", "-n", 2, "--json")
     result = sdekit("bench", digits_run, *given)
     assert result.code == 0
@@ -37,7 +37,7 @@ def test_json_on_a_run(sdekit: CLI, digits_run: Path) -> None:
 
 
 def test_a_plugin_file(sdekit: CLI, tmp_path: Path) -> None:
-    """Its sampler is compared as any other."""
+    """A sampler of a plugin file is compared like any other."""
     (tmp_path / "mine.py").write_text(
         "from sdekit import hookimpl\nfrom sdekit_plugins.samplers.heun import Heun\n"
         "@hookimpl\ndef sdekit_samplers():\n    return {'my-heun': Heun}\n"
@@ -50,7 +50,7 @@ def test_a_plugin_file(sdekit: CLI, tmp_path: Path) -> None:
 
 
 def test_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    """Names and numbers, each told."""
+    """Wrong names and numbers are refused."""
     assert "at least 1" in refused("bench", "mixture", "--nfe", 0)
     assert "at least 1" in refused("bench", "mixture", "-n", 0)
     assert "noise" in refused("bench", "mixture", "--solver", "ddpm")

@@ -1,4 +1,4 @@
-"""`sdekit export`, and `sdekit sample` of what it wrote, where sdekit.networks cannot be imported."""
+"""`sdekit export`, and `sdekit sample` of an export in a process that cannot import sdekit.networks."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ no_compiler = pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="
 
 
 def without_networks(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """`sdekit ARGUMENTS` in a process that cannot import sdekit.networks."""
+    """Run `sdekit ARGUMENTS` in a process that cannot import sdekit.networks."""
     command = [sys.executable, "-c", WITHOUT_NETWORKS, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
@@ -52,6 +52,7 @@ def without_networks(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_same_samples(
     sdekit: Callable[..., Any], request: pytest.FixtureRequest, which: str, form: str, tmp_path: Path
 ) -> None:
+    """An export draws the samples of its run."""
     run, out = request.getfixturevalue(which), tmp_path / "exported"
     told = sdekit("export", run, "--format", form, "--out", out, "--json")
     assert told.code == 0, told
@@ -69,6 +70,7 @@ def test_the_same_samples(
 def test_it_lies_beside_the_run_and_is_not_opened_unasked(
     sdekit: Callable[..., Any], moons_run: Path, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
+    """By default an export is written beside its run; one with code is opened with --trust only."""
     (tmp_path / "run").symlink_to(moons_run)
     out = moons_run.with_name(f"{moons_run.name}-torch")
     told = sdekit("export", tmp_path / "run", "--format", "torch")

@@ -1,4 +1,4 @@
-"""Where results go: only earlier results are replaced, all at once, and what was there survives any failure."""
+"""Folders of results: only earlier results are replaced, all at once, and failures change nothing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RECORD = json.dumps({"run": "run", "seeds": [0], "sha256": "0"})
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder: bytes of files, None for folders."""
+    """Return everything below a folder: bytes of files, None for folders."""
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
 
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """Within it a longer file cannot be written, as on a full disk."""
+    """Context manager in which longer files cannot be written, as on a full disk."""
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -41,6 +41,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 
 def given(folder: Path, files: dict[str, str]) -> Path:
+    """Write files into a folder."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -63,13 +64,13 @@ def given(folder: Path, files: dict[str, str]) -> Path:
 def test_what_is_somebody_s_is_not_replaced(
     refused: CLI, digits_run: Path, tmp_path: Path, files: dict[str, str], message: str
 ) -> None:
-    """Not even by --overwrite: `refused` holds that nothing is touched."""
+    """Files of other programs are not replaced, with --overwrite neither."""
     out = given(tmp_path / "album", files)
     assert message in refused("sample", digits_run, "-n", 2, *HOW, "--out", out, "--overwrite")
 
 
 def test_a_link_is_not_followed(refused: CLI, sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
-    """Where images is one, nothing is deleted on either side of it."""
+    """If images/ is a link, nothing is deleted on either side of it."""
     album = given(tmp_path / "album", {"0.png": "precious"})
     assert sdekit("sample", digits_run, "-n", 1, *HOW, "--out", tmp_path / "s").code == 0
     (tmp_path / "s" / "images" / "0.png").unlink()
@@ -81,7 +82,7 @@ def test_a_link_is_not_followed(refused: CLI, sdekit: CLI, digits_run: Path, tmp
 
 @pytest.mark.parametrize("cut", ["samples.npy", "sample.json"])
 def test_a_full_disk_loses_nothing(sdekit: CLI, digits_run: Path, tmp_path: Path, cut: str) -> None:
-    """--overwrite that fails leaves the earlier results whole, and a new place as it was: not there."""
+    """If --overwrite fails, the earlier results are unchanged, and a new folder is removed."""
     command = ("sample", digits_run, *HOW, "--seeds", "5", "--overwrite", "--out")
     assert sdekit(*command, tmp_path / "s").code == 0
     before, room = contents(tmp_path), (tmp_path / "s" / cut).stat().st_size - 100
@@ -96,7 +97,7 @@ def test_a_full_disk_loses_nothing(sdekit: CLI, digits_run: Path, tmp_path: Path
 
 
 def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails while results are put in place is undone; and so is any other end, as by Ctrl-C."""
+    """If a move into place fails, the earlier moves are undone; so they are after Ctrl-C."""
     out = given(tmp_path / "s", {"sample.json": RECORD, "samples.npy": "old", "images/0.png": "old"})
     before, rename = contents(tmp_path), os.rename
 
@@ -123,7 +124,7 @@ def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_results_that_came_meanwhile(
     sdekit: CLI, digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slow run keeps those of a faster one into the same folder, and its own beside them."""
+    """If another process writes results to the folder first, the later results are stored beside it."""
     out, slow = tmp_path / "s", results.staged_results
 
     def overtaken(*arguments: Any, **options: Any) -> Any:
@@ -143,6 +144,8 @@ def test_results_that_came_meanwhile(
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that cannot be read is refused."""
+
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 

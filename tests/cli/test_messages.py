@@ -175,7 +175,7 @@ def test_measurement_in_other_units(
 
 def test_bench(refused: Callable[..., str]) -> None:
     """`bench` refuses too few evaluations, too many starts and a misspelt name."""
-    assert "too few calls, heun needs 3" in refused("bench", "mixture", "--nfe", 1, "--solver", "heun")
+    assert "too few evaluations: heun needs 3" in refused("bench", "mixture", "--nfe", 1, "--solver", "heun")
     assert "did you mean 'mixture'?" in refused("bench", "mixtur")
     assert "-n asks for 99999999999" in refused("bench", "mixture", "-n", 99999999999)
 

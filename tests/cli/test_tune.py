@@ -1,4 +1,4 @@
-"""`sdekit tune`: what it stores, that `sample` uses it and says so, and what it refuses."""
+"""`sdekit tune`: the stored result, its use by `sample`, and errors."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ FEW = ("-n", 24, "--held-out", 24)
 
 @pytest.fixture
 def moons(moons_run: Path, tmp_path: Path) -> Path:
-    """A run to write into."""
+    """A copy of a run that may be written to."""
     return Path(shutil.copytree(moons_run, tmp_path / "moons"))
 
 
 def record(folder: Path) -> dict[str, Any]:
-    """sample.json."""
+    """Read sample.json."""
     loaded: dict[str, Any] = json.loads((folder / "sample.json").read_text())
     return loaded
 
 
 def test_tune_then_sample(sdekit: CLI, moons: Path, tmp_path: Path) -> None:
-    """A table for people, a file in the run; from then on other samples, and both told; with --grid not."""
+    """The result is printed and stored; `sample` then uses it and reports this, except with --grid."""
     before, after, off = (tmp_path / name for name in ("before", "after", "off"))
     draw = ("sample", moons, "--nfe", 5, "-n", 9)
     assert sdekit(*draw, "--out", before).code == 0
@@ -55,7 +55,8 @@ def test_tune_then_sample(sdekit: CLI, moons: Path, tmp_path: Path) -> None:
 
 
 def test_json(sdekit: CLI, moons: Path) -> None:
-    """One object, a result for each number of calls, made or fewer; times alone."""
+    """With --json the output is one object with a result for each number of evaluations; here the times alone are
+    tuned."""
     given = ("--solver", "heun", "--times-only", "--nfe", 6, "--nfe", 3, "--json")
     result = sdekit("tune", moons, *given, *FEW)
     assert result.code == 0 and result.err == ""
@@ -70,7 +71,7 @@ def test_json(sdekit: CLI, moons: Path) -> None:
 
 
 def test_stale(sdekit: CLI, moons: Path, digits_run: Path, tmp_path: Path) -> None:
-    """What was tuned for other weights is not used, and that is said."""
+    """A result for other weights is not used, and a message says so."""
     found = Tuned(calls=5, levels=(4.0, 1.0, 0.3, 0.1), gains=(), starts=1, untuned=2.0, tuned=1.0)
     save_tuned(moons, "auto", {"points": None, "data_std": load_run(moons).recipe.data_std}, found)
     path = moons / "tuned" / "auto-5.json"
@@ -85,7 +86,7 @@ def test_stale(sdekit: CLI, moons: Path, digits_run: Path, tmp_path: Path) -> No
 
 
 def test_refused(refused: Callable[..., str], moons: Path, tmp_path: Path) -> None:
-    """Solvers, numbers and folders, each told."""
+    """Wrong solvers, numbers and folders are refused."""
     assert "draws noise" in refused("tune", moons, "--solver", "ddpm", "--nfe", 5)
     assert "no fixed number" in refused("tune", moons, "--solver", "ode", "--nfe", 5)
     assert "needs 3 calls" in refused("tune", moons, "--solver", "heun", "--nfe", 5, "--nfe", 2)
@@ -96,7 +97,7 @@ def test_refused(refused: Callable[..., str], moons: Path, tmp_path: Path) -> No
 
 
 def test_many_calls() -> None:
-    """A path of 100 000 calls has few unknowns, and takes no memory of the square of that."""
+    """A path of 100 000 evaluations has few parameters, and memory does not grow with the square of its length."""
     from sdekit.registry import build
     from sdekit.tuning.parametrization import Parametrization
 

@@ -1,4 +1,4 @@
-"""Comparing samplers: errors that are right, the best found, names checked."""
+"""Comparison of samplers: correct errors, the best sampler, and names."""
 
 import math
 
@@ -22,7 +22,7 @@ from sdekit.evaluation import (
 
 
 def one(sampler: str, nfe: int, error: float | None) -> Measurement:
-    """A measurement on a grid of no matter."""
+    """A measurement on some grid."""
     return Measurement(sampler, "g", nfe, nfe, error, 0.0)
 
 
@@ -45,7 +45,7 @@ def test_exact_and_measured_on_a_gaussian() -> None:
 
 
 def test_the_standard_deviation_is_passed_on() -> None:
-    """`auto` and its grid measure rho in units of data_std, so that data ten times smaller cost no accuracy."""
+    """`auto` and its grid measure rho in units of data_std, so data that are ten times smaller lose no accuracy."""
     sde, errors = VP(), {}
     small = GaussianMixture(ring_mixture().means / 10, 0.014)
     x = small.sample(50, 0, sde, sde.t_max)
@@ -62,7 +62,7 @@ def test_the_standard_deviation_is_passed_on() -> None:
 
 
 def test_best_and_recommended() -> None:
-    """The best of each budget, and over all the least mean log ratio to it; what failed is never recommended."""
+    """The best sampler of each budget is found; the recommended one has the least mean log ratio and never failed."""
     found = [one("a", 5, 1.0), one("a", 10, 0.1), one("b", 5, 0.9), one("b", 10, 0.9), one("c", 5, None),
              one("c", 10, 0.09)]  # fmt: skip
     assert {n: m.sampler for n, m in best_by_budget(found).items()} == {5: "b", 10: "c"}
@@ -75,7 +75,7 @@ def test_best_and_recommended() -> None:
 
 
 def test_methods() -> None:
-    """By default every deterministic sampler on its own grid; else what is named, refused where it has no error."""
+    """The default is every deterministic sampler on its own grid; samplers without an error are refused."""
     own = dict(sampler_grid_pairs())
     assert own["auto"] == "auto" and own["ddim"] == "karras" and not {"ddpm", "ode"} & own.keys()
     assert sampler_grid_pairs(["ddim"], ["uniform", "karras"]) == [("ddim", "uniform"), ("ddim", "karras")]
@@ -87,13 +87,13 @@ def test_methods() -> None:
 
 
 def test_the_picture_is_a_png() -> None:
-    """Failures and the highlighted method included."""
+    """A plot with a failure and a highlighted sampler is a PNG file."""
     drawn = plot_errors([one("a", 5, 0.5), one("a", 10, None), one("b", 5, None)], lambda sampler, _: sampler == "a")
     assert drawn.startswith(b"\x89PNG")
 
 
 def test_ring_has_unit_variance() -> None:
-    """What `mixture` stands for, a coordinate."""
+    """Each coordinate of the mixture has unit variance."""
     mixture = ring_mixture()
     variance = mixture.means.square().mean() + mixture.variances.mean()
     assert math.isclose(float(variance), 1.0)

@@ -1,4 +1,4 @@
-"""An exported run: the same network by another file, refusals, and nothing left behind by a failure."""
+"""Exports: the same network from other files, errors, and no files after a failure."""
 
 import json
 import math
@@ -47,12 +47,12 @@ def written(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def exported(written: Path, tmp_path: Path) -> Path:
-    """A copy to be spoilt."""
+    """A copy that tests may damage."""
     return Path(shutil.copytree(written, tmp_path / "exported"))
 
 
 def altered(folder: Path, change: Callable[[dict], None]) -> None:
-    """Another export.json, with its checksum."""
+    """Change export.json and its checksum."""
     from sdekit.runs import load_json, save_json
 
     fields = load_json(folder / EXPORT)
@@ -62,7 +62,7 @@ def altered(folder: Path, change: Callable[[dict], None]) -> None:
 
 @pytest.mark.parametrize("form", ["torch", ONNX])
 def test_the_same_denoiser(run: Run, form: str, tmp_path: Path) -> None:
-    """With and without a label, for batches of any size; the rest of the run too."""
+    """An export is the same denoiser with and without labels, for batches of any size, and has the same recipe."""
     assert export_model(run, tmp_path / "out", form) <= TOLERANCE
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -81,7 +81,7 @@ def test_the_same_denoiser(run: Run, form: str, tmp_path: Path) -> None:
 
 
 def test_gradients(run: Run, exported: Path) -> None:
-    """A program of torch.export has them; for the other formats see above."""
+    """An export in the format torch has the gradients of the network."""
     x = torch.randn(3, 2, requires_grad=True)
     model = load_run(exported, trust=True).model
     for t in (0.1, 0.9):
@@ -90,7 +90,7 @@ def test_gradients(run: Run, exported: Path) -> None:
 
 
 def test_trust(exported: Path) -> None:
-    """What runs on opening is opened only when asked for; before anything of it is read."""
+    """A format with code is opened with trust only, before any of its files is read."""
     (exported / "unconditional.pt2").write_bytes(b"anything")
     with pytest.raises(InputError, match="opening the format 'torch' runs code from the file.*--trust"):
         load_run(exported)
@@ -106,13 +106,14 @@ def test_trust(exported: Path) -> None:
     ],
 )
 def test_refused(exported: Path, change: Callable[[dict], None], message: str) -> None:
+    """Newer, incomplete and foreign exports are refused."""
     altered(exported, change)
     with pytest.raises(InputError, match=message):
         load_run(exported, trust=True)
 
 
 def test_damaged(exported: Path) -> None:
-    """A missing, a damaged file, and an altered description."""
+    """Missing and damaged files, and an altered description, are named."""
     file, description = exported / "conditional.pt2", exported / EXPORT
     file.write_bytes(b"PK but no archive")
     with pytest.raises(InputError, match=r"conditional.pt2 cannot be read"):
@@ -126,6 +127,7 @@ def test_damaged(exported: Path) -> None:
 
 
 def test_other_dtypes_and_conditions(run: Run, exported: Path, tmp_path: Path) -> None:
+    """Other dtypes, and conditions that the model does not take, are refused."""
     model = load_run(exported, trust=True).model
     with pytest.raises(InputError, match="exported in float32, and x is torch.float64"):
         model(torch.randn(2, 2, dtype=torch.float64), 0.5)
@@ -137,7 +139,7 @@ def test_other_dtypes_and_conditions(run: Run, exported: Path, tmp_path: Path) -
 
 
 def test_places(run: Run, exported: Path, tmp_path: Path) -> None:
-    """An export may be replaced when that is said; nothing else is."""
+    """Only an export is replaced, and only with overwrite."""
     with pytest.raises(InputError, match="already contains an export: replace it with --overwrite"):
         export_model(run, exported, "torch")
     before = (exported / EXPORT).stat().st_mtime_ns
@@ -157,7 +159,7 @@ def test_places(run: Run, exported: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_without_a_recipe(tmp_path: Path) -> None:
-    """Process, condition, units and facts come back; a process that is not registered is refused."""
+    """Process, condition, units and facts are restored; a process that is not registered is refused."""
     units, condition = Units(shift=1.0, scale=(2.0, 3.0)), Conditioning(numbers=2, null=False)
     model = ScoreModel(Linear(), VE(sigma_max=20.0), "x0", data_std=0.5, condition=condition)
     facts = {"units": units, "condition_names": ("a", "b"), "condition_units": units, "grid": "karras", "step": 3}
@@ -188,14 +190,14 @@ class Linear(nn.Module):
 
 
 class Branching(nn.Module):
-    """What it computes depends on a value."""
+    """A network that branches on a value."""
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
         return x if x.sum() > 0 else -x
 
 
 class Forgetful(nn.Module):
-    """It draws a number when it is traced, and the program keeps it."""
+    """A network whose result changes with each call."""
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
         self.calls = getattr(self, "calls", 0.0) + 1
@@ -210,6 +212,7 @@ class Forgetful(nn.Module):
     ],
 )
 def test_failures_leave_nothing(run: Run, network: nn.Module, message: str, tmp_path: Path) -> None:
+    """A failed export leaves no files."""
     broken = replace(run, model=ScoreModel(network, run.model.sde))
     with pytest.raises(SdekitError, match=message):
         export_model(broken, tmp_path / "out", "torch")

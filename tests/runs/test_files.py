@@ -1,4 +1,4 @@
-"""Tensors and JSON on disk: whole or not at all, certified by a checksum."""
+"""Tensor and JSON files are written completely or not at all, and have a checksum."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def full(*_: object, **__: object) -> None:
 
 
 def save(path: Path, version: int = 0) -> None:
-    """A JSON or a tensor file, by its suffix."""
+    """Save a JSON or a tensor file, by its suffix."""
     if path.suffix == ".json":
         save_json(path, {"format": version, "names": ["vp", "é"], "std": 0.1, "none": None})
     else:
@@ -39,7 +39,7 @@ def save(path: Path, version: int = 0) -> None:
 
 
 def load(path: Path) -> Any:
-    """What `save` wrote."""
+    """Load a file of `save`."""
     return load_json(path) if path.suffix == ".json" else load_tensors(path)
 
 
@@ -54,7 +54,7 @@ def test_tensors_come_back(tmp_path: Path) -> None:
 
 
 def test_json_comes_back(tmp_path: Path) -> None:
-    """An object comes back as it was, and the file is plain JSON."""
+    """A JSON object is restored, and the file is plain JSON."""
     fields = {"a": [1, 2.5, None], "b": {"c": "é"}, "d": 1e-300}
     save_json(tmp_path / "x.json", fields)
     assert load_json(tmp_path / "x.json") == fields
@@ -62,7 +62,7 @@ def test_json_comes_back(tmp_path: Path) -> None:
 
 
 def test_tensor_file_is_plain_safetensors(tmp_path: Path) -> None:
-    """Any reader of safetensors opens it: nothing of it is pickled."""
+    """Any reader of safetensors opens a file, and nothing in it is pickled."""
     from safetensors.torch import load_file
 
     save_tensors(tmp_path / "x.safetensors", TENSORS, FIELDS)
@@ -93,7 +93,7 @@ def test_damaged(tmp_path: Path, name: str, damage: Callable[[bytes], bytes | No
 
 @pytest.mark.parametrize("name", ["x.json", "x.safetensors"])
 def test_any_flipped_bit_is_found(tmp_path: Path, name: str) -> None:
-    """No byte of the file can be altered unseen; altered content names the file and its checksum."""
+    """Every altered byte is detected; the message names the file and its checksum."""
     save(path := tmp_path / name)
     content, messages = path.read_bytes(), []
     before = load(path)
@@ -112,7 +112,7 @@ def test_any_flipped_bit_is_found(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["x.json", "x.safetensors"])
 @pytest.mark.parametrize("call", ["os.replace", "os.fsync", "builtins.open"])
 def test_full_disk_keeps_the_old_file(tmp_path: Path, name: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where saving fails, the old file still loads, nothing half-written stays, and file and cause are named."""
+    """If saving fails, the old file still loads, no incomplete file remains, and the message names file and cause."""
     save(path := tmp_path / name, 1)
     before = path.read_bytes()
     with monkeypatch.context() as patch:
@@ -125,7 +125,7 @@ def test_full_disk_keeps_the_old_file(tmp_path: Path, name: str, call: str, monk
 
 
 def test_write_atomically_replaces(tmp_path: Path) -> None:
-    """The new content replaces the old one whole, in folders that it makes."""
+    """New contents replace the old ones completely, and folders are created."""
     path = tmp_path / "a" / "b"
     write_atomically(path, b"long content")
     write_atomically(path, b"new")

@@ -1,4 +1,4 @@
-"""One trainer at a time in a folder, whatever becomes of it; a lock that is left behind holds nobody up."""
+"""A folder has one trainer at a time, and a lock ends with its process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ sys.stdin.read()
 
 @contextmanager
 def held_elsewhere(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has the folder for itself."""
+    """Context manager in which another process locks the folder."""
     folder.mkdir(exist_ok=True)
     given = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], **given) as process:  # type: ignore[call-overload]
@@ -44,12 +44,12 @@ def held_elsewhere(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below it but the lock."""
+    """Return every file below a folder except the lock."""
     return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != LOCK}
 
 
 def test_another_process(tmp_path: Path, moons: Moons) -> None:
-    """It is refused, in every way of beginning, and nothing is touched; once the other was killed, it is let in."""
+    """A second process is refused and changes nothing; after the first one was killed it may train."""
     out = tmp_path / "run"
     train(*moons(steps=2), out)
     assert not (out / LOCK).exists()
@@ -70,7 +70,7 @@ def test_another_process(tmp_path: Path, moons: Moons) -> None:
 
 
 def test_held_until_the_run_is_over(tmp_path: Path, moons: Moons, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its end, by an error, by being left; and by nobody at all who only made it."""
+    """A lock ends with the training, with an error, or with its trainer."""
     recipe, data = moons(steps=3)
     lock = tmp_path / LOCK
     trainer = Trainer(recipe, data, tmp_path)
@@ -98,7 +98,7 @@ def test_held_until_the_run_is_over(tmp_path: Path, moons: Moons, monkeypatch: p
 
 
 def test_in_one_process_the_latest_goes_on(tmp_path: Path, moons: Moons) -> None:
-    """As where a notebook's cell is run again; what is left of the earlier writes no more."""
+    """Within one process a new trainer takes over, as in a notebook, and the earlier one can no longer write."""
     recipe, data = moons(steps=8)
     earlier = Trainer(recipe, data, tmp_path)
     steps = earlier.run()
@@ -115,14 +115,14 @@ def test_in_one_process_the_latest_goes_on(tmp_path: Path, moons: Moons) -> None
 
 @contextmanager
 def held_elsewhere_is_refused(folder: Path) -> Iterator[None]:
-    """The folder is locked for other processes."""
+    """Return whether the folder is locked for other processes."""
     ended = subprocess.run([sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.DEVNULL, capture_output=True)
     assert b"another process" in ended.stderr
     yield
 
 
 def test_folder_that_was_removed(tmp_path: Path) -> None:
-    """The lock of a folder that is gone is not that of the one made in its place."""
+    """The lock of a removed folder does not lock a new folder of the same name."""
     out = tmp_path / "run"
     out.mkdir()
     earlier = FolderLock(out)
@@ -138,7 +138,7 @@ def test_folder_that_was_removed(tmp_path: Path) -> None:
 
 
 def test_file_system_without_locks(tmp_path: Path, moons: Moons, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training goes on as without any."""
+    """Training works on file systems without locks."""
 
     def none(file: int) -> None:
         raise OSError(95, "Operation not supported")

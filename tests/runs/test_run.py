@@ -1,4 +1,4 @@
-"""The run folder: what is in it, how it is opened, and what it says where it is damaged or in the way."""
+"""Run folders: their files, how they are opened, and messages for damaged folders."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def run(tmp_path: Path, moons: Moons) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
+    """Return every file below a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_what_is_in_it(run: Path) -> None:
-    """Configuration, model, checkpoint, metrics and preview; no leftovers, and nothing that is pickled."""
+    """A run folder contains config, model, checkpoint, metrics and preview, and nothing pickled."""
     assert set(contents(run)) == {*FILES, METRICS, f"{PREVIEWS}/step-0000004.png"}
     for name in (MODEL, CHECKPOINT):
         assert load_file(run / name)
@@ -59,7 +59,7 @@ def test_what_is_in_it(run: Path) -> None:
 
 
 def test_model_is_the_average(run: Path) -> None:
-    """model.safetensors holds the averaged weights, which differ from the checkpoint's last ones."""
+    """model.safetensors contains the averaged weights, which differ from the last ones of the checkpoint."""
     model, fields = load_tensors(run / MODEL)
     checkpoint, _ = load_tensors(run / CHECKPOINT)
     loaded = load_run(run)
@@ -72,7 +72,7 @@ def test_model_is_the_average(run: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["digits", "moons", "table"])
 def test_recipe_round_trip(spec: str, tmp_path: Path) -> None:
-    """Through JSON and back the recipe is equal, tuples and units of columns included."""
+    """A recipe is restored from JSON, with tuples and units of columns."""
     if spec == "table":
         rows = "\n".join(f"{i},{i * i},{i % 3}" for i in range(30))
         (tmp_path / "t.csv").write_text(f"a,b,c\n{rows}\n")
@@ -120,7 +120,7 @@ def test_read_back_recipe_resumes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("how", ["missing", "truncated", "altered"])
 def test_damaged_file_is_named(run: Path, moons: Moons, name: str, how: str) -> None:
-    """A missing, truncated or altered file is an InputError that names it; an altered one says its checksum."""
+    """A missing, truncated or altered file is an InputError that names it, and a wrong checksum."""
     path, content = run / name, (run / name).read_bytes()
     middle = content.index(b"learning_rate") if name == CONFIG else len(content) - 10
     path.unlink()
@@ -142,7 +142,7 @@ def test_damaged_file_is_named(run: Path, moons: Moons, name: str, how: str) -> 
 
 
 def test_newer_run(run: Path) -> None:
-    """A run of a newer format is refused with both versions and what to do, before its fields are looked at."""
+    """A run of a newer format is refused with both versions and advice, before its fields are checked."""
     save_json(run / CONFIG, {"format": FORMAT + 1, "versions": {"sdekit": "9.9"}, "new": 1})
     with pytest.raises(
         InputError, match=rf"sdekit 9.9 \(run format {FORMAT + 1}\).*\(format {FORMAT}\): upgrade sdekit"
@@ -151,7 +151,7 @@ def test_newer_run(run: Path) -> None:
 
 
 def test_incomplete_config(run: Path) -> None:
-    """A configuration that lacks a field, though its checksum holds, is named."""
+    """A missing field is named, although the checksum is correct."""
     fields = load_json(run / CONFIG)
     del fields["units"]
     save_json(run / CONFIG, fields)
@@ -160,7 +160,7 @@ def test_incomplete_config(run: Path) -> None:
 
 
 def test_weights_of_another_network(run: Path, tmp_path: Path) -> None:
-    """A model file that does not fit the configuration's network is named."""
+    """Weights that do not fit the network of the config are named."""
     fields = load_json(run / CONFIG)
     fields["network"]["options"]["depth"] = 2
     save_json(run / CONFIG, fields)
@@ -169,7 +169,7 @@ def test_weights_of_another_network(run: Path, tmp_path: Path) -> None:
 
 
 def test_no_run(tmp_path: Path) -> None:
-    """A folder that is not there, or holds no run, is said to be so."""
+    """A missing folder, and a folder without a run, are refused."""
     with pytest.raises(InputError, match="no such run folder"):
         load_run(tmp_path / "none")
     with pytest.raises(InputError, match="is not a run folder: config.json is missing"):
@@ -177,7 +177,7 @@ def test_no_run(tmp_path: Path) -> None:
 
 
 def test_metrics_cut_short(run: Path) -> None:
-    """A last line that a crash cut, or bytes that are no text, lose that line only."""
+    """An incomplete last line of metrics is skipped, and no other line."""
     rows = read_metrics(run)
     assert rows and rows[-1]["step"] == 4
     with open(run / METRICS, "ab") as file:
@@ -187,7 +187,7 @@ def test_metrics_cut_short(run: Path) -> None:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_out_in_the_way(tmp_path: Path, moons: Moons, overwrite: bool) -> None:
-    """A file, a place below a file, and a folder of other things are refused and left alone, --overwrite or not."""
+    """A file, a path below a file, and a folder of other files are refused, with overwrite too, and not changed."""
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")
     (tmp_path / "file").write_text("x")
@@ -204,7 +204,7 @@ def test_out_in_the_way(tmp_path: Path, moons: Moons, overwrite: bool) -> None:
 
 
 def test_run_in_the_way(run: Path, moons: Moons) -> None:
-    """Another run is refused unless it may be replaced; then nothing of it stays, its previews neither."""
+    """A run is refused unless it may be replaced; then none of its files remains, previews included."""
     before = contents(run)
     with pytest.raises(InputError, match="already contains a run: go on with --resume, replace it with --overwrite"):
         Trainer(*moons(steps=2), run)
@@ -219,7 +219,7 @@ def test_run_in_the_way(run: Path, moons: Moons) -> None:
 @pytest.mark.parametrize("config", ['{"architectures": ["BertModel"]}', "[]", "classifier", "newer"])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_folder_of_something_else(tmp_path: Path, moons: Moons, config: str, overwrite: bool) -> None:
-    """Files of other programs have these names too, and classifiers: they are no run, and left as they are."""
+    """Files of other programs with the same names, and classifiers, are not a run and are not changed."""
     if config == "classifier":
         save_json(tmp_path / CONFIG, {"kind": "classifier", "format": FORMAT})
     elif config == "newer":
@@ -234,7 +234,7 @@ def test_folder_of_something_else(tmp_path: Path, moons: Moons, config: str, ove
 
 
 def test_kept_half_written(tmp_path: Path, moons: Moons) -> None:
-    """What a kill left of weights that were being kept is none of them."""
+    """An incomplete file of averaged weights does not count."""
     train(*moons(steps=4, keep_every=2), tmp_path)
     (tmp_path / "kept" / "step-0000006.safetensors.partial").write_bytes(b"cut")
     with pytest.raises(InputError, match="no weights of step 3: it has those of 2, 4"):
@@ -242,7 +242,7 @@ def test_kept_half_written(tmp_path: Path, moons: Moons) -> None:
 
 
 def test_prepare_folder_only_checks(run: Path, tmp_path: Path) -> None:
-    """check_only answers without touching anything, where there is no folder too."""
+    """With check_only nothing is changed, and no folder is created."""
     before = contents(run)
     prepare_folder(run, overwrite=True, check_only=True)
     prepare_folder(tmp_path / "new", overwrite=False, check_only=True)
@@ -251,7 +251,7 @@ def test_prepare_folder_only_checks(run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["count", "units", "shape", "labels"])
 def test_resume_with_changed_data(tmp_path: Path, change: str) -> None:
-    """Data that changed since are refused on resumption, and the run is left alone."""
+    """Resuming with changed data is refused, and the run is not changed."""
     x = np.random.default_rng(0).random((40, 4))
     path, run = tmp_path / "x.npz", tmp_path / "run"
     np.savez(path, x=x)
@@ -267,7 +267,7 @@ def test_resume_with_changed_data(tmp_path: Path, change: str) -> None:
 
 
 def test_folder_can_be_moved(run: Path, tmp_path: Path) -> None:
-    """A run opens from wherever it lies: nothing in it names its own place."""
+    """A run can be moved, because it does not contain its own path."""
     shutil.copytree(run, tmp_path / "elsewhere")
     shutil.rmtree(run)
     assert load_run(tmp_path / "elsewhere").step == 4

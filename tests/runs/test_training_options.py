@@ -1,4 +1,4 @@
-"""Options of training: each one out of range is refused by name."""
+"""Training options: values out of range are refused by name."""
 
 from typing import Any
 
@@ -43,13 +43,13 @@ NUMBERS = ["learning_rate", "clip", "noise_std", "noise_mean", "weight_decay", "
     ids=str,
 )
 def test_out_of_range(given: dict[str, Any], named: str) -> None:
-    """The message names the option and its range; NaN and infinity are in no range."""
+    """The message names the option and its range; NaN and infinity are out of every range."""
     with pytest.raises(InputError, match=named):
         TrainOptions(**{"steps": 5} | given)
 
 
 def test_progress() -> None:
-    """Of steps where they are given, else of the time; never above 1."""
+    """Progress is the fraction of steps, or of the time without steps, and at most 1."""
     assert TrainOptions(steps=10, time_limit=1.0).progress(5, 100.0) == 0.5
     assert TrainOptions(time_limit=8.0).progress(1000, 2.0) == 0.25
     assert TrainOptions(steps=10).progress(11, 0.0) == TrainOptions(time_limit=8.0).progress(0, 9.0) == 1.0

@@ -1,4 +1,4 @@
-"""What stands for a grid and its weights."""
+"""Parameters of a grid and of its weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROCESSES: list[SDE] = [VP(), VE(), Cosine(), EDM(), RectifiedFlow()]
 @pytest.mark.parametrize("sde", PROCESSES, ids=lambda sde: type(sde).__name__)
 @pytest.mark.parametrize("grid", ["auto", "karras", "uniform"])
 def test_zero_is_the_grid_and_all_else_is_a_grid(sde: SDE, grid: str) -> None:
-    """theta = 0 changes nothing; any theta decreases; there are few of them however many calls."""
+    """theta = 0 is the initial grid, any theta is a decreasing grid, and the number of parameters is bounded."""
     for n, calls in ((1, 1), (4, 2), (60, 1)):
         times = registry.build("grid", grid)(sde, n)
         unknowns = Parametrization.of(sde, times, calls, weights=True)

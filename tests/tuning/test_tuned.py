@@ -19,7 +19,7 @@ FOUND = Tuned(
 
 
 def test_ddim_with_half_a_difference_is_dpmpp_2m() -> None:
-    """On equal steps of log rho DPM-Solver++(2M) is DDIM on D_k + (D_k - D_{k-1}) / 2, after the first call."""
+    """On equal steps of log rho, DPM-Solver++(2M) is DDIM on D_k + (D_k - D_{k-1}) / 2 after the first evaluation."""
     sde, n = VP(), 9
     shared = {"shape": (2,), "n": 5, "dtype": torch.float64, "grid": "log-snr", "steps": n}
     half = Blend(((0.0,), *[(0.5,)] * (n - 2), (0.0,)))
@@ -30,7 +30,7 @@ def test_ddim_with_half_a_difference_is_dpmpp_2m() -> None:
 
 
 def test_blend_by_hand_and_beyond_its_rows() -> None:
-    """Weights meet the newest value first; with too few values, and past the last row, they count for nothing."""
+    """Gains apply to the newest evaluation first, and count as 0 without enough evaluations or rows."""
     values = iter([1.0, 3.0, 10.0, 20.0])
     denoise = Blend(((5.0, 5.0), (0.5, 5.0), (1.0, 2.0)))(VP(), lambda x, t: torch.full_like(x, next(values)))
     got = [float(denoise(torch.zeros(1), as_time(0.5))) for _ in range(4)]
@@ -50,19 +50,19 @@ def test_batches_begin_anew() -> None:
 
 @pytest.mark.parametrize("sde", [VP(), Cosine(), RectifiedFlow()], ids=lambda sde: type(sde).__name__)
 def test_times_are_where_the_levels_are(sde: SDE) -> None:
-    """After t_max, and never beyond t_min."""
+    """Times are at the tuned levels after t_max, and never before t_min."""
     times = FOUND.times(sde)
     assert times[0] == sde.t_max and (times.diff() < 0).all() and times[-1] >= sde.t_min
     torch.testing.assert_close(sde.rho(times[1:]), torch.tensor(FOUND.levels, dtype=torch.float64))
 
 
 def weights(run: Path, value: float) -> None:
-    """A run folder, as far as tuning looks at it."""
+    """A run folder with the file that tuning reads."""
     save_tensors(run / MODEL, {"w": torch.tensor([value])}, {"step": 1})
 
 
 def test_stored_and_found(tmp_path: Path) -> None:
-    """The same numbers come back; for other options, other weights or another format the reason does."""
+    """A stored result is read back; for other options, weights or formats the reason is returned."""
     weights(tmp_path, 1.0)
     path = save_tuned(tmp_path, "auto", {"points": (1, 2)}, FOUND)
     assert path == tmp_path / "tuned" / "auto-4.json"
@@ -76,7 +76,7 @@ def test_stored_and_found(tmp_path: Path) -> None:
 
 
 def test_damaged_files(tmp_path: Path) -> None:
-    """Each is named."""
+    """A damaged file is named."""
     weights(tmp_path, 1.0)
     path = save_tuned(tmp_path, "auto", {}, FOUND)
     path.write_text(path.read_text().replace("0.5", "0.6", 1))

@@ -1,4 +1,4 @@
-"""Tuning: what it gains on starts it has not seen, what it never does, and what it refuses."""
+"""Tuning: the gain on held-out starts, its limits, and errors."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ PAIR = GaussianMixture(torch.tensor([[-1.0, 0.4, 0.2], [0.7, -0.9, 0.5], [0.3, 0
 
 
 def starts(sde: SDE, n: int, seed: int, dtype: torch.dtype = torch.float64) -> Starts:
-    """Of PAIR, solved."""
+    """Starts on PAIR with their solutions."""
     return solve_starts(sde, PAIR.denoiser(sde), PAIR.sample(n, seed, sde, sde.t_max).to(dtype), batch_size=n)
 
 
 def sets(sde: SDE, dtype: torch.dtype = torch.float64) -> dict[str, Starts]:
-    """The three of them."""
+    """Starts to tune on, to select by and to measure on."""
     return {name: starts(sde, 40, seed, dtype) for seed, name in enumerate(("train", "check", "held_out"))}
 
 
 @pytest.mark.parametrize("sde", [VP(), RectifiedFlow(), EDM()], ids=lambda sde: type(sde).__name__)
 def test_gain_on_unseen_starts(sde: SDE) -> None:
-    """Less than half of the error at six calls; the figures are those of sampling with what was found."""
+    """With six evaluations the error is less than half; sampling with the result gives the reported errors."""
     given = sets(sde)
     found = tune(sde, PAIR.denoiser(sde), "auto", nfe=6, **given)
     assert found.calls == 6 and found.starts == 40 and found.helps and found.ratio < 0.5
@@ -47,20 +47,20 @@ def test_gain_on_unseen_starts(sde: SDE) -> None:
 
 
 def test_times_alone_for_a_sampler_of_two_calls() -> None:
-    """No coefficients, at most as many calls as allowed, float32 and a smaller error."""
+    """Without weights, in float32: no coefficients, no more evaluations than allowed, a smaller error."""
     found = tune(VP(), PAIR.denoiser(VP()), "heun", nfe=8, weights=False, **sets(VP(), torch.float32))
     assert found.calls == 7 and len(found.levels) == 3 and found.gains == () == found.guidance and found.ratio < 0.8
 
 
 def test_coefficients_add_to_times() -> None:
-    """DDIM with weights is a multistep method: an order of magnitude."""
+    """DDIM with weights is a multistep method, whose error is ten times smaller."""
     given, sde = sets(VP()), VP()
     alone, both = (tune(sde, PAIR.denoiser(sde), "ddim", nfe=6, weights=w, **given) for w in (False, True))
     assert alone.ratio < 0.7 and both.tuned < alone.tuned / 2
 
 
 def test_untuned_where_nothing_helps() -> None:
-    """Where the check set says that the sampler as it is cannot be improved on, it is left as it is."""
+    """If the check set shows no gain, the sampler is left as it is."""
     sde, given = VP(), sets(VP())
     x = given["check"].x
     as_is = sample(sde, PAIR.denoiser(sde), "auto", shape=(3,), x=x, nfe=5, dtype=x.dtype)
@@ -71,13 +71,13 @@ def test_untuned_where_nothing_helps() -> None:
 
 
 def test_no_time_leaves_it_untuned() -> None:
-    """A limit that is over before it began."""
+    """With no time left, the sampler is left as it is."""
     found = tune(VP(), PAIR.denoiser(VP()), "auto", nfe=5, time_limit=-1, **sets(VP()))
     assert found.ratio == 1
 
 
 def test_a_gain_of_few_starts_is_chance() -> None:
-    """One start that gains much is no reason to believe that others will; many that gain a little are."""
+    """A large gain on one start counts as chance, small gains on many starts do not."""
     before = 1 + torch.rand(200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     one = before.clone()
     before[0] += 300
@@ -86,7 +86,7 @@ def test_a_gain_of_few_starts_is_chance() -> None:
 
 
 def test_fine_solutions_keep_to_a_time_limit() -> None:
-    """A few starts say how many fit; those solved are the first of what came, with their conditions."""
+    """Within a time limit the first starts are solved, with their conditions."""
     sde, exact, told = VP(), PAIR.denoiser(VP()), list[tuple[int, int]]()
 
     def slow(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
@@ -103,7 +103,7 @@ def test_fine_solutions_keep_to_a_time_limit() -> None:
 
 
 def test_conditions_reach_the_model_and_known_calls_are_not_repeated() -> None:
-    """y goes with its starts; a Jacobian costs about half of the calls that its runs would."""
+    """Conditions reach the model, and a Jacobian costs about half of the evaluations of its runs."""
     sde, calls = VP(), 0
     exact = PAIR.denoiser(sde)
 
@@ -136,7 +136,7 @@ def test_conditions_reach_the_model_and_known_calls_are_not_repeated() -> None:
     ],
 )
 def test_refused(sampler: Sampler | str, nfe: int, told: str) -> None:
-    """What has no path that a number of calls determines, and what leaves nothing to tune."""
+    """Samplers without a fixed path, and budgets without a step, are refused."""
     method = registry.build("sampler", sampler) if isinstance(sampler, str) else sampler
     with pytest.raises(InputError, match=told):
         check_tunable(VP(), method, nfe)

@@ -23,25 +23,32 @@ BUDGETS = (5, 6, 8, 10, 15, 20, 30, 50)
 
 def bench(
     run: Annotated[
-        str, typer.Argument(metavar="RUN|mixture", help="Run folder, or an exact mixture in two dimensions.")
+        str,
+        typer.Argument(
+            metavar="RUN|mixture", help="Run folder, export or LOADER:PATH; or an exact mixture in two dimensions."
+        ),
     ],
-    solver: Annotated[list[str] | None, typer.Option(help="Only this sampler; may be repeated.")] = None,
-    grid: Annotated[
-        list[str] | None, typer.Option(help="On this grid, or all of them; may be repeated. Else each on its own.")
+    solver: Annotated[
+        list[str] | None,
+        typer.Option(help="Sampler to compare; may be repeated."),
     ] = None,
-    nfe: Annotated[list[int] | None, typer.Option(help="Network calls; may be repeated (5 to 50).")] = None,
-    n: Annotated[int, typer.Option("-n", help="Starts.")] = 64,
-    sde: Annotated[str, typer.Option(help="Process, of the mixture.")] = "vp",
-    plot: Annotated[Path | None, typer.Option(help="Draw error against calls into this PNG file.")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(help="Grid for all samplers, or all grids; else each has its own."),
+    ] = None,
+    nfe: Annotated[list[int] | None, typer.Option(help="Network evaluations; may be repeated (5 to 50).")] = None,
+    n: Annotated[int, typer.Option("-n", help="Number of starts.")] = 64,
+    sde: Annotated[str, typer.Option(help="Process of the mixture.")] = "vp",
+    plot: Annotated[Path | None, typer.Option(help="PNG file for a plot of errors against evaluations.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     trust: Trust = False,
     plugin: PluginFiles = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare samplers on one model: error of x_0 against network calls, and which to take.
+    """Compare samplers on one model by their error of x_0 for a number of network evaluations, and recommend one.
 
-    The error is against the model's own probability flow, solved finely from the same starts; samplers that draw noise
-    have none.
+    The error is the difference from the model's own probability flow, solved finely from the same starts. Samplers
+    that draw noise have no such error and are left out.
 
     Examples:
 
@@ -57,7 +64,7 @@ def bench(
         raise InputError(f"--nfe and -n must be at least 1, got {budgets[0]} and {n}")
     check_sample_count("-n", n)
     if plot is not None and (not plot.parent.is_dir() or plot.suffix.lower() != ".png"):
-        raise InputError(f"--plot {plot}: name a .png file in a folder that is there")
+        raise InputError(f"--plot {plot}: give a .png file in an existing folder")
 
     import torch
 
@@ -65,7 +72,7 @@ def bench(
         as_report,
         exact_solution,
         measure_errors,
-        plot_errors as draw,
+        plot_errors,
         recommended_pair,
         sampler_grid_pairs,
     )
@@ -76,35 +83,35 @@ def bench(
     with torch.no_grad(), progress_bar(quiet=json) as bar:
         task = bar.add_task("solving the flow finely", total=len(pairs) * len(budgets))
         truth = exact_solution(process, denoise, x)
-        found: list[Measurement] = []
-        for one in measure_errors(process, denoise, x, truth, pairs, budgets, data_std=data_std):
-            bar.update(task, advance=1, description=f"{one.sampler} ({one.grid})")
-            found.append(one)
-    choice = recommended_pair(found)
+        measurements: list[Measurement] = []
+        for measurement in measure_errors(process, denoise, x, truth, pairs, budgets, data_std=data_std):
+            bar.update(task, advance=1, description=f"{measurement.sampler} ({measurement.grid})")
+            measurements.append(measurement)
+    choice = recommended_pair(measurements)
     if plot is not None:
         try:
-            plot.write_bytes(draw(found, lambda *pair: pair == choice))
+            plot.write_bytes(plot_errors(measurements, lambda *pair: pair == choice))
         except OSError as error:
             raise SdekitError(f"could not write {plot}: {error.strerror or error}") from error
     if json:
-        print_json({"run": run, "n": n} | as_report(found))
+        print_json({"run": run, "n": n} | as_report(measurements))
         return
-    _show(found, budgets)
-    note("nearest to the best over all of these: [bold]--solver {} --grid {}[/]", *choice)
+    _show(measurements, budgets)
+    note("closest to the best over all numbers of evaluations: [bold]--solver {} --grid {}[/]", *choice)
 
 
 def _check_budgets(pairs: list[tuple[str, str]], budgets: list[int]) -> None:
-    """InputError where the most calls are too few for every solver."""
+    """Raise InputError if the largest number of evaluations is too small for every sampler."""
     from sdekit.registry import build
 
     needed = {name: 1 if (calls := build("sampler", name).calls_per_step) == 1 else calls + 1 for name, _ in pairs}
     least = min(needed, key=lambda name: needed[name])
     if needed[least] > budgets[-1]:
-        raise InputError(f"--nfe {budgets[-1]}: too few calls, {least} needs {needed[least]}: allow as many")
+        raise InputError(f"--nfe {budgets[-1]}: too few evaluations: {least} needs {needed[least]}")
 
 
 def _check_name(run: str) -> None:
-    """InputError for `mixture` misspelt."""
+    """Raise InputError with a suggestion for a misspelt `mixture`."""
     from difflib import get_close_matches
 
     if not Path(run).exists() and get_close_matches(run, [MIXTURE]):
@@ -112,7 +119,7 @@ def _check_name(run: str) -> None:
 
 
 def _model(run: str, sde: str, n: int, device: str, trust: bool) -> "tuple[SDE, Denoiser, Tensor, float]":
-    """Process, denoiser, n starts at t_max (of seeds 0 to n - 1) and the data's standard deviation."""
+    """Return process, denoiser, n starts at t_max (seeds 0 to n - 1) and the standard deviation of the data."""
     from sdekit.evaluation import ring_mixture
     from sdekit.sampling import SeedNoise
 
@@ -136,16 +143,16 @@ def _model(run: str, sde: str, n: int, device: str, trust: bool) -> "tuple[SDE, 
     return process, denoise, x, opened.data_std
 
 
-def _show(found: "list[Measurement]", budgets: list[int]) -> None:
-    """One row a method, one column a number of calls; the best of each column is bold."""
+def _show(measurements: "list[Measurement]", budgets: list[int]) -> None:
+    """Print one row for each sampler and grid, and one column for each number of evaluations; the best is bold."""
     from sdekit.evaluation import best_by_budget
 
-    least = best_by_budget(found)
+    best = best_by_budget(measurements)
     table = Table("solver", "grid", *(str(budget) for budget in budgets), box=None)
-    for pair in dict.fromkeys((one.sampler, one.grid) for one in found):
-        row = {one.nfe: one for one in found if (one.sampler, one.grid) == pair}
-        cells = ["-" if (e := row[budget].error) is None else f"{e:.2g}" for budget in budgets]
-        bold = [least.get(budget) is row[budget] for budget in budgets]
+    for pair in dict.fromkeys((m.sampler, m.grid) for m in measurements):
+        row = {m.nfe: m for m in measurements if (m.sampler, m.grid) == pair}
+        cells = ["-" if (error := row[budget].error) is None else f"{error:.2g}" for budget in budgets]
+        bold = [best.get(budget) is row[budget] for budget in budgets]
         table.add_row(
             *map(escape, pair), *(f"[bold]{cell}[/]" if b else cell for cell, b in zip(cells, bold, strict=True))
         )

@@ -1,4 +1,4 @@
-"""The built-in backends, each on a small network: agreement, gradients, what they ask for."""
+"""The built-in backends on small networks: agreement, gradients, requirements."""
 
 import os
 import tempfile
@@ -33,7 +33,7 @@ NAMES = [pytest.param(name, marks=NEEDS.get(name, ())) for name in registry.comp
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is compiled for the tests does not go into the user's own cache."""
+    """A cache for the tests, instead of that of the user."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("XDG_CACHE_HOME", str(folder))
@@ -42,7 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def ready(network: nn.Module) -> nn.Module:
-    """No weight is 0, as some are at first."""
+    """Set the weights so that none is 0, as some are initially."""
     torch.manual_seed(0)
     for parameter in network.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
@@ -51,12 +51,12 @@ def ready(network: nn.Module) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def mlp() -> nn.Module:
-    """Wide enough for int8."""
+    """A network that is wide enough for int8."""
     return ready(MLP((2,), 3, width=256, depth=1))
 
 
 class Tiny(nn.Module):
-    """One layer: a compilation of seconds."""
+    """A network of one layer, which compiles in seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Tiny(nn.Module):
 
 
 def inputs(network: nn.Module, rows: int, shape: tuple[int, ...] = (2,)) -> tuple[Tensor, Tensor, Tensor]:
-    """x, c_noise and labels, where the network is."""
+    """Return x, c_noise and labels on the device of the network."""
     device = next(network.parameters()).device
     x = torch.randn(rows, *shape, generator=torch.Generator().manual_seed(rows)).to(device)
     return x, torch.linspace(-1, 1, rows, device=device), torch.arange(rows, device=device) % 3
@@ -77,7 +77,7 @@ def inputs(network: nn.Module, rows: int, shape: tuple[int, ...] = (2,)) -> tupl
 
 @pytest.mark.parametrize("name", NAMES)
 def test_agreement(name: str, mlp: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of several sizes, with labels and without, within the tolerance of the dtype; no fallback."""
+    """A backend agrees with the network for several batch sizes, with labels and without, and does not fall back."""
     # AOTInductor itself takes half a minute: tests/cli/test_export.py.
     monkeypatch.setitem(FORMATS, "aoti", replace(FORMATS["torch"], suffix=".aoti"))
     network = ready(Tiny()) if name in SLOW else mlp
@@ -96,6 +96,7 @@ def test_agreement(name: str, mlp: nn.Module, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.values[0] != "eager"])
 def test_gradients_are_right_or_refused(name: str, mlp: nn.Module) -> None:
+    """Gradients are those of the network, or are refused."""
     network = ready(Tiny()) if name == "compile" else mlp
     run = BackendNetwork(network, registry.build("backend", name), name=name)
     x, c, y = inputs(network, 4)
@@ -113,6 +114,7 @@ def test_gradients_are_right_or_refused(name: str, mlp: nn.Module) -> None:
 
 @pytest.mark.parametrize("name", ["channels-last", "bf16", "auto"])
 def test_images(name: str) -> None:
+    """Backends agree with the network on images."""
     network = ready(UNet((1, 8, 8), width=8))
     x, c, _ = inputs(network, 3, (1, 8, 8))
     run = BackendNetwork(network, registry.build("backend", name), name=name)
@@ -123,6 +125,7 @@ def test_images(name: str) -> None:
 
 
 def test_auto_says_what_it_picked_and_why(mlp: nn.Module) -> None:
+    """The note of `auto` contains its choice and the reason."""
     for network, cpu in ((mlp, "eager"), (ready(UNet((1, 8, 8), width=8)), "channels-last")):
         runner: PreparedNetwork = registry.build("backend", "auto")(network)
         picked = "cuda-graph" if CUDA else cpu
@@ -130,6 +133,7 @@ def test_auto_says_what_it_picked_and_why(mlp: nn.Module) -> None:
 
 
 def test_int8_quantises_wide_layers_only(mlp: nn.Module) -> None:
+    """int8 quantises wide linear layers only."""
     runner = registry.build("backend", "int8")(mlp.cpu())
     assert runner.note == "2 linear layers in int8" and not runner.differentiable
     with pytest.raises(InputError, match="at least 256 inputs and outputs, and this network has none"):
@@ -141,6 +145,7 @@ def test_int8_quantises_wide_layers_only(mlp: nn.Module) -> None:
 
 
 def test_a_missing_compiler_is_the_reason_of_the_fallback(mlp: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a compiler, `compile` falls back and says so."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     run = BackendNetwork(mlp.cpu(), registry.build("backend", "compile"), name="compile")
     with pytest.warns(BackendWarning, match="no C.. compiler .no-such-compiler. was found: install one"):
@@ -151,7 +156,7 @@ def test_a_missing_compiler_is_the_reason_of_the_fallback(mlp: nn.Module, monkey
 @pytest.mark.skipif(not COMPILER, reason="no C++ compiler")
 @pytest.mark.parametrize("asked", [None, "torchinductor_root", "elsewhere"])
 def test_kernels_are_kept(asked: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In the user's cache, unless another folder was asked for; not in torch's default."""
+    """Compiled kernels are stored in the cache of the user, or in the folder that the environment names."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     if asked:
@@ -162,6 +167,7 @@ def test_kernels_are_kept(asked: str | None, monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_missing_library_says_how_to_get_it(mlp: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing library is an error that says how to install it."""
     monkeypatch.setattr(
         "sdekit.export.export_formats.find_spec", lambda name: None if name.startswith("onnx") else True
     )
@@ -172,12 +178,14 @@ def test_a_missing_library_says_how_to_get_it(mlp: nn.Module, monkeypatch: pytes
 
 @pytest.mark.skipif(CUDA, reason="there is a CUDA device")
 def test_cuda_graph_needs_cuda(mlp: nn.Module) -> None:
+    """cuda-graph is refused on the CPU."""
     with pytest.raises(InputError, match="needs a CUDA device, and the model is on cpu"):
         registry.build("backend", "cuda-graph")(mlp)
 
 
 @pytest.mark.skipif(not CUDA, reason="no CUDA device")
 def test_cuda_graph_keeps_results_and_waits_for_nothing(mlp: nn.Module) -> None:
+    """cuda-graph keeps earlier results and does not synchronise."""
     mlp.to("cuda")
     run = backend_cuda_graph.cuda_graph(mlp)
     first, second = inputs(mlp, 4), inputs(mlp, 4)
@@ -195,7 +203,7 @@ def test_cuda_graph_keeps_results_and_waits_for_nothing(mlp: nn.Module) -> None:
 def test_a_package_is_found_again_and_made_anew_for_other_weights(
     mlp: nn.Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """By its file: the format that is quickest to write stands for the others."""
+    """An exported network is reused from the cache, and written again for other weights."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     x, c, y = inputs(mlp.cpu(), 3)
     files = []
@@ -212,6 +220,8 @@ def test_a_package_is_found_again_and_made_anew_for_other_weights(
 def test_a_package_for_each_batch_size_where_the_code_depends_on_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """A network whose code depends on the batch size is exported for each size."""
+
     class Choosy(Tiny):
         """As diffusers' U-Net from 64 rows on."""
 
@@ -231,7 +241,7 @@ def test_a_package_for_each_batch_size_where_the_code_depends_on_it(
 @pytest.mark.skipif(not CUDA, reason="no CUDA device")
 @pytest.mark.parametrize("solver", ["ddim", "heun", "dpmpp-2m", "ddpm"])
 def test_no_synchronisation_in_the_loop(solver: str, mlp: nn.Module) -> None:
-    """The GPU is not waited for between the steps, by deterministic samplers and by those that draw noise."""
+    """Sampling does not wait for the GPU between steps, with deterministic and with stochastic samplers."""
     from sdekit import VP, ScoreModel, sample
 
     model = ScoreModel(mlp.to("cuda"), VP(), backend="cuda-graph")
