@@ -1,4 +1,4 @@
-"""Small image folders and IDX files, made afresh for each test."""
+"""Small image folders and IDX files for each test."""
 
 from __future__ import annotations
 

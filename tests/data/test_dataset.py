@@ -1,4 +1,4 @@
-"""Units: there and back, in every layout."""
+"""Units convert to the model and back, in every layout; labels are read in parts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_round_trip_by_feature() -> None:
 
 
 class Doubled(Dataset):
-    """Item i is i, its label i % 3; it records how many were read at once."""
+    """Data set whose item i is i with label i % 3. It records the size of each batch."""
 
     shape, kind, units, classes = (1,), "vector", Units(), 3
 
@@ -44,14 +44,14 @@ class Doubled(Dataset):
         return 5000
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        """As any."""
+        """Read items."""
         self.read.append(len(indices))
         x = torch.as_tensor(np.asarray(indices))[:, None]
         return Batch(x.float(), x[:, 0] % 3 if self.labelled else None)
 
 
 def test_labels_of() -> None:
-    """What any data set knows of its labels by reading it, a part at a time."""
+    """The default `labels_of` reads the items in parts."""
     data, order = Doubled(), np.arange(4999, -1, -1)
     labels = data.labels_of(order)
     assert labels is not None and labels.tolist() == (order % 3).tolist() and max(data.read) <= 1024

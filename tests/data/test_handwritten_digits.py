@@ -1,4 +1,4 @@
-"""The digits of scikit-learn, as items and in the model's units."""
+"""The digits of scikit-learn in both units."""
 
 from __future__ import annotations
 

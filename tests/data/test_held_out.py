@@ -1,4 +1,4 @@
-"""The split is a fixed hash of the index: its values are pinned, since changing them mixes train and test."""
+"""The split is a fixed hash of the index. Changed values would mix training and held-out items."""
 
 from __future__ import annotations
 

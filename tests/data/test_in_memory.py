@@ -1,4 +1,4 @@
-"""MemoryDataset: the order asked for, the layouts, and rows converted only when asked for."""
+"""Data sets in memory keep the requested order and the layout, and convert only the requested rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_unlabelled() -> None:
 
 
 def test_labels_without_items() -> None:
-    """As the batch says, of labels and of numbers, in the order asked for."""
+    """`labels_of` returns the labels or conditions of a batch in the requested order."""
     conditions = check_conditions(np.arange(10.0), 10, None, "numbers")
     for given in ({"labels": np.arange(10) % 3, "classes": 3}, {"conditions": conditions}, {}):
         data = InMemoryDataset(np.arange(10)[:, None], units=Units(), **given)

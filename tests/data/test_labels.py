@@ -1,4 +1,4 @@
-"""Labels that are no labels are refused with their place."""
+"""Invalid labels are refused with their index."""
 
 from __future__ import annotations
 

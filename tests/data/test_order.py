@@ -1,4 +1,4 @@
-"""The order of training: every epoch a permutation, every step a pure function."""
+"""In training every epoch is a permutation and every step a function of the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SPECs: names, paths, and the prefix that was forgotten."""
+"""Data specifications: names, paths, and suggestions for a path without a name."""
 
 from __future__ import annotations
 

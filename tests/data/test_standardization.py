@@ -1,4 +1,4 @@
-"""Statistics in chunks against NumPy on the whole."""
+"""Statistics in chunks equal those of NumPy for the whole array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Toys: determined by their options, standardised with one scale, with the labels they promise."""
+"""Toy data sets are functions of their options, standardized with one scale, with the documented labels."""
 
 from __future__ import annotations
 

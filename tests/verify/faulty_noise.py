@@ -1,4 +1,4 @@
-"""Samplers with one fault each, beside the sound ones that they were made from: those that draw noise."""
+"""Stochastic samplers with one fault each, and the correct samplers from which they derive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdekit.sampling import Noise, Sampler
 
 @dataclass(frozen=True, kw_only=True)
 class Ancestral(Sampler):
-    """Sound: DDPM with eta."""
+    """Correct: DDPM with eta."""
 
     eta: float = 1.0
 
@@ -25,11 +25,11 @@ class Ancestral(Sampler):
     stochastic = True
 
     def draw(self, noise: Noise, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        """What the faults alter."""
+        """Return the draw of a step; faulty samplers override this method."""
         return noise(t, s)
 
     def strength(self) -> float:
-        """What the faults alter."""
+        """Return the scale of the noise; faulty samplers override this method."""
         return self.eta
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
@@ -93,7 +93,7 @@ class LoudNoise(Ancestral):
 
 @dataclass(frozen=True, kw_only=True)
 class UpwardNoise(Ancestral):
-    """The step's ends the wrong way round."""
+    """The ends of the step are exchanged."""
 
     def draw(self, noise: Noise, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
         return noise(s, t)
@@ -101,7 +101,7 @@ class UpwardNoise(Ancestral):
 
 @dataclass(frozen=True, kw_only=True)
 class DrawsTwice(Ancestral):
-    """Two draws that are not independent where noise follows a path."""
+    """Two draws for one step, which are dependent on a Brownian path."""
 
     def draw(self, noise: Noise, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
         return (noise(t, s) + noise(t, s)) / 2**0.5
@@ -121,7 +121,7 @@ class Unused(Ancestral):
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetsLastNoise(Ancestral):
-    """Old noise is taken away in the last step, and no new noise is added."""
+    """The last step removes old noise and adds no new noise."""
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         z = noise(t, s) * float(s > sde.t_min)
@@ -130,7 +130,7 @@ class ForgetsLastNoise(Ancestral):
 
 @dataclass(frozen=True, kw_only=True)
 class VarianceForStd(Ancestral):
-    """What scales the new noise is squared."""
+    """The scale of the new noise is squared."""
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         fresh = (1 - (sde.rho(s) / sde.rho(t)) ** 2).sqrt()
@@ -139,7 +139,7 @@ class VarianceForStd(Ancestral):
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptive(Sampler):
-    """Sound: an ancestral step, halved until two halves come near to it, with the draws that they share."""
+    """Correct: an adaptive ancestral step, halved until the denoised x_0 changes little."""
 
     tolerance: float = 0.5
 
@@ -153,7 +153,7 @@ class Adaptive(Sampler):
             yield x
 
     def between(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise, depth: int) -> Tensor:
-        """x at s, by as many steps as it takes."""
+        """Return x at s after as many steps as needed."""
         x0, z = denoise(x, t), noise(t, s)
         x_s = renoise(sde, x, x0, t, s, z)
         if depth == 3 or float((denoise(x_s, s) - x0).abs().max()) < self.tolerance:
@@ -169,7 +169,7 @@ class Adaptive(Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class Float32Adaptive(Adaptive):
-    """Its own times are rounded."""
+    """The times between those of the grid are rounded to float32."""
 
     def middle(self, sde: SDE, t: Tensor, s: Tensor) -> Tensor:
         return super().middle(sde, t, s).float().double()

@@ -1,4 +1,4 @@
-"""Samplers with one fault each: in the way along the times, or in what a multistep method remembers."""
+"""Samplers with one fault each in the trajectory or in the history of a multistep method."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .faulty_steps import Heun
 
 @dataclass(frozen=True, kw_only=True)
 class Multistep(Sampler):
-    """Sound: DPM-Solver++(2M) (Lu et al. 2022), exponential Adams-Bashforth of order 2 in log-SNR / 2."""
+    """Correct: DPM-Solver++(2M) (Lu et al. 2022), exponential Adams-Bashforth of order 2 in log-SNR / 2."""
 
     order = 2
 
     def ratio(self, h: Tensor, h_last: Tensor) -> Tensor:
-        """What the faults alter."""
+        """Return a quantity of the step; faulty samplers override this method."""
         return h / h_last
 
     def sigmas(self, sde: SDE, t: Tensor, s: Tensor) -> Tensor:
-        """What the faults alter."""
+        """Return a quantity of the step; faulty samplers override this method."""
         return sde.sigma(s) / sde.sigma(t)
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
@@ -40,7 +40,7 @@ class Multistep(Sampler):
             yield x
 
     def remembered(self, h: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:
-        """What the faults alter."""
+        """Return a quantity of the step; faulty samplers override this method."""
         return h, x0
 
 
@@ -52,7 +52,7 @@ class EqualStepsOnly(Multistep):
 
 @dataclass(frozen=True, kw_only=True)
 class RatioUpsideDown(Multistep):
-    """The errors of two neighbouring steps cancel, but for the last."""
+    """The errors of two neighbouring steps cancel, except in the last step."""
 
     def ratio(self, h: Tensor, h_last: Tensor) -> Tensor:
         return h_last / h
@@ -94,7 +94,7 @@ class YieldsTheStart(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class IndexAsTime(Heun):
-    """The network is asked at the number of the step."""
+    """The network is called with the index of the step as time."""
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         for i, (t, s) in enumerate(pairwise(times)):
@@ -104,7 +104,7 @@ class IndexAsTime(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class SkipsLastStep(Heun):
-    """One pair of times is left out."""
+    """The last step is omitted."""
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         return super().trajectory(sde, denoise, x, times[:-1], noise)
@@ -112,7 +112,7 @@ class SkipsLastStep(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class StopsOneEarly(Heun):
-    """The last x is given twice, as at t_min."""
+    """The last x is yielded twice, the second time as x at t_min."""
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         for x_s in super().trajectory(sde, denoise, x, times[:-1], noise):
@@ -124,7 +124,7 @@ class StopsOneEarly(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class StaleHistory(Multistep):
-    """What the last trajectory left is used in the first step of the next."""
+    """The first step uses the history of the previous trajectory."""
 
     memory: dict[str, Any] = field(default_factory=dict, compare=False)
 
@@ -141,7 +141,7 @@ class StaleHistory(Multistep):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnGrid(Heun):
-    """It walks along equal steps in t, whatever times it is given."""
+    """It uses equal steps in t instead of the given times."""
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         own = torch.linspace(float(times[0]), float(times[-1]), len(times), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Samplers with one fault each: in a step of Heun's method, which is sound."""
+"""Samplers with one fault each in a step of Heun's method, and the correct method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdekit.sampling import Noise, Sampler
 
 @dataclass(frozen=True, kw_only=True)
 class Heun(Sampler):
-    """Sound: Heun's method in rho."""
+    """Correct: Heun's method in rho."""
 
     order = 2
     calls_per_step = 2
@@ -24,7 +24,7 @@ class Heun(Sampler):
         return self.corrected(sde, x_s, x0, denoise(x_s, s), t, s)
 
     def corrected(self, sde: SDE, x_s: Tensor, x0: Tensor, x0_s: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        """x_s with x_0's change over the step taken into account."""
+        """Return x_s, corrected for the change of x_0 over the step."""
         r_t, r_s = (sde.sigma(u) / (sde.alpha(u) + sde.sigma(u)) for u in (t, s))
         scale = sde.alpha(s) + sde.sigma(s)
         # dy/dr = eps - x_0, and x_s = DDIM's: y_s + (r_s - r_t) (v_s - v_t) / 2 with both velocities at x_s and x_t
@@ -142,7 +142,7 @@ class Drifts(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class TurnsNoise(Heun):
-    """The noise in x with the wrong sign."""
+    """The noise in x has the wrong sign."""
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         x0 = denoise(x, t)
@@ -152,7 +152,7 @@ class TurnsNoise(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class RhoAsTime(Heun):
-    """The network is asked at the noise level in place of the time."""
+    """The network is called with the noise level instead of the time."""
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, lambda x, u: denoise(x, sde.rho(u).clamp(max=1e3)), x, t, s, noise)
@@ -160,7 +160,7 @@ class RhoAsTime(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class CorrectsTooEarly(Heun):
-    """The second call is made at t."""
+    """The second network call is at t instead of s."""
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, lambda x, u: denoise(x, t), x, t, s, noise)
@@ -168,7 +168,7 @@ class CorrectsTooEarly(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class FirstStepEuler(Heun):
-    """No correction where it starts: the path keeps its order, the step does not."""
+    """The first step has no correction: the trajectory keeps its order, but the step does not."""
 
     def corrected(self, sde: SDE, x_s: Tensor, x0: Tensor, x0_s: Tensor, t: Tensor, s: Tensor) -> Tensor:
         return x_s if t == sde.t_max else super().corrected(sde, x_s, x0, x0_s, t, s)
@@ -176,7 +176,7 @@ class FirstStepEuler(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class SwapsAtTheEnd(Heun):
-    """The last step mistakes x_0 for eps."""
+    """The last step exchanges x_0 and eps."""
 
     def corrected(self, sde: SDE, x_s: Tensor, x0: Tensor, x0_s: Tensor, t: Tensor, s: Tensor) -> Tensor:
         if s == sde.t_min:
@@ -186,7 +186,7 @@ class SwapsAtTheEnd(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class Clips(Heun):
-    """x_0 is held within [-1, 1], as pixels are."""
+    """x_0 is clipped to [-1, 1]."""
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return super().step(sde, lambda x, u: denoise(x, u).clamp(-1, 1), x, t, s, noise)
@@ -194,7 +194,7 @@ class Clips(Heun):
 
 @dataclass(frozen=True, kw_only=True)
 class Cancels(Heun):
-    """A large number is added and taken away."""
+    """A large number is added and subtracted."""
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         return (super().step(sde, denoise, x, t, s, noise) + 1e5) - 1e5

@@ -1,4 +1,4 @@
-"""NumPy files: what is a vector, what an image, and everything that is neither."""
+"""NumPy files: vectors, images, and arrays that are neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packed names come back as they were, whatever the operating system allows in them."""
+"""Packed names are returned unchanged, including invalid UTF-8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IDX files: which one is read, its labels, and what is wrong with a bad one."""
+"""IDX files: choice of the file, labels, and errors."""
 
 from __future__ import annotations
 

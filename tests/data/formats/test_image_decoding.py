@@ -1,4 +1,4 @@
-"""One image: its colours, its depth, its orientation, and antialiasing."""
+"""Decoding of one image: colours, depth, orientation, antialiasing."""
 
 from __future__ import annotations
 

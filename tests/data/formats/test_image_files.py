@@ -1,4 +1,4 @@
-"""Image folders and zips: labels, streaming, sizes, and files that cannot be decoded."""
+"""Folders and zip files of images: labels, streaming, sizes, and damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where image files are found, and how a zip's bytes are read."""
+"""Choice of the image files in a folder, and reading of zip files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables: delimiters, headers, labels, and the line and column of every bad cell."""
+"""Tables: delimiters, headers, labels, and errors with line and column."""
 
 from __future__ import annotations
 
