@@ -23,7 +23,6 @@ def test_every_check_is_explained(kind: str) -> None:
             assert row in text, "run: python benchmarks/verify_page.py laws"
 
 
-@pytest.mark.xfail(reason="the table is not complete yet", strict=False)
 def test_every_component_has_a_result() -> None:
     """The table of results has every built-in sampler, process, grid and prediction, and no failure."""
     text = (DOCS / "verify-results.md").read_text("utf-8")

@@ -81,7 +81,7 @@ def declaration(sampler: Sampler) -> Finding:
 def network_calls(sampler: Sampler, sde: SDE) -> Finding:
     """Check that the sampler makes as many network calls as it declares, each with the whole batch."""
     rows = 1 if sampler.requires_single_sample else 3
-    x, made, declared = initial_x(sde, rows), 0, 0
+    x, count, declared = initial_x(sde, rows), 0, 0
     for n in (1, 2, 5, 12) if sampler.calls_per_step is not None else (1, 3):
         denoiser = RecordingDenoiser(MIXTURE_2D.denoiser(sde))
         run_sampler(sampler, sde, denoiser, x, karras(sde, n))
@@ -89,15 +89,15 @@ def network_calls(sampler: Sampler, sde: SDE) -> Finding:
             sizes = str(sorted(set(denoiser.batch_sizes)))
             cause = "the sampler calls the network with another batch size than that of x: call it with the whole batch"
             return Finding(False, sizes, f"batches of {rows}", cause)
-        made, declared = len(denoiser.batch_sizes), n * (sampler.calls_per_step or 0)
-        if sampler.calls_per_step is not None and made != declared:
-            problem = "makes more network calls than" if made > declared else "makes fewer network calls than"
+        count, declared = len(denoiser.batch_sizes), n * (sampler.calls_per_step or 0)
+        if sampler.calls_per_step is not None and count != declared:
+            problem = "makes more network calls than" if count > declared else "makes fewer network calls than"
             cause = f"the sampler {problem} it declares: correct calls_per_step"
-            return Finding(False, made, f"{declared} in {n} steps, {sampler.calls_per_step} per step", cause)
+            return Finding(False, count, f"{declared} in {n} steps, {sampler.calls_per_step} per step", cause)
     expected = f"{declared} in 12 steps, {sampler.calls_per_step} per step"
     if sampler.calls_per_step is None:
         expected = "any number"
-    return Finding(made > 0, made, expected, "the sampler never calls the network: call denoise(x, t)")
+    return Finding(count > 0, count, expected, "the sampler never calls the network: call denoise(x, t)")
 
 
 def call_times(sampler: Sampler, sde: SDE) -> Finding:
