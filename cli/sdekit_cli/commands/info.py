@@ -121,9 +121,9 @@ def _parameters(opened: OpenedModel) -> int:
 
 def _progress(run: Path) -> tuple[bool, dict[str, Any]]:
     """Whether a folder has a checkpoint, which is checked, and the last value of each of its metrics."""
-    from sdekit.runs import CHECKPOINT, load_checkpoint, read_metrics
+    from sdekit.runs import RunFolder, load_checkpoint, read_metrics
 
-    resumable = (run / CHECKPOINT).exists()
+    resumable = RunFolder(run).checkpoint.exists()
     if resumable:
         load_checkpoint(run)
     return resumable, {name: value for row in read_metrics(run) for name, value in row.items()}

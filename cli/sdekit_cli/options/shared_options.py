@@ -257,7 +257,7 @@ def refuse_export(run: Path, reason: str) -> None:
     Raises:
         InputError: If `sdekit export` wrote the folder.
     """
-    from sdekit.runs import CONFIG, EXPORT
+    from sdekit.runs import is_export
 
-    if (run / EXPORT).is_file() and not (run / CONFIG).exists():
+    if is_export(run):
         raise InputError(f"{run} is an export already: {reason}; name the run that it was made of")
