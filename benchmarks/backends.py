@@ -158,7 +158,7 @@ def main() -> None:
     """Measure all runs and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=4, help="network evaluations per sample")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds")
     parser.add_argument("--only", nargs="*", default=[], help="backends to measure; all by default")
     parser.add_argument("--seconds", type=float, default=60, help="seconds after which no new round starts")
     options = parser.parse_args()

@@ -124,18 +124,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def main() -> None:
     """Measure, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    parser.add_argument("--classifier")
+    parser.add_argument("run", help="run folder of a conditional model of digits")
+    parser.add_argument("--classifier", help="folder of `sdekit train-classifier`")
     parser.add_argument(
         "--weak", type=int, help="step of the run whose saved weights are the weak model of autoguidance"
     )
-    parser.add_argument("-n", type=int, default=500)
-    parser.add_argument("--nfe", type=int, default=16)
-    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("-n", type=int, default=500, help="number of samples per method")
+    parser.add_argument("--nfe", type=int, default=16, help="number of denoisings per sample")
+    parser.add_argument("--pairs", type=int, default=40, help="number of measurements of each cost")
     parser.add_argument("--batch", type=int, default=64, help="batch size of the cost measurement")
     parser.add_argument("--methods", default="", help="run methods whose names contain this text")
-    parser.add_argument("--only", default="quality,cost")
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--only", default="quality,cost", help="parts to measure: quality, cost or both")
+    parser.add_argument("--write", action="store_true", help="write results/guidance.md")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     run, parts = load_run(arguments.run), []

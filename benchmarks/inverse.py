@@ -199,9 +199,9 @@ def main() -> None:
     """Run the chosen methods and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--azula", action="store_true", help="also run the methods of azula")
-    parser.add_argument("--calls", type=int, default=256)
-    parser.add_argument("--n", type=int, default=400)
-    parser.add_argument("--problems", nargs="+", default=[])
+    parser.add_argument("--calls", type=int, default=256, help="number of network evaluations")
+    parser.add_argument("--n", type=int, default=400, help="number of samples")
+    parser.add_argument("--problems", nargs="+", default=[], help="names of the problems; all by default")
     parser.add_argument("--others", type=int, default=0, help="number of random problems to run instead")
     parser.add_argument("--methods", nargs="+", default=[], help="names of the methods to run; all by default")
     parser.add_argument("--out", type=Path, default=OUT)

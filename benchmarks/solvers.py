@@ -105,11 +105,19 @@ def main() -> None:
     """Run the chosen problems and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", action="store_true", help="also run the other libraries that are installed")
-    parser.add_argument("--problems", nargs="*", choices=list(problems(1)), default=list(problems(1)))
+    parser.add_argument(
+        "--problems",
+        nargs="*",
+        choices=list(problems(1)),
+        default=list(problems(1)),
+        help="names of the problems; all by default",
+    )
     parser.add_argument("--runs", nargs="*", type=Path, default=[], help="run folders of unconditional models")
-    parser.add_argument("--nfe", nargs="+", type=int, default=[5, 6, 8, 10, 15, 20, 30, 50, 100])
+    parser.add_argument(
+        "--nfe", nargs="+", type=int, default=[5, 6, 8, 10, 15, 20, 30, 50, 100], help="numbers of network evaluations"
+    )
     parser.add_argument("--samplers", nargs="+", default=[], help="samplers of sdekit to run; all by default")
-    parser.add_argument("--starts", type=int, default=2000)
+    parser.add_argument("--starts", type=int, default=2000, help="number of starting points")
     parser.add_argument("--out", type=Path, help="file to write the tables to")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")

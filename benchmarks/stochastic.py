@@ -206,10 +206,10 @@ def main() -> None:
     """Run the chosen problems and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", action="store_true", help="also run the other libraries that are installed")
-    parser.add_argument("--problems", nargs="+", default=["ring", "digits"])
-    parser.add_argument("--nfe", nargs="+", type=int, default=[10, 20, 50, 100])
+    parser.add_argument("--problems", nargs="+", default=["ring", "digits"], help="names of the problems")
+    parser.add_argument("--nfe", nargs="+", type=int, default=[10, 20, 50, 100], help="numbers of network evaluations")
     parser.add_argument("--samplers", nargs="+", default=[], help="samplers of sdekit to run; all by default")
-    parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--samples", type=int, default=5000, help="number of samples")
     parser.add_argument("--out", type=Path, help="file to write the tables to")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")

@@ -95,13 +95,21 @@ def rows(case: Case, sampler: str, calls: list[int], arguments: argparse.Namespa
 def main() -> None:
     """Tune the chosen models and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--problems", nargs="*", choices=list(problems(1)), default=list(problems(1)))
+    parser.add_argument(
+        "--problems",
+        nargs="*",
+        choices=list(problems(1)),
+        default=list(problems(1)),
+        help="names of the problems; all by default",
+    )
     parser.add_argument("--runs", nargs="*", type=Path, default=[], help="run folders")
-    parser.add_argument("--samplers", nargs="+", default=["auto"])
-    parser.add_argument("--nfe", nargs="+", type=int, default=[5, 6, 8, 10, 15, 20, 30, 50, 100])
-    parser.add_argument("--starts", type=int, default=2000)
-    parser.add_argument("--train", type=int, default=1024)
-    parser.add_argument("--times-only", action="store_true")
+    parser.add_argument("--samplers", nargs="+", default=["auto"], help="names of the samplers")
+    parser.add_argument(
+        "--nfe", nargs="+", type=int, default=[5, 6, 8, 10, 15, 20, 30, 50, 100], help="numbers of network evaluations"
+    )
+    parser.add_argument("--starts", type=int, default=2000, help="number of starting points")
+    parser.add_argument("--train", type=int, default=1024, help="number of starting points to tune on")
+    parser.add_argument("--times-only", action="store_true", help="tune times only, without weights")
     parser.add_argument("--time-limit", type=float, default=120, help="seconds for each number of evaluations")
     parser.add_argument("--out", type=Path, help="file to write the tables to")
     arguments = parser.parse_args()
