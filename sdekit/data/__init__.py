@@ -1,4 +1,4 @@
-"""Data sets: items by index in the units of the model, with labels or conditions, a split and an order."""
+"""Data sets, which return items by index in the units of the model, and functions that split and order the items."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The base class of data sets, and the map between the units of the data and those of the model."""
+"""The base class of data sets, and the map between the units of the data and the units of the model."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ LABEL_BATCH = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """Affine map between the units of the data and those of the model: model = (data - shift) / scale.
+    """Affine map from the units of the data to the units of the model, model = (data - shift) / scale.
 
     Arguments:
         shift: One number, or one number for each feature of a vector.
         scale: One number, or one number for each feature of a vector.
-        layout: Axes of an item in the data: "same" as in the model, "hw" for grey images without a channel axis (the
-            model uses (1, H, W)), or "hwc" for images with channels last (the model uses (C, H, W)).
-        low: Smallest possible value of the data, such as 0 for pixels, or None if it is unknown. Used in pictures; data
-            are never clipped.
+        layout: Axes of an item in the data. "same" means the axes of the model, "hw" grey images without a channel
+            axis, which are (1, H, W) in the model, and "hwc" images with channels last, which are (C, H, W) in the
+            model.
+        low: Smallest possible value of the data, such as 0 for pixels, or None if it is unknown. Pictures of the data
+            use it. Data are never clipped.
         high: Largest possible value of the data, or None if it is unknown.
     """
 
@@ -61,7 +62,7 @@ class Units:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Units:
-        """Build units from the result of `as_dict`, also after it was written as JSON and read again."""
+        """Build units from the result of `as_dict`, which may have been written as JSON and read again."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         return cls(**values)
 
@@ -71,8 +72,8 @@ class Batch(NamedTuple):
 
     Arguments:
         x: Items in the units of the model, (B, *shape) float32.
-        y: Labels (B,) int64 in [0, classes); or numbers or embeddings (B, d) or sequences of embeddings (B, L, d)
-            float32, if the data set has `condition_units`; or None.
+        y: Labels (B,), int64 in [0, classes). If the data set has `condition_units`, float32 conditions instead, which
+            are numbers or embeddings (B, d) or sequences of embeddings (B, L, d). None if there are neither.
     """
 
     x: Tensor
@@ -80,23 +81,25 @@ class Batch(NamedTuple):
 
 
 class Dataset(ABC):
-    """Base class of data sets: items by index.
+    """Base class of data sets, which return items by index.
 
     A subclass sets the attributes `shape`, `kind` and `units`, and implements `__len__` and `batch`. Item i must always
-    be the same: order, split, batching and augmentation belong to training. `sdekit verify` checks this contract.
+    be the same, because order, split, batching and augmentation are part of training. `sdekit verify` checks these
+    rules.
 
     Attributes:
         shape: Shape of one item in the model, (C, H, W) for images and (d,) for vectors.
         kind: "image" or "vector".
-        units: Map between the units of the data and those of the model.
+        units: Map between the units of the data and the units of the model.
         classes: Number of classes of the labels, or 0 if there are no labels.
         class_names: Name of each class, or empty.
-        condition_names: Names of the numbers on which an item is conditioned instead of a label, or empty.
-        condition_units: Units of these numbers, or of embeddings, or None.
+        condition_names: Names of the numbers on which an item is conditioned instead of a label. Empty if there are no
+            such numbers.
+        condition_units: Units of the numbers or embeddings on which an item is conditioned, or None.
         condition_shape: Shape (d,) of an embedding, or (L, d) of a sequence of embeddings, on which an item is
-            conditioned instead; they have units and no names. Empty without embeddings.
+            conditioned instead of a label. Embeddings have units but no names. Empty if there are no embeddings.
         skipped: Names of items that could not be read and were skipped.
-        concurrent: Whether `batch` may run in several threads at once. Training then reads batches ahead.
+        concurrent: Whether `batch` may run in several threads at once. If true, training reads batches ahead.
     """
 
     shape: tuple[int, ...]

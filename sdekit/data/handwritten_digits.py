@@ -12,7 +12,7 @@ from .in_memory import InMemoryDataset
 def digits() -> InMemoryDataset:
     """1,797 grey images of handwritten digits with 8x8 pixels and labels 0 to 9.
 
-    An item has shape (1, 8, 8). Pixels are whole numbers from 0 (paper) to 16 (ink), and [-1, 1] in the model.
+    An item has shape (1, 8, 8). Pixels are whole numbers from 0 (paper) to 16 (ink), which are mapped to [-1, 1].
 
     Source:
         E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998 (the test part).

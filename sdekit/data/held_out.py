@@ -1,4 +1,4 @@
-"""Held-out items: chosen by a fixed hash of their index, so that adding items moves no item to the other part."""
+"""Choice of held-out items by a fixed hash of their index. Adding items does not change the choice for other items."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def splitmix64(index: np.ndarray) -> np.ndarray:
 def held_out(n: int, fraction: float) -> np.ndarray:
     """Choose which of n items are held out.
 
-    The result for item i depends on i and the fraction only. A larger fraction holds out the same items and more.
+    The result for item i depends only on i and the fraction. A larger fraction holds out the same items and others.
 
     Arguments:
         n: Number of items, at least 0.
@@ -47,7 +47,7 @@ def split(n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         n: Number of items.
         fraction: Expected fraction of held-out items, 0 <= fraction < 1.
     Returns:
-        Indices of the training part and of the held-out part, increasing int64.
+        Increasing int64 indices of the training part and of the held-out part.
     Raises:
         InputError: If no item remains to train on, or if the fraction or n is out of range.
     """

@@ -17,7 +17,7 @@ class InMemoryDataset(Dataset):
 
     Arguments:
         array: Items in the units of the data, (N, *item), of any real dtype. A memory map is not read as a whole.
-        units: Map between the units of the data and those of the model.
+        units: Map between the units of the data and the units of the model.
         labels: Labels (N,) int64 in [0, classes), or None.
         classes: Number of classes.
         class_names: Name of each class, or empty.

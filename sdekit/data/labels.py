@@ -12,7 +12,7 @@ from .dataset import Units
 from .standardization import column_statistics, vector_units
 
 MAX_CLASSES = 2**20
-"""Largest accepted number of classes. Larger labels are probably a column of numbers, given by mistake."""
+"""Largest accepted number of classes. Larger labels are probably numbers that were passed as labels by mistake."""
 
 
 def check_labels(labels: np.ndarray, n: int, source: str) -> tuple[np.ndarray, int]:
@@ -56,8 +56,8 @@ class Conditions:
     Arguments:
         array: Numbers (N, d), embeddings (N, d) or sequences of embeddings (N, L, d), in the units of the data.
         names: Name of each of the d numbers; empty for embeddings.
-        units: Map of each number to mean 0 and standard deviation 1, or of embeddings to root mean square 1 over all
-            entries.
+        units: Units in which each number has mean 0 and standard deviation 1, or in which all entries of embeddings
+            together have root mean square 1.
     """
 
     array: np.ndarray

@@ -1,4 +1,4 @@
-"""Order of the items in training: a function of seed and step, so that a resumed run and all processes agree."""
+"""Order of the items in training. It depends only on seed and step, so that resumed runs and all processes agree."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from sdekit.errors import InputError
 def batch_indices(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
     """Return the indices of the items of one training step.
 
-    Sample g = step * batch_size + j of the whole run is item g mod n of the permutation of epoch g // n. Every epoch
-    therefore contains every item once, for any batch size. A batch may span epochs and may be larger than n.
+    Index j of a step has the position g = step * batch_size + j in the whole run. It is element g mod n of the
+    permutation of epoch g // n. Every epoch therefore contains every item exactly once, for any batch size. A batch may
+    span several epochs and may be larger than n.
 
     Arguments:
         n: Number of items, at least 1.
@@ -39,7 +40,7 @@ def batch_indices(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)  # a batch at the boundary of two epochs needs both
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the permutation of 0 to n - 1 of one epoch, (n,) int64. It is cached and therefore read-only."""
+    """Return the permutation of 0 to n - 1 for one epoch, (n,) int64. The array is cached and therefore read-only."""
     # NumPy keeps the raw words of Philox stable across versions, but not the results of Generator.permutation.
     words = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(n)
     order = np.argsort(words, kind="stable").astype(np.int64)

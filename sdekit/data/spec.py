@@ -1,4 +1,4 @@
-"""Data specifications, the values of `--data`: NAME or NAME:PATH."""
+"""Parsing of data specifications, NAME or NAME:PATH, the values of the option `--data`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ FORMATS_BY_SUFFIX = {".npy": "array", ".npz": "array", ".csv": "table", ".tsv": 
 def parse_spec(spec: str, names: Collection[str] = BUILT_IN) -> tuple[str, str | None]:
     """Split a data specification into name and path.
 
-    "digits" gives ("digits", None), and "images:~/cats" gives ("images", "<home>/cats"). Unknown names are not refused
-    here but by the registry, except for the path of an existing file or folder.
+    "digits" gives ("digits", None), and "images:~/cats" gives ("images", "<home>/cats"). Unknown names are accepted,
+    because the registry refuses them later. The path of an existing file or folder without a name is refused.
 
     Arguments:
         spec: NAME or NAME:PATH.

@@ -1,4 +1,4 @@
-"""Choice of `Units` from the data: statistics in chunks, and the affine map to numbers of about unit size."""
+"""Choice of the `Units` that map data to numbers of order 1, from statistics that are computed in chunks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .dataset import Units
 ScaleChoice = Literal["auto", "columns", "global", "none"]
 
 CHUNK = 2**21
-"""Number of values processed at once: 16 MiB in float64, for files of any size."""
+"""Number of values processed at once. They use 16 MiB in float64, whatever the size of the file."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def column_statistics(array: np.ndarray, source: str) -> Statistics:
     Returns:
         Statistics of each column.
     Raises:
-        InputError: If a number is not finite, with its index, or if the squares overflow float64.
+        InputError: If a number is not finite (the message gives its index), or if the squares overflow float64.
     Source:
         Chan, Golub and LeVeque 1979.
     """
@@ -71,7 +71,7 @@ def column_statistics(array: np.ndarray, source: str) -> Statistics:
 def value_range(array: np.ndarray, source: str) -> tuple[float, float]:
     """Return the smallest and the largest number of an array (N, ...), computed in chunks.
 
-    It raises InputError if a number is not finite.
+    Raises InputError if a number is not finite.
     """
     items = max(1, CHUNK // int(np.prod(array.shape[1:])))
     low, high = np.inf, -np.inf
@@ -98,8 +98,8 @@ def vector_units(array: np.ndarray, scale: ScaleChoice, source: str) -> Units:
         array: Vectors (N, d).
         scale: "columns" maps each column to mean 0 and standard deviation 1, and only shifts a constant column.
             "global" maps the range of all numbers to [-1, 1]. "none" changes nothing. "auto" chooses "global" if the
-            columns seem to measure the same quantity, else "columns". They do if the dtype is uint8, or if at least
-            half of the columns that are not constant span at least half of the common range.
+            columns seem to measure the same quantity, else "columns". Columns seem to measure the same quantity if the
+            dtype is uint8, or if at least half of the nonconstant columns span at least half of the common range.
         source: Name of the data in error messages.
     Returns:
         Units of the vectors.

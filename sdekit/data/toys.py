@@ -1,7 +1,7 @@
-"""Two-dimensional toy distributions, which train in seconds and can be judged in a scatter plot.
+"""Two-dimensional toy distributions. Models learn them in seconds, and samples can be judged in a scatter plot.
 
-Each data set has n points (n, 2) and is a function of its options. In the units of the model, each axis has mean 0, and
-both axes together have standard deviation 1. One scale for both axes preserves the shape.
+Each data set has n points (n, 2), which depend only on its options. In the units of the model, each axis has mean 0,
+and both axes together have standard deviation 1. One scale for both axes preserves the shape.
 """
 
 from __future__ import annotations

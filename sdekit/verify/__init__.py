@@ -1,6 +1,6 @@
-"""Checks that a component is correct, with exact answers, for samplers, processes and every other kind of plugin.
+"""Correctness checks for samplers, processes and every other kind of plugin, mostly against exact solutions.
 
-In the tests of a plugin, either all checks in one test or one test for each check:
+The tests of a plugin can run all checks in one test, or each check in a separate test:
 
     from sdekit.verify import checks, verify
 
@@ -11,7 +11,7 @@ In the tests of a plugin, either all checks in one test or one test for each che
     def test_check(check):
         check().raise_on_failure()
 
-On the command line: `sdekit verify NAME`.
+The command `sdekit verify NAME` runs the same checks.
 """
 
 import lazy_loader

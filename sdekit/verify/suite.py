@@ -47,17 +47,17 @@ CHECKS_BY_KIND: dict[str, Callable[..., list[Check]]] = {
     "objective": objective_checks.checks,
     "prediction": prediction_checks.checks,
 }
-"""Function that returns the checks of a component, for each kind. Predictions are names in `PREDICTIONS`."""
+"""Map from each kind to the function that returns the checks of a component. Predictions may be given by name."""
 
 
 def checks(component: Any, *, kind: str | None = None, quick: bool = False) -> list[Check]:
     """Return the checks of a component. Call a check to run it.
 
     Arguments:
-        component: Sampler, process, network or data set, as an object or a class. For every other kind a function or
-            class: a grid `(sde, n)`, a guidance `(sde, denoise, **options)`, a network `(shape, classes)`, a backend
-            `(network)`, a data set `()`, a metric `(samples, reference)`, a loader `(path)`, or a prediction
-            `(network, sde, data_std=...)`.
+        component: Sampler, process, network or data set, as an object or a class; or a function or class of another
+            kind, which is called with these arguments: grid `(sde, n)`, guidance `(sde, denoise, **options)`, backend
+            `(network)`, metric `(samples, reference)`, loader `(path)`, prediction `(network, sde, data_std=...)`. A
+            network may also be a function `(shape, classes)`, and a data set a function `()`.
         kind: Kind of the component. Required for functions.
         quick: Measure on fewer processes and step counts.
     Returns:
@@ -122,7 +122,7 @@ def registered_checks(
         kind: Kind of the component.
         name: Registered name.
         path: File or folder of a data set or loader, as in NAME:PATH.
-        options: Options of the component. The default is its default options.
+        options: Options of the component. By default, the component is created with its default options.
         quick: Measure on fewer processes and step counts.
     Returns:
         Checks, in the order of the report.
@@ -161,7 +161,7 @@ def _dataset_opener(target: Callable[..., Dataset], name: str, path: str | None)
 
 
 def _check_path_exists(target: Callable[..., Any], name: str, path: str | None) -> None:
-    """Raise the component's error for a missing file once. Otherwise every check would report it."""
+    """Raise the component's error for a missing file before the checks run. Otherwise every check would report it."""
     if path is None or os.path.exists(os.path.expanduser(path)):
         return
     try:
@@ -171,7 +171,7 @@ def _check_path_exists(target: Callable[..., Any], name: str, path: str | None) 
 
 
 def find_kind(name: str) -> str:
-    """Return the kind of the only component with a name.
+    """Return the kind of the component with this name.
 
     Arguments:
         name: Name of a registered component or of a prediction. A registered component has precedence over a

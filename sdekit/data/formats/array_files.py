@@ -46,10 +46,11 @@ def array(
 
     Arguments:
         path: File, .npy or .npz.
-        condition: Numbers (N,) or (N, d), embeddings (N, d) or sequences of embeddings (N, L, d) on which items are
-            conditioned instead of labels: name of an array in the .npz file, or path of a .npy file.
+        condition: Array on which items are conditioned instead of labels, as the name of an array in the .npz file or
+            the path of a .npy file. It contains numbers (N,) or (N, d), embeddings (N, d), or sequences of embeddings
+            (N, L, d).
         condition_kind: "numbers" standardizes each of the d numbers, "embedding" divides all of them by one number,
-            and "auto" is "embedding" for more than 64 numbers and for sequences, else "numbers".
+            and "auto" is "embedding" for more than 64 numbers per item and for sequences, else "numbers".
         scale: Map to the units of the model. For vectors, "columns" standardizes each column, "global" maps the range
             of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the columns seem to measure
             the same quantity, else "columns". For images, "global" maps the range of all numbers to [-1, 1], "none"
@@ -115,7 +116,7 @@ def _load(path: str) -> tuple[np.ndarray, np.ndarray | None, str]:
         # Opened here, because NumPy does not close a file that is not a zip file.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return _members(archive, path)
-    except InputError:  # it is a ValueError too
+    except InputError:  # InputError is also a ValueError
         raise
     except (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         if "bject" in str(error):  # "Object arrays cannot be loaded", "Python objects in dtype"
@@ -130,14 +131,17 @@ def _members(archive: np.lib.npyio.NpzFile, path: str) -> tuple[np.ndarray, np.n
     label_key = next((key for key in LABEL_KEYS if key in archive.files), "")
     key = next((key for key in ITEM_KEYS if key in archive.files), "")
     items = archive[key] if key else _first_numbers(archive, label_key)
-    if not isinstance(items, np.ndarray):  # another file in the zip gives bytes
+    if not isinstance(items, np.ndarray):  # a file in the zip file that is no array gives bytes
         names = ", ".join(archive.files[:8]) or "nothing"
         raise InputError(f"array:{path} contains no array of numbers; it contains {names}")
     return items, archive[label_key] if label_key else None, label_key
 
 
 def _first_numbers(archive: np.lib.npyio.NpzFile, label_key: str) -> np.ndarray | None:
-    """Return the first array of numbers with two or more axes, or else the first one, for its error message."""
+    """Return the first array of numbers with two or more axes. If there is none, return the first array of numbers.
+
+    The error message for an array of a wrong shape then names the shape of this array.
+    """
     fallback: np.ndarray | None = None
     for name in archive.files:
         try:
@@ -193,6 +197,6 @@ def _image_units(items: np.ndarray, scale: ScaleChoice, source: str) -> Units:
 
 
 def _is_binary(items: np.ndarray) -> bool:
-    """Return whether uint8 images contain no value above 1, as masks do. For other images one chunk is read."""
+    """Return whether uint8 images contain only 0 and 1, as masks do. Stop at the first chunk with another value."""
     step = max(1, CHUNK // int(np.prod(items.shape[1:])))
     return all(int(items[start : start + step].max()) <= 1 for start in range(0, len(items), step))

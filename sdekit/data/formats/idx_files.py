@@ -27,8 +27,8 @@ def mnist(path: str) -> InMemoryDataset:
     same split, plain or gzipped.
 
     Arguments:
-        path: File of images, `…images-idx3-ubyte` or the same with `.gz`; or a folder with such files, in which the
-            training split has precedence over the split t10k.
+        path: File of images, `…images-idx3-ubyte` or the same with `.gz`; or a folder with such files. In a
+            folder, the training split has precedence over the split t10k.
     Returns:
         Data set of grey images.
     Raises:
@@ -51,7 +51,10 @@ def mnist(path: str) -> InMemoryDataset:
 
 
 def _choose(folder: str) -> str:
-    """Choose the image file of a folder: the training split, else t10k, else the only one; plain before gzipped."""
+    """Choose the image file of a folder: the training split, or else the split t10k, or else the only split.
+
+    A plain file has precedence over a gzipped file of the same split.
+    """
     splits: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
         match = IMAGE_FILE.fullmatch(name)
@@ -70,7 +73,7 @@ def _choose(folder: str) -> str:
 
 
 def _find_labels(images: str) -> str | None:
-    """Return the file of labels of the same split as a file of images, or None if there is none."""
+    """Return the label file of the same split as an image file, or None if there is no such file."""
     folder, name = os.path.split(images)
     plain = name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
     for candidate in (plain, plain + ".gz"):
@@ -99,7 +102,7 @@ def _read(path: str, dims: int) -> np.ndarray:
             )
         shape = tuple(int.from_bytes(header[i : i + 4]) for i in range(4, len(header), 4))
         size = int(np.prod(shape, dtype=object))
-        body = _read_up_to(file, size + 1, path)  # one byte more, to notice a file that is too long
+        body = _read_up_to(file, size + 1, path)  # one byte more, to detect a file that is too long
     if len(body) != size:
         length = f"{len(header) + len(body)} bytes" if len(body) < size else "more"
         raise InputError(

@@ -1,4 +1,4 @@
-"""Decoding of image files: size and colours from the header, pixels cropped and resized with antialiasing."""
+"""Functions that read the size and colours of an image file, and that decode, crop and resize its pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FILTER = "lanczos"
 """Name of the resizing filter, recorded by data sets because it changes the FID."""
 
-FORMATS = ("PNG", "JPEG", "WEBP")  # others are not tried, because each decoder can be attacked
+FORMATS = ("PNG", "JPEG", "WEBP")  # other decoders are not used, because files can attack them
 FIRST_BYTES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of files in these formats
 GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I")
 QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF tag for images rotated by 90 degrees
@@ -67,7 +67,7 @@ def decode_image(data: bytes, size: int | None, channels: int) -> np.ndarray:
     """
     with _opened(data) as opened:
         if size is not None:
-            opened.draft(None, (2 * size, 2 * size))  # decodes JPEG at 1/2, 1/4 or 1/8, at least at twice the size
+            opened.draft(None, (2 * size, 2 * size))  # decodes JPEG at 1/2, 1/4 or 1/8 scale, at least at 2 * size
         image: Image.Image = opened
         if "exif" in image.info:
             image = ImageOps.exif_transpose(image)

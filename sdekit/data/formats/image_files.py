@@ -1,4 +1,4 @@
-"""Data sets of images in a folder or zip file, whose files are read when a batch needs them."""
+"""Data sets of images in a folder or zip file. An image file is read when a batch needs it."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def images(path: str, *, size: int | None = None, skip_bad: bool = False) -> Ima
         path: Folder or zip file.
         size: Side in pixels to which the centre square of each image is resized, by an antialiased Lanczos filter. By
             default all images must have the same size, which need not be square.
-        skip_bad: Skip files that cannot be decoded. The attribute `skipped` contains their names. A file whose damage
-            is noticed only when its pixels are read is replaced by the next good image.
+        skip_bad: Skip files that cannot be decoded. The attribute `skipped` contains their names. If a file
+            proves to be damaged only when its pixels are read, the next good image replaces it.
     Returns:
         Data set of images.
     Raises:
@@ -119,7 +119,7 @@ class ImageDataset(Dataset):
         self._path, self._source, self._good, self._size, self._skip_bad = path, source, good, size, skip_bad
         self._bad: set[int] = set()
         self._threads = max(1, min(4, os.cpu_count() or 1))
-        self._owned: dict[int, tuple[ThreadPoolExecutor, threading.Lock]] = {}  # by process
+        self._owned: dict[int, tuple[ThreadPoolExecutor, threading.Lock]] = {}  # by process id
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_owned": {}}
@@ -153,7 +153,7 @@ class ImageDataset(Dataset):
         pid = os.getpid()
         if pid not in self._owned:  # no thread is started before the pool is used
             own = ThreadPoolExecutor(self._threads, thread_name_prefix="sdekit-images"), threading.Lock()
-            self._owned.setdefault(pid, own)  # keeps the pool of the first of two threads
+            self._owned.setdefault(pid, own)  # if two threads create a pool, keeps the first
         return self._owned[pid]
 
     def _next_good(self, i: int) -> tuple[int, np.ndarray]:

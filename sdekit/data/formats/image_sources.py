@@ -26,8 +26,8 @@ class Source(Protocol):
 
     Attributes:
         names: Relative path of each file.
-        folders: Sub-folders of the top folder with images, sorted. "" stands for the top folder.
-        folder: Position (N,) in `folders` of the folder of each file.
+        folders: Sorted names of the sub-folders of the top folder that contain images. "" stands for the top folder.
+        folder: Index of the folder of each file in `folders`, (N,).
     """
 
     names: PackedNames
@@ -35,7 +35,10 @@ class Source(Protocol):
     folder: np.ndarray
 
     def read(self, i: int, limit: int | None = None) -> bytes:
-        """Read file i, or its first `limit` bytes, in any thread. It raises OSError if the file cannot be read."""
+        """Read file i, or its first `limit` bytes. Several threads may call this method at once.
+
+        Raises OSError if the file cannot be read.
+        """
 
 
 def open_source(path: str) -> Source:
@@ -100,7 +103,7 @@ class ZipSource:
     """Image files of a zip file, with stored or deflated entries.
 
     `zipfile` reads the directory of the zip file. The data are read with `pread`, which needs no lock, because threads
-    share no file position. An entry needs five numbers in memory instead of a `zipfile.ZipInfo` object of a kilobyte.
+    share no file position. Five numbers per entry are stored, instead of a `zipfile.ZipInfo` object of about 1 kB.
 
     Arguments:
         path: Zip file.
@@ -163,7 +166,7 @@ class ZipSource:
 
 
 def _walk(root: str, below: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Yield relative paths of the images in root/below. above: parent folders, because links may form a cycle."""
+    """Yield relative paths of the images in root/below. Skip links to the parent folders, which `above` contains."""
     status = os.stat(os.path.join(root, below))
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -179,7 +182,7 @@ def _walk(root: str, below: str, above: frozenset[tuple[int, int]]) -> Iterator[
 
 
 def _is_image(path: str) -> bool:
-    """Return whether a relative path is that of an image that is not hidden."""
+    """Return whether a relative path has the extension of an image and no hidden part."""
     return path.lower().endswith(EXTENSIONS) and all(_is_visible(part) for part in path.split("/"))
 
 

@@ -1,4 +1,4 @@
-"""Data sets of vectors in a CSV file, separated by comma, semicolon or tab."""
+"""Data sets of vectors in a CSV file with commas, semicolons or tabs as separators."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ def table(
 
     Arguments:
         path: CSV file in UTF-8.
-        label: Column of classes, whole numbers or text. Its sorted distinct values become the labels 0, 1, ...
-        condition: Columns of numbers on which a row is conditioned instead of a label, separated by commas.
+        label: Name of the column of classes, which are whole numbers or text. Its sorted distinct values become the
+            labels 0, 1, ...
+        condition: Names, separated by commas, of the columns of numbers on which a row is conditioned instead of a
+            label.
         scale: Map to the units of the model. "columns" maps each column to mean 0 and standard deviation 1, "global"
             maps the range of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the columns
             seem to measure the same quantity, else "columns".
     Returns:
         Data set of vectors.
     Raises:
-        InputError: If a cell is not a finite number, with its line and column; if a row has another length than the
-            first; or if a label or condition is not a column.
+        InputError: If a cell is not a finite number (the message gives its line and column), if a row has another
+            length than the first row, or if a label or condition is not a column.
     """
     source = os.path.basename(path)
     rows = _rows(path)
@@ -158,7 +160,7 @@ def _read_row(
 
 
 def _unclosed(cells: list[str]) -> str:
-    """Return a hint for a record of several lines."""
+    """Return a hint about a missing quotation mark if a cell has several lines, or else an empty string."""
     return " (a quotation mark may be missing)" if any(NEW_LINE in cell for cell in cells) else ""
 
 

@@ -48,7 +48,7 @@ PUBLISHED_COEFFICIENTS: dict[str, Callable[[Any, Tensor], Coefficients]] = {
     "EDM": _edm,
     "RectifiedFlow": _flow,
 }
-"""Function (sde, t) -> (f, g^2) of each process class.
+"""Map from the name of a process class to its function (sde, t) -> (f, g^2).
 
 Source:
     Song et al. 2021, eq. 11, 12 and 9; Karras et al. 2022, Table 1; Liu et al. 2023.
@@ -58,8 +58,8 @@ Source:
 def published_coefficients(sde: SDE, t: Tensor) -> Coefficients | None:
     """Return the published coefficients (f, g^2) of a process at time t.
 
-    A method `published(t)` of the process has precedence over the table. The table is searched for the class of the
-    process and then for its base classes.
+    If the process has a method `published(t)`, its result is returned. Otherwise `PUBLISHED_COEFFICIENTS` is searched
+    for the name of the process class and then for the names of its base classes.
 
     Arguments:
         sde: Process.

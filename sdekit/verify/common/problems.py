@@ -14,18 +14,18 @@ from sdekit.processes import SDE, VE, VP, Cosine, Denoiser, RectifiedFlow, as_ti
 from sdekit.sampling import Noise, Sampler, SeedNoise, karras
 
 LEAST_RHO = 0.1
-"""Noise level at t_min of `trial_processes`. With the smallest steps, all errors are still above rounding error."""
+"""Noise level rho(t_min) of `trial_processes`. Even with the smallest steps, errors are larger than rounding errors."""
 
 ERROR_FLOOR = 1e-10
-"""Smallest error in float64 from which a convergence order is measured."""
+"""Smallest error in float64 that is used to measure a convergence order. Smaller errors may be rounding errors."""
 
 MIXTURE_1D = GaussianMixture(torch.tensor([[-1.0], [1.0]]), torch.tensor([0.8, 0.6]), torch.tensor([0.6, 0.4]))
-"""Two components in one dimension. Its probability flow is known in closed form, see `exact_quantiles`."""
+"""Mixture of two components in one dimension. Its probability flow is known exactly, see `exact_quantiles`."""
 
 MIXTURE_2D = GaussianMixture(
     torch.tensor([[-1.0, 0.0], [1.0, 1.0], [1.0, -1.0]]), 0.5, torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 )
-"""Three components in two dimensions."""
+"""Mixture of three components in two dimensions."""
 
 
 def trial_processes(*, quick: bool) -> dict[str, SDE]:
@@ -43,16 +43,19 @@ def trial_processes(*, quick: bool) -> dict[str, SDE]:
 
 
 def uneven_grid(sde: SDE, n: int) -> Tensor:
-    """Return a grid of n steps (n even) that alternate between a short step and one three times as long.
+    """Return a grid of n steps (n even) in which short steps alternate with steps that are three times as long.
 
-    A multistep method whose coefficients are right for equal steps only loses its order on this grid.
+    A multistep method loses its order on this grid if its coefficients are correct for equal steps only.
     """
     fine = karras(sde, 2 * n)
     return fine[torch.arange(len(fine)) % 4 < 2]
 
 
 def _cdf(x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """Return the distribution function of MIXTURE_1D at x (..., 7, 1), for alpha and sigma () or (n, 1, 1)."""
+    """Return the cumulative distribution function of alpha x_0 + sigma eps at x (..., 7, 1), for x_0 from MIXTURE_1D.
+
+    alpha and sigma have the shape () or (n, 1, 1).
+    """
     means, stds = alpha * MIXTURE_1D.means, (alpha**2 * MIXTURE_1D.variances + sigma**2).sqrt()  # (..., K, 1) each
     parts: Tensor = torch.special.ndtr((x.mT - means) / stds)
     return (MIXTURE_1D.log_weights.exp()[:, None] * parts).sum(-2)[..., None]
@@ -62,7 +65,7 @@ def _quantile(level: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """Return the inverse of `_cdf` by bisection."""
     level = level + 0 * alpha
     low, high = torch.full_like(level, -500), torch.full_like(level, 500)
-    for _ in range(70):  # 1000 / 2^70 is below the last bit
+    for _ in range(70):  # 1000 / 2^70 is smaller than rounding errors
         middle = (low + high) / 2
         below = _cdf(middle, alpha, sigma) < level
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
@@ -122,9 +125,9 @@ class RecordingDenoiser:
     """A denoiser that records the times, batch sizes and results of its calls.
 
     Attributes:
-        times: Every time the network was called with.
+        times: Times t of all calls.
         batch_sizes: Batch size of each call.
-        results: Pairs (returned tensor, copy made when it was returned), which differ if the caller changed it.
+        results: Pairs of each returned tensor and a copy of it. They differ if the caller changed the tensor in place.
     """
 
     def __init__(self, denoise: Denoiser) -> None:
@@ -143,11 +146,11 @@ class RecordingDenoiser:
 
 
 class AffineMap:
-    """Result of a sampler on Gaussian data as x_end = offset + scale x_start + sum_j draw_scales_j z_j.
+    """Result of a sampler on Gaussian data, as an affine function of the initial x and of the draws z.
 
-    The data are N(MEAN, STD^2), with three independent coordinates. The denoiser of a Gaussian is affine in x. A step
-    that is linear in x, in the denoised x_0 and in its draws z is then affine too, and its coefficients are read from
-    one batch of unit vectors without Monte Carlo error.
+    x_end = offset + scale x_start + sum_j draw_scales_j z_j. The data are N(MEAN, STD^2), with three independent
+    coordinates. The denoiser of a Gaussian is affine in x. A step that is linear in x, in the denoised x_0 and in its
+    draws is therefore affine. The coefficients are computed from one batch of unit vectors, without Monte Carlo error.
 
     Arguments:
         sampler: Sampler.
@@ -171,7 +174,7 @@ class AffineMap:
             return torch.zeros(1, 3, dtype=torch.float64)
 
         run_sampler(sampler, sde, denoise, torch.zeros(1, 3, dtype=torch.float64), times, counting_zeros)
-        # Row 0 has zero x and zero draws, rows 1 to count + 1 have one unit input, the last row has all of them.
+        # Row 0 has zero x and zero draws, rows 1 to count + 1 have one unit input, the last row has all inputs.
         units = torch.eye(count + 2, dtype=torch.float64)[..., None].expand(-1, -1, 3)
         mix = torch.linspace(-1.5, 2, count + 1, dtype=torch.float64)[:, None].expand(-1, 3)
         rows = torch.cat([units, torch.cat([torch.zeros(1, 3, dtype=torch.float64), mix])[None]])
@@ -183,7 +186,7 @@ class AffineMap:
         self.error = float(((out[-1] - predicted).abs() / (1 + predicted.abs())).max())
 
     def moments_error(self, sde: SDE, times: Tensor) -> float:
-        """Return the largest error of the mean and standard deviation at times[-1], from the exact law at times[0]."""
+        """Return the largest error of the mean and std at times[-1] if x has the exact distribution at times[0]."""
         (a, b), (c, d) = ((sde.alpha(t), sde.sigma(t)) for t in (times[0], times[-1]))
         start_std = (a**2 * self.STD**2 + b**2).sqrt()
         mean = self.offset + self.scale * a * self.MEAN
@@ -201,10 +204,10 @@ def measured_orders(steps: Sequence[int], errors: Sequence[float]) -> list[float
 def refine(
     counts: Sequence[int], error: Callable[[int], float], required_order: float
 ) -> tuple[list[int], list[float]]:
-    """Measure errors at increasing step counts until the measured order reaches the required one.
+    """Measure errors at increasing step counts until the measured order reaches the required order.
 
     Arguments:
-        counts: Step counts, increasing.
+        counts: Increasing step counts.
         error: Function from the number of steps to the error.
         required_order: Order at which to stop. At least three errors are measured.
     Returns:

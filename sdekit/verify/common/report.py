@@ -1,4 +1,4 @@
-"""Checks and their results as data: name, measured value, expected value, law and diagnosis."""
+"""Data classes for checks and their results, and functions that create a `Finding`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ class Finding(NamedTuple):
         expected: Description of the accepted values.
         cause: Probable cause of a failure and how to correct it.
         curve: Pairs (number of steps, error) if an order was measured.
-        skipped: Whether the measurement is impossible here.
-        margin: Unused part of the tolerance, relative to the tolerance: 0 is the limit. None if the check has no
-            tolerance.
+        skipped: Whether the check was skipped because the measurement is impossible.
+        margin: Unused fraction of the tolerance. It is 0 at the limit, and None if the check has no tolerance.
     """
 
     passed: bool
@@ -48,9 +47,8 @@ class Result:
         seconds: Duration of the check.
         cause: Probable cause of a failure and how to correct it. Empty if the check passed.
         curve: Pairs (number of steps, error) if an order was measured.
-        skipped: Whether the measurement is impossible here.
-        margin: Unused part of the tolerance, relative to the tolerance: 0 is the limit. None if the check has no
-            tolerance.
+        skipped: Whether the check was skipped because the measurement is impossible.
+        margin: Unused fraction of the tolerance. It is 0 at the limit, and None if the check has no tolerance.
     """
 
     name: str
@@ -66,7 +64,7 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """ "ok", "skipped" or "FAILED"."""
+        """Verdict of the check: "ok", "skipped" or "FAILED"."""
         return "skipped" if self.skipped else "ok" if self.passed else "FAILED"
 
     def __str__(self) -> str:
@@ -101,9 +99,10 @@ class Check:
 
     @property
     def description(self) -> str:
-        """The law in words: the first line of a docstring that starts with "Check that", without these words.
+        """The law in words: the first line of the docstring of `measure`, without the prefix "Check that".
 
-        It is the docstring of `measure`, or of a function that is an argument of the partial function `measure`.
+        If `measure` is a partial function, the docstrings of its function and of its arguments are searched for a line
+        with this prefix. The description is empty if there is no such line.
         """
         functions = (self.measure.func, *self.measure.args) if isinstance(self.measure, partial) else (self.measure,)
         for function in functions:
@@ -139,7 +138,7 @@ class Check:
 
 
 class NotConforming(AssertionError):
-    """A component failed a check of `sdekit.verify`."""
+    """Raised if a component fails a check of `sdekit.verify`."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed."""
+        """Whether every check passed or was skipped."""
         return all(result.passed for result in self.results)
 
     @property
@@ -195,12 +194,12 @@ class Report:
 
 
 def format_measured(measured: Measured) -> str:
-    """Format a measured value for people.
+    """Format a measured value for display.
 
     Arguments:
         measured: Number or text.
     Returns:
-        A number with three significant digits, or the text.
+        Text. A float is rounded to three significant digits.
     """
     return f"{measured:.3g}" if isinstance(measured, float) else str(measured)
 
@@ -214,7 +213,7 @@ def at_most(measured: float, bound: float, cause: str, prefix: str = "") -> Find
         cause: Probable cause of a failure and how to correct it.
         prefix: Text before "at most" in the description of the accepted values.
     Returns:
-        A finding that passed if measured <= bound.
+        Finding that passes if measured <= bound.
     """
     margin = 1 - float(measured) / bound if bound > 0 else None
     return Finding(bool(measured <= bound), float(measured), f"{prefix}at most {bound:.2g}", cause, margin=margin)
@@ -228,17 +227,17 @@ def same(measured: Measured, expected: Measured, cause: str) -> Finding:
         expected: Accepted value.
         cause: Probable cause of a failure and how to correct it.
     Returns:
-        A finding that passed if both values are equal.
+        Finding that passes if both values are equal.
     """
     return Finding(measured == expected, measured, format_measured(expected), cause)
 
 
 def skip(reason: str) -> Finding:
-    """Report that a measurement is impossible here.
+    """Return a skipped finding, for a measurement that is impossible.
 
     Arguments:
-        reason: Why it is impossible, and what is needed.
+        reason: Why the measurement is impossible, and what it needs.
     Returns:
-        A skipped finding.
+        Skipped finding.
     """
     return Finding(True, reason, "", skipped=True)

@@ -1,4 +1,4 @@
-"""Checks of backends: a prepared network computes the same as the original, for every batch and call order."""
+"""Checks of backends. A prepared network must give the same results as the original network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def checks(backend: Backend, *, quick: bool = False) -> list[Check]:
     """Return all checks of one backend, on an MLP and a U-Net.
 
     The accepted difference depends on the dtype in which the backend computes, see `TOLERANCE`. If the backend raises
-    InputError because this machine lacks something, its checks are skipped.
+    InputError because it cannot run on this machine, its checks are skipped.
 
     Arguments:
         backend: Function `backend(network)` that returns a prepared network.
@@ -64,14 +64,14 @@ def checks(backend: Backend, *, quick: bool = False) -> list[Check]:
 
 
 class _LazyTrial:
-    """Prepares the trial of one network on first use, once for all checks, because compiling is slow."""
+    """Trial of one network, prepared on first use and shared by all checks, because compilation is slow."""
 
     def __init__(self, backend: Backend, name: str) -> None:
         self.backend, self.name = backend, name
         self.trial: BackendTrial | None = None
 
     def __call__(self) -> BackendTrial:
-        """Return the trial. A backend that refuses the CPU is tried on CUDA."""
+        """Return the trial. If the backend raises InputError on the CPU, use CUDA."""
         if self.trial is None:
             try:
                 self.trial = self._prepare("cpu")
@@ -106,14 +106,14 @@ def _measure(trial: _LazyTrial, measure: Callable[[BackendTrial], Finding]) -> F
 
 
 def eager(trial: BackendTrial) -> Finding:
-    """Check that the result equals that of the network, with and without labels, for batches of 3, 1 and 3 rows."""
+    """Check that the result equals the network's output, with and without labels, for batches of 3, 1 and 3 rows."""
     worst = 0.0
     for rows in (3, 1, 3):
         x, c_noise, y = (value[:rows] for value in trial.inputs)
         for label in (y, None):
             expected, result = trial.network(x, c_noise, label), trial.run(x, c_noise, label)
             if result.shape != expected.shape:
-                cause = "the result has another shape than that of the network: return it unchanged"
+                cause = "the result does not have the shape of the network's output: return the output unchanged"
                 return Finding(False, str(tuple(result.shape)), str(tuple(expected.shape)), cause)
             worst = max(worst, float((result.double() - expected).abs().max() / expected.abs().max()))
     cause = (
@@ -145,7 +145,7 @@ def deterministic(trial: BackendTrial) -> Finding:
 
 
 def batch(trial: BackendTrial) -> Finding:
-    """Check that a row of the result depends on that row of the inputs only."""
+    """Check that each row of the result depends only on the same row of the inputs."""
     x, c_noise, y = trial.inputs
     whole = trial.run(x, c_noise, y).clone()
     rows = torch.cat([trial.run(x[i : i + 1], c_noise[i : i + 1], y[i : i + 1]).clone() for i in range(len(x))])
@@ -174,7 +174,7 @@ def unchanged(trial: BackendTrial) -> Finding:
 
 
 def gradient(trial: BackendTrial) -> Finding:
-    """Check that the gradient of the sum of squares with respect to x equals that of the network."""
+    """Check that the gradient of the sum of squares of the result with respect to x equals the network's gradient."""
     if not getattr(trial.run, "differentiable", True):
         return skip("the backend declares that it is not differentiable")
     x, c_noise, y = trial.inputs

@@ -17,7 +17,7 @@ Metric = Callable[..., float]
 
 
 def checks(data: Open, *, quick: bool = False) -> list[Check]:
-    """Return all checks of one data set. They open it more than once.
+    """Return all checks of one data set. The checks open the data set several times.
 
     Arguments:
         data: Function without arguments that opens the data set.
@@ -141,14 +141,14 @@ def repeatable(data: Open) -> Finding:
 
 
 def restart(data: Open) -> Finding:
-    """Check that items are the same after opening the data set again, as when a training run resumes."""
+    """Check that items are the same after the data set is opened again, so that a training run can resume."""
     one, two = data(), data()
     cause = "items differ after opening the data set again: fix a seed"
     return _compare(one.batch(spread_indices(one)), two.batch(spread_indices(one)), cause)
 
 
 def middle(data: Open) -> Finding:
-    """Check that an item does not depend on the items read before it, as when a training run resumes in an epoch."""
+    """Check that an item does not depend on the items read before it, so that a run can resume within an epoch."""
     whole, reopened = data(), data()
     indices = spread_indices(whole)
     late = indices[len(indices) // 2 :]
@@ -206,7 +206,7 @@ def exchangeable(metric: Metric) -> Finding:
 
 
 def tells_apart(metric: Metric) -> Finding:
-    """Check that a shift by 3 standard deviations changes the value more than another draw of the same law does."""
+    """Check that a shift by 3 standard deviations changes the value more than new samples without the shift do."""
     equal, redrawn = metric(_normal(0), _normal(1)), metric(_normal(2), _normal(1))
     shifted = metric(_normal(0, 3.0), _normal(1))
     gap, chance = abs(shifted - equal), abs(redrawn - equal)

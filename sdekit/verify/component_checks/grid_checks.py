@@ -29,7 +29,7 @@ def checks(grid: Grid, *, quick: bool = False) -> list[Check]:
 
     Arguments:
         grid: Function `grid(sde, n)` that returns n + 1 times.
-        quick: Measure on two processes and up to 50 steps, instead of on seven and up to 1000.
+        quick: Measure on two processes with up to 50 steps, instead of seven processes with up to 1000 steps.
     """
     result = []
     for name, sde in list(PROCESSES.items())[: 2 if quick else None]:
@@ -58,10 +58,10 @@ def length(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:
 
 
 def ends(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:
-    """Check that the grid runs exactly from t_max to t_min, or to a low noise level that depends on n only.
+    """Check that the grid runs exactly from t_max to t_min, or to a low noise level that depends only on n.
 
     A grid may leave a little noise to the final denoising. Its last noise level must then be the same on every process
-    that reaches it. A grid that stops early by mistake stops at another noise level on each process.
+    that reaches it. A grid that stops early by mistake stops at a different noise level on each process.
     """
     for n in counts:
         times = grid(sde, n)
@@ -76,7 +76,7 @@ def ends(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:
 
 
 def _ends_at_level(grid: Grid, n: int, level: float) -> bool:
-    """Return whether the grid ends at this noise level, at most 1 / n, on two processes that end much lower."""
+    """Return whether level <= 1 / n, and the grid ends at this noise level on all `LOW_NOISE_PROCESSES`."""
     levels = [float(other.rho(grid(other, n)[-1])) for other in LOW_NOISE_PROCESSES]
     return level <= 1 / n and all(abs(other / level - 1) < 1e-6 for other in levels)
 
@@ -96,7 +96,7 @@ def decreasing(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:
 
 
 def repeatable(grid: Grid, sde: SDE) -> Finding:
-    """Check that two calls give the same grid, also with another default dtype of torch."""
+    """Check that two calls give the same grid, even if torch's default dtype changes between them."""
     one = grid(sde, 10)
     before = torch.get_default_dtype()
     try:

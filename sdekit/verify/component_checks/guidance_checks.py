@@ -1,4 +1,4 @@
-"""Checks of guidances: a denoiser is turned into a denoiser; its scores are compared with exact conditional scores."""
+"""Checks of guidances: shapes and times of the guided denoiser, and its difference from exact conditional scores."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Guidance = Callable[..., Denoiser]
 
 
 class Trial(NamedTuple):
-    """How to verify a guidance that needs options: the result of its attribute `trial(sde, mixture)`.
+    """Options and exact result with which a guidance is verified, returned by its attribute `trial(sde, mixture)`.
 
     Arguments:
         options: Options of the guidance.
-        exact: Expected guided denoiser, (x, t, y) to (B, *), if it is known in closed form.
+        exact: Exact guided denoiser, a function (x, t, y) -> (B, *), or None if there is no closed form.
         tolerance: Largest accepted difference of the scores, multiplied by sigma.
     """
 
@@ -34,12 +34,12 @@ class Trial(NamedTuple):
 
 
 def checks(guidance: Guidance, *, quick: bool = False) -> list[Check]:
-    """Return all checks of one guidance of the exact denoiser of a mixture.
+    """Return all checks of one guidance, applied to the exact denoiser of a mixture.
 
     If the guidance has an option `scale`, 0 must give the unconditional model and 1 the conditional model. A guidance
     that needs options, such as a mask or a classifier, declares them with an attribute `trial`, a function
-    `(sde, mixture) -> Trial`. Without this attribute, the checks of a guidance that refuses its defaults with
-    InputError are skipped.
+    `(sde, mixture) -> Trial`. The checks are skipped if the guidance has no such attribute and raises InputError with
+    its default options.
 
     Arguments:
         guidance: Function `guidance(sde, denoise, **options)` that returns a denoiser.
@@ -78,7 +78,7 @@ class _Case:
         self.trial = None if trial is None else trial(sde, MIXTURE_2D)
 
     def guided(self, denoise: Denoiser | None = None, **options: Any) -> Denoiser:
-        """Guide a denoiser, by default that of `MIXTURE_2D`."""
+        """Apply the guidance to a denoiser, by default to the denoiser of `MIXTURE_2D`."""
         if self.trial is not None:
             options = {**self.trial.options, **options}
         return self.guidance(self.sde, denoise or MIXTURE_2D.denoiser(self.sde), **options)
@@ -95,7 +95,7 @@ class _Case:
 
 
 def inputs_at(sde: SDE, rho: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return x (6, 2), y (6,) and t at a noise level."""
+    """Return x (6, 2), y (6,) and t at the noise level rho."""
     t = sde.time(as_time(rho))
     return MIXTURE_2D.sample(6, 5, sde, t), torch.arange(6) % 3, t
 
@@ -113,7 +113,7 @@ def shape(case: _Case) -> Finding:
 
 
 def batch(case: _Case) -> Finding:
-    """Check that each row depends on that row of x and y only."""
+    """Check that each row of the guided result depends only on the same row of x and y."""
     x, y, t = inputs_at(case.sde, 1.0)
     guided = case.guided()
     rows = torch.cat([guided(x[i : i + 1], t, y[i : i + 1]) for i in range(len(x))])
@@ -122,7 +122,7 @@ def batch(case: _Case) -> Finding:
 
 
 def broadcast(case: _Case) -> Finding:
-    """Check that t of shape (B,) has the same effect on each row as its own t of shape ()."""
+    """Check that the result for t of shape (B,) equals the results for each row with its own t of shape ()."""
     x, y, _ = inputs_at(case.sde, 1.0)
     t = case.sde.time(torch.tensor([0.3, 1.0, 3.0], dtype=torch.float64)).repeat(2)
     guided = case.guided()
@@ -158,7 +158,7 @@ def times(case: _Case) -> Finding:
 
 
 def unchanged(case: _Case) -> Finding:
-    """Check that no input or network result is changed in place, and that the result has no graph."""
+    """Check that no input or network result is changed in place, and that the result requires no gradient."""
     x, y, t = inputs_at(case.sde, 1.0)
     copies, denoiser = (x.clone(), y.clone()), RecordingDenoiser(MIXTURE_2D.denoiser(case.sde))
     out = case.guided(denoiser)(x, t, y)
@@ -171,7 +171,7 @@ def unchanged(case: _Case) -> Finding:
 
 
 def exact(case: _Case) -> Finding:
-    """Check that the guided denoiser equals the closed form of the guidance's own trial."""
+    """Check that the guided denoiser equals the exact denoiser that the guidance declares in its trial."""
     assert case.trial is not None and case.trial.exact is not None
     cause = "the guided denoiser is not the exact one that the trial declares: correct the guidance or its trial"
     return _compare_scores(case, case.guided(), case.trial.exact, case.trial.tolerance, cause)
@@ -191,7 +191,7 @@ def scale_zero(case: _Case) -> Finding:
 
 
 def scale_two(case: _Case) -> Finding:
-    """Check that scale 2 differs from scale 1 by any amount."""
+    """Check that scale 2 gives another result than scale 1."""
     changed = 0.0
     for rho in (0.3, 1.0, 3.0):
         x, y, t = inputs_at(case.sde, rho)
@@ -202,7 +202,7 @@ def scale_two(case: _Case) -> Finding:
 
 
 def _compare_scores(case: _Case, guided: Denoiser, expected: Denoiser, tolerance: float, cause: str) -> Finding:
-    """Return the largest difference of the scores, multiplied by sigma."""
+    """Compare the scores of two denoisers. Their difference is multiplied by sigma."""
     worst, worst_rho = 0.0, 0.0
     for rho in (0.3, 1.0, 3.0):
         x, y, t = inputs_at(case.sde, rho)

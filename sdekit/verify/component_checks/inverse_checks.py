@@ -1,4 +1,4 @@
-"""Checks of inverse problems: operators against their adjoint and singular values, methods against exact posteriors."""
+"""Checks of operators (adjoint, singular values, gradient) and of methods for inverse problems (exact posteriors)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def operator_checks(build: Build, *, quick: bool = False) -> list[Check]:
 
 
 def _build_and_check(build: Build, shape: tuple[int, ...], check: Callable[[Operator], Finding]) -> Finding:
-    """Build an operator and check it, or skip the check if it raises InputError."""
+    """Build an operator and check it. Skip the check if building the operator raises InputError."""
     try:
         operator = build(shape)
     except InputError as error:
@@ -64,7 +64,7 @@ def _normal(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def measured_shape(operator: Operator) -> Finding:
-    """Check that measurements have the declared shape and the dtype of x, and that each depends on its own x only."""
+    """Check that A x has the declared shape and the dtype of x, and that each row depends only on the same row of x."""
     for dtype in (torch.float32, torch.float64):
         x = _normal(3, *operator.shape, dtype=dtype)
         out = operator.apply(x)
@@ -126,8 +126,8 @@ NOISE, COUNT, STEPS = 0.2, 128, 30
 def restorer_checks(method: Restore, *, quick: bool = False) -> list[Check]:
     """Return all checks of one method for inverse problems.
 
-    In the problem, one direction of `MIXTURE_2D` is measured, so that one component remains likely. The methods are
-    approximate. Samples must be much closer to the exact posterior and to the measurement than samples of the prior.
+    The test problem measures one direction of `MIXTURE_2D`, so that only one component remains likely. The methods are
+    approximate. Their samples must be much closer to the exact posterior and to the measurement than prior samples are.
 
     Arguments:
         method: Function `method(problem)` that returns a guidance or a sampler.
@@ -158,7 +158,7 @@ def draw(method: Restore, sde: SDE, seeds: list[int]) -> Tensor:
 
 
 def builds(method: Restore) -> Finding:
-    """Check that the method returns a guidance or a sampler with its default options."""
+    """Check that the method, with its default options, returns a guidance or a sampler."""
     result: Any = method(trial_problem())
     passed = isinstance(result, Sampler) or callable(result)
     kind = "a sampler" if isinstance(result, Sampler) else "a guidance" if passed else type(result).__name__
@@ -167,7 +167,7 @@ def builds(method: Restore) -> Finding:
 
 
 def posterior(method: Restore, sde: SDE) -> Finding:
-    """Check that samples have at most 0.8 of the energy distance of the prior from exact samples of the posterior."""
+    """Check that the energy distance of samples from the exact posterior is at most 0.8 times the prior's distance."""
     from sdekit.distributions import FullCovarianceMixture
 
     prior = FullCovarianceMixture(
@@ -178,19 +178,19 @@ def posterior(method: Restore, sde: SDE) -> Finding:
     prior_distance = energy_distance(MIXTURE_2D.sample(2000, 4), exact)
     share = energy_distance(draw(method, sde, list(range(COUNT))), exact) / prior_distance
     cause = "the samples are hardly closer to the posterior than the prior is: check the sign and size of the guidance"
-    return at_most(share, 0.8, cause, "of the prior's, ")
+    return at_most(share, 0.8, cause, "relative to the prior, ")
 
 
 def measurement(method: Restore, sde: SDE) -> Finding:
-    """Check that the root mean square of y - A x_0 is at most 0.65 of that of the prior."""
+    """Check that the root mean square of y - A x_0 is at most 0.65 times the value for samples of the prior."""
     problem, x = trial_problem(), draw(method, sde, list(range(COUNT)))
     residual, prior = (float(problem.residual(z).square().mean().sqrt()) for z in (x, MIXTURE_2D.sample(2000, 4)))
     cause = "the samples hardly agree with the measurement: check the sign and size of the guidance"
-    return at_most(residual / prior, 0.65, cause, "of the prior's, ")
+    return at_most(residual / prior, 0.65, cause, "relative to the prior, ")
 
 
 def batch(method: Restore, sde: SDE) -> Finding:
-    """Check that a sample is the same alone and in a batch in another order."""
+    """Check that a sample does not depend on the other samples of its batch or on their order."""
     whole = draw(method, sde, [0, 1, 2, 3])
     if whole.shape != (4, 2) or not whole.isfinite().all():
         measured = f"{tuple(whole.shape)}, finite: {bool(whole.isfinite().all())}"

@@ -1,4 +1,4 @@
-"""Checks of loaders: other files are refused and never executed; a model is a denoiser and always the same."""
+"""Checks of loaders. A loader must refuse other files, execute no code, and always return the same denoiser."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def checks(load: Load, *, path: str | None = None, quick: bool = False) -> list[
     Arguments:
         load: Function `load(path)` that returns a ScoreModel, a pair (ScoreModel, shape of one sample), or an
             OpenedModel. A ScoreModel alone may declare the shape of one sample in its attribute `shape`.
-        path: Path of a model that the loader opens. Without a path, only the refusal of other files is checked.
+        path: Path of a model that the loader opens. Without a path, only the refusal of invalid files is checked.
         quick: Has no effect, because all checks are fast.
     """
     result = [
@@ -58,7 +58,7 @@ def checks(load: Load, *, path: str | None = None, quick: bool = False) -> list[
 
 
 def _score_model(load: Load, path: str) -> Any:
-    """Return the ScoreModel of a loader's result, with the shape of one sample as its attribute `shape`."""
+    """Load a model. If the loader returns the shape of one sample, store it in the attribute `shape` of the model."""
     result: Any = load(path)
     model, shape = (result.model, result.shape) if isinstance(result, OpenedModel) else (result, None)
     if isinstance(result, tuple) and len(result) == 2:
@@ -86,13 +86,13 @@ def _check_refusal(load: Load, path: Path, what: str) -> Finding:
 
 
 def missing(load: Load) -> Finding:
-    """Check that a missing file is refused by name."""
+    """Check that a missing file raises InputError that names the file."""
     with tempfile.TemporaryDirectory() as folder:
         return _check_refusal(load, Path(folder) / "gone.model", "a missing file")
 
 
 def damaged(load: Load) -> Finding:
-    """Check that a file of random bytes, an empty file and an empty folder are refused by name."""
+    """Check that a file of meaningless bytes, an empty file and an empty folder each raise InputError that names it."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "noise.model").write_bytes(bytes(range(256)) * 8)
         (Path(folder) / "empty.model").write_bytes(b"")
@@ -106,7 +106,7 @@ def damaged(load: Load) -> Finding:
 
 
 class _Payload:
-    """A hostile pickle: unpickling it makes a folder."""
+    """Object that creates a folder when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -116,7 +116,7 @@ class _Payload:
 
 
 def execution(load: Load) -> Finding:
-    """Check that code in pickles is not executed, neither in bare ones nor in files of NumPy and torch."""
+    """Check that code in a pickle is not executed, whether in a pickle file or in a file of NumPy or torch."""
     with tempfile.TemporaryDirectory() as folder:
         marker = Path(folder) / "executed"
         paths = {name: Path(folder) / f"bare.{name}" for name in ("pkl", "pt", "npy")}
@@ -135,7 +135,7 @@ def execution(load: Load) -> Finding:
 
 
 def _sample(model: ScoreModel, rows: int = 3) -> Tensor:
-    """Draw x (rows, *shape) of unit size."""
+    """Draw standard normal x of shape (rows, *shape)."""
     return torch.randn(rows, *sample_shape(model), generator=torch.Generator().manual_seed(0))
 
 
@@ -191,14 +191,14 @@ def shape(open_model: Open) -> Finding:
 
 
 def _denoise(model: ScoreModel, x: Tensor) -> Tensor:
-    """Denoise x at noise level 1."""
+    """Denoise x at noise level rho = 1."""
     with torch.no_grad():
         x0: Tensor = model(x, model.sde.time(as_time(1.0)))
     return x0
 
 
 def deterministic(open_model: Open) -> Finding:
-    """Check that two calls give the same result."""
+    """Check that two calls with the same input give the same result."""
     model = open_model()
     x = _sample(model)
     difference = float((_denoise(model, x) - _denoise(model, x)).abs().max())
@@ -206,7 +206,7 @@ def deterministic(open_model: Open) -> Finding:
 
 
 def batch(open_model: Open) -> Finding:
-    """Check that each row of the result depends on that row of x only."""
+    """Check that each row of the result depends only on the same row of x."""
     model = open_model()
     x = _sample(model)
     rows = torch.cat([_denoise(model, row[None]) for row in x])
@@ -216,7 +216,7 @@ def batch(open_model: Open) -> Finding:
 
 
 def opened_again(open_model: Open) -> Finding:
-    """Check that opening the file again gives the same model, also with another global seed."""
+    """Check that opening the file again gives the same model, even with another global seed."""
     models = []
     with torch.random.fork_rng(devices=[]):
         for seed in (1, 2):

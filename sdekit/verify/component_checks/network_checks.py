@@ -50,7 +50,7 @@ def checks(build: Build, *, quick: bool = False) -> list[Check]:
 
 
 def build_network(build: Build, shape: Shape, classes: int = 3, *, seed: int = 0, **options: Any) -> nn.Module:
-    """Return a network in evaluation mode with random weights, none of them zero.
+    """Return a network in evaluation mode with random nonzero weights.
 
     Arguments:
         build: Function `build(shape, classes, **options)`.
@@ -76,7 +76,7 @@ def supported_shapes(build: Build, shapes: tuple[Shape, ...]) -> list[Shape]:
         except InputError:
             continue
         except Exception:
-            pass  # the checks of this shape report it
+            pass  # the checks of this shape report the exception
         result.append(shape)
     return result
 
@@ -96,7 +96,7 @@ def builds(build: Build) -> Finding:
 
 
 def shapes(build: Build, shape: Shape) -> Finding:
-    """Check that the output has the shape of x and is finite, with labels, without labels and with no classes."""
+    """Check that the output has the shape of x and is finite, with and without labels, and without classes."""
     for classes in (3, 0):
         network = build_network(build, shape, classes)
         for rows in (1, 3):
@@ -130,7 +130,7 @@ def deterministic(build: Build, shape: Shape) -> Finding:
 
 
 def batch(build: Build, shape: Shape) -> Finding:
-    """Check that each row of the output depends on that row of the inputs only."""
+    """Check that each row of the output depends only on the same row of the inputs."""
     network, (x, c_noise, y) = build_network(build, shape).double(), network_inputs(shape, 2)
     with torch.no_grad():
         whole = network(x.double(), c_noise.double(), y)
@@ -140,7 +140,7 @@ def batch(build: Build, shape: Shape) -> Finding:
 
 
 def gradient(build: Build, shape: Shape) -> Finding:
-    """Check that every parameter has a gradient, because training cannot change the others."""
+    """Check that every parameter has a gradient, because training cannot change a parameter without a gradient."""
     network = build_network(build, shape)
     network(*network_inputs(shape)).square().sum().backward()
     unused = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
@@ -149,7 +149,7 @@ def gradient(build: Build, shape: Shape) -> Finding:
 
 
 def condition(build: Build, shape: Shape) -> Finding:
-    """Check that another noise level and another label each change the output."""
+    """Check that the output changes with the noise level and with the label."""
     network, (x, c_noise, y) = build_network(build, shape), network_inputs(shape)
     with torch.no_grad():
         out = network(x, c_noise, y)
@@ -160,7 +160,7 @@ def condition(build: Build, shape: Shape) -> Finding:
 
 
 def null_label(build: Build, shape: Shape) -> Finding:
-    """Check that the label -1 means no label, which training and classifier-free guidance use for single rows."""
+    """Check that a label of -1 means "no label", as training and classifier-free guidance require for single rows."""
     network, (x, c_noise, y) = build_network(build, shape).double(), network_inputs(shape)
     x, c_noise = x.double(), c_noise.double()
     with torch.no_grad():
@@ -200,7 +200,7 @@ def saved(build: Build, shape: Shape) -> Finding:
 
 
 def seed(build: Build, shape: Shape) -> Finding:
-    """Check that building a network twice with one seed of torch gives the same weights."""
+    """Check that building a network twice with the same torch seed gives the same weights."""
     one, two = (build_network(build, shape).state_dict() for _ in range(2))
     different = [name for name, value in one.items() if not torch.equal(value, two[name])]
     cause = "weights differ for the same seed, so a run is not repeatable: draw them from torch's generator"
@@ -208,7 +208,7 @@ def seed(build: Build, shape: Shape) -> Finding:
 
 
 def options(build: Build, shape: Shape) -> Finding:
-    """Check that `network.options` rebuilds the network with the same parameter names and shapes, as a run does."""
+    """Check that a network rebuilt from `network.options` has the same parameter names and shapes."""
     network = build_network(build, shape)
     stored = getattr(network, "options", None)
     if not isinstance(stored, dict):

@@ -17,14 +17,14 @@ from sdekit.training import Objective, plan
 from sdekit.verify.common.report import Check, Finding, at_most
 
 BuildObjective = Callable[[Recipe], Objective]
-ROWS = 70  # more than one block of noise
+ROWS = 70  # the noise of so many rows is drawn in more than one block
 
 
 def checks(build: BuildObjective, *, quick: bool = False) -> list[Check]:
     """Return all checks of one objective, on a small data set of labelled points.
 
     Arguments:
-        build: Function of a recipe that returns the objective; a class as a rule.
+        build: Function that returns the objective of a recipe, usually the class of the objective.
         quick: Has no effect, because all checks are fast.
     Returns:
         The checks.
@@ -40,7 +40,7 @@ def checks(build: BuildObjective, *, quick: bool = False) -> list[Check]:
 
 
 def started(build: BuildObjective) -> tuple[Objective, nn.Module, Dataset, Batch]:
-    """Return an objective, its module with weights that are not zero, and a batch of the data."""
+    """Return an objective after its method `start`, its module with nonzero weights, the data set and one batch."""
     options = {"data": {"n": 100}, "network": {"width": 8, "depth": 1}, "train": {"steps": 1, "batch_size": ROWS}}
     run, data = plan("moons", network="mlp", condition="label", options=options)
     trial = getattr(build, "trial", None)
@@ -55,7 +55,7 @@ def started(build: BuildObjective) -> tuple[Objective, nn.Module, Dataset, Batch
 
 
 def builds(build: BuildObjective) -> Finding:
-    """Check that two modules of one recipe have the same weights, and that another seed gives others."""
+    """Check that two modules built from one recipe have the same weights, and that another seed gives other weights."""
     objective = started(build)[0]
     recipe = objective.recipe
     other = build(replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + 1)))
@@ -68,7 +68,7 @@ def builds(build: BuildObjective) -> Finding:
 
 
 def steps(build: BuildObjective) -> Finding:
-    """Check that the inputs of a step are the same twice, and that those of another step differ."""
+    """Check that computing the inputs of a step twice gives equal inputs, and that another step has other inputs."""
     objective, _, _, batch = started(build)
     rows = slice(0, ROWS)
     one, two, other = (tensors(objective, batch, step, rows) for step in (3, 3, 4))
@@ -80,7 +80,7 @@ def steps(build: BuildObjective) -> Finding:
 
 
 def rows(build: BuildObjective) -> Finding:
-    """Check that a process that prepares some rows of a batch gets these rows of all inputs."""
+    """Check that the inputs prepared for some rows of a batch equal the same rows of the inputs of the whole batch."""
     objective, _, _, batch = started(build)
     whole, worst = tensors(objective, batch, 3, slice(0, ROWS)), 0.0
     for part in (slice(0, 5), slice(5, 66), slice(66, ROWS)):
@@ -92,7 +92,7 @@ def rows(build: BuildObjective) -> Finding:
 
 
 def losses(build: BuildObjective) -> Finding:
-    """Check that there is one finite loss per item, and that no item changes the loss of another."""
+    """Check that there is one finite loss per item, and that it does not depend on the other items."""
     objective, module, _, batch = started(build)
     inputs = objective.inputs(batch, 3, slice(0, ROWS))
     with torch.no_grad():
@@ -106,7 +106,7 @@ def losses(build: BuildObjective) -> Finding:
 
 
 def gradient(build: BuildObjective) -> Finding:
-    """Check that some saved weight has a gradient that is not zero."""
+    """Check that at least one saved weight has a nonzero gradient."""
     objective, module, _, batch = started(build)
     objective.loss(module, objective.inputs(batch, 3, slice(0, ROWS))).mean().backward()
     weights = [p for p in objective.saved(module).parameters() if p.grad is not None and p.grad.abs().max() > 0]

@@ -22,10 +22,10 @@ Read = Callable[..., ScoreModel]
 Target = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 STD = 0.7
-"""Standard deviation of the data. It is not 1, so that a coefficient without it is noticed."""
+"""Standard deviation of the data. It differs from 1 so that the checks detect a coefficient that omits it."""
 
 LEVELS = (0.03, 1.0, 30.0)
-"""Values of rho: two near the limits of c_skip and c_out, and one in between."""
+"""Noise levels rho. At the first and the last, c_skip and c_out are near their limits."""
 
 PROCESSES: dict[str, SDE] = {
     "vp": VP(),
@@ -41,11 +41,11 @@ TARGETS: dict[str, Target] = {
     "v": lambda alpha, sigma, x0, eps: (alpha * eps - sigma * x0) / (alpha**2 + sigma**2).sqrt(),
     "flow": lambda alpha, sigma, x0, eps: eps - x0,
     "edm": lambda alpha, sigma, x0, eps: (
-        # (x_0 - c_skip x) / c_out with Karras et al.'s c_skip = std^2 / (rho^2 + std^2), in x = x_0 + rho eps
+        # (x_0 - c_skip x) / c_out with Karras et al.'s c_skip = std^2 / (rho^2 + std^2), for x = x_0 + rho eps
         (sigma / alpha * x0 / STD - STD * eps) / ((sigma / alpha) ** 2 + STD**2).sqrt()
     ),
 }
-"""Output of the network for one x_0 and eps, as a function of alpha, sigma, x_0 and eps.
+"""Map from each prediction to the expected output of the network, as a function of alpha, sigma, x_0 and eps.
 
 Source:
     Ho et al. 2020; Salimans & Ho 2022; Liu et al. 2023; Karras et al. 2022.
@@ -83,7 +83,7 @@ def checks(prediction: str | Read, *, quick: bool = False) -> list[Check]:
     for name, sde in list(PROCESSES.items())[: 2 if quick else None]:
         try:
             read(Probe(torch.zeros(1)), sde, data_std=STD)
-        except InputError:  # the prediction eps on a process whose alpha reaches 0
+        except InputError:  # for example, the prediction eps if alpha(t_max) = 0
             continue
         result += _checks_on_process(read, name, sde, target)
     return result
@@ -141,9 +141,9 @@ def optimal_output(
 
 
 def posterior(sde: SDE, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Return nodes x_0 (N, 2) and weights (N,) of p(x_0 | x_t = x) for data from `MIXTURE_2D`, for x (1, 2).
+    """Return quadrature nodes x_0 (N, 2) and weights (N,) of p(x_0 | x_t = x), for x (1, 2) and data from `MIXTURE_2D`.
 
-    The mean of the nodes (Gauss-Hermite quadrature) is the exact posterior mean.
+    The weighted mean of the Gauss-Hermite nodes is the exact posterior mean.
     """
     denoise, k = MIXTURE_2D.denoiser(sde), torch.arange(len(MIXTURE_2D.means))
     rows = x.expand(len(k), -1)
@@ -156,7 +156,7 @@ def posterior(sde: SDE, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _optimal_model(read: Read, sde: SDE, x: Tensor, t: Tensor, *, on_mean: bool = False) -> ScoreModel:
-    """Return the model whose network minimizes the expected loss at x (1, 2)."""
+    """Return a model with a network that minimizes the expected loss at x (1, 2)."""
     x0, weights = posterior(sde, x, t)
     eps = sde.eps(x.expand_as(x0), x0, t)
     mean = MIXTURE_2D.denoiser(sde)(x, t).expand_as(x0) if on_mean else None
@@ -169,7 +169,7 @@ def minimiser(read: Read, sde: SDE) -> Finding:
 
 
 def mean_target(read: Read, sde: SDE) -> Finding:
-    """Check that the loss on E[x_0 | x_t], instead of x_0, has the same minimizer."""
+    """Check that the loss has the same minimizer if its target is E[x_0 | x_t] instead of x_0."""
     return _denoiser_error(read, sde, on_mean=True)
 
 
@@ -191,7 +191,10 @@ def _denoiser_error(read: Read, sde: SDE, *, on_mean: bool) -> Finding:
 
 
 def score(read: Read, sde: SDE) -> Finding:
-    """Check that the optimal network gives the gradient of the mixture's log-density, multiplied by sigma."""
+    """Check that the score of the optimal network is the gradient of the log-density of the mixture.
+
+    The difference is multiplied by sigma.
+    """
     worst = 0.0
     for t in trial_times(sde):
         x = MIXTURE_2D.sample(1, 5, sde, t).requires_grad_()
@@ -204,7 +207,7 @@ def score(read: Read, sde: SDE) -> Finding:
 
 
 def round_trip(read: Read, sde: SDE) -> Finding:
-    """Check that for one x_0 and one eps the smallest loss is 0, and that its output gives D = x_0."""
+    """Check that the smallest loss for one x_0 and one eps is 0, and that the output with this loss gives D = x_0."""
     generator = torch.Generator().manual_seed(2)
     x0, eps = torch.randn(2, 1, 3, generator=generator, dtype=torch.float64)
     for t in trial_times(sde):
@@ -223,7 +226,7 @@ def round_trip(read: Read, sde: SDE) -> Finding:
 
 
 def printed_target(read: Read, sde: SDE, target: Target) -> Finding:
-    """Check that the output with the smallest loss is the one in the paper, for one x_0 and one eps."""
+    """Check that the output with the smallest loss for one x_0 and one eps is the target defined in the paper."""
     generator = torch.Generator().manual_seed(3)
     x0, eps = torch.randn(2, 1, 3, generator=generator, dtype=torch.float64)
     worst = 0.0
@@ -255,7 +258,7 @@ def network_input(read: Read, sde: SDE) -> Finding:
 
 
 def broadcast(read: Read, sde: SDE) -> Finding:
-    """Check that D, score and loss of three rows at three times equal those of each row alone."""
+    """Check that D, score and loss of a batch with one time for each row equal the results for each row alone."""
     generator = torch.Generator().manual_seed(4)
     x, eps = torch.randn(2, 3, 2, 4, generator=generator, dtype=torch.float64)
     t = torch.stack(trial_times(sde)[:3])
@@ -275,7 +278,7 @@ def broadcast(read: Read, sde: SDE) -> Finding:
         if not error < 1e-9:
             cause = f"{name} broadcasts t along the wrong axis: use broadcast(t, x)"
             return at_most(error, 1e-9, cause, "relative error ")
-    return Finding(True, "equal", "each row as alone")
+    return Finding(True, "equal", "the result for each row alone")
 
 
 def finite(read: Read, sde: SDE) -> Finding:

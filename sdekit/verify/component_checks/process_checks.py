@@ -1,4 +1,4 @@
-"""Checks of processes: f and g against alpha and sigma, the inverse of rho, the prior, broadcasting."""
+"""Checks of processes: consistency of f and g with alpha and sigma, the inverse of rho, the prior, broadcasting."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def _relative_error(measured: Tensor, expected: Tensor, floor: float = 1e-9) -> 
 
 
 def _ratio(measured: Tensor, expected: Tensor) -> str:
-    """Return "2 times" if the measured values are twice the expected ones."""
+    """Return the median of measured / expected as text, for example "2 times"."""
     return f"{float((measured / expected).median()):.3g} times"
 
 
 def scales(sde: SDE) -> Finding:
-    """Check that alpha and sigma are finite and within their ranges, and that f and g too are float64 like t."""
+    """Check that alpha, sigma, f and g keep the shape and dtype of t, and that alpha and sigma are in range."""
     t = torch.linspace(sde.t_min, sde.t_max, 101, dtype=torch.float64)
     for name, scale in (("alpha", sde.alpha), ("sigma", sde.sigma), ("f", sde.f), ("g", sde.g)):
         for u in (t, t[50], as_time(sde.t_min)):
@@ -87,7 +87,7 @@ def scales(sde: SDE) -> Finding:
 
 
 def drift(sde: SDE) -> Finding:
-    """Check that f equals finite differences of log alpha."""
+    """Check that f equals d log alpha / dt, computed by finite differences."""
     t = interior_times(sde)
     expected = slope(lambda u: sde.alpha(u).log(), t, sde)
     error = float(_relative_error(sde.f(t), expected, 1e-3).max())
@@ -96,7 +96,7 @@ def drift(sde: SDE) -> Finding:
 
 
 def diffusion(sde: SDE) -> Finding:
-    """Check that g^2 equals finite differences: with this g, sigma^2 is the variance of the SDE."""
+    """Check that g^2 equals d sigma^2 / dt - 2 f sigma^2, computed by finite differences."""
     t = interior_times(sde)
     rate = slope(lambda u: sde.alpha(u).log(), t, sde)
     expected = slope(lambda u: sde.sigma(u) ** 2, t, sde) - 2 * rate * sde.sigma(t) ** 2
@@ -106,7 +106,7 @@ def diffusion(sde: SDE) -> Finding:
 
 
 def variance(sde: SDE) -> Finding:
-    """Check that sigma equals the integral of d rho^2 / dt = g^2 / alpha^2 from t_min, over most of the range."""
+    """Check that sigma agrees with the integral of d rho^2 / dt = g^2 / alpha^2 from t_min, for rho of at most 30."""
     low, high = float(sde.rho(as_time(sde.t_min))), min(float(sde.rho(as_time(sde.t_max))), 30.0)
     t = sde.time(torch.logspace(0, 1, 4001, base=high / low, dtype=torch.float64) * low)
     t = t.clamp(sde.t_min, sde.t_max)
@@ -150,7 +150,7 @@ def monotone(sde: SDE) -> Finding:
 
 
 def prior(sde: SDE) -> Finding:
-    """Check that prior and prior_log_prob are those of N(0, sigma(t_max)^2), and that the SNR is small at t_max."""
+    """Check that prior and prior_log_prob agree with N(0, sigma(t_max)^2), and that the SNR is small at t_max."""
     z = torch.linspace(-2, 2, 6, dtype=torch.float64).view(2, 3)
     sigma = sde.sigma(as_time(sde.t_max))
     x = sde.prior(z)
@@ -166,7 +166,7 @@ def prior(sde: SDE) -> Finding:
 
 
 def conversions(sde: SDE) -> Finding:
-    """Check that perturb, eps and score obey their definitions, in float64, because a process may override them."""
+    """Check that perturb, eps and score, which a process may override, agree with their definitions in float64."""
     generator, t = torch.Generator().manual_seed(0), interior_times(sde)
     x0, eps = torch.randn(2, len(t), 3, generator=generator, dtype=torch.float64)
     x, sigma = sde.alpha(t)[:, None] * x0 + sde.sigma(t)[:, None] * eps, sde.sigma(t)[:, None]
@@ -182,7 +182,7 @@ def conversions(sde: SDE) -> Finding:
 
 
 def broadcast(sde: SDE) -> Finding:
-    """Check that perturb, eps and score treat each row of vectors and images like that row alone."""
+    """Check that perturb, eps and score of a batch of vectors or images equal the results for each row alone."""
     methods: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
         "perturb": lambda t, x0, x: sde.perturb(x0, t, x),
         "eps": lambda t, x0, x: sde.eps(x, x0, t),
@@ -194,7 +194,7 @@ def broadcast(sde: SDE) -> Finding:
                 finding = _compare_rows(sde, name, method, torch.ones(shape, dtype=dtype))
                 if not finding.passed:
                     return finding
-    return Finding(True, "equal", "each row as alone")
+    return Finding(True, "equal", "the result for each row alone")
 
 
 def _compare_rows(sde: SDE, name: str, method: Callable[[Tensor, Tensor, Tensor], Tensor], like: Tensor) -> Finding:

@@ -132,7 +132,7 @@ def weak_order(sampler: Sampler, sde: SDE) -> Finding:
     declared = sampler.order or 0
 
     def error(n: int) -> float:
-        # The order shows with the fewest steps on equal steps in t, unless rho grows exponentially in t.
+        # Equal steps in t need the fewest steps to show the order, unless rho grows exponentially in t.
         times = (log_snr if float(sde.rho(as_time(sde.t_max))) < 100 else uniform)(sde, n)
         return AffineMap(sampler, sde, times).moments_error(sde, times)
 
@@ -140,9 +140,10 @@ def weak_order(sampler: Sampler, sde: SDE) -> Finding:
 
 
 def marginals(sampler: Sampler, sde: SDE, n: int) -> Finding:
-    """Check that mean, covariance and energy distance of samples are exact at three times, starting from exact samples.
+    """Check that the mean, covariance and distribution are exact at three times if the initial samples are exact.
 
-    Errors are divided by the accepted error, which covers Monte Carlo error and the bias of a finite number of steps.
+    Energy distances measure the error of the distribution. Each error is divided by the accepted error, which covers
+    Monte Carlo error and the bias of a finite number of steps.
     """
     n = 64 if sampler.requires_single_sample else n
     times = karras(sde, 40 if sampler.calls_per_step is None else 120)
@@ -183,11 +184,11 @@ def _deviation(x: Tensor, sde: SDE, t: Tensor) -> tuple[float, str]:
     )
 
 
-@lru_cache(maxsize=64)  # the same for every sampler
+@lru_cache(maxsize=64)  # the result is the same for every sampler
 def _reference(sde: SDE, t: float, n: int) -> tuple[Tensor, float, float]:
     """Return exact samples (n, 2) of p_t, their mean distance E|x - x'|, and the accepted energy distance.
 
-    The accepted distance is that of samples stretched by 20%.
+    The accepted distance is the energy distance of samples that are stretched by 20%.
     """
     exact, other = (MIXTURE_2D.sample(n, seed, sde, t) for seed in (11, 12))
     stretched = exact.mean(0) + 1.2 * (exact - exact.mean(0))

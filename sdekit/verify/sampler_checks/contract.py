@@ -66,7 +66,7 @@ def _short(dtype: torch.dtype) -> str:
 
 
 def declaration(sampler: Sampler) -> Finding:
-    """Check that the class is a frozen dataclass whose fields are keyword-only and have defaults."""
+    """Check that the class is a frozen dataclass, and that all fields are keyword-only and have defaults."""
     if "__dataclass_params__" not in vars(type(sampler)) or not is_dataclass(sampler):
         return Finding(False, "not a dataclass", "a dataclass", f"the class is no dataclass: {DECORATE}")
     parameters = vars(type(sampler))["__dataclass_params__"]
@@ -152,7 +152,7 @@ def inputs(sampler: Sampler, sde: SDE) -> Finding:
 
 
 def shapes(sampler: Sampler, sde: SDE) -> Finding:
-    """Check that images give the same result as vectors of the same numbers."""
+    """Check that images give the same result as vectors with the same elements."""
     means = torch.linspace(-1, 1, 48, dtype=torch.float64).view(2, 24)
     x = sde.prior(SeedNoise(range(2), (24,), dtype=torch.float64)())
     x, results = x[: 1 if sampler.requires_single_sample else 2], []
@@ -166,7 +166,7 @@ def shapes(sampler: Sampler, sde: SDE) -> Finding:
 
 
 def dtypes(sampler: Sampler, sde: SDE, dtype: torch.dtype) -> Finding:
-    """Check that a trajectory yields one x for each step, with the dtype and shape of the first."""
+    """Check that a trajectory yields one x for each step, with the dtype and shape of the initial x."""
     x = initial_x(sde, 1, dtype)
     trajectory = run_sampler(sampler, sde, MIXTURE_2D.denoiser(sde), x, karras(sde, 5))
     kinds = {(_short(x_s.dtype), tuple(x_s.shape)) for x_s in trajectory}
@@ -179,7 +179,7 @@ def dtypes(sampler: Sampler, sde: SDE, dtype: torch.dtype) -> Finding:
 def float64_schedule(sampler: Sampler, sde: SDE) -> Finding:
     """Check that the schedule is computed in float64: x is a smooth function of the times.
 
-    A schedule rounded to float32 turns x into a step function of the times, whose second difference is at least 1e-8.
+    A schedule rounded to float32 turns x into a step function of the times, with second differences of at least 1e-8.
     The x of an adaptive method is discontinuous where the error estimate equals the tolerance. Few starting points hit
     such a discontinuity, so the median of three is used.
     """
@@ -206,7 +206,7 @@ def float32(sampler: Sampler, sde: SDE) -> Finding:
 
 
 def gradient(sampler: Sampler, sde: SDE) -> Finding:
-    """Check that no x requires a gradient if the network has parameters that do."""
+    """Check that no x requires a gradient, even if the parameters of the network do."""
     weight = torch.ones((), dtype=torch.float64, requires_grad=True)
     denoise, mode = MIXTURE_2D.denoiser(sde), torch.is_grad_enabled()
     x, times = initial_x(sde, 1), karras(sde, 5)
@@ -232,7 +232,7 @@ def finite(sampler: Sampler, sde: SDE, counts: tuple[int, ...]) -> Finding:
             cause = "a coefficient is infinite or a step is unstable: check the coefficients at t_min and t_max"
             return Finding(False, measured, "finite", cause)
         largest = max(largest, float(trajectory[-1].abs().max()))
-    bound = 1e3 * max(1.0, float(sde.sigma(as_time(sde.t_max))))  # explicit methods may grow if the steps are few
+    bound = 1e3 * max(1.0, float(sde.sigma(as_time(sde.t_max))))  # x may grow if an explicit method takes few steps
     return at_most(largest, bound, "the steps are unstable: x grows without bound", "|x| ")
 
 

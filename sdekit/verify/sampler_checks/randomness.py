@@ -30,7 +30,7 @@ def checks(sampler: Sampler, sde: SDE) -> Iterator[Check]:
 
 
 def own_noise(sampler: Sampler, sde: SDE) -> Finding:
-    """Check that other draws for one sample change that sample, if the sampler is stochastic, and no other."""
+    """Check that other draws for one sample change only this sample, and do change it if the sampler is stochastic."""
     x, times = initial_x(sde, 3), karras(sde, 6)
     one, two = (
         run_sampler(sampler, sde, MIXTURE_2D.denoiser(sde), x, times, SeedNoise(seeds, (2,), dtype=x.dtype))[-1]
@@ -47,7 +47,7 @@ def own_noise(sampler: Sampler, sde: SDE) -> Finding:
 
 
 def intervals(sampler: Sampler, sde: SDE) -> Finding:
-    """Check that the sampler draws noise(t, s) for steps t > s within the process that do not overlap.
+    """Check that the steps t > s for which noise(t, s) is drawn are within the range of the process and do not overlap.
 
     The increments of a Brownian path are independent over disjoint steps only. Calls without a step, noise() and
     noise(t, t), are ignored.
@@ -70,7 +70,7 @@ def intervals(sampler: Sampler, sde: SDE) -> Finding:
             if max(s, earlier_s) < min(t, earlier_t) * (1 - 1e-12):
                 calls = f"noise({earlier_t:.4g}, {earlier_s:.4g}), then {call}"
                 cause = (
-                    "the steps of two draws overlap, so that they are dependent on a Brownian path: draw once a step"
+                    "the steps of two draws overlap, so the draws are dependent on a Brownian path: draw once per step"
                 )
                 return Finding(False, calls, "disjoint", cause)
     return Finding(True, f"{len(steps)} draws", "disjoint steps t > s")

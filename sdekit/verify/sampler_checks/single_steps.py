@@ -1,4 +1,4 @@
-"""Checks of single steps against closed forms: their error is one order smaller than that of the whole trajectory."""
+"""Checks of single steps against closed forms. Their error is one order smaller than the error of a trajectory."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def _with_zero_eta(sampler: Sampler) -> Sampler | None:
 
 
 def one_step(sampler: Sampler, sde: SDE) -> Finding:
-    """Check that the error of one step falls as h^(order + 1), on a process cut down to that step.
+    """Check that the error of one step falls as h^(order + 1), on a process shortened to this step.
 
-    The step starts from its exact distribution. It is the first and the last of the trajectory. A multistep method
-    has no earlier steps there and may start with a step of order 1.
+    The step starts from the exact distribution and is the only step of the trajectory. A multistep method therefore
+    has no earlier steps, and its step may be of order 1.
     """
     cut: Callable[..., SDE] = partial(replace, sde)  # type: ignore[type-var]
 
@@ -112,10 +112,10 @@ def is_multistep(sampler: Sampler, sde: SDE) -> bool:
 
 
 def cut_last_step(sde: SDE, n: int) -> Tensor:
-    """Return Karras et al.'s grid with its last step cut into three quarters and one quarter, in log rho.
+    """Return Karras et al.'s grid with its last step split into three quarters and one quarter, in log rho.
 
-    If a method uses the ratio of two step lengths upside down, its errors cancel along a trajectory, even on an uneven
-    grid. They do not cancel in the last step of this grid.
+    If a method inverts the ratio of two step lengths by mistake, its errors cancel along a trajectory, even on an
+    uneven grid. They do not cancel in the last step of this grid.
     """
     times = karras(sde, n)
     t, s = sde.rho(times[-2:]).log()
@@ -123,7 +123,7 @@ def cut_last_step(sde: SDE, n: int) -> Tensor:
 
 
 def last_step(sampler: Sampler, sde: SDE, grid: Callable[[SDE, int], Tensor]) -> Finding:
-    """Check that the error of the last step falls as h^(order + 1), against the exact flow from its start."""
+    """Check that the error of the last step, relative to the exact flow over this step, falls as h^(order + 1)."""
     x, denoise, order = exact_quantiles(sde, sde.t_max), MIXTURE_1D.denoiser(sde), sampler.order or 0
 
     def error(n: int) -> float:
