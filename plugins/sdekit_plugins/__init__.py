@@ -1,4 +1,4 @@
-"""The components that come with sdekit, registered as those of any plugin: one method per file."""
+"""The components that come with sdekit, registered in the same way as those of other plugins: one method per file."""
 
 from sdekit import hookimpl
 

@@ -19,8 +19,8 @@ from .guidance import Guidance, GuidedDenoiser, unguided
 def compose(sde: SDE, denoise: Denoiser, guidance: Sequence[Guidance]) -> Denoiser:
     """Apply several guidances to a denoiser, the first one innermost.
 
-    A guidance usually returns a plain function; its `unguided` denoiser is then that of its input. A guidance may
-    return a `GuidedDenoiser` to choose another one.
+    A guidance usually returns a plain function; the `unguided` denoiser of the result is then the `unguided` denoiser
+    of its input. A guidance may return a `GuidedDenoiser` to choose another one.
 
     Arguments:
         sde: Process of the denoiser.
@@ -62,8 +62,8 @@ def guidance_cost(sde: SDE, guidance: Sequence[Guidance], x: Tensor, y: Any, lev
     Arguments:
         sde: Process of the denoiser.
         guidance: Guidances in the order of their application.
-        x: One sample of the shape to come, (1, *); its values have no effect.
-        y: Conditions of the kind to come, (B, ...), of which the first is used, or None.
+        x: One sample with the shape of the run's samples, (1, *); its values have no effect.
+        y: Conditions of the kind that the run uses, (B, ...), of which only the first is used, or None.
         levels: Number of noise levels, from 1e3 to 1e-3.
     Returns:
         The largest number of evaluations at any of these noise levels, at least 1.

@@ -39,7 +39,8 @@ class SamplingContext:
         Arguments:
             t: Times, () or (B,).
         Returns:
-            Start and end of the step, on the CPU, each of the shape of t. Both are the last time of the grid if t is.
+            Start and end of the step, on the CPU, each of the shape of t. If t is the last time of the grid, both are
+            equal to it.
         """
         t = t.to("cpu", torch.float64)
         i = torch.searchsorted(-self.times, -t, right=True).clamp(min=1)
@@ -47,7 +48,7 @@ class SamplingContext:
 
     @contextmanager
     def active(self) -> Iterator[SamplingContext]:
-        """Context manager that makes this context the current one: `count_calls` counts evaluations in it."""
+        """Make this context the current one in a `with` block, so that `count_calls` counts evaluations in it."""
         token = _current.set(self)
         try:
             yield self
@@ -63,13 +64,14 @@ def current_context() -> SamplingContext | None:
 def count_calls(denoise: Denoiser) -> Denoiser:
     """Count the calls of a network in the current sampling context, and check its results.
 
-    `sample` does this for the model; a guidance does it for a network of its own. One call on a doubled batch counts
-    as one.
+    `sample` applies this function to the model; a guidance must apply it to any other network that it evaluates. A call
+    on a doubled batch counts as one evaluation.
 
     Arguments:
-        denoise: Denoiser that evaluates the network once a call.
+        denoise: Denoiser that evaluates the network once per call.
     Returns:
-        The same denoiser, counted. It raises SdekitError if the shape or the dtype of the result differs from x.
+        The same denoiser with counted calls. It raises SdekitError if the shape or the dtype of the result differs from
+        x.
     """
 
     def call(x: Tensor, t: Tensor, y: Any = None) -> Tensor:

@@ -20,7 +20,7 @@ Guidance = Callable[[SDE, Denoiser], Denoiser]
 """`guidance(sde, denoise) -> guided`: a denoiser computed from another one."""
 
 LARGEST_TILT_RHO = 1e6
-"""Largest noise level at which `tilt` evaluates the weight: alpha may be 0 beyond it."""
+"""Largest noise level at which `tilt` evaluates the weight, because alpha may be 0 above it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def tilt(
     *,
     largest_rho: float = LARGEST_TILT_RHO,
 ) -> Tensor:
-    """Compute the change of the denoiser if the density of x_t is multiplied by a weight.
+    """Compute the change of the denoiser that results from multiplying the density of x_t by a weight.
 
     The change is sigma^2 / alpha grad_x log_weight(x, t), by Tweedie's formula D = (x + sigma^2 score) / alpha.
 
@@ -149,7 +149,7 @@ def require_condition(guidance: str, y: Tensor | None) -> Tensor:
         InputError: If y is None.
     """
     if y is None:
-        raise InputError(f"{guidance}: there is no condition to guide to: give y (--label)")
+        raise InputError(f"{guidance}: this guidance needs a condition: give y (--label)")
     return y
 
 

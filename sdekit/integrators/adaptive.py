@@ -12,7 +12,8 @@ from sdekit.errors import SdekitError
 from sdekit.processes import broadcast
 
 METHODS = {"dopri5": scipy.integrate.RK45, "bosh3": scipy.integrate.RK23}
-"""Name of each method and the scipy class whose Butcher tableau (A, B, C, E) it uses; both are first-same-as-last."""
+"""Name of each method and the scipy class that provides its Butcher tableau (A, B, C, E). In both methods, the last
+stage of a step is the first stage of the next one."""
 
 SAFETY, LEAST_FACTOR, LARGEST_FACTOR = 0.9, 0.2, 10.0  # change of step size (Hairer et al. 1993, section II.4)
 MAX_STEPS = 10_000
@@ -34,8 +35,8 @@ def solve_adaptive(
     accepted for each sample on its own if this error is at most 1.
 
     Arguments:
-        field: Function of r (B,) and y (B, *). It always receives the whole batch, since a condition may be bound to
-            it; a sample that has arrived takes steps of 0.
+        field: Function of r (B,) and y (B, *). It always receives the whole batch, because its conditions may belong to
+            the rows of the batch; a sample that has reached r_end takes steps of length 0.
         y: State at r, (B, *).
         r: Start, 0-dim float64.
         r_end: End, 0-dim float64, above or below r.
@@ -66,7 +67,7 @@ def solve_adaptive(
         reached = torch.where(step.abs() >= (end - r).abs(), end, r + step)
         slopes.append(field(reached, y_new))
         error = _rms(broadcast(step, y) * _combine(e, slopes) / (atol + rtol * torch.maximum(y.abs(), y_new.abs())))
-        accepted = error <= 1  # not if NaN
+        accepted = error <= 1  # False if the error is NaN
         factor = (SAFETY * error**power).clamp(LEAST_FACTOR, LARGEST_FACTOR).nan_to_num(LEAST_FACTOR)
         h = step.abs() * torch.where(accepted, factor, factor.clamp(max=1.0))
         rows = broadcast(accepted.to(y.dtype), y).bool()
@@ -94,16 +95,16 @@ def _combine(weights: list[float], slopes: list[Tensor]) -> Tensor:
 
 
 def _rms(z: Tensor) -> Tensor:
-    """Root mean square of each sample, (B,) float64."""
+    """Return the root mean square of each sample, (B,), float64."""
     return z.flatten(1).double().square().mean(1).sqrt()
 
 
 def _first_step(
     field: Field, r: Tensor, y: Tensor, slope: Tensor, distance: Tensor, rtol: float, atol: float, power: float
 ) -> Tensor:
-    """First step size (B,) from the sizes of y, y' and y'' (Hairer, Norsett & Wanner 1993, section II.4).
+    """Return the first step size, (B,), from the sizes of y, y' and y'' (Hairer, Norsett & Wanner 1993, section II.4).
 
-    distance: (B,), from r to the end; the field is not evaluated beyond it.
+    `distance` is the distance from r to the end, (B,). The field is not evaluated beyond the end.
     """
     scale, sign, most = atol + rtol * y.abs(), distance.sign(), distance.abs().clamp(min=1e-300)
     d0, d1 = _rms(y / scale), _rms(slope / scale)

@@ -1,8 +1,9 @@
 """Linear multistep methods on the probability flow, for any spacing of the grid.
 
 In the variables of an `IntegralForm` the probability flow is a pure integral, y_s = y_t + int q dc. A multistep method
-replaces q by the polynomial through its last values q_i, q_{i-1}, ... at the grid's times, drawn in some `Variable` of
-the noise level. Integrating this polynomial gives weights that depend on the grid alone:
+replaces q by the polynomial through its last values q_i, q_{i-1}, ... at the times of the grid. The argument of the
+polynomial is some function of the noise level, a `Variable`. Integrating this polynomial gives weights that depend only
+on the grid:
 
     y_{i+1} = y_i + sum_j w_ij q_{i-j}.
 """
@@ -25,12 +26,13 @@ from sdekit.processes import LARGEST_RHO, SDE, Denoiser
 from sdekit.sampling import Noise, Sampler
 
 Variable = Callable[[Tensor], Tensor]
-"""A strictly monotone function of rho, in (0, inf), elementwise: the variable in which q is a polynomial."""
+"""Elementwise, strictly monotone function of rho in (0, inf), which is the argument of the polynomial."""
 LONGEST_LAST_STEP = 3.0
-"""Largest ratio of the last two steps, in the variable, at which the last step extrapolates. A longer last step that is
-also longer than 1 in log rho, as on grids in t, uses q_i alone: extrapolation would multiply differences by ten."""
+"""Largest ratio of the lengths of the last two steps, measured in the variable, at which the last step extrapolates. A
+longer last step that is also longer than 1 in log rho, as on grids in t, uses q_i alone, because extrapolation would
+multiply the differences of the q's by ten."""
 Start = Literal["plain", "corrected"]
-"""How a method of several steps begins: see `adams_bashforth`."""
+"""How a multistep method starts: see `adams_bashforth`."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class IntegralForm:
 
     Arguments:
         scale: Ratio x / y at the times, (n + 1,), float64.
-        c: Variable of integration at the times, (n + 1,), monotone, finite also where alpha is 0.
+        c: Variable of integration at the times, (n + 1,), monotone, and finite even where alpha is 0.
         rho: sigma / alpha at the times, (n + 1,), see `grid_rho`.
         rho_at: Function that returns rho for any values of c.
         q_weights: Weights of x and x_0 in q, (n + 1,) each; None if q = x_0.
@@ -56,7 +58,8 @@ class IntegralForm:
 
         Arguments:
             weights: Weights of the q's in each step, (n, k), the newest first.
-            corrector: Weights of q_{i+1}, q_i, ... in the corrected step, (n, m); a row of zeros corrects nothing.
+            corrector: Weights of q_{i+1}, q_i, ... in the corrected step, (n, m); a step with a row of zeros is not
+                corrected.
         Returns:
             Coefficients of the run.
         """
@@ -70,7 +73,8 @@ class IntegralForm:
 def data_prediction(sde: SDE, times: Tensor) -> IntegralForm:
     """Return the integral form of exponential integrators: y = x / sigma, c = alpha / sigma, dy/dc = x_0.
 
-    It equals the integral of e^lambda x_0 over lambda = -log rho, without a logarithm, which is infinite if alpha is 0.
+    This is the integral of e^lambda x_0 over lambda = -log rho, written without the logarithm, which is infinite if
+    alpha is 0.
 
     Arguments:
         sde: Process.
@@ -107,10 +111,10 @@ def noise_prediction(sde: SDE, times: Tensor) -> IntegralForm:
 
 
 def grid_rho(sde: SDE, times: Tensor) -> Tensor:
-    """Return rho = sigma / alpha at the times of a grid, with inf at a first time where alpha is almost 0.
+    """Return rho = sigma / alpha at the times of a grid; the first value is inf if alpha is almost 0 there.
 
     "Almost" means that rho is above `LARGEST_RHO` and more than e times the next rho, so that the grid has no times
-    in between.
+    between these two noise levels.
 
     Arguments:
         sde: Process.
@@ -125,10 +129,11 @@ def grid_rho(sde: SDE, times: Tensor) -> Tensor:
 
 
 def nodes(rho: Tensor, variable: Variable) -> Tensor:
-    """Return the variable at the times of a grid, finite at rho = inf too.
+    """Return the variable at the times of a grid, with a finite value even at rho = inf.
 
-    If the variable is infinite at the first time, that rho is replaced by e times the second one, at least
-    `LARGEST_RHO`. There x_0 is a + b / rho, and its slope in log rho is its difference from a over log e.
+    If the variable is infinite at the first time, the first rho is replaced by e times the second rho, but at least by
+    `LARGEST_RHO`. At such noise levels x_0 is a + b / rho, and the slope of x_0 in log rho is the difference of x_0 and
+    a, divided by log e.
 
     Arguments:
         rho: sigma / alpha at the times, (n + 1,), from `grid_rho`.
@@ -147,15 +152,14 @@ def polynomial_weights(form: IntegralForm, variable: Variable, order: int, *, im
     """Integrate the polynomial in `variable` through the newest q's over each step.
 
     With u = variable(rho), the weight of a q at node u_j is the integral over c of its Lagrange basis polynomial,
-    the product of (u - u_m) / (u_j - u_m) over the other nodes u_m. Steps at the start, where fewer q's are known, use
-    those: the weights of the others are 0. A last step that is too long (`LONGEST_LAST_STEP`) uses one.
+    the product of (u - u_m) / (u_j - u_m) over the other nodes u_m. The first steps use only the q's that are known;
+    the other weights are 0. A last step that is too long (`LONGEST_LAST_STEP`) uses q_i alone.
 
     Arguments:
         form: Integral form of the flow on the grid.
         variable: Variable of the polynomial.
         order: Number of q's, at least 1.
-        implicit: Whether the newest q is the one at the end of the step (Adams-Moulton) or at its start
-            (Adams-Bashforth).
+        implicit: Whether the newest q is at the end of the step (Adams-Moulton) instead of its start (Adams-Bashforth).
     Returns:
         Weights (n, order); column j belongs to q_{i-j}, or to q_{i+1-j} if implicit.
     """
@@ -186,9 +190,10 @@ def adams_bashforth(
 ) -> MultistepCoefficients:
     """Return the coefficients of the Adams-Bashforth method in a variable; its first steps use 1, 2, ... q's.
 
-    The very first step is DDIM's. Its local error is of second order, and the whole method is of that order unless x
-    starts at high noise, where q hardly changes. start="corrected" repeats the first steps with the q's that they led
-    to, which restores third order without further network calls. A first step from rho = inf is always corrected.
+    The first step is a DDIM step. Its local error is of second order, which limits the whole method to second order
+    unless x starts at a high noise level, where q hardly changes. start="corrected" repeats the first steps with the
+    values of q at their ends, which restores third order without further network calls. A first step from rho = inf is
+    always corrected.
 
     Arguments:
         form: Integral form of the flow on the grid.
@@ -212,12 +217,12 @@ def adams_bashforth(
 def first_step_corrector(form: IntegralForm) -> Tensor | None:
     """Return the trapezoidal corrector of a first step from rho = inf, where q is linear in c; None for another grid.
 
-    Grids in rho never make that step small, and no publication starts there.
+    A grid that is spaced in rho cannot make this step small, and no publication starts at rho = inf.
 
     Arguments:
         form: Integral form of the flow on the grid.
     Returns:
-        Weights (n, 2) of q_{i+1} and q_i, 0 but in the first row, or None.
+        Weights (n, 2) of q_{i+1} and q_i, 0 except in the first row, or None.
     """
     if form.rho[0].isfinite():
         return None
@@ -249,8 +254,8 @@ class MultistepCoefficients:
         x_weights: Weight of x at the start of the step, (n,), float64.
         weights: Weights of q_i, q_{i-1}, ..., (n, k).
         corrector: Weights of q_{i+1}, q_i, ..., (n, m), or None. As soon as q_{i+1} is known, step i is repeated with
-            these weights and the same noise, without a further call (Zhao et al. 2023, UniC). A row of zeros repeats
-            nothing. The last step is never repeated.
+            these weights and the same noise, without a further call (Zhao et al. 2023, UniC). A step with a row of
+            zeros is not repeated. The last step is never repeated.
         noise_weights: Weight of new standard normal noise, (n,); None for a deterministic method.
         q_weights: Weights of x and x_0 in q, (n + 1,) each; None if q = x_0.
     """
@@ -262,13 +267,13 @@ class MultistepCoefficients:
     q_weights: tuple[Tensor, Tensor] | None = None
 
     def run(self, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
-        """Yield x at times[1:], as predicted: q is evaluated there.
+        """Yield the predicted x at times[1:], where q is then evaluated.
 
         Arguments:
             denoise: Denoiser.
             x: State at times[0], (B, *).
             times: Grid, (n + 1,).
-            noise: Source of noise, called only in steps whose noise weight is not 0.
+            noise: Source of noise, called only in steps with a noise weight that is not 0.
         Yields:
             State at the next time, (B, *).
         """
@@ -292,7 +297,7 @@ class MultistepCoefficients:
 
 
 def weighted_sum(x: Tensor, weights: list[float], terms: list[Tensor]) -> Tensor:
-    """Return x + sum_j weights[j] terms[j]; the longer of the two lists is cut.
+    """Return x + sum_j weights[j] terms[j]; the longer list is cut to the length of the shorter one.
 
     Arguments:
         x: First term, (B, *).
@@ -303,7 +308,7 @@ def weighted_sum(x: Tensor, weights: list[float], terms: list[Tensor]) -> Tensor
     """
     total = x
     for weight, term in zip(weights, terms, strict=False):
-        if weight:  # new memory once, so that x stays as it is
+        if weight:  # the first sum is a new tensor, so that x is not changed
             total = x.add(term, alpha=weight) if total is x else total.add_(term, alpha=weight)
     return total
 
@@ -329,7 +334,7 @@ class Multistep(Sampler):
 
 @cache
 def _gauss_legendre(n: int) -> tuple[Tensor, Tensor]:
-    """Nodes and weights on (0, 1), (n,) each."""
+    """Return the nodes and weights of Gauss-Legendre quadrature on (0, 1), (n,) each."""
     from numpy.polynomial.legendre import leggauss
 
     node, weight = (torch.from_numpy(v) for v in leggauss(n))
@@ -337,9 +342,10 @@ def _gauss_legendre(n: int) -> tuple[Tensor, Tensor]:
 
 
 def _quadrature(c: Tensor, n: int = 24) -> tuple[Tensor, Tensor]:
-    """Points in each interval of c and their weights, (n, Q) each, by Gauss-Legendre in c^(1/4).
+    """Return points in each interval of c and their weights, (n, Q) each, by Gauss-Legendre quadrature in c^(1/4).
 
-    The root resolves intervals whose ends differ by orders of magnitude, and integrands like log c down to c = 0.
+    The fourth root makes the quadrature accurate if the ends of an interval differ by orders of magnitude, and for
+    integrands such as log c down to c = 0.
     """
     node, weight = _gauss_legendre(n)
     z = c.sqrt().sqrt()

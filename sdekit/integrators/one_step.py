@@ -31,7 +31,7 @@ class OneStep(Sampler):
             t: Start of each step, (n,), float64.
             s: End of each step, (n,), s < t.
         Returns:
-            a, b, c, (n,) each. No noise is drawn in a step whose c is 0.
+            a, b, c, (n,) each. No noise is drawn in a step with c = 0.
         """
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:

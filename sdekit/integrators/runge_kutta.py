@@ -1,4 +1,4 @@
-"""Explicit Runge-Kutta methods on the probability flow, exponential ones included."""
+"""Explicit Runge-Kutta methods on the probability flow, including exponential ones."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ Stage = tuple[Tensor, Sequence[Tensor | float]]
 
 
 class RungeKutta(Sampler):
-    """Base class of Runge-Kutta methods: several calls per step, the last stage at s.
+    """Base class of Runge-Kutta methods, which make several calls per step; the last stage is at s.
 
         x_j = (sigma_j / sigma_t) x_t + sum_{k<j} w_jk D_k,    D_k = D(x_k, u_k), x_0 = x_t, u_0 = t
 
-    Every explicit Runge-Kutta method has this form in any of the flow's variables, since each is exact for a constant
-    D: its weights then add up to DDIM's, `ddim_weight`. The weights are computed for the whole grid at once.
+    Every explicit Runge-Kutta method has this form, in whichever variables the probability flow is written, because it
+    is exact for a constant D. The weights of a stage therefore add up to the weight of DDIM's step, `ddim_weight`. The
+    weights are computed for the whole grid at once.
     """
 
     @abstractmethod
@@ -80,13 +81,13 @@ def tableau_stages(
 
         y_j = y_t + h sum_{k<j} a_jk v_k,    v_k = (y_k - D_k) / r_k,    h = r_s - r_t
 
-    v is linear in y and D, so that y_j = (r_j / r_t) y_t + sum_k q_jk D_k. Insertion of v_k gives q_jk recursively.
+    Because v is linear in y and D, y_j = (r_j / r_t) y_t + sum_k q_jk D_k. Inserting v_k gives q_jk recursively.
 
     Arguments:
         flow: Coordinates y and r.
         t: Start of each step, (n,), float64.
         times: Time of each stage, (n,) each; the last is s.
-        tableau: Rows of a, one for each stage, with one entry, (n,) or a number, for each stage before. Row j adds up
+        tableau: Rows of a, one for each stage, with one entry, (n,) or a number, for each earlier stage. Row j adds up
             to (r_j - r_t) / h; the last row contains the weights of the method.
     Returns:
         Stages in the form of `RungeKutta.stages`.

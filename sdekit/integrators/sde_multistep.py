@@ -5,8 +5,9 @@ noise scaling (Cui et al. 2023, eq. 9-12). With psi = phi / rho and decay = psi(
 
     x_s / alpha_s = decay (rho_s / rho_t) x_t / alpha_t + phi(rho_s) int D d(1 / phi) + rho_s sqrt(1 - decay^2) z.
 
-phi = rho is the probability flow and phi = rho^2 the reverse SDE. As in `multistep.py`, the denoised D is the
-polynomial through its last values, so that the integral is a weighted sum of them. Nothing is 0 / 0 where alpha is 0.
+With phi = rho this is the probability flow, and with phi = rho^2 the reverse SDE. As in `multistep.py`, the denoised D
+is replaced by the polynomial through its last values, so that the integral is a weighted sum of these values. No term
+becomes 0 / 0 where alpha is 0.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def check_eta(sampler: str, eta: float, name: str = "eta") -> None:
     """
     if not 0 <= eta <= LARGEST_ETA:
         raise InputError(
-            f"{sampler}: {name} must be between 0 (deterministic) and {LARGEST_ETA:g}, 1 is the SDE, got {eta}"
+            f"{sampler}: {name} must be between 0 (deterministic) and {LARGEST_ETA:g} (1 is the SDE), got {eta}"
         )
 
 
@@ -63,7 +64,7 @@ class PowerNoiseScaling:
     """phi = rho^(1 + eta^2), the scaling of eta times the noise of the reverse SDE.
 
     Arguments:
-        eta: Standard deviation of the noise relative to the reverse SDE's, in [0, LARGEST_ETA].
+        eta: Standard deviation of the noise relative to the noise of the reverse SDE, in [0, LARGEST_ETA].
     Source:
         Xue et al. 2023, eq. 6, with eta called tau.
     """
@@ -112,7 +113,7 @@ def sde_multistep_coefficients(
         times: Grid, (n + 1,), decreasing, float64, on the CPU.
         scaling: Noise scaling of the reverse SDE.
         order: Number of values of D in the polynomial; the first steps use as many as are known.
-        corrector: The same for the corrector, D at s included; 0 means no corrector.
+        corrector: Number of values of D in the corrector, including D at s; 0 means no corrector.
         variable: Variable in which D is a polynomial.
     Returns:
         Coefficients of n steps.

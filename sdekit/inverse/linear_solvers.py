@@ -16,8 +16,8 @@ def conjugate_gradients(
 ) -> Tensor:
     """Solve apply(v) = b by conjugate gradients, starting from v = 0, separately for each row.
 
-    If `apply` is singular and b is in its range, the result is the shortest solution. A row also stops if `apply`
-    turns out not to be positive in one of its directions.
+    If `apply` is singular and b is in its range, the result is the shortest solution. A row also stops at a search
+    direction in which `apply` is not positive.
 
     Arguments:
         apply: Symmetric positive linear function, (B, *) to (B, *), that treats the rows separately.
@@ -47,17 +47,17 @@ def regularized_least_squares(
 ) -> Tensor:
     """Compute A* (signal_variance A A* + noise_variance I)^-1 r, row by row.
 
-    The variances 1 and 0 give A^+ r, with the pseudo-inverse A^+ of A. The result is the solution w of the normal
-    equations (signal_variance A* A + noise_variance I) w = A* r, by conjugate gradients. They have a solution for
-    every r: the noise in a measurement need not be in the range of A.
+    With the variances 1 and 0, the result is A^+ r, where A^+ is the pseudo-inverse of A. The result w is computed by
+    conjugate gradients from the normal equations (signal_variance A* A + noise_variance I) w = A* r. These have a
+    solution for every r, even if noise in the measurement is outside the range of A.
 
     Arguments:
         operator: The linear operator A.
         r: Measurements, (B, *measured).
         signal_variance: Variance of x_0, a number, () or (B,).
         noise_variance: Variance of the noise.
-        least_gain: A row stops at a direction p with |A p|^2 < least_gain |p|^2, so that w has no part in directions
-            that A hardly measures; there, A^+ would amplify the noise in r.
+        least_gain: A row stops at a search direction p with |A p|^2 < least_gain |p|^2, so that w has no component in
+            directions that A hardly measures, in which A^+ would amplify the noise in r.
     Returns:
         w, (B, *shape).
     """
@@ -71,7 +71,7 @@ def regularized_least_squares(
         value = broadcast(scale, p) * gain + noise_variance * length
         slope = value / torch.where(length > 0, length, 1)
         steepest = torch.maximum(slope, steepest)
-        # a direction with less curvature than rounding errors would have consists of rounding errors
+        # a direction with less curvature than the size of rounding errors consists of rounding errors
         usable = (gain >= least_gain * length) & (value > torch.finfo(r.dtype).eps * steepest * length)
         return value, usable
 
@@ -91,10 +91,10 @@ def _minimize(
     iterations: int,
     tolerance: float,
 ) -> Tensor:
-    """Minimize a quadratic function of v by conjugate gradients, row by row; the loop of both solvers above.
+    """Minimize a quadratic function of v by conjugate gradients, row by row, for both solvers above.
 
-    The residual is b - scale apply(v). `gradient(residual, v)` is the negative gradient at v, and
-    `curvature(p, apply(p))` the second derivative along p and whether the row may go on in this direction.
+    The residual is b - scale apply(v). `gradient(residual, v)` returns the negative gradient at v; `curvature(p,
+    apply(p))` returns the second derivative along p and whether each row may step in this direction.
     """
     residual = b
     g = gradient(residual, 0.0)
@@ -118,5 +118,5 @@ def _minimize(
 
 
 def _dot(a: Tensor, c: Tensor | None = None) -> Tensor:
-    """Return <a, c> of each row, or |a|^2 without c, as (B, 1, ...) with as many axes as a."""
+    """Return <a, c> of each row, or |a|^2 if c is None, as (B, 1, ...) with as many axes as a."""
     return broadcast((a * (a if c is None else c)).flatten(1).sum(1), a)

@@ -1,4 +1,4 @@
-"""Guidance towards a measurement by the mean and covariance of x_0 given x_t, from the denoiser's Jacobian."""
+"""Guidance towards a measurement, from the mean and covariance of x_0 given x_t that the denoiser provides."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from sdekit.processes import LARGEST_RHO, SDE, Denoiser, as_time, broadcast, eva
 from .problem import Problem
 
 MODE_VARIANCE_FRACTION = 0.1
-"""Default share of the data's variance within one mode, for data of several modes, as most data are."""
+"""Default share of the data's variance that lies within one mode; below 1, because most data have several modes."""
 
 Adjoint = Callable[[Tensor], Tensor]
-"""`adjoint(v) -> (B, *)`: A* v; if A is not linear, the adjoint of its derivative at the denoised x_0."""
+"""`adjoint(v) -> (B, *)` returns A* v; if A is not linear, A* is the adjoint of its derivative at the denoised x_0."""
 
 
 class LinearizedDenoiser:
     """The denoiser and its Jacobian at x_t: the mean and the covariance of x_0 given x_t.
 
     `x0` (B, *) is the denoised x_t, and Cov[x_0 | x_t] = sigma^2 / alpha dD/dx (the second-order Tweedie formula). At
-    noise levels above 1e3, where alpha may be 0, x_t is scaled to the noise level 1e3. Costs one network evaluation.
+    noise levels above 1e3, where alpha may be 0, x_t is scaled to the noise level 1e3. Creating a `LinearizedDenoiser`
+    costs one network evaluation.
 
     Arguments:
         sde: Process of the denoiser.
@@ -68,8 +69,9 @@ class LinearizedDenoiser:
     def within_mode(self, mode_variance_fraction: float) -> Tensor:
         """Return the share of the variance of x_0 given x_t that remains if its mode is known too, () or (B,).
 
-        With w = mode_variance_fraction, the share of the data's variance within a mode, and data of variance 1, the
-        variance is rho^2 / (1 + rho^2) and that within a mode w rho^2 / (w + rho^2). The result is their ratio.
+        Suppose that the data have variance 1, and variance w = mode_variance_fraction within each mode. The variance of
+        x_0 given x_t is then rho^2 / (1 + rho^2); if the mode is known, it is w rho^2 / (w + rho^2). The result is the
+        second variance divided by the first.
         """
         return _within_mode(self._rho2, mode_variance_fraction)
 
@@ -84,10 +86,11 @@ def posterior_mean_guidance(
 ) -> Guidance:
     """Create the guidance D(x) + Cov[x_0 | x_t] gradient, the mean of x_0 given x_t and the measurement y.
 
-    dps, pigdm, tmpd and mmps are of this form. If x_0 and y are jointly Gaussian given x_t, it is exact. Then the
-    change of A D is no longer than the residual y - A D, or than the residual divided by `within_mode`. The Jacobian
-    of a trained network is not exactly a covariance and may give a longer change, which is therefore shortened.
-    `within_mode` is taken at the end of the sampler's step, because later evaluations can correct too large a change.
+    dps, pigdm, tmpd and mmps have this form, which is exact if x_0 and y are jointly Gaussian given x_t. In that case
+    the norm of the change of A D is at most the norm of the residual y - A D, or, for data of several modes, the norm
+    of the residual divided by `within_mode`. The Jacobian of a trained network is not exactly a covariance and may give
+    a larger change; the change is then scaled down to this limit. `within_mode` is evaluated at the noise level at the
+    end of the sampler's step, because later evaluations can correct a change that is too large.
 
     Arguments:
         problem: The inverse problem.
@@ -114,12 +117,12 @@ def posterior_mean_guidance(
 
 
 def shortening_factor(change: Tensor, residual: Tensor, x0: Tensor) -> Tensor:
-    """Compute the factor that shortens a change of the measurement to the length of the residual.
+    """Compute the factor that limits the norm of a change of the measurement to the norm of the residual.
 
     Arguments:
         change: Change of the measurement, (B, *measured).
         residual: Residual, (B, *measured).
-        x0: Samples, (B, *), which give the number of axes of the result.
+        x0: Samples, (B, *); the result has the same number of axes.
     Returns:
         Factor of each row, at most 1, (B, 1, ...).
     """

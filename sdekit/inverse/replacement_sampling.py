@@ -19,8 +19,8 @@ from .problem import Problem
 def replace_measured(problem: Problem, sde: SDE, x: Tensor, s: Tensor, z: Tensor) -> Tensor:
     """Replace A x by alpha_s y plus noise of standard deviation sigma_s: x + A^+ (alpha_s y + noise - A x).
 
-    y itself already contains noise of standard deviation noise_std, so that only the rest of the noise is added. A^+ is
-    the pseudo-inverse, without the directions in which it would amplify the noise of y to more than 2 sigma_s.
+    y itself already contains noise of standard deviation noise_std, so that only the missing noise is added. A^+ is the
+    pseudo-inverse, restricted to the directions in which it does not amplify the noise of y to more than 2 sigma_s.
 
     Arguments:
         problem: Inverse problem with a linear operator A.
@@ -75,7 +75,7 @@ class ReplacementSampler(Sampler):
 
     @property
     def calls_per_step(self) -> int:
-        """Network evaluations a step: those of the sampler, times the repetitions."""
+        """Network evaluations per step: those of the sampler times the number of repetitions."""
         return (self._sampler.calls_per_step or 0) * self.repeats
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:

@@ -44,7 +44,8 @@ def restore(
         problem: The inverse problem.
         method: Registered name, or a result of `build_restorer`.
         arguments: Arguments of `sdekit.sample`. `sampler` is "ddim" by default and must be absent if the method is a
-            sampler. `guidance` is applied before that of the method. `shape` is that of the operator.
+            sampler. `guidance` is applied before the guidance of the method. `shape` is by default the shape of a
+            sample of the operator.
     Returns:
         The samples.
     Raises:
@@ -54,7 +55,7 @@ def restore(
     arguments = {"shape": problem.operator.shape, **arguments}
     if isinstance(restorer, Sampler):
         if arguments.pop("sampler", None) is not None:
-            raise InputError(f"{type(restorer).__name__} is a sampler itself: name no other one")
+            raise InputError(f"{type(restorer).__name__} is a sampler itself: leave out `sampler`")
         return sample(sde, denoise, restorer, **arguments)
     others = arguments.pop("guidance", ())
     others = [others] if isinstance(others, str) or callable(others) else list(others)
@@ -75,9 +76,9 @@ def estimate_noise(
 ) -> float:
     """Estimate the noise's standard deviation that makes a measurement most likely.
 
-    Expectation maximisation: draw n samples of p(x_0 | measurement) with the current estimate; the next estimate is
-    the root mean square of measurement - A(x_0). The first estimate is the size of the measurement. It ends when the
-    estimate changes by less than a twentieth.
+    The method is expectation maximisation. Each round draws n samples of p(x_0 | measurement) with the current
+    estimate; the next estimate is the root mean square of measurement - A(x_0). The first estimate is the root mean
+    square of the measurement. The rounds end when the estimate changes by less than 5 %.
 
     Arguments:
         model: The model.

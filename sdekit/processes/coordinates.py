@@ -15,10 +15,10 @@ from .sde import LARGEST_RHO, SDE, as_time, broadcast
 class FlowCoordinates:
     """Coordinates y = x / (alpha + k sigma) and r = sigma / (alpha + k sigma) of the probability flow.
 
-    In them the probability flow of every process is dy/dr = eps - k x_0. With k = 0 they are x / alpha and rho, EDM's
-    variables (Karras et al. 2022, eq. 4). With k = 1 they are those of the rectified flow: bounded, and finite at a
-    time where alpha is 0; in them an adaptive solver needs a third of the evaluations for the same error. One Euler
-    step is a DDIM step for every k (Song, Meng & Ermon 2021, eq. 13).
+    In these coordinates, the probability flow of every process is dy/dr = eps - k x_0. With k = 0, the coordinates are
+    x / alpha and rho, the variables of EDM (Karras et al. 2022, eq. 4). With k = 1 they are the coordinates of the
+    rectified flow: r is bounded, and both are finite where alpha is 0; an adaptive solver then needs a third of the
+    evaluations for the same error. One Euler step is a DDIM step for every k (Song, Meng & Ermon 2021, eq. 13).
 
     Arguments:
         sde: The process.
@@ -30,7 +30,7 @@ class FlowCoordinates:
 
     @classmethod
     def edm(cls, sde: SDE) -> FlowCoordinates:
-        """Create EDM's coordinates, k = 0; those with k = 1 if alpha vanishes at t_max."""
+        """Create EDM's coordinates (k = 0), or coordinates with k = 1 if alpha vanishes at t_max."""
         return cls(sde, 0.0 if sde.rho(as_time(sde.t_max)) < LARGEST_RHO else 1.0)
 
     def scale(self, t: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The denoiser: the one function in which models, guidance and samplers meet."""
+"""The denoiser: the function that connects models, guidance and samplers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 class Denoiser(Protocol):
     """A callable `denoise(x, t, y=None) -> E[x_0 | x_t = x, y]`.
 
-    Every model, guided model and exact solution is one. A plain function or a lambda is a denoiser too, also one with
-    the signature `(x, t)`, which supports no condition: callers pass y only if there is a condition (see
-    `evaluate_denoiser`). The annotations `*args` and `**kwargs` let the type checker accept both signatures.
+    Every model, guided model and exact solution is one. A plain function or a lambda is a denoiser too. A denoiser with
+    the signature `(x, t)` supports no condition: callers pass y only if there is a condition (see `evaluate_denoiser`).
+    The annotations `*args` and `**kwargs` let the type checker accept both signatures.
     """
 
     def __call__(self, x: Tensor, t: Tensor, /, *args: Any, **kwargs: Any) -> Tensor:
@@ -30,7 +30,7 @@ class Denoiser(Protocol):
 
 
 def evaluate_denoiser(denoise: Denoiser, x: Tensor, t: Tensor, y: Any = None) -> Tensor:
-    """Call a denoiser with a condition if there is one, and else as `denoise(x, t)`.
+    """Call a denoiser with a condition if there is one, and otherwise as `denoise(x, t)`.
 
     Arguments:
         denoise: The denoiser.

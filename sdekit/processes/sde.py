@@ -116,7 +116,7 @@ def same_process(one: SDE, other: SDE) -> bool:
         one: Process of the model to use.
         other: Process to use the model with.
     Returns:
-        Whether [t_min, t_max] of `one` contains that of `other`, and alpha and sigma agree there.
+        Whether [t_min, t_max] of `one` contains [t_min, t_max] of `other`, and alpha and sigma agree there.
     """
     if one.t_min > other.t_min or one.t_max < other.t_max:
         return False

@@ -42,7 +42,7 @@ class TabulatedVP(SDE):
 
     @classmethod
     def linear(cls, *, n: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02) -> TabulatedVP:
-        """Process of DDPM with n betas that increase linearly from beta_min to beta_max.
+        """Create the process of DDPM with n betas that increase linearly from beta_min to beta_max.
 
         Arguments:
             n: Number of betas, at least 2.
@@ -57,7 +57,7 @@ class TabulatedVP(SDE):
 
     @classmethod
     def cosine(cls, *, n: int = 1000, s: float = 0.008, beta_max: float = 0.999) -> TabulatedVP:
-        """Process of DDPM with n betas of the cosine schedule, each at most beta_max.
+        """Create the process of DDPM with n betas of the cosine schedule, each at most beta_max.
 
         Arguments:
             n: Number of betas, at least 2.
@@ -81,7 +81,7 @@ class TabulatedVP(SDE):
     def _log_alpha(self, t: Tensor) -> Tensor:
         n, knots = len(self.betas), self._knots
         u = as_time(t) * n
-        # a knot belongs to the interval below it, so that f at the knot is that of the step that ends there
+        # a knot belongs to the interval below it, so that f at a knot is the f of the step that ends there
         i = (u - 1e-9).floor().clamp(0, n - 1).long().cpu()
         lower, upper = knots[i].to(u.device), knots[i + 1].to(u.device)
         return lower + (u - i.to(u.device)) * (upper - lower)

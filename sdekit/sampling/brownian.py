@@ -50,17 +50,18 @@ def time_at(sde: SDE, u: Tensor) -> Tensor:
 class Brownian:
     """Noise `noise(t, s) = (W(s) - W(t)) / sqrt(length)` from Brownian paths W, one per seed.
 
-    Increments over disjoint steps are independent and standard normal. The increments of the parts of a step, each
-    times the root of its length, add up to that of the whole. Lengths are measured in `path_time`, so that a path
-    depends on no process and on no grid.
+    Increments over disjoint steps are independent and standard normal. If a step is divided, the noise of its parts,
+    each multiplied by the square root of its length, adds up to the noise of the whole step multiplied by the square
+    root of its length. Lengths are measured in `path_time`, so that a path does not depend on the process or on the
+    grid.
 
-    W is Levy's construction: a sum over halvings of the path time, with one hat function per level, and a Brownian
-    bridge in the smallest cells. Its coefficients are hashes of (seed, cell): a point costs one sum over 18
-    coefficients, and no tree is stored. Two points in the same smallest cell are closer than those of a true path;
-    everything else is exact.
+    W is built by Levy's construction: a sum over repeated halvings of the path time, with one hat function per level,
+    and a Brownian bridge in the smallest cells. Its coefficients are computed from hashes of (seed, cell), so that a
+    point of the path is one sum over 18 coefficients, and no tree is stored. The values of W at two points in the same
+    smallest cell are closer than on a true path; everything else is exact.
 
-    A call without times, or for a step of length 0, draws from `SeedNoise` with the same seeds: the prior, corrections
-    and noise that raises the level again are not part of the path.
+    A call without times, or for a step of length 0, draws from `SeedNoise` with the same seeds. Such draws are used for
+    the prior, for corrections and for raising the noise level again, which are not part of the path.
 
     Arguments:
         sde: Process, for the lengths of steps.
@@ -103,7 +104,7 @@ class Brownian:
         length = np.abs(end - start)
         if not length.any():
             return self.seed_noise()
-        root = np.sqrt(length, where=length > 0, out=np.ones_like(length))  # length 0 if some samples stay
+        root = np.sqrt(length, where=length > 0, out=np.ones_like(length))  # some samples may not move
         z = np.subtract(w_end, w_start, dtype=np.float64) / root[:, None]
         return torch.from_numpy(z).view(-1, *self.shape).to(self.device, self.dtype)
 
@@ -112,7 +113,10 @@ class Brownian:
         self.seed_noise.skip()
 
     def _point(self, t: Tensor) -> tuple[Floats, Singles]:
-        """Path time / LENGTH (B,) and path (B, size) at t. The last two points are stored: a step starts at an end."""
+        """Return path time / LENGTH, (B,), and the path, (B, size), at t.
+
+        The last two points are stored, because a step starts where the previous one ended.
+        """
         for time, point in self._points:
             if time is t:
                 return point
@@ -121,7 +125,7 @@ class Brownian:
         return self._points[0][1]
 
     def _path(self, u: Floats) -> Singles:
-        """W at u (B,), (B, size), with W(0) = 0 and variance u."""
+        """Return W, (B, size), at u (B,), with W(0) = 0 and variance u."""
         cell = np.minimum(np.floor(u * _CELLS), _CELLS - 1)  # index of the cell of u at each level, (levels + 1, B)
         v = u * _CELLS - cell  # position in the cell, in [0, 1]
         hats = 0.5 * (1 - np.abs(2 * v - 1))
@@ -133,7 +137,10 @@ class Brownian:
         return total[:, : self._size]
 
     def _normals(self, cells: Floats, size: int) -> Singles:
-        """Standard normals (levels + 2, B, size), keyed by seed and cell (levels + 2, B); unchanged rows are reused."""
+        """Return standard normals, (levels + 2, B, size), for each seed and cell (levels + 2, B).
+
+        Only rows with changed cells are computed again.
+        """
         if self._cells is None:
             self._coefficients = np.zeros((*cells.shape, size), np.float32)
             changed = np.arange(len(cells))
@@ -172,9 +179,10 @@ def _quantiles() -> Singles:
 
 
 def _normals(key: Keys, n: int) -> Singles:
-    """n standard normals for each key (*), (*, n), from a table indexed by 16 bits of SplitMix64 each.
+    """Return n standard normals for each key (*), (*, n), from a table indexed by 16 bits of SplitMix64 each.
 
-    A path is a sum of many of them, hence smoothly distributed; a table is several times faster than any formula.
+    A path is a sum of many such numbers, so that its distribution is smooth although the table is finite. A table is
+    several times faster than any formula.
     """
     bits = _mix(key[..., None] + np.arange(1, (n + 3) // 4 + 1, dtype=np.uint64) * _GOLDEN)
     return _quantiles().take(bits.view(np.uint16)[..., :n])

@@ -24,7 +24,7 @@ def find_cause(
     limit: float,
     result: BatchResult | None,
 ) -> BatchResult:
-    """Run a batch again to find out why its samples are not finite or very large.
+    """Run a batch again to find out why its samples are very large or not finite.
 
     Arguments:
         run: Function of a denoiser and guidances that draws the batch, always with the same noise.
@@ -32,9 +32,9 @@ def find_cause(
         guidance: Guidances of the run.
         seeds: Seeds of the samples.
         limit: Root mean square above which guided samples are suspected to have exploded.
-        result: Result of the run; None if a solver gave up.
+        result: Result of the run; None if the solver raised an error.
     Returns:
-        `result`, if samples without guidance are as large: then the data are.
+        `result`, if samples without guidance are as large, because the data themselves are then large.
     Raises:
         InputError: If the guidance exploded.
         SdekitError: If the denoiser or the solver failed.
@@ -52,13 +52,14 @@ def find_cause(
             return result
         run(denoise, [*guidance, raise_if_exploded(guidance, limit, float(plain.abs().max()))])
     raise SdekitError(
-        "sample: the samples were not finite, but in a second run all results of the denoiser were: the denoiser "
-        "depends on more than x, t and y"
+        "sample: the samples contained NaN or infinity, but when the run was repeated every result of the denoiser "
+        "was finite. The denoiser depends on something other than x, t and y, such as a random state: make it "
+        "deterministic"
     )
 
 
 def raise_if_exploded(guidance: Sequence[Guidance], limit: float, usual: float) -> Guidance:
-    """Return a guidance, to be the outermost one, that raises InputError at the first guided values that exploded.
+    """Return a guidance that raises InputError at the first guided values that exploded; it must be the outermost.
 
     Arguments:
         guidance: Guidances of the run, for the message.

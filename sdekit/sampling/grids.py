@@ -1,8 +1,8 @@
 """Time grids: the times at which a sampler stops, `grid(sde, n) -> (n + 1,)`, decreasing, float64, on the CPU.
 
-Every grid starts at t_max. All but `auto`, which ends above it, end at t_min. Grids spaced in rho = sigma / alpha serve
-any process. If rho at t_max is above 1e3, or infinite, their spacing starts from 1e3, the highest noise level at which
-networks are trained.
+Every grid starts at t_max. All grids except `auto` end at t_min; `auto` ends above it. Grids that are spaced in rho =
+sigma / alpha can be used with any process. If rho at t_max is above 1e3, or infinite, their spacing starts from 1e3,
+the highest noise level at which networks are trained.
 """
 
 from __future__ import annotations
@@ -68,13 +68,14 @@ def log_snr(sde: SDE, n: int) -> Tensor:
 def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
     """Equal steps in asinh(rho / 0.08) for few network calls: the grid of the sampler `auto`.
 
-    N = n + 1 levels of rho run from N + 4 to 0.35 / N in units of data_std, with t_max in place of the first. The grid
-    ends above t_min, since the final denoising does the rest better than steps would: it leaves an error of rho^2, or
-    of rho where a network is rough, and steps leave one of N^-4 or better. Beyond N = 30 the two ends move out, by
-    N / 30 and its square, and 0.08 falls by the power 3.25 of N / 30, until the steps are nearly equal in log rho. Both
-    ends are limited to the noise levels of the process.
+    The grid has N = n + 1 noise levels rho, from N + 4 to 0.35 / N in units of data_std; t_max then replaces the first
+    time. The grid ends above t_min, because the final denoising covers the rest better than steps would: it leaves an
+    error of order rho^2, or of order rho if the network is not smooth, while the steps leave an error of order N^-4 or
+    less. For N > 30, the first level is multiplied by N / 30, the last level is divided by (N / 30)^2, and 0.08 is
+    divided by (N / 30)^3.25, so that the steps become nearly equal in log rho. Both ends are limited to the noise
+    levels of the process.
 
-    The constants were found on mixtures in 1 to 768 dimensions; those beyond N = 30 on networks as well.
+    The constants were tuned on mixtures in 1 to 768 dimensions; the constants for N > 30 also on networks.
 
     Arguments:
         sde: Process.
@@ -103,8 +104,8 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
 def sqrt_log_snr(sde: SDE, n: int) -> Tensor:
     """Equal steps in the root of the log-SNR above its lowest value, (log rho_max - log rho)^(1/2).
 
-    Steps in log rho grow from the noise to the data as 1, 3, 5, ..., 2n - 1. The grid is between `log_snr` and
-    `quadratic`, which makes many short steps at one end.
+    From the noise to the data, the steps in log rho grow in the proportions 1, 3, 5, ..., 2n - 1. The spacing is
+    between `log_snr` and `quadratic`; the latter makes many short steps at one end.
 
     Arguments:
         sde: Process.
@@ -138,7 +139,7 @@ def quadratic(sde: SDE, n: int) -> Tensor:
 def cosine(sde: SDE, n: int) -> Tensor:
     """Equal steps in the angle arctan(rho), from signal (0) to noise (pi / 2).
 
-    It is the spacing of the cosine schedule on any process: half of the steps are at noise levels below the signal.
+    This is the spacing of the cosine schedule, on any process. Half of the steps are at noise levels rho below 1.
 
     Arguments:
         sde: Process.

@@ -22,14 +22,16 @@ class Noise(Protocol):
 
 
 def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    """Check seeds: whole numbers in [0, 2^32), since torch's CPU generator keeps 32 bits and larger seeds would repeat.
+    """Check that seeds are whole numbers in [0, 2^32).
+
+    torch's CPU generator keeps only 32 bits of a seed, so that larger seeds would repeat.
 
     Arguments:
         seeds: Seeds, one per sample.
     Returns:
         The seeds.
     Raises:
-        InputError: If a seed is no whole number in this range.
+        InputError: If a seed is not a whole number in this range.
     """
     try:
         whole = tuple(map(operator.index, seeds))
@@ -42,7 +44,7 @@ def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
 
 
 class SeedNoise:
-    """Noise in which draw j of sample i is a function of (seeds[i], j), in any batch, order and on any device.
+    """Noise in which draw j of sample i depends only on (seeds[i], j), not on the batch, the order or the device.
 
     Each sample has a generator on the CPU. It draws in float32; the result is then moved and cast, so that CPU, GPU and
     all dtypes have the same values up to the cast.

@@ -93,7 +93,8 @@ class Sampler:
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         """Yield the state at each of times[1:].
 
-        Only a method that uses earlier steps, or that prepares the coefficients of a whole grid, overrides it.
+        Only a method that uses earlier steps, or that prepares the coefficients of a whole grid, overrides this
+        function.
 
         Arguments:
             sde: Process of the model.
@@ -120,7 +121,7 @@ class Sampler:
         return None if self.calls_per_step is None else ((steps - 1) * self.calls_per_step + 1) * cost
 
     def steps_for(self, nfe: int, cost: int = 1) -> int:
-        """Return the largest number of grid times whose run makes at most `nfe` network evaluations.
+        """Return the largest number of grid times for which a run makes at most `nfe` network evaluations.
 
         Arguments:
             nfe: Largest number of network evaluations, the final denoising included.

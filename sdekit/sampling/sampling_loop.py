@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .brownian import Brownian
 
 EXPLOSION_FACTOR = 10.0
-"""Samples have exploded if their root mean square is this many times larger than that of samples without guidance, and
-than 1 or the standard deviation of the data. With cfg on a small network trained on digits, the factor is 5 at scale
-20, and 100 at scale 1000."""
+"""Samples count as exploded if their root mean square is more than this factor times the root mean square of samples
+without guidance, and also more than this factor times the larger of 1 and the standard deviation of the data. With cfg
+on a small network trained on digits, the ratio is 5 at scale 20 and 100 at scale 1000."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def sample(
     trajectory: bool = False,
     noise: Literal["seed", "brownian"] | None = None,
 ) -> Samples:
-    """Draw samples of x_0: from t_max along a grid to its last time, then one denoising to x_0.
+    """Draw samples of x_0: step from t_max along a grid to its last time, then denoise once.
 
     Arguments:
         sde: Process of the model.
@@ -86,12 +86,12 @@ def sample(
         grid: Grid `grid(sde, n)`, its registered name, or the decreasing times themselves.
         y: Conditions with n rows: a tensor (n, ...) or a `sdekit.models.Condition`.
         guidance: Functions of (sde, denoise), or registered names, the first one innermost.
-        batch_size: Largest number of samples at a time; it changes no sample.
+        batch_size: Largest number of samples at a time; it does not affect the samples.
         dtype: Dtype of the samples.
         device: Device of the samples.
         trajectory: Whether to return the state at every time.
-        noise: Source of the noise of a stochastic sampler: "seed" numbers the draws of each seed, "brownian" gives each
-            seed one path, the same at any number of steps; None is the sampler's default.
+        noise: Source of the noise of a stochastic sampler: "seed" numbers the draws of each seed; "brownian" gives each
+            seed one Brownian path, which is the same for any number of steps; None is the default of the sampler.
     Returns:
         Samples, with the network evaluations, seeds and times of the run.
     Raises:
@@ -100,7 +100,9 @@ def sample(
     """
     method: Sampler = resolve("sampler", sampler)
     if noise is not None and not method.stochastic:
-        raise InputError(f"sample: {type(method).__name__} draws no noise: leave out noise={noise!r}, or take another")
+        raise InputError(
+            f"sample: {type(method).__name__} draws no noise: leave out noise={noise!r}, or use another sampler"
+        )
     if noise not in (None, "seed", "brownian"):
         raise InputError(f"sample: noise must be 'seed' or 'brownian', got {noise!r}")
     shape, seeds = tuple(shape), _resolve_seeds(n, seeds, x)
@@ -158,7 +160,7 @@ class _Request:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """States of one batch, those of the whole path or x_0 alone, x_0 last; and the network evaluations."""
+    """Result of one batch: the states of the whole path, or x_0 alone, with x_0 last, and the network evaluations."""
 
     path: list[Tensor]
     nfe: int
@@ -190,7 +192,7 @@ def _run(request: _Request, batch: slice, denoise: Denoiser, guidance: list[Guid
     noise = _build_noise(request, batch)
     if request.x is None:
         start = request.sde.prior(noise())
-    else:  # the first draw belongs to the prior, from which x may have come
+    else:  # the first draw belongs to the prior, and x may have been drawn from it
         noise.skip()
         start = request.x[batch].to(request.device, request.dtype)
     bound = _bind(request.sde, denoise, guidance, None if request.y is None else request.y[batch])
@@ -239,13 +241,13 @@ def _data_std(denoise: Denoiser) -> float:
 
 def _is_plausible(x: Tensor, limit: float) -> bool:
     """Whether all values are finite and, if there is a limit, no sample exceeds it."""
-    # the sum is much cheaper than `isfinite`: if it is finite, all values are; it may overflow if they are
+    # a finite sum proves that all values are finite, and is cheaper than `isfinite`; finite values may overflow it
     finite = math.isfinite(x.sum().item()) or bool(x.isfinite().all())
     return finite and (limit == math.inf or not has_exploded(x, limit))
 
 
 def root_mean_square(x: Tensor) -> Tensor:
-    """Return the root mean square of each sample of (B, *): (B,)."""
+    """Return the root mean square of each sample, (B,), for x (B, *)."""
     norm: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
     return norm / math.sqrt(max(x[0].numel(), 1))
 
@@ -311,7 +313,7 @@ def _resolve_batch_size(batch_size: int | None, sampler: Sampler, n: int) -> int
 def _resolve_times(
     sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid: Grid | str | Tensor | None, cost: int
 ) -> Tensor:
-    """Times of the grid, t_max first. cost: network evaluations of one denoising."""
+    """Return the times of the grid, t_max first; `cost` is the number of network evaluations of one denoising."""
     for name, number in (("steps", steps), ("nfe", nfe)):
         if number is not None and not hasattr(number, "__index__"):
             raise InputError(f"sample: {name} must be a whole number, got {number!r}")

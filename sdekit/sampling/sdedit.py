@@ -20,12 +20,12 @@ from .sampling_loop import Samples, sample
 def time_of_strength(sde: SDE, strength: float, data_std: float = 1.0) -> Tensor:
     """Return the time at which rho = data_std tan(strength pi / 2).
 
-    strength is the part of the angle from data to noise. The same strength is the same noise on every process: at 0.5
-    the signal is as strong as the noise.
+    strength is the fraction of the angle from data (0) to noise (pi / 2). The same strength means the same noise level
+    on every process; at 0.5 the signal is as strong as the noise.
 
     Arguments:
         sde: Process.
-        strength: Strength, above 0 and at most 1, which is t_max.
+        strength: Strength, above 0 and at most 1; 1 means t_max.
         data_std: Standard deviation of the data in the model's units, > 0.
     Returns:
         Time, 0-dim float64.

@@ -148,4 +148,4 @@ def test_inpaint_as_a_guidance(sdekit: CLI, refused: Callable[..., str], digits_
     wrong = f"inpaint:mask={tmp_path / 'm.png'},image={tmp_path / 'big.png'}"
     assert "has shape (9, 9); it must be as large as a sample, (1, 8, 8)" in refused(*given, "--guidance", wrong, *out)
     wrong = f"{both},method=ddrm"
-    assert "ddrm is a sampler and no guidance" in refused(*given, "--guidance", wrong, *out)
+    assert "ddrm is a sampler, not a guidance" in refused(*given, "--guidance", wrong, *out)

@@ -11,9 +11,9 @@ def export(network: nn.Module) -> PreparedNetwork:
     """Native code by torch.export and AOTInductor, compiled once in about a minute, then cached.
 
     Packages are stored in ~/.cache/sdekit/export under a checksum of weights, code, torch version and machine. They
-    contain native code, so they are not stored in the run folder, which is safe to open whoever it comes from; `sdekit
-    export RUN --format aoti` writes a package to pass on. No gradients; float32 only. The first run needs a C++
-    compiler.
+    contain native code, so they are not stored in the run folder, which must be safe to open even if it comes from
+    someone else; `sdekit export RUN --format aoti` writes a package to pass on. The network gives no gradients and runs
+    in float32 only. The first run needs a C++ compiler.
 
     Arguments:
         network: Network to compile.

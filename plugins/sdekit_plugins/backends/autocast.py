@@ -7,7 +7,7 @@ from sdekit.backends import PreparedNetwork
 
 
 def bf16(network: nn.Module) -> PreparedNetwork:
-    """Autocast to bfloat16, with the range of float32 and 8 bits; for GPUs since Ampere and CPUs with AMX.
+    """Autocast to bfloat16 (range of float32, 8-bit precision), for GPUs since Ampere and AMX CPUs.
 
     Arguments:
         network: Network to run.

@@ -1,4 +1,4 @@
-"""Backend that chooses another one for the device, among those that change rounding only."""
+"""Backend that chooses another backend for the device, among those that change only rounding errors."""
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ from sdekit.registry import build
 def auto(network: nn.Module) -> PreparedNetwork:
     """`cuda-graph` on CUDA, `channels-last` for images on the CPU, and `eager` otherwise.
 
-    None of these needs a compiler, a long preparation or fewer bits. The record of `sdekit sample` contains the choice
-    and the reason. If gradients are needed, the network runs eagerly.
+    None of these needs a compiler or a long preparation, and none reduces the precision. The record of `sdekit sample`
+    contains the choice and the reason. If gradients are needed, the network runs eagerly.
 
     Arguments:
         network: Network to run.

@@ -23,7 +23,7 @@ class _ChannelsLast(nn.Module):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (B, *), c_noise (B,), y or None, to (B, *)."""
+        """Evaluate the network at x (B, *), c_noise (B,) and y or None; returns (B, *)."""
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         result: Tensor = self.network(x, c_noise, y)

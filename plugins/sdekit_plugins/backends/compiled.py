@@ -25,7 +25,8 @@ def compiled(network: nn.Module, *, mode: Mode = "default", dynamic: bool = True
     Arguments:
         network: Network to compile.
         mode: Mode of torch.compile.
-        dynamic: Compile once for all batch sizes from 2 (and once for 1), not once for each size.
+        dynamic: Whether to compile once for all batch sizes above 1 (and once for size 1) instead of once for each
+            size.
     Returns:
         The prepared network.
     """

@@ -10,7 +10,7 @@ from sdekit.errors import InputError
 from sdekit.models import Condition, condition_parts
 
 MOST = 16
-"""Largest number of shapes that are recorded, because each needs memory of its own; others run eagerly."""
+"""Largest number of shapes that are recorded, because each graph needs its own memory; other shapes run eagerly."""
 
 Key = tuple[object, ...]
 
@@ -18,7 +18,8 @@ Key = tuple[object, ...]
 def cuda_graph(network: nn.Module, *, warm_up: int = 3) -> PreparedNetwork:
     """A CUDA graph for each shape: one launch instead of hundreds, for small batches; no gradients.
 
-    The network must not need values on the CPU (`item`, shapes that depend on data): the recording fails then.
+    The network must not need values on the CPU (`item`, or shapes that depend on data), because the recording would
+    fail.
 
     Arguments:
         network: Network on a CUDA device.
@@ -62,7 +63,12 @@ class _Graph:
     def record(
         cls, network: nn.Module, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None, warm_up: int
     ) -> "_Graph":
-        """Run on a side stream first, because memory allocated during the recording belongs to the graph."""
+        """Record the computation of the network on these inputs as a CUDA graph.
+
+        The network first runs `warm_up` times on a side stream, as PyTorch requires: libraries initialise and choose
+        their kernels in the first calls, which must not happen during the recording. The memory that they allocate
+        then does not belong to the graph.
+        """
         with torch.no_grad(), torch.cuda.device(x.device):
             x, c_noise = x.detach().clone(), c_noise.detach().clone()
             parts = {name: part.detach().clone() for name, part in condition_parts(y).items()}
@@ -82,4 +88,4 @@ class _Graph:
         for buffer, value in zip(self.inputs, (x, c_noise, *condition_parts(y).values()), strict=True):
             buffer.copy_(value)
         self.graph.replay()
-        return self.output.clone()  # the next replay writes here
+        return self.output.clone()  # the next replay overwrites `output`

@@ -18,13 +18,13 @@ from sdekit.errors import InputError
 
 
 def int8(network: nn.Module, *, least: int = 256) -> PreparedNetwork:
-    """Linear layers in 8-bit integers; weights scaled once, inputs at each call; no gradients.
+    """Linear layers in 8-bit integers; weights are scaled once, inputs at each call; no gradients.
 
     Convolutions are not changed.
 
     Arguments:
         network: Network on the CPU.
-        least: Smallest number of inputs and outputs of a layer that is quantised, because small ones gain nothing.
+        least: Layers with fewer inputs or outputs than this are not quantised, because they would not become faster.
     Returns:
         The prepared network.
     Raises:

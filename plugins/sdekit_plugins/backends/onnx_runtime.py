@@ -10,8 +10,8 @@ from sdekit.export import CachedExport
 def onnx(network: nn.Module) -> PreparedNetwork:
     """An ONNX graph, run by ONNX Runtime: `pip install 'sdekit[onnx]'`, and onnxruntime-gpu for a GPU.
 
-    Graphs are stored in ~/.cache/sdekit/export under a checksum of weights and code. No gradients; float32 only. On a
-    GPU every call copies x to the CPU and back.
+    Graphs are stored in ~/.cache/sdekit/export under a checksum of weights and code. The network gives no gradients and
+    runs in float32 only. On a GPU every call copies x to the CPU and back.
 
     Arguments:
         network: Network to run.

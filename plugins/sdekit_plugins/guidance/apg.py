@@ -24,9 +24,9 @@ def apg(
         denoise: The denoiser.
         scale: Scale as in `cfg`: 1 is the conditional and 0 the unconditional model, exactly.
         eta: Share of the parallel part; 1 is cfg.
-        norm: d is shortened to this length, at least 0; 0 for no limit.
+        norm: Largest norm of d, at least 0; a larger d is scaled down. 0 for no limit.
         momentum: Weight of the previous d, which is added to d, in (-1, 1); negative values damp. It makes the denoiser
-            depend on the previous call, so that an adaptive sampler needs 0.
+            depend on the previous call, so that it must be 0 with an adaptive sampler.
     Returns:
         The guided denoiser.
     Raises:

@@ -25,7 +25,7 @@ def autoguidance(
 ) -> Denoiser:
     """Autoguidance, away from the errors of a weaker model: D_weak + scale (D - D_weak).
 
-    Both models are evaluated with the same condition, or without one. Two network evaluations.
+    Both models are evaluated with the same condition, or without one. It costs two network evaluations.
 
     Arguments:
         sde: Process of the denoiser.
@@ -34,7 +34,7 @@ def autoguidance(
             `sdekit.open_model` opens, such as a run folder, or a denoiser.
         step: Training step of stored weights of that run (option train.keep_every of the training), or None for the
             last ones.
-        scale: 1 is the model itself, exactly, and 0 the weaker one; then the other model is not evaluated.
+        scale: 1 is exactly the model itself and 0 exactly the weaker model; in both cases the other is not evaluated.
     Returns:
         The guided denoiser.
     Raises:
@@ -61,8 +61,8 @@ def _load(sde: SDE, path: str, step: int | None) -> Denoiser:
     opened = _open_weak(path, step, when_written(path))
     if not same_process(opened.model.sde, sde):
         raise InputError(
-            f"autoguidance: {path} was trained with the process {type(opened.model.sde).__name__}, not with that of "
-            "the model: both must be the same"
+            f"autoguidance: {path} was trained with the process {type(opened.model.sde).__name__}, not with the "
+            "process of the model: both must be the same"
         )
     kind = opened.conditioning
     conditional = any((kind.classes, kind.numbers, kind.embedding, kind.sequence, kind.parts))
@@ -81,7 +81,7 @@ def _open_weak(path: str, step: int | None, written: tuple[int, ...]) -> OpenedM
 
 
 def _trial(sde: SDE, mixture: GaussianMixture) -> Any:
-    """Options and exact result for `sdekit verify`: the weaker model is that of a wider mixture."""
+    """Options and exact result for `sdekit verify`: the weaker model is the denoiser of a wider mixture."""
     from sdekit.verify import Trial  # imported here, because sampling does not need it
 
     weak = GaussianMixture(mixture.means, 1.5 * mixture.variances.sqrt()).denoiser(sde)

@@ -10,7 +10,7 @@ from sdekit.processes import SDE, Denoiser
 
 
 def cfg(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, negative: int | None = None) -> Denoiser:
-    """Classifier-free guidance: D(x) + scale (D(x, y) - D(x)), D(x) without a condition.
+    """Classifier-free guidance: D(x) + scale (D(x, y) - D(x)), where D(x) has no condition.
 
     One network evaluation, on the doubled batch. The model must support the null condition: train it with --drop 0.1.
 
@@ -23,7 +23,8 @@ def cfg(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, negative: int | None
     Returns:
         The guided denoiser.
     Raises:
-        InputError: If scale is not finite; when called, if there is no condition or it is not a label as `negative` is.
+        InputError: If scale is not finite; when called, if there is no condition, or it is not a label although
+            `negative` is given.
     Source:
         Ho & Salimans 2022, eq. 6, where w is scale - 1.
     """

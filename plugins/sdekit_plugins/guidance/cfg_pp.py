@@ -1,4 +1,4 @@
-"""CFG++: guidance of x_0 alone; the noise is that of the unconditional model."""
+"""CFG++: guidance of x_0 alone; the noise comes from the unconditional model."""
 
 import torch
 from torch import Tensor
@@ -20,8 +20,8 @@ def cfg_pp(sde: SDE, denoise: Denoiser, *, strength: float = 0.6, ratio: float =
         sde: Process of the denoiser.
         denoise: The denoiser.
         strength: The paper's lambda, in [0, 1]; 0 is the unconditional model.
-        ratio: rho_s / rho_t without a grid of steps (outside of `sample`, or with an adaptive sampler), in [0, 1); 0.8
-            is that of about 50 steps.
+        ratio: Value of rho_s / rho_t if there is no grid of steps (outside of `sample`, or with an adaptive sampler),
+            in [0, 1); 0.8 corresponds to about 50 steps.
     Returns:
         The guided denoiser.
     Raises:

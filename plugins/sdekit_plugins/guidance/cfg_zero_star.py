@@ -12,15 +12,15 @@ def cfg_zero_star(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, zero_steps
     """CFG-Zero*: v' = a v_0 + scale (v_c - a v_0), for the velocity v = eps - x_0.
 
     v_c is the conditional and v_0 the unconditional velocity of the rectified flow; for other processes, v is computed
-    in the coordinates x / (alpha + sigma). The factor a = <v_c, v_0> / |v_0|^2 corrects v_0 of a model that is
-    inaccurate, early in training. One network evaluation, on the doubled batch.
+    in the coordinates x / (alpha + sigma). The factor a = <v_c, v_0> / |v_0|^2 corrects an inaccurate v_0, as early in
+    training. One network evaluation, on the doubled batch.
 
     Arguments:
         sde: Process of the denoiser.
         denoise: The denoiser.
         scale: Scale as in `cfg`: 1 is the conditional and 0 the unconditional model, exactly.
         zero_steps: Number of steps at the start of the sampler's grid in which v' = 0, at least 0: the paper's
-            zero-init (there 1, or 4 of 100), for models whose first velocity is worse than none.
+            zero-init (there 1, or 4 of 100), for models that predict the first velocity worse than 0 does.
     Returns:
         The guided denoiser.
     Raises:
@@ -37,7 +37,7 @@ def cfg_zero_star(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, zero_steps
         y = require_condition("cfg-zero-star", y)
         if scale in (0, 1) and not zero_steps:
             return denoise(x, t, y if scale else None)
-        at_rest = x / broadcast(flow.scale(t), x)  # the x_0 of the velocity 0
+        at_rest = x / broadcast(flow.scale(t), x)  # the x_0 at which the velocity is 0
         early = _is_early(t, zero_steps)
         if zero_steps and early.all():
             return at_rest

@@ -39,7 +39,7 @@ def classifier(
     Returns:
         The guided denoiser.
     Raises:
-        InputError: If `run` is missing, or was trained for another process; when called, if y is no label of the
+        InputError: If `run` is missing, or was trained for another process; when called, if y is not a label of the
             classifier.
     Source:
         Dhariwal & Nichol 2021, eq. 13, for any process.

@@ -101,7 +101,7 @@ def _imported(name: str) -> Callable[..., Tensor]:
 
 
 def _checked(function: Callable[..., Any]) -> Callable[..., Tensor]:
-    """Return the function with errors that name it, if it raises or its result has no gradient."""
+    """Return a function that raises InputError with the name of `function` if this fails or gives no gradient."""
     name = getattr(function, "__name__", type(function).__name__)
 
     def call(x: Tensor, *time: Tensor) -> Tensor:

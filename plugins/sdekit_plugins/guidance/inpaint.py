@@ -24,7 +24,8 @@ def inpaint(
         sde: Process of the denoiser.
         denoise: The denoiser.
         mask: Image or .npy file of the size of a sample, white (1) at known pixels.
-        image: Image file, black and white being -1 and 1 in the model's units, or a .npy file in the model's units.
+        image: Image file, in which black is -1 and white is 1 in the model's units, or a .npy file in the model's
+            units.
         noise_std: Standard deviation of the noise in the known pixels, in the model's units.
         method: Name of a registered restorer that is a guidance.
     Returns:
@@ -56,7 +57,7 @@ def _guidance(
     problem = Problem(Mask(read_mask(mask, shape)), _fitted(known, shape, image), noise_std)
     guidance = build_restorer(method, problem)
     if isinstance(guidance, Sampler):
-        raise InputError(f"inpaint: {method} is a sampler and no guidance: use it with sdekit restore")
+        raise InputError(f"inpaint: {method} is a sampler, not a guidance: use it with sdekit restore")
     return guidance
 
 

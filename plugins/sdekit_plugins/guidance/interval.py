@@ -12,8 +12,8 @@ def interval(sde: SDE, denoise: Denoiser, *, from_: float = 0.2, to: float = 5.0
     """Interval: apply the guidances before this one only at noise levels from <= rho <= to.
 
     At other noise levels only the unguided model is evaluated, and no batch is doubled. rho = sigma / alpha is EDM's
-    sigma. Guidance reduces diversity at high noise levels and has no effect at low ones; without it there, it may be
-    stronger between them. Samples of a batch at different noise levels are evaluated separately.
+    sigma. Guidance reduces diversity at high noise levels and has no effect at low ones; if it is left out at both, it
+    may be stronger at the levels between. Samples of a batch at different noise levels are evaluated separately.
 
     Arguments:
         sde: Process of the denoiser.

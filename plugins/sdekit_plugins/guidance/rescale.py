@@ -9,10 +9,10 @@ from sdekit.processes import SDE, Denoiser, broadcast
 
 
 def rescale(sde: SDE, denoise: Denoiser, *, scale: float = 2.0, phi: float = 0.7) -> Denoiser:
-    """Rescaled guidance: (1 - phi) D' + phi D' std(D(x, y)) / std(D'), with D' that of cfg.
+    """Rescaled guidance: (1 - phi) D' + phi D' std(D(x, y)) / std(D'), where D' is the result of cfg.
 
-    std is over all numbers of a sample. It prevents over-exposed images at large scales. One network evaluation, on the
-    doubled batch.
+    The standard deviation is taken over all numbers of a sample. The rescaling prevents over-exposed images at large
+    scales. One network evaluation, on the doubled batch.
 
     Arguments:
         sde: Process of the denoiser.

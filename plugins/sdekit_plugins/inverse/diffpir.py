@@ -20,7 +20,8 @@ class DiffPIR(Sampler):
 
     Arguments:
         problem: The inverse problem, with a linear operator.
-        weight: Weight of the denoised x_0, above 0; with 1, D(x_t) counts as a draw of variance rho_t^2.
+        weight: Weight of the denoised x_0, above 0; with 1, D(x_t) is treated as an estimate of x_0 with variance
+            rho_t^2.
         zeta: Share of new noise in the variance, in [0, 1].
     Raises:
         InputError: If an option is out of range, or the operator is not linear.

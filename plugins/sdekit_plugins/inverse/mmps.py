@@ -13,9 +13,9 @@ def mmps(
 ) -> Guidance:
     """Moment matching posterior sampling: D + C A* (noise_std^2 I + w A C A*)^-1 (y - A D).
 
-    C = sigma^2 / alpha dD/dx is the covariance of x_0 given x_t. It is never formed: the inverse is computed by
-    conjugate gradients, with one backward pass through the network for each iteration. The method is exact if the data
-    are Gaussian and the iterations suffice.
+    C = sigma^2 / alpha dD/dx is the covariance of x_0 given x_t. The matrix C is never formed; the inverse is applied
+    by conjugate gradients, with one backward pass through the network for each iteration. The method is exact if the
+    data are Gaussian and the iterations suffice.
 
     Arguments:
         problem: The inverse problem, with a linear operator.
@@ -23,7 +23,7 @@ def mmps(
         tolerance: Iterations end when the residual has shrunk by this factor, at least 0.
         mode_variance_fraction: Share of the data's variance within one mode, in (0, 1]; w is the share of C that
             remains if the mode is known (`LinearizedDenoiser.within_mode`). Below 1, the method finds the right one of
-            several modes more often, but is exact for no data.
+            several modes more often, but is no longer exact for Gaussian data.
     Returns:
         The guidance.
     Raises:

@@ -24,10 +24,11 @@ def pigdm(problem: Problem, *, data_std: float | None = None, mode_variance_frac
 
     Arguments:
         problem: The inverse problem, with a linear operator.
-        data_std: Standard deviation of data that are one Gaussian N(m, data_std^2 I), above 0; the method is exact on
-            them. None for other data: it is then 1, as in the paper.
+        data_std: Standard deviation of the data, above 0, if their distribution is one Gaussian N(m, data_std^2 I), for
+            which the method is exact. None for other data; the value is then 1, as in the paper.
         mode_variance_fraction: Share of the data's variance within one mode, in (0, 1]; w is the share of r^2 that
-            remains if the mode is known (`LinearizedDenoiser.within_mode`). None for 1 with a data_std and 0.1 without.
+            remains if the mode is known (`LinearizedDenoiser.within_mode`). None means 1 if data_std is given, and 0.1
+            otherwise.
     Returns:
         The guidance.
     Raises:

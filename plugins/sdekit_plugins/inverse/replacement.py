@@ -9,9 +9,10 @@ from sdekit.inverse import ReplacementSampler
 class Replacement(ReplacementSampler):
     """Replacement: after each step, A x_s becomes alpha_s y plus noise up to standard deviation sigma_s.
 
-    x_s + A^+ (alpha_s y + noise - A x_s) for any linear A; with a mask, this is the earliest inpainting with diffusion
-    models. No derivative of the network is needed. The rest of the sample is adapted to the measurement only by the
-    next evaluation of the network: the samples are biased, the more the fewer steps are taken.
+    The new x_s is x_s + A^+ (alpha_s y + noise - A x_s), for any linear A; with a mask, this is the earliest inpainting
+    with diffusion models. No derivative of the network is needed. The rest of the sample is adapted to the measurement
+    only by the next evaluation of the network. The samples are therefore biased, and the bias increases if fewer steps
+    are taken.
 
     Arguments:
         problem: The inverse problem, with a linear operator.

@@ -19,10 +19,10 @@ class TDS(Sampler):
 
     A particle takes DDPM's step with the guided denoiser D' = D + C A* r / v, where r = y - A D, C = sigma^2 / alpha
     dD/dx and v = noise_std^2 + r* A C A* r / |r|^2. This is the first iteration of mmps and costs one backward pass
-    through the network. Weights correct its errors: the ratio of the density of the step without guidance to that with
-    guidance, times the ratio of the twist psi_t = N(y; A D, v I) at the end of the step to that at its start. The
-    particles of a sample are resampled by weight if their effective number is below half, and one is drawn at the end.
-    As the number of particles grows, the samples follow the exact posterior of the unguided steps.
+    through the network. Weights correct its errors. A weight is the density of the step without guidance divided by its
+    density with guidance, times the twist psi_t = N(y; A D, v I) at the end of the step divided by the twist at its
+    start. The particles of a sample are resampled by weight if their effective number is below K / 2, and one is drawn
+    at the end. As the number of particles grows, the samples follow the exact posterior of the unguided steps.
 
     Arguments:
         problem: The inverse problem, with a linear operator.
@@ -47,7 +47,7 @@ class TDS(Sampler):
 
     @property
     def calls_per_step(self) -> int:
-        """Network evaluations a step: one for each particle."""
+        """Network evaluations per step: one for each particle."""
         return self.particles
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
@@ -56,7 +56,7 @@ class TDS(Sampler):
         starts = (sde.prior(noise()) if at_t_max else x for _ in range(self.particles - 1))
         xs = torch.stack([x, *starts])  # (K, B, *)
         log_weight = xs.new_zeros(xs.shape[:2])  # (K, B), without the twist
-        # the twist is also evaluated at the end; to pay for it, the first step is skipped as x at t_max is pure noise
+        # the twist is also evaluated at the end; the first step is skipped to save as many evaluations: x is pure noise
         twist_at_end = at_t_max and len(times) > 2
         if twist_at_end:
             yield sde.sigma(times[1]) / sde.sigma(times[0]) * x
@@ -100,13 +100,13 @@ class TDS(Sampler):
 def resample(log_weight: Tensor, z: Tensor, *, always: bool = False) -> tuple[Tensor, Tensor]:
     """Draw particles by their weights, if the effective number of particles is below K / 2.
 
-    Systematic resampling: its random number is computed from the first number of z. The first index alone is a draw
-    by weight too.
+    Systematic resampling: its random number is computed from the first number of z. The first index on its own is also
+    a draw by weight.
 
     Arguments:
         log_weight: Logarithms of the weights of the K particles of each sample, (K, B).
         z: Standard normal noise, (B, *).
-        always: Whether to resample whatever the effective number is.
+        always: Whether to resample even if the effective number is large.
     Returns:
         Indices of the particles, (K, B), and their log-weights after resampling, (K, B).
     Source:

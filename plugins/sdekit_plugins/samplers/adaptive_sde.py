@@ -11,9 +11,10 @@ from sdekit.processes import SDE, Denoiser, renoise
 from sdekit.sampling import Noise, Sampler, path_time, time_at
 
 SMALLEST_STEP = 1e-9
-"""Step size below which the solver gives up."""
+"""Step size below which the solver raises an error."""
 LARGEST_LOG_STEP = -4
-"""Largest step size, 1/2, as four times its log2. After a longer step D(x', s) agrees with x' anywhere."""
+"""Largest step size, 1/2, as four times its log2. After a longer step, D(x', s) would agree with any x', so that the
+error is not detected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +27,10 @@ class AdaptiveSDE(Sampler):
         E = rms((x' - x'') / (atol + rtol max(|x'|, |x|)))
 
     is at most 1. In either case its step size becomes h <- 0.9 h E^(-0.9). h is a step in log(1 + 1000 / rho), which is
-    finite where alpha is 0. The times of the grid are met exactly. Each attempt takes two calls.
+    finite where alpha is 0. The steps end exactly at the times of the grid. Each attempt takes two calls.
 
-    The noise is that of a Brownian path. New noise after a rejected attempt, as in the paper, favours small noise and
-    introduces a bias.
+    The noise is taken from a Brownian path. Drawing new noise after a rejected attempt, as in the paper, would
+    favour small noise and introduce a bias.
 
     Arguments:
         rtol: Relative tolerance, > 0.
@@ -66,7 +67,7 @@ class AdaptiveSDE(Sampler):
             for i in goal[accepted & arrives].unique().tolist():
                 path[i] = torch.where(_rows(accepted & arrives & (goal == i), x), x, path[i])
             t, goal = torch.where(accepted, s, t), (goal + (accepted & arrives).long()).clamp(max=last)
-            # step sizes are powers of 2^(1/4), so that rounding, which differs from batch to batch, changes none
+            # step sizes are powers of 2^(1/4), so that rounding errors, which depend on the batch, do not change them
             factor = (0.9 * error**-0.9).nan_to_num(nan=0.2).clamp(0.2, 2)
             log_step = (log_step + (4 * factor.log2() + 1e-6).floor()).clamp(max=LARGEST_LOG_STEP)
             self._check_step(t, h, running)
@@ -75,7 +76,7 @@ class AdaptiveSDE(Sampler):
     def _attempt(
         self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor]:
-        """x'' (B, *) and the error E (B,), float64 on the CPU; t and s are (B,)."""
+        """Return x'', (B, *), and the error E, (B,), float64 on the CPU; t and s are (B,)."""
         x0, z = denoise(x, t), noise(t, s)
         first = renoise(sde, x, x0, t, s, z)
         second = renoise(sde, x, (x0 + denoise(first, s)) / 2, t, s, z)

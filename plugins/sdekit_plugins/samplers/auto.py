@@ -1,4 +1,4 @@
-"""The default for a given number of calls: Adams steps in a bent noise level, with a corrector that costs no call."""
+"""The default for a given number of calls: Adams steps in a function of rho, with a corrector that costs no call."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sdekit.processes import SDE, Denoiser
 from sdekit.sampling import Noise
 
 FIVE_POINTS, SIX_POINTS = 15, 34
-"""Numbers of calls from which a fifth point pays, and a sixth point and another variable."""
+"""Smallest numbers of calls at which the polynomial has a fifth point, and a sixth point and another variable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,18 +23,20 @@ class Auto(Multistep):
         x_s = (sigma_s / sigma_t) x_t + sigma_s int D d(1/rho),    D a polynomial in (1 + rho^p)^(-1 / 2p)
 
     The polynomial goes through the last values of the denoiser D. As soon as D at s is known, the step is repeated with
-    this value too, as in UniPC, without a further call. p is 2 for up to 33 calls, and 4/3 for more: their steps reach
-    noise levels at which D, of a network above all, is less smooth than a function of rho^2.
+    this value too, as in UniPC, without a further call. p is 2 for up to 33 calls, and 4/3 for more calls, because
+    their steps reach lower noise levels, at which D, especially of a network, is less smooth than a function of rho^2.
 
-    The first call is not at times[0], where D is hardly more than the mean of the data, but as far above times[1] as
-    times[1] is above times[2] in log rho. Up to there D = 0; as soon as two values are known, D is linear in 1 / rho.
-    On a grid whose first two steps are equal in log rho, the first call is at times[0].
+    The first call is not at times[0], where D is almost the mean of the data, but as far above times[1] as times[1] is
+    above times[2] in log rho. D = 0 is used from times[0] to the first call; as soon as two values are known, this part
+    is corrected with D linear in 1 / rho. If the first two steps of the grid are equal in log rho, the first call is at
+    times[0].
 
-    The order is that of the start if alpha is 0 at t_max (it leaves an error of 1e-8, from above rho = 1,000);
-    elsewhere 3 or more was measured.
+    The order 2 is the order of the start if alpha is 0 at t_max; noise levels above rho = 1,000 then leave an error of
+    1e-8. In all other cases the measured order is at least 3.
 
     Arguments:
-        points: Number of values of D in a polynomial, 2 to 6; None for 4, for 5 from 15 calls on, for 6 from 34 on.
+        points: Number of values of D in a polynomial, 2 to 6; None means 4, 5 for at least 15 calls, and 6 for at least
+            34 calls.
         data_std: Standard deviation of the data in the model's units, > 0; rho is measured in units of it.
     Source:
         Zhang & Chen 2023 (DEIS: polynomials and quadrature) and Zhao et al. 2023 (UniC). The variable and the first
@@ -76,7 +78,7 @@ class Auto(Multistep):
         return form.coefficients(predictor, corrector)
 
     def _variable(self, rho: Tensor, p: float) -> Tensor:
-        """(1 + rho^p)^(-1 / 2p) - 1, precise near rho = 0; -1 at rho = inf."""
+        """Return (1 + rho^p)^(-1 / 2p) - 1, precise near rho = 0 and -1 at rho = inf."""
         return torch.expm1(-torch.log1p((rho / self.data_std) ** p) / (2 * p))
 
     def _add_start(self, form: IntegralForm, c_0: Tensor, predictor: Tensor, corrector: Tensor) -> None:
@@ -88,7 +90,7 @@ class Auto(Multistep):
 
 
 def first_call(sde: SDE, times: Tensor) -> Tensor:
-    """Return the time of the first call, (): rho = rho_1^2 / rho_2, at most times[0]; times[0] without times[2]."""
+    """Return the time of the first call, (): rho = rho_1^2 / rho_2, at most times[0] (and times[0] if n = 1)."""
     if len(times) < 3:
         return times[0]
     rho = sde.rho(times[1:3])

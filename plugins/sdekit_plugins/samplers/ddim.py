@@ -13,7 +13,7 @@ from sdekit.processes import SDE, Denoiser, renoise_weights
 from sdekit.sampling import Noise
 
 LARGEST_PATH = 2**22
-"""Numbers in the result of one call of `odeint`, which returns the path only when it is complete."""
+"""Largest size of the result of one call of `odeint`, which returns the whole path at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class DDIM(OneStep):
     Arguments:
         eta: Standard deviation of the new noise relative to `ddpm`, between 0 (deterministic) and 1 (DDPM).
         solver: Solver of the ODE for eta = 0. "torchdiffeq" is `odeint` with method "euler". "closed-form" takes the
-            same steps, to rounding, by the formula above; it is faster.
+            same steps, up to rounding errors, by the formula above, and is faster.
     Source:
         Song, Meng & Ermon 2021, eq. 12, 13 and 16.
     """

@@ -19,9 +19,9 @@ class DDPM(OneStep):
     On the knots of `TabulatedVP` this is Ho et al. 2020, eq. 6-7, with variance beta-tilde. Weak and strong order 1.
 
     Arguments:
-        variance: Variance of the new noise. "beta-tilde" is the posterior's, (sigma_s f)^2. "beta" is the forward
-            step's, (sigma_t f)^2, an upper bound that is right for standard normal data; with few steps it leaves far
-            too much noise at the end.
+        variance: Variance of the new noise. "beta-tilde" is the variance of the posterior, (sigma_s f)^2. "beta" is the
+            variance of the forward step, (sigma_t f)^2, an upper bound that is exact for standard normal data; with few
+            steps it leaves far too much noise at the end.
     Source:
         Ho et al. 2020, section 3.2, for any alpha and sigma.
     """

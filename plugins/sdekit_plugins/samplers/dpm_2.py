@@ -15,7 +15,7 @@ class DPM2(RungeKutta):
         y_s = y_t + (r_s - r_t) v_m,    rho_m^2 = rho_t rho_s
 
     v_m is the velocity dy/dr at time m, where x_m comes from Euler's step. y and r are x / alpha and sigma / alpha, or
-    those of `sdekit.processes.FlowCoordinates` with k = 1 if alpha vanishes at t_max.
+    the coordinates of `sdekit.processes.FlowCoordinates` with k = 1 if alpha vanishes at t_max.
 
     Source:
         Lu et al. 2022a (DPM-Solver), Algorithm 1 with r_1 = 1/2; Karras et al. 2022's notation as in k-diffusion.

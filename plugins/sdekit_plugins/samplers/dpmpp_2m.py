@@ -15,8 +15,8 @@ class DPMpp2M(Multistep):
 
         x_s = (sigma_s / sigma_t) x_t + sigma_s (1/rho_s - 1/rho_t) ((1 + c) D_t - c D_u),    c = h / (2 h_u)
 
-    D_u is the denoised x_0 of the step before. h is the length of this step in lambda = -log rho, h_u that of the step
-    before. The first step is DDIM's.
+    D_u is the denoised x_0 of the step before. In lambda = -log rho, h and h_u are the lengths of this step and of the
+    step before. The first step is a DDIM step.
 
     Source:
         Lu et al. 2022b (DPM-Solver++), Algorithm 2.

@@ -24,10 +24,10 @@ class DPMpp2MSDE(Multistep):
         x_s = (sigma_s / sigma_t) k x_t + alpha_s (1 - k q) ((1 + c) D_t - c D_u) + sigma_s sqrt(1 - k^2) z
 
     with q = rho_s / rho_t, k = q^(eta^2) and c = h / (2 h_u). D_u is the denoised x_0 of the step before; h and h_u are
-    the lengths of this step and that one in log rho. Weak order 2 (on Gaussians), strong order 1.
+    the lengths of this step and of the step before in log rho. Weak order 2 (on Gaussians), strong order 1.
 
     Arguments:
-        eta: Standard deviation of the noise relative to the reverse SDE's, in [0, 4]; 0 is `dpmpp-2m`.
+        eta: Standard deviation of the noise relative to the noise of the reverse SDE, in [0, 4]; 0 is `dpmpp-2m`.
     Source:
         Lu et al. 2022b, appendix B: the SDE's second-order update in its midpoint form.
     """

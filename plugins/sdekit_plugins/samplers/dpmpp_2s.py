@@ -15,7 +15,7 @@ class DPMpp2S(RungeKutta):
         x_m = (sigma_m / sigma_t) x_t + (alpha_m - alpha_t sigma_m / sigma_t) D(x_t, t),    rho_m^2 = rho_t rho_s
         x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) D(x_m, m)
 
-    Both are DDIM's step from x_t; the second one uses the x_0 of the middle.
+    Both are DDIM steps from x_t; the second one uses the x_0 that is denoised at m.
 
     Source:
         Lu et al. 2022b (DPM-Solver++), Algorithm 1 with r_1 = 1/2.

@@ -26,7 +26,7 @@ class DPMpp3MSDE(Multistep):
     the curvature half of its weight, so that its eta = 0 has order 2; here the parabola is integrated exactly.
 
     Arguments:
-        eta: Standard deviation of the noise relative to the reverse SDE's, in [0, 4].
+        eta: Standard deviation of the noise relative to the noise of the reverse SDE, in [0, 4].
     Source:
         Crowson 2022 (k-diffusion), after Lu et al. 2022b.
     """

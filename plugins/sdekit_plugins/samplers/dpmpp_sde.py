@@ -17,11 +17,11 @@ class DPMppSDE(Sampler):
         x_s = (sigma_s / sigma_t) k x_t + alpha_s (1 - k q) D(x_m, m) + sigma_s sqrt(1 - k^2) z
 
     with q the ratio of rho at the two ends of each step and k = q^(eta^2). m is the middle in log rho. The noise of the
-    second step is composed of that of its two halves, so that both steps see one path of the reverse SDE. Weak order 2
-    (on Gaussians), strong order 1.
+    second formula is composed of the noise of the two halves of the step, so that both formulas use the same path of
+    the reverse SDE. Weak order 2 (on Gaussians), strong order 1.
 
     Arguments:
-        eta: Standard deviation of the noise relative to the reverse SDE's, in [0, 4]; 0 is `dpmpp-2s`.
+        eta: Standard deviation of the noise relative to the noise of the reverse SDE, in [0, 4]; 0 is `dpmpp-2s`.
     Source:
         Lu et al. 2022b, Algorithm 1; Crowson 2022 (k-diffusion).
     """
@@ -50,5 +50,5 @@ class DPMppSDE(Sampler):
         if self.eta:
             z = noise(t, m)
             x_m = x_m + c_m * z
-            x_s = x_s + decay * c_m * z + c_s * noise(m, s)  # the first half's noise, decayed, and the second half's
+            x_s = x_s + decay * c_m * z + c_s * noise(m, s)  # the decayed noise of the first half, and the second
         return x_s + b_s * denoise(x_m, m)

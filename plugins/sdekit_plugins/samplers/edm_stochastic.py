@@ -24,7 +24,7 @@ class EDMStochastic(Sampler):
     Heun's method.
 
     Arguments:
-        s_churn: Amount of noise over the whole run, at least 0; 0 is the method alone.
+        s_churn: Amount of noise over the whole run, at least 0; with 0, no noise is added.
         s_min: Lowest level at which noise is added, in units of sigma / alpha.
         s_max: Highest level at which noise is added, in units of sigma / alpha.
         s_noise: Factor of the standard deviation of the noise, > 0; Karras et al. use up to 1.007.
@@ -49,7 +49,7 @@ class EDMStochastic(Sampler):
         if not 0 <= self.s_min <= self.s_max:
             raise InputError(f"edm-stochastic: needs 0 <= s_min <= s_max, got {self.s_min} and {self.s_max}")
         if type(self._method).step is Sampler.step or self._method.calls_per_step is None or self._method.stochastic:
-            raise InputError(f"edm-stochastic: {self.method!r} is no deterministic one-step method: try 'heun'")
+            raise InputError(f"edm-stochastic: {self.method!r} is not a deterministic one-step sampler: try 'heun'")
 
     @cached_property
     def _method(self) -> Sampler:
@@ -58,7 +58,7 @@ class EDMStochastic(Sampler):
 
     @property
     def order(self) -> int | None:
-        """Weak order: that of the method, at most 2."""
+        """Weak order: the order of the method, at most 2."""
         return None if self._method.order is None else min(2, self._method.order)
 
     @property
@@ -68,7 +68,7 @@ class EDMStochastic(Sampler):
 
     @property
     def calls_per_step(self) -> int:
-        """Calls of the method: raising the noise level takes none."""
+        """Calls of the method, because raising the noise level takes no calls."""
         return self._method.calls_per_step or 0
 
     def step(self, sde: SDE, denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:

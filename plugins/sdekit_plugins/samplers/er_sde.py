@@ -12,12 +12,12 @@ from sdekit.processes import SDE
 
 @dataclass(frozen=True, kw_only=True)
 class ERSDE(Multistep):
-    """ER-SDE: a stochastic multistep method whose noise fades at low noise levels.
+    """ER-SDE: a stochastic multistep method with noise that fades at low noise levels.
 
         x_s / alpha_s = (phi_s / phi_t) x_t / alpha_t + phi_s int D d(1/phi) + rho_s sqrt(1 - k^2) z,
         phi = rho (exp(rho^0.3) + 10),    k = (rho_t phi_s) / (rho_s phi_t)
 
-    D is a polynomial in rho through its last values. The weak order is their number, at most 2.
+    D is a polynomial in rho through its last values. The weak order is the number of these values, at most 2.
 
     Arguments:
         values: Number of values of D in the polynomial, 1 to 3.
@@ -50,7 +50,7 @@ class FadingNoise:
         return rho * ((rho**0.3).exp() + 10)
 
     def inverse(self, phi: Tensor) -> Tensor:
-        """Return rho by bisection in log rho, to rounding, for 1e-12 <= rho <= 1e12."""
+        """Return rho by bisection in log rho, up to rounding errors, for 1e-12 <= rho <= 1e12."""
         low, high = torch.full_like(phi, -28.0), torch.full_like(phi, 28.0)
         for _ in range(60):
             middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""Euler's method to a lower noise level, and new noise up again."""
+"""Euler's method to a noise level below the next one, then new noise up to the next one."""
 
 from dataclasses import dataclass
 

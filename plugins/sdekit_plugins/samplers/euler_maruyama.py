@@ -15,8 +15,8 @@ class EulerMaruyama(OneStep):
 
         x_s = x + (f x - g^2 score) (s - t) + g sqrt(t - s) z,    f, g and the score at t
 
-    Weak order 1, strong order 1/2. f and g are infinite where alpha is 0. A step from there is the ancestral one, which
-    needs neither.
+    Weak order 1, strong order 1/2. f and g are infinite where alpha is 0. A step from such a time is the ancestral
+    step, which needs neither.
 
     Source:
         Song et al. 2021, eq. 6.

@@ -17,8 +17,9 @@ class ExpRK3(RungeKutta):
 
         x_j = (sigma_j / sigma_t) x_t + sigma_j int D d(1/rho),    j = 1, 2, 3 at 1/3, 2/3 and 1 of the step in log rho
 
-    In the first stage D is D_t. In stages 2 and 3 it is the line in log rho through D_t and the D of the stage before.
-    From alpha = 0 the step is divided, and D is linear, in 1 / rho: this is Heun's third-order method.
+    In the first stage D is D_t. In stages 2 and 3 it is the line in log rho through D_t and the D of the previous
+    stage. In a step from alpha = 0, the stages are equally spaced in 1 / rho and D is linear in 1 / rho, which gives
+    Heun's third-order method.
 
     Source:
         Hochbruck & Ostermann 2005, section 5.2 with c_2 = 1/3, c_3 = 2/3; Lu et al. 2022a, Algorithm 2.

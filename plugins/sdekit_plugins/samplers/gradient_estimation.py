@@ -17,7 +17,7 @@ class GradientEstimation(Multistep):
         x_s = alpha_s (x_t / alpha_t + (rho_s - rho_t) (gamma eps_t + (1 - gamma) eps_u))
 
     eps_u is the value of the step before. The direction to the nearest data point is the gradient of half its squared
-    distance; gamma > 1 estimates it from two evaluations in a row. The order is 1.
+    distance; with gamma > 1, this direction is estimated from two consecutive evaluations. The order is 1.
 
     Arguments:
         gamma: Weight of the newest value, at least 1; 1 is DDIM, 2 the paper's choice.

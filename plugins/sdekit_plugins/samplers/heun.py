@@ -14,8 +14,8 @@ class Heun(RungeKutta):
 
         y_s = y_t + (r_s - r_t) (v_t + v_s) / 2,    v_s the velocity dy/dr at the end of Euler's step
 
-    y and r are x / alpha and sigma / alpha, or those of `sdekit.processes.FlowCoordinates` with k = 1 if alpha vanishes
-    at t_max.
+    y and r are x / alpha and sigma / alpha, or the coordinates of `sdekit.processes.FlowCoordinates` with k = 1 if
+    alpha vanishes at t_max.
 
     Source:
         Karras et al. 2022, Algorithm 1 with S_churn = 0.

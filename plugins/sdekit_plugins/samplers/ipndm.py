@@ -1,4 +1,4 @@
-"""iPNDM: Adams-Bashforth with the coefficients of equal steps, whatever the grid."""
+"""iPNDM: Adams-Bashforth with the coefficients of equal steps, on any grid."""
 
 from dataclasses import dataclass
 
@@ -19,9 +19,9 @@ class IPNDM(Multistep):
         x_s = alpha_s (x_t / alpha_t + (rho_s - rho_t) (55 eps_t - 59 eps_1 + 37 eps_2 - 9 eps_3) / 24)
 
     eps_1, eps_2, eps_3 are the values of eps at the times before t. The first steps use the shorter Adams-Bashforth
-    rows. The order is `points` if steps in rho are equal, at most 2 on a grid whose steps change gradually, and 1 on
-    any other. If alpha reaches 0 at t_max, the coordinates of `sdekit.processes.FlowCoordinates` with k = 1 replace
-    x / alpha and rho.
+    rows. The order is `points` if the steps in rho are equal, at most 2 if the steps change gradually along the grid,
+    and 1 on any other grid. If alpha reaches 0 at t_max, x / alpha and rho are replaced by the coordinates of
+    `sdekit.processes.FlowCoordinates` with k = 1.
 
     Arguments:
         points: Number of values of eps, 1 (DDIM) to 4.

@@ -38,9 +38,10 @@ class ODE(Sampler):
         atol: Absolute tolerance of an adaptive method, > 0, in units of y.
         error_norm: Error that an adaptive method controls. "sample" is the error of each sample on its own, so that a
             sample does not depend on its batch: dopri5 and bosh3 have one step size per sample, the others solve one
-            sample at a time. "batch" is torchdiffeq's own: one step size, from the mean over the batch.
-        max_calls: Network calls after which an adaptive method gives up on a batch, at least 1. At tolerances of 1e-12
-            in float64, dopri5 makes 1,200 calls on mixtures of Gaussians.
+            sample at a time. "batch" is the error norm of torchdiffeq, the mean over the batch, which gives one step
+            size for all samples.
+        max_calls: Number of network calls for a batch after which an adaptive method raises an error, at least 1. At
+            tolerances of 1e-12 in float64, dopri5 makes 1,200 calls on mixtures of Gaussians.
     Source:
         Song et al. 2021, section 4.3; Karras et al. 2022, eq. 4.
     """
@@ -74,13 +75,13 @@ class ODE(Sampler):
 
     @property
     def default_steps(self) -> int:
-        """2 for an adaptive method, which needs no times between t_max and t_min, else 50."""
+        """2 for an adaptive method, which needs no times between t_max and t_min, and 50 otherwise."""
         return 2 if self.method in ADAPTIVE else 50
 
     @property
     def requires_single_sample(self) -> bool:
-        """Whether torchdiffeq controls the error, over the whole batch, and it must be that of one sample."""
-        controlled = (*ADAPTIVE, "implicit_adams")  # the latter iterates until its batch has converged
+        """Whether the method of torchdiffeq controls the error of a batch, not the error of each sample."""
+        controlled = (*ADAPTIVE, "implicit_adams")  # implicit_adams iterates until the batch has converged
         return self.error_norm == "sample" and self.method in controlled and self.method not in METHODS
 
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
@@ -111,7 +112,7 @@ class ODE(Sampler):
         elif self.method == "scipy_solver":
             options = {"solver": "RK45"}
         elif self.method in ADAPTIVE:
-            options = {"step_t": r}  # otherwise it would step past the end, where there is no noise level
+            options = {"step_t": r}  # otherwise a step would go past the end, where no noise level is defined
         try:
             with warnings.catch_warnings():
                 # torchdiffeq passes min_step to every solver of scipy, also to those that have no such option
@@ -125,7 +126,7 @@ class ODE(Sampler):
 
 
 class _Field:
-    """The field dy/dr, with a limit on the calls of an adaptive method and a record of its last times."""
+    """The field dy/dr, which limits the calls of an adaptive method and stores the times of its last calls."""
 
     def __init__(self, flow: FlowCoordinates, denoise: Denoiser, ode: ODE) -> None:
         self.flow, self.denoise, self.ode, self.calls = flow, denoise, ode, 0

@@ -1,4 +1,4 @@
-"""Predictor-corrector sampling: a one-step sampler predicts, Langevin steps correct."""
+"""Predictor-corrector sampling: a one-step sampler predicts, and Langevin steps correct."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ class PC(Sampler):
     Arguments:
         predictor: Registered one-step sampler.
         corrector: "annealed-langevin" takes h = 2 (snr sigma_s)^2, which keeps p_s in the limit snr -> 0 in any
-            dimension. "langevin" takes h = 2 (snr |z| / |score|)^2, with the norms of each sample on its own.
+            dimension. "langevin" takes h = 2 (snr |z| / |score|)^2, with the norms of each sample separately.
         corrections: Langevin steps after each step, at least 0.
         snr: Signal-to-noise ratio of a correction, > 0.
     Source:
@@ -65,5 +65,5 @@ class PC(Sampler):
 
 
 def _norm(x: Tensor) -> Tensor:
-    """Norm of each sample, (B,)."""
+    """Return the norm of each sample, (B,)."""
     return x.flatten(1).square().sum(1).sqrt()

@@ -17,14 +17,14 @@ from sdekit.sampling import Noise, Sampler
 class Restart(Sampler):
     """Restart: an ODE solver that adds noise and repeats one stretch of noise levels.
 
-    The forward noise contracts the errors made so far, and the ODE adds few new ones. The stretch runs between those
+    The forward noise contracts the errors made so far, and the ODE adds few new ones. The stretch lies between the
     times of the grid that are nearest to s_max and s_min in log rho, and uses the steps of the grid. Weak order 2 with
     Heun's method.
 
     Arguments:
         s_min: Lower end of the stretch, in units of sigma / alpha, > 0.
         s_max: Upper end of the stretch, in units of sigma / alpha, above s_min.
-        repeats: Number of restarts, at least 0; 0 is the method alone.
+        repeats: Number of restarts, at least 0; with 0, nothing is repeated.
         method: Registered deterministic one-step sampler.
     Source:
         Xu et al. 2023, Algorithm 1, with one interval.
@@ -43,7 +43,7 @@ class Restart(Sampler):
                 f"restart: needs 0 < s_min < s_max and repeats >= 0, got {self.s_min}, {self.s_max} and {self.repeats}"
             )
         if type(self._method).step is Sampler.step or self._method.stochastic:
-            raise InputError(f"restart: {self.method!r} is no deterministic one-step method: try 'heun'")
+            raise InputError(f"restart: {self.method!r} is not a deterministic one-step sampler: try 'heun'")
 
     @cached_property
     def _method(self) -> Sampler:
@@ -52,7 +52,7 @@ class Restart(Sampler):
 
     @property
     def order(self) -> int | None:
-        """Weak order: that of the method, at most 2."""
+        """Weak order: the order of the method, at most 2."""
         return None if self._method.order is None else min(2, self._method.order)
 
     @property

@@ -15,9 +15,9 @@ class ReverseDiffusion(OneStep):
 
         x_s = (2 - a) x_t + v score(x_t) + sqrt(v) z,    with the forward step x_t = a x_s + sqrt(v) z
 
-    a = alpha_t / alpha_s and v = sigma_t^2 - a^2 sigma_s^2 are exact for steps of any length. With VE these are Song et
-    al.'s steps of SMLD, with VP those of DDPM. Weak and strong order 1. Where alpha is 0, 2 - a would double x; a step
-    from there is the ancestral one.
+    a = alpha_t / alpha_s and v = sigma_t^2 - a^2 sigma_s^2 are exact for steps of any length. With VE these are the
+    steps of SMLD in Song et al., with VP the steps of DDPM. Weak and strong order 1. Where alpha is 0, 2 - a would
+    double x; a step from such a time is therefore the ancestral step.
 
     Source:
         Song et al. 2021, eq. 46 and Algorithms 2-3.

@@ -26,7 +26,7 @@ class SASolver(Multistep):
     order 2 (on Gaussians).
 
     Arguments:
-        tau: Standard deviation of the noise relative to the reverse SDE's, in [0, 4].
+        tau: Standard deviation of the noise relative to the noise of the reverse SDE, in [0, 4].
         predictor: Number of values of D in the predictor, 1 to 4.
         corrector: Number of values of D in the corrector, 1 to 4; 0 leaves the corrector out.
     Source:
@@ -49,7 +49,7 @@ class SASolver(Multistep):
 
     @property
     def order(self) -> int:
-        """Weak order: 2, the most that the noise allows, if predictor or corrector uses two values."""
+        """Weak order: the largest number of values in predictor and corrector, at most 2 because of the noise."""
         return min(2, max(self.predictor, self.corrector))
 
     @property

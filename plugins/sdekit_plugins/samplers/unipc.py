@@ -1,4 +1,4 @@
-"""UniPC: an exponential Adams method in log-SNR whose corrector costs no call."""
+"""UniPC: an exponential Adams method in log-SNR, with a corrector that costs no call."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +23,7 @@ class UniPC(Multistep):
     the step in -log rho.
 
     Arguments:
-        order: Order of the predictor, 1 to 3. The corrector adds one; the first steps limit the total to 3.
+        order: Order of the predictor, 1 to 3. The corrector increases the order by one; the first steps limit it to 3.
         variant: "bh1" is B(h) = h, "bh2" is B(h) = e^h - 1.
     Source:
         Zhao et al. 2023, Algorithms 5-8 and section 3.4.

@@ -18,7 +18,8 @@ class Blur(LinearOperator):
 
     Arguments:
         shape: Shape of a sample.
-        kernel: Kernel, (h, w) for images and (h,) for vectors, with odd sides not larger than those of a sample.
+        kernel: Kernel, (h, w) for images and (h,) for vectors, with odd sides, at most as long as the sides of a
+            sample.
     Raises:
         InputError: If the kernel has another number of axes, or an even or too large side.
     """
@@ -52,7 +53,7 @@ class Blur(LinearOperator):
         return filtered
 
     def svd(self) -> SVD:
-        """Return the SVD: in the Hartley basis, in which a symmetric kernel is diagonal, or else from the matrix."""
+        """Return the SVD, in the Hartley basis if the kernel is symmetric (and A is diagonal), else from the matrix."""
         if not self.symmetric:
             return super().svd()
         gains = self.response.real.expand(self.shape).flatten()
@@ -82,7 +83,7 @@ class FourierMask(LinearOperator):
         self.measured = (2, *self.shape)
         self.axes = spatial_axes(self.shape)
         if not bool(self.keep.any()):
-            raise InputError("FourierMask: keeps nothing: there is no measurement")
+            raise InputError("FourierMask: the mask is 0 everywhere, so that nothing is measured")
 
     @property
     def count(self) -> int:
@@ -155,7 +156,7 @@ def hartley(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def blur(shape: tuple[int, ...], *, std: float = 1.5, kernel: str = "") -> Blur:
-    """A blurred sample with periodic edges: deblurring.
+    """Circular blur of a sample (periodic edges), for deblurring.
 
     Arguments:
         shape: Shape of a sample.
@@ -184,7 +185,7 @@ def blur(shape: tuple[int, ...], *, std: float = 1.5, kernel: str = "") -> Blur:
 def fourier_mask(
     shape: tuple[int, ...], *, mask: str = "", keep: float = 0.3, centre: float = 0.1, seed: int = 0
 ) -> FourierMask:
-    """Some frequencies, whole columns of the frequency plane: magnetic resonance imaging.
+    """Some columns of the frequency plane, as in magnetic resonance imaging.
 
     Arguments:
         shape: Shape of a sample.
@@ -195,7 +196,7 @@ def fourier_mask(
     Returns:
         The operator.
     Raises:
-        InputError: If a share is out of range, or the file is no mask for the samples.
+        InputError: If a share is out of range, or the file is not a mask of the size of a sample.
     """
     if mask:
         axes = spatial_axes(shape)
@@ -214,7 +215,7 @@ def fourier_mask(
 
 
 def phase(shape: tuple[int, ...]) -> Magnitude:
-    """Magnitudes of the Fourier transform without the phases: phase retrieval; not linear, for dps.
+    """Magnitudes of the Fourier transform (no phases), for phase retrieval; not linear, so use dps.
 
     Arguments:
         shape: Shape of a sample.

@@ -47,12 +47,12 @@ class Matrix(LinearOperator):
 
 
 class Function(LinearOperator):
-    """A linear function, with its adjoint or with the adjoint by automatic differentiation.
+    """A linear function, with a given adjoint or one that is computed by automatic differentiation.
 
     Arguments:
         shape: Shape of a sample.
         function: Linear function, (B, *shape) to (B, *measured).
-        adjoint: Its adjoint, (B, *measured) to (B, *shape); None to differentiate.
+        adjoint: Its adjoint, (B, *measured) to (B, *shape); None to use automatic differentiation.
     Raises:
         InputError: If, for random numbers, the function is not linear or `adjoint` is not its adjoint.
     """
@@ -97,7 +97,7 @@ def _measured_shape(function: Callable[[Tensor], Tensor], shape: tuple[int, ...]
     result = function(torch.zeros(2, *shape, dtype=torch.float64))
     if result.ndim < 2 or len(result) != 2:
         raise InputError(
-            f"the function makes {tuple(result.shape)} of two samples {(2, *shape)}: the first axis must stay the batch"
+            f"the function makes {tuple(result.shape)} of two samples {(2, *shape)}: the first axis must be the batch"
         )
     return tuple(result.shape[1:])
 
@@ -111,7 +111,7 @@ def matrix(shape: tuple[int, ...], *, matrix: str = "") -> Matrix:
     Returns:
         The operator.
     Raises:
-        InputError: If the file is missing, or contains no matrix with d columns.
+        InputError: If the file is missing, or does not contain a matrix with d columns.
     """
     if not matrix:
         raise InputError("matrix: say which matrix to use, with matrix=FILE (.npy, of shape (m, d))")

@@ -1,4 +1,4 @@
-"""Base classes of operators: what is measured of x, and for linear operators the adjoint and the SVD."""
+"""Base classes of operators, which map x to a measurement; a linear operator also has an adjoint and an SVD."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DENSE = 2048
 class Operator(ABC):
     """An operator A that maps samples (B, *shape) to measurements (B, *measured), differentiable in x.
 
-    A subclass defines `apply` and sets `shape`, the shape of one sample, and `measured`, that of one measurement.
+    A subclass defines `apply` and sets `shape`, the shape of one sample, and `measured`, the shape of one measurement.
     """
 
     shape: tuple[int, ...]
@@ -73,8 +73,8 @@ class LinearOperator(Operator):
     """A linear operator A with its adjoint A*: <A x, y> = <x, A* y>.
 
     A subclass sets `shape` and `measured` and defines `apply`. By default, the adjoint is computed by automatic
-    differentiation, and the SVD from the matrix if x has at most 2048 numbers. A subclass may override both by
-    something faster.
+    differentiation, and the SVD from the matrix if x has at most 2048 numbers. A subclass may override both with faster
+    methods.
     """
 
     def adjoint(self, y: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class LinearOperator(Operator):
 
 
 class TightFrame(LinearOperator):
-    """A linear operator with A A* = gain I, whose singular values are all sqrt(gain)."""
+    """A linear operator with A A* = gain I, so that all its singular values are sqrt(gain)."""
 
     gain: float = 1.0
 
@@ -161,8 +161,9 @@ def check_linear(operator: LinearOperator, seed: int = 0) -> None:
     error = abs(left - right) / max(float(ax.norm() * y.norm()), float(x.norm() * back.norm()), 1e-300)
     if not error <= 1e-5:
         raise InputError(
-            f"the adjoint is not that of the operator: <A x, y> = {left:.6g} and <x, A* y> = {right:.6g} for random x "
-            f"and y, a difference of {error:.2g} of |A x| |y|; leave out the adjoint to compute it by differentiation"
+            f"the given adjoint is not the adjoint of the operator: <A x, y> = {left:.6g} and <x, A* y> = {right:.6g} "
+            f"for random x and y, a difference of {error:.2g} of |A x| |y|; leave out the adjoint to compute it by "
+            "differentiation"
         )
 
 

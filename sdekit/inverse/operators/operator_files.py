@@ -16,9 +16,10 @@ def read_array(path: str | Path, label: str) -> np.ndarray:
 
     Arguments:
         path: Path of the file.
-        label: Name of the file's role for messages, such as "mask".
+        label: What the file contains, for messages, such as "mask".
     Returns:
-        Float64 array: that of a .npy file as it is; an image as (H, W) or (H, W, 3), from 0 to 255.
+        Float64 array: the unchanged array of a .npy file, or the pixels of an image, (H, W) or (H, W, 3), from 0 to
+        255.
     Raises:
         InputError: If the file cannot be read, or contains numbers that are not finite.
     """
@@ -67,5 +68,7 @@ def read_mask(path: str | Path, shape: tuple[int, ...]) -> Tensor:
         raise InputError(f"mask {path}: has shape {tuple(array.shape)}; it must be as large as a sample, {size}")
     keep = (mask > mask.max() / 2).double()
     if not bool(keep.any()):
-        raise InputError(f"mask {path}: keeps nothing; white pixels (in an array: 1) are measured")
+        raise InputError(
+            f"mask {path}: is 0 everywhere, so that nothing is measured: make measured pixels white (in an array: 1)"
+        )
     return keep.contiguous()

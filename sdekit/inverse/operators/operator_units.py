@@ -14,7 +14,7 @@ from .operator import LinearOperator, Operator
 
 
 class Scaled(LinearOperator):
-    """The operator A (scale x), for data whose columns have different scales.
+    """The operator A (scale x), for data with columns of different scales.
 
     Arguments:
         operator: The linear operator A.
@@ -42,11 +42,11 @@ class Scaled(LinearOperator):
 def in_model_units(
     operator: Operator, units: Units, measurement: Tensor, noise_std: float
 ) -> tuple[Operator, Tensor, float]:
-    """Convert an inverse problem from the units of the data to those of the model, x = (data - shift) / scale.
+    """Convert an inverse problem from the units of the data to the units of the model, x = (data - shift) / scale.
 
-    For a linear A and one scale, the operator is A, the measurement (y - A(shift)) / scale and the noise noise_std /
-    scale. If columns have different scales, they are A (scale x), y - A(shift) and noise_std. For an operator that is
-    not linear, they are A(scale x + shift), y and noise_std.
+    If A is linear and there is one scale, the new operator is A, the new measurement is (y - A(shift)) / scale, and the
+    new noise_std is noise_std / scale. If columns have different scales, the results are A (scale x), y - A(shift) and
+    noise_std. If A is not linear, the results are A(scale x + shift), y and noise_std.
 
     Arguments:
         operator: Operator on samples in the units of the data.

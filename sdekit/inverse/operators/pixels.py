@@ -46,14 +46,14 @@ class Mask(LinearOperator):
         self.keep = (torch.as_tensor(keep) != 0).double()
         self.shape = self.measured = tuple(self.keep.shape)
         if not bool(self.keep.any()):
-            raise InputError("Mask: keeps nothing: there is no measurement")
+            raise InputError("Mask: the mask is 0 everywhere, so that nothing is measured")
 
     @property
     def count(self) -> int:
         return int(self.keep.sum())
 
     def check(self, y: Tensor) -> Tensor:
-        """Return the measurement with 0 at numbers that are not measured, whatever it contains there."""
+        """Return the measurement with 0 at numbers that are not measured, even if the input is not finite there."""
         return self.apply(super().check(torch.where(self.keep.to(y.device) > 0, y, 0) if y.shape == self.shape else y))
 
     def apply(self, x: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class Grayscale(TightFrame):
 
 
 def identity(shape: tuple[int, ...]) -> Identity:
-    """The sample itself, with noise: denoising.
+    """The sample itself, for denoising.
 
     Arguments:
         shape: Shape of a sample.
@@ -143,7 +143,7 @@ def identity(shape: tuple[int, ...]) -> Identity:
 
 
 def mask(shape: tuple[int, ...], *, mask: str = "", keep: float = 0.5, seed: int = 0) -> Mask:
-    """Some pixels of an image, or entries of a vector: inpainting.
+    """Some pixels of an image, or some entries of a vector, for inpainting.
 
     Arguments:
         shape: Shape of a sample.
@@ -153,7 +153,7 @@ def mask(shape: tuple[int, ...], *, mask: str = "", keep: float = 0.5, seed: int
     Returns:
         The operator.
     Raises:
-        InputError: If keep is out of range, or the file is no mask for the samples.
+        InputError: If keep is out of range, or the file is not a mask of the size of a sample.
     """
     if mask:
         return Mask(read_mask(mask, shape))
@@ -167,7 +167,7 @@ def mask(shape: tuple[int, ...], *, mask: str = "", keep: float = 0.5, seed: int
 
 
 def super_resolution(shape: tuple[int, ...], *, factor: int = 2) -> Average:
-    """Mean of each box of factor x factor pixels, or of `factor` entries of a vector: super-resolution.
+    """Mean of each box of factor x factor pixels, or of `factor` vector entries, for super-resolution.
 
     Arguments:
         shape: Shape of a sample.
@@ -179,7 +179,7 @@ def super_resolution(shape: tuple[int, ...], *, factor: int = 2) -> Average:
 
 
 def grayscale(shape: tuple[int, ...]) -> Grayscale:
-    """Brightness of an RGB image: colourisation.
+    """Brightness of an RGB image, for colourisation.
 
     Arguments:
         shape: Shape of a sample, (3, H, W).

@@ -45,7 +45,7 @@ class Radon(LinearOperator):
 
 
 def radon(shape: tuple[int, ...], *, angles: int = 16) -> Radon:
-    """Sums along parallel lines at several angles: tomography.
+    """Sums along parallel lines at several angles, for tomography.
 
     Arguments:
         shape: Shape of a sample, (C, N, N).

@@ -114,7 +114,7 @@ def test_a_wrong_adjoint_is_refused() -> None:
         Function((4,), lambda x: x[:, :2], lambda y: y)
     with pytest.raises(InputError, match="not linear: .* wrap it in NonLinear, and use dps"):
         Function((4,), lambda x: x**2)
-    with pytest.raises(InputError, match="the first axis must stay the batch"):
+    with pytest.raises(InputError, match="the first axis must be the batch"):
         Function((4,), lambda x: x.sum())
 
 
@@ -160,7 +160,7 @@ def test_masks_from_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"m.png: has shape \(8, 8\); it must be as large as a sample, 9 x 6 pixels"):
         registry.build("operator", "mask", (1, 6, 9), mask=str(tmp_path / "m.png"))
     np.save(tmp_path / "none.npy", np.zeros((8, 8)))
-    with pytest.raises(InputError, match="keeps nothing"):
+    with pytest.raises(InputError, match="nothing is measured"):
         registry.build("operator", "mask", IMAGE, mask=str(tmp_path / "none.npy"))
     (tmp_path / "bad.png").write_text("no image")
     with pytest.raises(InputError, match="neither an array .* nor an image"):

@@ -55,7 +55,7 @@ def test_a_run_and_its_earlier_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(guided, weak + 3.0 * (last.model(x, t, y) - weak))
     with pytest.raises(InputError, match="has no weights of step 15: it has those of 10, 20"):
         autoguidance(sde, last.model, run=str(tmp_path / "run"), step=15)
-    with pytest.raises(InputError, match="was trained with the process VP, not with that of the model"):
+    with pytest.raises(InputError, match="was trained with the process VP, not with the process of the model"):
         autoguidance(EDM(), last.model, run=str(tmp_path / "run"))
 
 

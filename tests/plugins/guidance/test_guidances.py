@@ -75,7 +75,7 @@ def test_one_call_on_the_doubled_batch_at_any_level(name: str, sde: SDE) -> None
 
 @each_free
 def test_without_a_condition(name: str) -> None:
-    with pytest.raises(InputError, match="there is no condition to guide to"):
+    with pytest.raises(InputError, match="this guidance needs a condition"):
         FREE[name](VP(), MIXTURE.denoiser(VP()))(torch.zeros(1, 3), as_time(0.5))
 
 
