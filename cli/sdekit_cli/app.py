@@ -35,7 +35,9 @@ COMMANDS = {
     "export": "Export a model to a folder that can be sampled without the Python code of its network.",
     "info": "Describe a saved model, and check that its files are complete and unaltered.",
     "verify": "Check components against exact answers: order, marginals, noise, network calls, inverses, and more.",
-    "bench": "Compare samplers on one model: error of x_0 against network calls, and which to take.",
+    "bench": (
+        "Compare samplers on one model by their error of x_0 for a number of network evaluations, and recommend one."
+    ),
     "tune": "Fit a solver's time steps and coefficients to one model, for a number of network evaluations.",
     "plugins": "List, describe, create and check components: processes, samplers, grids, networks, data sets, ...",
 }
