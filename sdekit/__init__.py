@@ -1,7 +1,7 @@
 """sdekit: score-based diffusion models in continuous time.
 
-A process is two functions, `alpha(t)` and `sigma(t)`: x_t = alpha(t) x_0 + sigma(t) eps. Everything meets at one
-callable, the denoiser `denoise(x, t, y=None) -> E[x_0 | x_t = x, y]`. Public names are imported on first use, so that
+A process is two functions, `alpha(t)` and `sigma(t)`: x_t = alpha(t) x_0 + sigma(t) eps. Models and samplers share one
+interface, the denoiser `denoise(x, t, y=None) -> E[x_0 | x_t = x, y]`. Public names are imported on first use, so that
 `import sdekit` does not import torch.
 """
 

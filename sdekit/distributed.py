@@ -76,7 +76,7 @@ class Elsewhere(SdekitError):
 def together() -> Iterator[None]:
     """Context manager for work that all processes of `world()` do together; call `leave` after it.
 
-    If one process fails, all of them end with its error. A single process does nothing else.
+    If one process fails, all of them end with its error. With a single process, this context manager does nothing.
 
     Raises:
         Elsewhere: In the processes that did not fail themselves, with the message of the one that did.
@@ -84,7 +84,7 @@ def together() -> Iterator[None]:
     if world().size == 1:
         yield
         return
-    # torch warns about `find_unused_parameters`, see engines/ddp.py; this has an effect before torch is imported only.
+    # torch warns about `find_unused_parameters`, see engines/ddp.py; this works only before torch is imported.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch.distributed as dist
     from torch.distributed.rendezvous import rendezvous
@@ -109,7 +109,7 @@ def in_lockstep() -> Iterator[None]:
 
     A process that fails cannot send its error to the others there, since they wait for other messages. It prints the
     error and ends at once. This closes its connections, so that the others end too. Only the first process that fails
-    prints a message. A single process does nothing else.
+    prints a message. With a single process, this context manager does nothing.
     """
     if world().size == 1:
         yield
@@ -129,7 +129,7 @@ def in_lockstep() -> Iterator[None]:
 
 
 def leave() -> None:
-    """Wait until all processes are here, because torchrun ends the others when the first one exits with an error."""
+    """Wait until all processes call `leave`, because torchrun ends the others when one exits with an error."""
     if world().size == 1:
         return
     import torch.distributed as dist
@@ -200,7 +200,7 @@ def agree(error: BaseException | None = None) -> None:
 
 
 def _packed(error: BaseException | None) -> Tensor:
-    """Exit code, length and bytes of a message; length 0 without an error."""
+    """Return the exit code, the length and the bytes of an error message; the length is 0 without an error."""
     import torch
 
     packed = torch.zeros(2 + LONGEST_MESSAGE, dtype=torch.int64)
@@ -213,7 +213,7 @@ def _packed(error: BaseException | None) -> Tensor:
 
 
 def _exit_code(error: BaseException) -> int:
-    """Exit code of a process that ends with an error."""
+    """Return the exit code of a process that ends with an error."""
     if isinstance(error, KeyboardInterrupt):
         return 130
     code = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", 1)

@@ -22,10 +22,10 @@ def to_pixels(data: np.ndarray, units: Units) -> np.ndarray:
 
     Arguments:
         data: Images, (N, *item), in the layout of the units.
-        units: Units of the data: `low` is black and `high` is white. If they are None, the smallest and the largest
-            number of the data are.
+        units: Units of the data: `low` is black and `high` is white. If they are None, the smallest number of the
+            data is black and the largest is white.
     Returns:
-        Pixels, (N, H, W, 1 or 3), uint8. Of two channels the first one is used, of more than three the first three.
+        Pixels, (N, H, W, 1 or 3), uint8. Of two channels the first is used, and of more than three the first three.
     """
     low = float(data.min()) if units.low is None else units.low
     high = float(data.max()) if units.high is None else units.high

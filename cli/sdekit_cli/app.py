@@ -176,7 +176,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _run_with_others(arguments: Sequence[str]) -> None:
-    """Run a command in one of several processes; InputError for a command that does not divide its work."""
+    """Run a command in one of several processes. Raises InputError for a command that does not divide its work."""
     from sdekit.distributed import leave, together, world
 
     if world().rank:

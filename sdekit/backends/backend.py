@@ -62,7 +62,7 @@ class BackendNetwork:
 
     The first result for each shape, dtype and device is compared with the result of the network itself, by one more
     evaluation. If the backend deviates by more than `TOLERANCE` or fails, a `BackendWarning` is issued, and the network
-    runs eagerly from then on. The weights are read at the preparation: later training of the network has no effect.
+    runs eagerly from then on. The weights are read when the network is prepared: later training has no effect.
 
     Arguments:
         network: Network to run.
@@ -172,7 +172,7 @@ def _tensors(y: Any) -> list[Tensor]:
 
 
 def no_gradients_message(user: str) -> str:
-    """Return the message for a network without gradients that are needed.
+    """Return the message for gradients that are needed and not available.
 
     Arguments:
         user: The backend or export, at the start of the sentence.

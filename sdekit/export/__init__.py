@@ -1,6 +1,6 @@
-"""A model without its Python: the network as a program of torch.export, an AOTInductor package or an ONNX graph.
+"""Export a network to a program of torch.export, an AOTInductor package or an ONNX graph, without its Python code.
 
-`torch` and `aoti` files run what they hold, as any program does: open only those that you trust. `onnx` is data.
+Opening a `torch` or `aoti` file runs code from the file: open only files that you trust. An `onnx` file is data.
 """
 
 import lazy_loader

@@ -77,7 +77,7 @@ class CachedExport:
             os.replace(partial, path)
 
     def _digest(self, device: torch.device) -> str:
-        """Checksum of everything that decides on the file: weights, attributes and source of every module, versions."""
+        """Checksum of all that determines the file: weights, attributes and source of every module, versions."""
         digest = hashlib.sha256(f"{self.form} {machine(device)} {self.network}".encode())
         sources = set()
         for module in self.network.modules():

@@ -29,7 +29,7 @@ class Format:
         read: Function `read(path, device)` that returns the network ready to run.
         code: Whether reading a file runs code from it.
         pinned: Whether a file works only with the torch version, device and kind of processor that it was made with.
-        needs: Packages that are not dependencies of sdekit, but of its extra `onnx`; the first one is needed to read.
+        needs: Packages that only the extra `onnx` of sdekit installs; reading a file needs the first one.
     """
 
     suffix: str
@@ -150,6 +150,6 @@ def machine(device: torch.device) -> dict[str, str]:
 
 
 def _index(device: torch.device) -> int:
-    """Index of a GPU, or -1 for the current one."""
+    """Return the index of a GPU, or -1 for the current one."""
     index: int | None = device.index
     return -1 if index is None else index

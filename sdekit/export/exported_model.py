@@ -78,7 +78,7 @@ def export_model(opened: OpenedModel, out: Path, form: str, *, overwrite: bool =
 
 @recognises(is_export)
 def load_export(path: str | Path, *, device: torch.device | str = "cpu", trust: bool = False) -> OpenedModel:
-    """A folder of `sdekit export`, whose network needs no Python code.
+    """A folder of `sdekit export`, which does not need the Python code of the network.
 
     Arguments:
         path: The folder.
@@ -133,7 +133,7 @@ class _SavedModel:
 
     @classmethod
     def of(cls, opened: OpenedModel) -> _SavedModel:
-        """Raises InputError if the process or the condition cannot be written as JSON."""
+        """Describe an opened model. Raises InputError if its process or condition cannot be written as JSON."""
         condition, model = opened.conditioning, opened.model
         if condition.parts or condition.sequence or condition.null_value is not None:
             raise InputError(
@@ -187,12 +187,12 @@ def _registered(sde: SDE, path: Path) -> Component:
 
 
 class ExportedNetwork(nn.Module):
-    """The network of an exported model, in float32: x (B, *), c_noise (B,), y (B, ...) or None, to (B, *).
+    """The network of an exported model. It maps x (B, *) in float32, c_noise (B,) and y (B, ...) or None to (B, *).
 
     Arguments:
         path: Folder of the export.
         shape: Shape of one sample.
-        condition: Condition of the model: it decides which files there are.
+        condition: Condition of the model, which determines the files of the export.
         form: Format of the files.
         device: Device that the network runs on.
     Raises:
@@ -217,11 +217,11 @@ class ExportedNetwork(nn.Module):
                 raise InputError(f"{file} cannot be read ({type(error).__name__}: {error})") from error
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
-        """Run the file for a condition, or the one for none."""
+        """Run the file for inputs with a condition, or the file for inputs without one."""
         if isinstance(y, Condition):
             raise InputError(f"{self.path} takes no condition of several parts: sample the model itself")
         prepared = self.prepared.get(y is not None)
-        if prepared is None:  # a ScoreModel that has its condition raises earlier
+        if prepared is None:  # a ScoreModel that checks its condition raises an error earlier
             raise InputError(f"{self.path} was trained {'without conditions' if y is not None else 'with conditions'}")
         if x.dtype != torch.float32:
             raise InputError(f"{self.path} was exported in float32, and x is {x.dtype}")
@@ -231,7 +231,7 @@ class ExportedNetwork(nn.Module):
 
 
 def format_of(name: str) -> Format:
-    """Return the export format of a name.
+    """Return the export format with a given name.
 
     Arguments:
         name: A key of `FORMATS`.
@@ -246,7 +246,7 @@ def format_of(name: str) -> Format:
 
 
 def traced_inputs(shape: tuple[int, ...], condition: Conditioning, device: torch.device) -> dict[str, Inputs]:
-    """Return the inputs, of one row, that each file of an export is traced with.
+    """Return the inputs, of one row, with which each file of an export is traced.
 
     Arguments:
         shape: Shape of one sample.

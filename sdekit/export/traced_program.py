@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sdekit.errors import SdekitError
 
 Inputs = tuple[Tensor, Tensor, Tensor | None]
-"""x (B, *), c_noise (B,), y (B, ...) or None."""
+"""Inputs of a network: x (B, *), c_noise (B,), and y (B, ...) or None."""
 
 BATCH = 5
 """Rows of the example input: few, but neither 0 nor 1, because a tracer treats these sizes as constants."""
@@ -24,9 +24,9 @@ def program(network: nn.Module, inputs: Inputs, *, fixed: bool = False) -> torch
     """Trace a network with torch.export.
 
     Arguments:
-        network: Network to trace; it is in evaluation mode meanwhile.
-        inputs: Example of x, c_noise and y, of which the first row is used. The program takes a y of the same kind.
-        fixed: Trace for the batch size of the inputs only, not for any batch size from 1.
+        network: Network to trace; it is in evaluation mode during tracing.
+        inputs: Example of x, c_noise and y. Only the first row is used. The program takes a y of the same kind.
+        fixed: Trace for the batch size of the inputs only. By default the program takes any batch size from 1.
     Returns:
         The program.
     Raises:

@@ -11,8 +11,9 @@ from sdekit.processes import LARGEST_RHO, SDE, as_time, broadcast
 class Classifier(nn.Module):
     """Classifier of noisy items: logits = log p(y) + F(c_in x, c_noise) / (1 + (rho / data_std)^2)^(1/2).
 
-    The information of x_t about y decreases as 1 / rho. With this factor outside the network F, guidance needs a
-    gradient of order 1 at every noise level: sigma^2 / alpha times the gradient of log p(y | x_t).
+    The information of x_t about y decreases as 1 / rho. With this factor outside the network F, gradients of F of
+    order 1 suffice for guidance at every noise level. Guidance uses sigma^2 / alpha times the gradient of
+    log p(y | x_t).
 
     Arguments:
         network: Network (x (B, *), c_noise (B,)) -> (B, classes).
@@ -34,7 +35,7 @@ class Classifier(nn.Module):
         self.log_prior.copy_(frequencies.clamp(min=1e-6).log())
 
     def forward(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """Return the logits (B, classes) of x (B, *) at t, () or (B,)."""
+        """Return the logits (B, classes) of x (B, *) at times t of shape () or (B,)."""
         t = as_time(t)
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
         signal = alpha * self.data_std

@@ -7,7 +7,7 @@ A condition y has one row for each sample. It is a tensor,
 - a sequence of embeddings (B, L, d) float,
 
 or a `Condition`, which is several named tensors. A row of -1 (labels) or of NaN (all others) is the null condition:
-this sample is not conditioned. `y=None` means that no sample is.
+this sample is not conditioned. `y=None` means that no sample is conditioned.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sdekit.errors import InputError
 Y = TypeVar("Y", Tensor, "Condition")
 
 NEVER_NULL = ("mask", "augmentation")
-"""Parts of a `Condition` that belong to other parts or to x, not to the condition itself: they have no null value."""
+"""Parts of a `Condition` without a null value, because they describe other parts or x, not the condition itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +53,16 @@ class Condition:
         return len(next(iter(self.parts.values())))
 
     def __getitem__(self, rows: Any) -> Condition:
-        """Rows of every part: a slice, a tensor of indices or a boolean tensor (B,)."""
+        """Select the same rows of every part. The index is a slice, a tensor of indices, or a boolean tensor (B,)."""
         return Condition({name: part[rows] for name, part in self.parts.items()})
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Condition:
-        """Every part on a device; see `torch.Tensor.to`."""
+        """Move every part to a device, see `torch.Tensor.to`."""
         return Condition({name: part.to(device, non_blocking=non_blocking) for name, part in self.parts.items()})
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The batch axis alone, (B,), as the parts differ in all others."""
+        """Shape of the batch axis only, (B,), because the parts differ in their other axes."""
         return (len(self),)
 
     @property
@@ -98,7 +98,7 @@ def null_condition(y: Y) -> Y:
 
 
 def is_null(y: Tensor | Condition) -> Tensor:
-    """Return which rows are the null condition; of a `Condition`, rows in which every part is.
+    """Return which rows are the null condition. A row of a `Condition` is null if all of its parts are null.
 
     Arguments:
         y: Condition of B samples.
@@ -170,9 +170,9 @@ def replace_null(
         n: Number of samples.
         device: Device of the result.
     Returns:
-        A condition without null rows. Its mask is that of `value` in the rows that were null.
+        A condition without null rows. In the rows that were null, its mask is the mask of `value`.
     Raises:
-        InputError: If a part has another shape in y than in `value`.
+        InputError: If the shape of a part differs between y and `value`.
     """
     values = {name: part.to(device).expand(n, *part.shape[1:]) for name, part in condition_parts(value).items()}
     parts = condition_parts(y)
@@ -205,11 +205,11 @@ def describe_condition(y: Tensor | Condition) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditioning:
-    """The kind of condition that a model was trained with: at most one of the first five fields.
+    """The kind of condition that a model was trained with. At most one of the first five arguments is set.
 
     Arguments:
         classes: Number of labels.
-        numbers: How many numbers d, for y of shape (B, d).
+        numbers: How many numbers d condition a sample, for y of shape (B, d).
         embedding: Width d of an embedding, for y of shape (B, d).
         sequence: Length L and width d of a sequence of embeddings, for y of shape (B, L, d); L is None for any length.
         parts: Shapes of the parts of a `Condition`, without the batch axis: () for labels, None for a size that may
@@ -217,7 +217,7 @@ class Conditioning:
         null: Whether the model was also trained without its condition (with the null condition in some rows).
         class_names: Names of the labels, or empty.
         null_value: Null condition of the model itself, one row: a tensor or `Condition` that the model's network
-            receives in place of null rows. A negative prompt replaces it. None for -1 and NaN.
+            receives in place of null rows. A negative prompt replaces it. None if null rows are -1 or NaN.
     Raises:
         InputError: If more than one kind is declared, or `null_value` does not fit it or comes with `null=False`.
     """
@@ -234,7 +234,10 @@ class Conditioning:
     def __post_init__(self) -> None:
         kinds = [k for k in ("classes", "numbers", "embedding", "sequence", "parts") if getattr(self, k)]
         if len(kinds) > 1:
-            raise InputError(f"a model has one kind of condition, got {' and '.join(kinds)}: declare them as parts")
+            raise InputError(
+                f"a model has one kind of condition, got {' and '.join(kinds)}: declare them as named parts of a "
+                "`Condition`, Conditioning(parts=...)"
+            )
         if self.null_value is not None:
             if not self.null or len(self.null_value) != 1:
                 raise InputError("null_value: expected one row, and null=True, as the model can do without a condition")
@@ -245,7 +248,7 @@ class Conditioning:
 
         Arguments:
             y: Condition of B samples, or None.
-            values: Whether to check labels and null rows too, not shapes alone; on a GPU this waits for the device.
+            values: Whether to check labels and null rows in addition to shapes, which makes a GPU synchronize.
         Raises:
             InputError: If y has another type or shape than the model was trained with, a label does not exist, or y is
                 null in a row and the model was not trained for that.
@@ -302,7 +305,7 @@ class Conditioning:
         return labels[text]
 
     def _expected(self) -> tuple[Mapping[str, tuple[int | None, ...]], str]:
-        """Shapes of the parts without the batch axis, and the same in words."""
+        """Return the shapes of the parts without the batch axis, and a description of them in words."""
         if self.classes:
             return {"y": ()}, "labels, whole numbers of shape (B,),"
         if self.numbers:
@@ -322,12 +325,12 @@ UNCONDITIONAL = (
 
 
 def _kind(y: Tensor | Condition) -> tuple[object, ...]:
-    """Equal for conditions that can be concatenated."""
+    """Return a value that is equal for conditions that can be concatenated."""
     return type(y), *((name, part.shape[1:]) for name, part in condition_parts(y).items())
 
 
 def _where(rows: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Rows (B,) bool of `one` and the others of `other`, both (B, ...)."""
+    """Take `one` in the rows where `rows` (B,) is True, and `other` in all other rows; both are (B, ...)."""
     return torch.where(rows.view(-1, *[1] * (other.ndim - 1)), one, other)
 
 
@@ -338,7 +341,7 @@ def _fits(part: Tensor, shape: tuple[int | None, ...]) -> bool:
 
 
 def _written(shape: tuple[int | None, ...]) -> str:
-    """(77, 768) as "(B, 77, 768)"."""
+    """Write a shape with its batch axis: (77, 768) becomes "(B, 77, 768)"."""
     return f"({', '.join(['B', *('L' if size is None else str(size) for size in shape)])}{'' if shape else ','})"
 
 

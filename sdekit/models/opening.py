@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sdekit.backends import Backend
 
 BARE_PATH_LOADERS = ("run", "export")
-"""Loaders that open a path without their name in front of it."""
+"""Loaders that `open_model` can use for a path without the name of a loader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,13 +117,13 @@ def example_conditions(conditioning: Conditioning, n: int) -> Tensor | Condition
 
 
 def _normal(shape: tuple[int | None, ...], n: int) -> Tensor:
-    """Standard normal numbers (n, *shape) with 4 for a size of None, or labels 0 for an empty shape."""
+    """Return standard normal numbers (n, *shape), with 4 for a size of None, or n labels 0 if the shape is empty."""
     sizes = [4 if size is None else size for size in shape]
     return torch.randn(n, *sizes, generator=torch.Generator().manual_seed(0)) if shape else torch.zeros(n).long()
 
 
 Loader = Callable[..., OpenedModel | ScoreModel | tuple[ScoreModel, tuple[int, ...]]]
-"""`loader(path, **options)`: see `sdekit.registry.hookspecs.sdekit_loaders`."""
+"""Function `loader(path, **options)` that opens a model, see `sdekit.registry.hookspecs.sdekit_loaders`."""
 L = TypeVar("L", bound=Loader)
 
 
@@ -133,7 +133,7 @@ def recognises(test: Callable[[Path], bool]) -> Callable[[L], L]:
     `open_model` uses the test for a path without the name of a loader.
 
     Arguments:
-        test: Function of an existing path that returns whether the loader opens it. It should look at names only.
+        test: Function `test(path)` that returns whether the loader opens an existing path, from file names only.
     Returns:
         A decorator that returns the loader itself.
     """
@@ -162,7 +162,7 @@ def open_model(
         backend: How the network is run: a registered name or `backend(network)`, see `ScoreModel.run_with`.
         trust: Allow formats that run code from the file.
         step: Open the weights that a run folder keeps of this training step, not the last ones.
-        shape: Shape of one sample, for a loader that does not say it.
+        shape: Shape of one sample, for a loader that does not return it.
     Returns:
         The model in evaluation mode, without gradients for its weights. It is a `Run` for a run folder or an export.
     Raises:
@@ -187,11 +187,11 @@ def open_with(
     Arguments:
         loader: Registered name of the loader.
         path: File or folder.
-        device: Device of the weights; also an option of loaders that need it for reading.
+        device: Device of the weights. It is also passed to loaders that have this option.
         backend: How the network is run.
         trust: Passed to loaders that have this option.
         step: Passed to loaders that have this option.
-        shape: Shape of one sample, for a loader that does not say it.
+        shape: Shape of one sample, for a loader that does not return it.
     Returns:
         The model in evaluation mode.
     Raises:
@@ -214,7 +214,7 @@ def open_with(
 
 
 def _wrapped(result: Any, loader: str, path: str | os.PathLike[str], shape: tuple[int, ...] | None) -> OpenedModel:
-    """Make an OpenedModel of a ScoreModel, or of a pair (ScoreModel, shape)."""
+    """Return the result of a loader as an OpenedModel; it may also be a ScoreModel, or a pair (ScoreModel, shape)."""
     model, shape = result if isinstance(result, tuple) and len(result) == 2 else (result, shape)
     if not isinstance(model, ScoreModel):
         raise InputError(

@@ -79,12 +79,12 @@ class ScoreModel(nn.Module):
 
         Arguments:
             x: Noisy samples x_t, of shape (B, *).
-            t: Time, a number or of shape () or (B,).
+            t: Time: a number, or a tensor of shape () or (B,).
             y: Condition of B samples, or None.
         Returns:
             Tensor (B, *) of x's dtype.
         Raises:
-            InputError: If the network was not trained for such a y.
+            InputError: If the network was not trained with conditions such as y.
         """
         t = as_time(t)
         if self.condition is not None:
@@ -98,7 +98,7 @@ class ScoreModel(nn.Module):
 
         Arguments:
             x: Noisy samples x_t, of shape (B, *).
-            t: Time, a number or of shape () or (B,).
+            t: Time: a number, or a tensor of shape () or (B,).
             y: Condition of B samples, or None.
         Returns:
             Tensor (B, *).
@@ -134,7 +134,7 @@ class ScoreModel(nn.Module):
         return (output - target).square().flatten(1).mean(1)
 
     def _output(self, network: NetworkCall, x: Tensor, t: Tensor, y: Tensor | Condition | None) -> Tensor:
-        """F(c_in x, c_noise, y), (B, *)."""
+        """Return F(c_in x, c_noise, y) of shape (B, *)."""
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
         c_in = ((alpha * self.data_std) ** 2 + sigma**2).rsqrt()
         c_noise = (sigma / alpha).clamp(1e-4, LARGEST_RHO).log() / 4  # training covers no other noise levels

@@ -38,7 +38,7 @@ class NoiseEmbedding(nn.Module):
         self.register_buffer("frequencies", random if kind == "fourier" else torch.logspace(2, -2, width // 2))
 
     def forward(self, c_noise: Tensor) -> Tensor:
-        """c_noise (B,) to (B, width)."""
+        """Map c_noise (B,) to (B, width)."""
         angle = c_noise[:, None] * self.frequencies
         return torch.cat([angle.cos(), angle.sin()], 1)
 
@@ -57,7 +57,7 @@ class ConditionEmbedding(nn.Module):
         numbers: How many numbers of about unit variance, 0 for none; not together with labels.
         embedding: Width d of an embedding (B, d), 0 for none.
         sequence: Width d of the elements of a sequence (B, L, d), 0 for none; their mean is embedded.
-        augmentation: Width a of an augmentation vector (B, a), 0 for none; without one it counts as zeros.
+        augmentation: Width a of an augmentation vector (B, a), 0 for none; a missing vector counts as zeros.
     Raises:
         InputError: If the network would take both labels and numbers.
     """
@@ -84,7 +84,7 @@ class ConditionEmbedding(nn.Module):
         self.augmentation = nn.Linear(augmentation, width, bias=False) if augmentation else None
 
     def forward(self, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
-        """c_noise (B,) and a condition of B samples or None, to (B, width)."""
+        """Map c_noise (B,) and y, a condition of B samples or None, to (B, width)."""
         h = self.first(self.noise(c_noise))
         parts = self.named_parts(y)
         if self.label is not None and (label := parts.get("label")) is not None:
@@ -108,9 +108,9 @@ class ConditionEmbedding(nn.Module):
         return F.silu(self.second(F.silu(h)))
 
     def named_parts(self, y: Tensor | Condition | None) -> dict[str, Tensor]:
-        """Parts of a condition by name. A plain tensor, or the part "y", is named by its type and shape.
+        """Return the parts of a condition by name. A plain tensor, or the part "y", is named by its type and shape.
 
-        Raises InputError if the network was built without one of them.
+        Raises InputError if the network was built without one of these parts.
         """
         parts = condition_parts(y)
         plain = parts.pop("y", None)
@@ -132,11 +132,11 @@ PARTS = {
     **dict.fromkeys(("sequence", "mask"), "a sequence: leave it out, or build it with sequence=WIDTH"),
     "augmentation": "an augmentation vector: leave it out, or build it with augmentation=WIDTH",
 }
-"""Parts of a condition that the networks read, each with the message of a network that was built without it."""
+"""Maps each part of a condition to the end of the error message of a network that was built without it."""
 
 
 class NumberEmbedding(nn.Module):
-    """Embedding of a few numbers of about unit variance: linear in them and in waves of random direction and length.
+    """Embedding of a few numbers of about unit variance, linear in the numbers and in random sine waves of them.
 
     Arguments:
         d: How many numbers.
@@ -151,7 +151,7 @@ class NumberEmbedding(nn.Module):
         self.plain, self.waves = nn.Linear(d, width), nn.Linear(2 * (width // 2), width)
 
     def forward(self, y: Tensor) -> Tensor:
-        """y (B, d) to (B, width)."""
+        """Map y (B, d) to (B, width)."""
         angle = y @ self.directions
         out: Tensor = self.plain(y) + self.waves(torch.cat([angle.cos(), angle.sin()], 1))
         return out
@@ -174,7 +174,7 @@ class VectorEmbedding(nn.Module):
         self.null = nn.Parameter(torch.zeros(width))
 
     def forward(self, vector: Tensor, null: Tensor) -> Tensor:
-        """vector (B, d) and which rows are null (B,), to (B, width)."""
+        """Map vector (B, d) and the mask `null` (B,) of the null rows to (B, width)."""
         out = self.norm(self.linear(vector.to(self.null.dtype).nan_to_num()))
         return torch.where(null[:, None], self.null.to(out.dtype), out)
 
@@ -188,7 +188,7 @@ class LinearBlock(nn.Module):
     Arguments:
         width: Size of h.
         condition: Size of the embedding.
-        dropout: Probability, in [0, 1).
+        dropout: Probability of dropout, in [0, 1).
     """
 
     def __init__(self, width: int, condition: int, dropout: float) -> None:
@@ -201,7 +201,7 @@ class LinearBlock(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """h (B, width), condition (B, condition), to (B, width)."""
+        """Map h (B, width) and condition (B, condition) to (B, width)."""
         scale, shift = self.modulate(condition).chunk(2, 1)
         z = F.silu(self.first(F.layer_norm(h, h.shape[1:]) * (1 + scale) + shift))
         out: Tensor = h + self.second(F.dropout(z, self.dropout, self.training))
@@ -209,7 +209,7 @@ class LinearBlock(nn.Module):
 
 
 def counted_elements(sequence: Tensor, mask: Tensor | None) -> Tensor:
-    """Which elements of a sequence count: those of the mask, and none of a null row.
+    """Return which elements of a sequence count: those that the mask selects, and none in a null row.
 
     Arguments:
         sequence: Elements (B, L, d); a row with NaN is null.

@@ -15,8 +15,8 @@ from sdekit.models import Condition
 from .embedding import ConditionEmbedding, Frequencies
 from .unet import ConvBlock, norm
 
-MOST_PIXELS = 256  # a layer has CHANNELS matrices of pixels x pixels
-CHANNELS, RADIUS = 32, 2  # of the mixing layers; of their kernels
+MOST_PIXELS = 256  # each layer has CHANNELS matrices of size pixels x pixels
+CHANNELS, RADIUS = 32, 2  # channels of the mixing layers, and radius of their kernels
 
 
 class Mixer(nn.Module):
@@ -26,8 +26,8 @@ class Mixer(nn.Module):
     resolutions unnecessary. `depth` mixing layers (32 channels, B, pixels) mix pixels, then channels, as in Tolstikhin
     et al. 2021 ("MLP-Mixer"), but each channel has its own matrix: a convolution plus a matrix that starts at zero.
     Their output (B, width, H, W) and x enter `blocks` residual blocks of convolutions, which add the details. Below
-    rho = 1/2 the image is known up to details, and the mixing layers would memorise the training set: their output
-    fades out there. All layers and blocks are modulated by the embedding (B, 4 width) of noise level and condition.
+    rho = 1/2 the image is known up to details, and the mixing layers would memorise the training set, so their output
+    fades out. All layers and blocks are modulated by the embedding (B, 4 width) of the noise level and the condition.
 
     Arguments:
         shape: (C, H, W) of one sample, at most 256 pixels.
@@ -35,14 +35,14 @@ class Mixer(nn.Module):
         width: Channels of the convolutions, a multiple of 4, at least 8.
         depth: Number of mixing layers.
         blocks: Number of residual blocks of convolutions.
-        dropout: Probability, in [0, 1).
+        dropout: Probability of dropout, in [0, 1).
         embedding: Frequencies of the noise level, "fourier" or "sinusoidal".
         conditions: How many numbers condition a sample in place of a label, 0 for none.
         embedding_size: Width d of an embedding (B, d) that conditions a sample, 0 for none.
         sequence: Width d of the elements of a sequence (B, L, d) that conditions a sample by their mean, 0 for none.
         augmentation: Width of the augmentation vector, 0 for none.
     Raises:
-        InputError: If the shape is not that of a tiny image, or an option is out of its range.
+        InputError: If a sample is not a tiny image, or an option is out of its range.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Mixer(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, on the CPU too
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
-        """x (B, C, H, W), c_noise (B,) and a condition of B samples or None, to (B, C, H, W)."""
+        """Map x (B, C, H, W), c_noise (B,) and y, a condition of B samples or None, to (B, C, H, W)."""
         condition = self.condition(c_noise, y)
         seen = self.mixing(x, condition) * torch.sigmoid(8 * c_noise + 1.4)[:, None, None, None]
         h = self.first(torch.cat([x, seen], 1).contiguous(memory_format=torch.channels_last))
@@ -106,7 +106,7 @@ class Mixer(nn.Module):
 
 
 class _Mixing(nn.Module):
-    """All mixing layers: x (B, C, H, W) and the embedding (B, condition) to (B, out, H, W)."""
+    """All mixing layers, which map x (B, C, H, W) and the embedding (B, condition) to (B, out, H, W)."""
 
     def __init__(self, shape: Sequence[int], out: int, depth: int, condition: int, dropout: float) -> None:
         super().__init__()
@@ -123,7 +123,10 @@ class _Mixing(nn.Module):
 
 
 class _Pixels(nn.Module):
-    """h_c M_c for each channel c of h (CHANNELS, B, P), M_c (P, P) a convolution plus a matrix that starts at zero."""
+    """Product h_c M_c for each channel c of h (CHANNELS, B, P).
+
+    M_c (P, P) is a convolution plus a matrix that is initialized to zero.
+    """
 
     basis: Tensor
 
@@ -131,7 +134,7 @@ class _Pixels(nn.Module):
         super().__init__()
         steps = range(-RADIUS, RADIUS + 1)
         near = torch.tensor([max(abs(i), abs(j)) <= 1 for i in steps for j in steps])
-        self.kernel = nn.Parameter(torch.randn(CHANNELS, len(near)) * near * 0.3)  # starts as 3x3, of gain about 1
+        self.kernel = nn.Parameter(torch.randn(CHANNELS, len(near)) * near * 0.3)  # initially 3x3, gain about 1
         self.matrix = nn.Parameter(torch.zeros(CHANNELS, height * width, height * width))
         place = torch.arange(height * width)
         down, right = (z[:, None] - z for z in (place // width, place % width))
@@ -139,12 +142,15 @@ class _Pixels(nn.Module):
         self.register_buffer("basis", shifts.flatten(1).float(), persistent=False)
 
     def forward(self, h: Tensor) -> Tensor:
-        """h (CHANNELS, B, P) to the same shape."""
+        """Map h (CHANNELS, B, P) to the same shape."""
         return torch.bmm(h, torch.addmm(self.matrix.flatten(1), self.kernel, self.basis).view_as(self.matrix))
 
 
 class _Layer(nn.Module):
-    """h + channels(silu(pixels(norm(h)) (1 + scale) + shift)), with channels first so that no product copies h."""
+    """Layer h + channels(silu(pixels(norm(h)) (1 + scale) + shift)).
+
+    The axis of channels is the first one, so that no matrix product copies h.
+    """
 
     def __init__(self, height: int, width: int, condition: int, dropout: float) -> None:
         super().__init__()
@@ -155,7 +161,7 @@ class _Layer(nn.Module):
         nn.init.zeros_(self.modulate.bias)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """h (CHANNELS, B, P), condition (B, condition), to (CHANNELS, B, P)."""
+        """Map h (CHANNELS, B, P) and condition (B, condition) to (CHANNELS, B, P)."""
         scale, shift = self.modulate(condition).T.contiguous()[:, :, None].chunk(2)
         z = F.silu(torch.addcmul(shift, self.pixels(h), (1 + scale) * _gain(h)))
         return h + _mixed(self.channels, F.dropout(z, self.dropout, self.training))

@@ -18,16 +18,16 @@ from .embedding import ConditionEmbedding, Frequencies, LinearBlock
 class MLP(nn.Module):
     """Residual multilayer perceptron, for vectors and small items that can be flattened.
 
-    x (B, *shape) is flattened to (B, d); a linear layer takes it to (B, width); `depth` residual blocks, each modulated
-    by the embedding (B, 128) of noise level and condition, keep that shape; LayerNorm and a linear layer, which starts
-    at zero, return (B, d).
+    x (B, *shape) is flattened to (B, d), and a linear layer maps it to (B, width). `depth` residual blocks follow, each
+    modulated by the embedding (B, 128) of the noise level and the condition. LayerNorm and a linear layer, which is
+    initialized to zero, map the result to (B, d).
 
     Arguments:
         shape: Shape of one sample.
         classes: Number of labels, 0 for none.
-        width: Width of the hidden layers; None for 256, 384 or 512, from the size of a sample.
+        width: Width of the hidden layers; None for 256, 384 or 512, depending on the size of a sample.
         depth: Number of residual blocks.
-        dropout: Probability, in [0, 1).
+        dropout: Probability of dropout, in [0, 1).
         embedding: Frequencies of the noise level, "fourier" or "sinusoidal".
         conditions: How many numbers condition a sample in place of a label, 0 for none.
         embedding_size: Width d of an embedding (B, d) that conditions a sample, 0 for none.
@@ -37,7 +37,7 @@ class MLP(nn.Module):
         InputError: If an option is out of its range.
     """
 
-    learning_rate_scale = 0.25  # at the rate of convolutions, layers this wide have an output that wavers with rho
+    learning_rate_scale = 0.25  # with the learning rate of convolutions, the output would fluctuate with rho
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class MLP(nn.Module):
         nn.init.zeros_(self.last.weight)
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
-        """x (B, *shape), c_noise (B,) and a condition of B samples or None, to (B, *shape)."""
+        """Map x (B, *shape), c_noise (B,) and y, a condition of B samples or None, to (B, *shape)."""
         condition = self.condition(c_noise, y)
         h = self.first(x.flatten(1))
         for block in self.blocks:

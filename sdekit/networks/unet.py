@@ -21,24 +21,24 @@ DENSE_WIDTH, DENSE_CHANNELS = 512, 4  # hidden layers and output of the fully co
 class UNet(nn.Module):
     """U-Net of residual blocks (DDPM++ of Song et al. 2021), for images from 8 pixels.
 
-    A convolution takes x (B, C, H, W) to (B, width, H, W). Going down, each level has `blocks` residual blocks of
-    width * multiplier channels and half the side of the level before (odd sides are rounded up); two blocks follow at
-    the lowest level; going up, each block also receives the output of its counterpart on the way down. Self-attention
-    is at the levels of at most `attention` pixels a side and at the lowest level; cross-attention to the sequence of
-    the condition is at the same places. All blocks are modulated by the embedding (B, 4 width) of noise level and
-    condition. The last convolution starts at zero.
+    A convolution maps x (B, C, H, W) to (B, width, H, W). On the way down, each level has `blocks` residual blocks with
+    width * multiplier channels, at half the side of the previous level (odd sides are rounded up). Two blocks follow at
+    the lowest level. On the way up, each block also receives the output of its counterpart on the way down. The levels
+    of at most `attention` pixels a side and the lowest level have self-attention, and cross-attention to the sequence
+    of the condition. All blocks are modulated by the embedding (B, 4 width) of the noise level and the condition. The
+    last convolution is initialized to zero.
 
     Arguments:
         shape: (C, H, W) of one sample, H and W at least 8; odd sizes are allowed.
         classes: Number of labels, 0 for none.
-        width: Channels of the first level, a multiple of 4, at least 8; None for 24 or 32, from the size of the image.
+        width: Channels of the first level, a multiple of 4, at least 8; None for 24 or 32, by the size of the image.
         multipliers: Channels of each level in units of width; None for levels down to about 4 pixels.
         blocks: Number of residual blocks of each level.
-        attention: Longest side, in pixels, of the levels with attention; None for 4 or 8, from the size of the image.
-        dense: Number of fully connected blocks over all pixels, whose output (B, 4, H, W) the first convolution
-            receives beside x, since in tiny images much depends on where a pixel is; None for 3 up to 12 pixels a
-            side, else 0.
-        dropout: Probability, in [0, 1).
+        attention: Longest side, in pixels, of the levels with attention; None for 4 or 8, by the size of the image.
+        dense: Number of fully connected blocks over all pixels. The first convolution receives x and their output
+            (B, 4, H, W), because in tiny images much depends on the position of a pixel. None for 3 in images of up to
+            12 pixels a side, and 0 in larger ones.
+        dropout: Probability of dropout, in [0, 1).
         embedding: Frequencies of the noise level, "fourier" or "sinusoidal".
         conditions: How many numbers condition a sample in place of a label, 0 for none.
         embedding_size: Width d of an embedding (B, d) that conditions a sample, 0 for none.
@@ -130,7 +130,7 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, on the CPU too
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
-        """x (B, C, H, W), c_noise (B,) and a condition of B samples or None, to (B, C, H, W)."""
+        """Map x (B, C, H, W), c_noise (B,) and y, a condition of B samples or None, to (B, C, H, W)."""
         condition = self.condition(c_noise, y)
         context = None if self.context is None else self.context(x.shape[0], self.condition.named_parts(y))
         if self.dense is not None:
@@ -186,14 +186,17 @@ def _zero(layer: nn.Module) -> nn.Module:
 
 
 class _Context(nn.Module):
-    """Elements that pixels attend to: those of a sequence after LayerNorm, and a learned one for a null row."""
+    """Elements that pixels attend to: one learned element, and those of the condition's sequence after LayerNorm.
+
+    In a null row, only the learned element counts.
+    """
 
     def __init__(self, d: int) -> None:
         super().__init__()
         self.null = nn.Parameter(torch.randn(d))
 
     def forward(self, n: int, parts: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Parts of the condition of n samples, to elements (n, L + 1, d) and which of them count (n, L + 1)."""
+        """Map the parts of the condition of n samples to elements (n, L + 1, d) and their mask (n, L + 1)."""
         elements = self.null.expand(n, 1, -1)
         counts = torch.ones_like(elements[..., 0], dtype=torch.bool)
         if (sequence := parts.get("sequence")) is not None:
@@ -206,17 +209,17 @@ class _Context(nn.Module):
 class ConvBlock(nn.Module):
     """Residual block of two convolutions, with the sum scaled to unit variance.
 
-    norm, silu, resampling, conv, norm * (1 + scale) + shift, silu, dropout, conv; scale and shift are linear in the
-    embedding of noise level and condition. Attention may follow.
+    The layers are norm, silu, resampling, conv, norm * (1 + scale) + shift, silu, dropout, conv. scale and shift are
+    linear in the embedding of the noise level and the condition. Attention may follow.
 
     Arguments:
         channels: Channels of the input.
         out: Channels of the output.
         condition: Size of the embedding.
-        dropout: Probability, in [0, 1).
+        dropout: Probability of dropout, in [0, 1).
         resample: "down" to halve the sides, "up" to enlarge them, "" for neither.
         attend: Whether self-attention follows.
-        sequence: With `attend`, width of the elements that cross-attention follows for, 0 for none.
+        sequence: Width of the elements of the cross-attention that also follows if `attend` is set, 0 for none.
     """
 
     def __init__(
@@ -246,9 +249,10 @@ class ConvBlock(nn.Module):
         context: tuple[Tensor, Tensor] | None = None,
         size: torch.Size | None = None,
     ) -> Tensor:
-        """x (B, channels, H, W) and the embedding (B, condition), to (B, out, H', W').
+        """Map x (B, channels, H, W) and the embedding (B, condition) to (B, out, H', W').
 
-        context: elements (B, L, d) for cross-attention, and which of them count (B, L). size: (H', W') of an "up".
+        `context` contains the elements (B, L, d) for cross-attention, and a mask (B, L) of those that count. `size` is
+        (H', W') if `resample` is "up".
         """
         h = self.conv0(self._resampled(F.silu(self.norm0(x)), size))
         scale, shift = self.modulate(condition)[:, :, None, None].chunk(2, 1)
@@ -282,12 +286,12 @@ class _Dense(nn.Module):
         self.last = nn.Linear(DENSE_WIDTH, DENSE_CHANNELS * prod(shape[1:]))
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor) -> Tensor:
-        """x (B, C, H, W), c_noise (B,), condition (B, condition), to (B, DENSE_CHANNELS, H, W)."""
+        """Map x (B, C, H, W), c_noise (B,) and condition (B, condition) to (B, DENSE_CHANNELS, H, W)."""
         h = self.first(x.flatten(1))
         for block in self.blocks:
             h = block(h, condition)
         out: Tensor = self.last(F.layer_norm(h, h.shape[1:])) * torch.sigmoid(8 * c_noise + 1.4)[:, None]
-        return out.view(x.shape[0], DENSE_CHANNELS, *x.shape[2:])  # len(x) would fix the batch in an export
+        return out.view(x.shape[0], DENSE_CHANNELS, *x.shape[2:])  # len(x) would be a constant in an export
 
 
 class _Attention(nn.Module):
@@ -318,7 +322,7 @@ class _CrossAttention(nn.Module):
         self.out = _zero(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor, elements: Tensor, counts: Tensor) -> Tensor:
-        """x (B, C, H, W), elements (B, L, d) and which of them count (B, L), to (B, C, H, W)."""
+        """Map x (B, C, H, W), elements (B, L, d) and the mask `counts` (B, L) to (B, C, H, W)."""
         b, c, h, w = x.shape
         q = self.q(self.norm(x)).flatten(2).view(b, self.heads, c // self.heads, h * w).transpose(2, 3)
         kv = self.kv(elements).view(b, elements.shape[1], 2, self.heads, c // self.heads)
@@ -329,5 +333,5 @@ class _CrossAttention(nn.Module):
 
 
 def _heads(channels: int) -> int:
-    """Number of heads: one for every 64 channels, but a divisor of the channels."""
+    """Return the number of heads: about one for every 64 channels, and a divisor of the number of channels."""
     return next(n for n in range(max(1, channels // 64), 0, -1) if channels % n == 0)

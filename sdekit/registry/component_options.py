@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 FROZEN = ": decorate it with @dataclass(frozen=True, kw_only=True)"
 
 ENTRY = re.compile(r"^ {4}(\w[\w, ]*):((?:.*\n?)(?: {5,}.*\n?)*)", re.MULTILINE)
-"""An entry of a docstring's section: names, a colon, and text whose further lines are indented more."""
+"""An entry in a section of a docstring: names, a colon, and text with a larger indent on its further lines."""
 
 
 def unknown_name(subject: str, name: str, known: Sequence[str], label: str) -> str:

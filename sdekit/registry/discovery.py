@@ -258,7 +258,7 @@ def find_component(kind: str, name: str) -> Entry:
     Returns:
         The component's entry.
     Raises:
-        InputError: If no component has this name, with a suggestion, or if two plugins provide it.
+        InputError: If no component has this name (the message suggests a similar one), or two plugins provide it.
     """
     registry = load_plugins()
     if (kind, name) in registry.conflicts:
@@ -278,7 +278,7 @@ def complete_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[s
     Returns:
         Values of all options.
     Raises:
-        InputError: If the component has no option of a given name, with a suggestion.
+        InputError: If the component has no option of a given name. The message suggests a similar one.
     """
     known = parameters(find_component(kind, name).load())
     for option in options:
@@ -290,8 +290,8 @@ def complete_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[s
 def build(kind: str, name: str, /, *args: Any, **options: Any) -> Any:
     """Build a registered component.
 
-    Classes and factories are called. Of a grid, guidance, backend or metric only the options are bound, because its
-    function is called later, with `(sde, n)`, `(sde, denoise)`, `(network)` or `(samples, reference)`.
+    Classes and factories are called. A grid, guidance, backend or metric is a function that is called later, with
+    `(sde, n)`, `(sde, denoise)`, `(network)` or `(samples, reference)`: only its options are bound.
 
     Arguments:
         kind: A key of `KINDS`.

@@ -63,7 +63,7 @@ def new_location(error: ImportError) -> str:
     Arguments:
         error: The error of the import.
     Returns:
-        Text that begins with a colon; empty if the import was not one from sdekit.
+        Text that begins with a colon; empty if the import was not from sdekit.
     """
     module = error.name or ""
     if module.partition(".")[0] != "sdekit":

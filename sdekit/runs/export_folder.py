@@ -1,4 +1,4 @@
-"""Folders of `sdekit export`: written completely or not at all, and replacing nothing but earlier exports."""
+"""Folders of `sdekit export`. They are written completely or not at all, and replace only earlier exports."""
 
 from __future__ import annotations
 

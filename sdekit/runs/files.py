@@ -60,7 +60,7 @@ def save_json(path: Path, fields: Mapping[str, Any]) -> None:
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Read a file of `save_json`.
+    """Read a file written by `save_json`.
 
     Arguments:
         path: The file.
@@ -106,7 +106,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], fields: Mapping[str,
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a file of `save_tensors`.
+    """Read a file written by `save_tensors`.
 
     Arguments:
         path: The file.
@@ -139,7 +139,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def recorded_checksum(path: Path) -> str:
-    """Return the checksum in the header of a file of `save_tensors`, without reading the tensors.
+    """Return the checksum in the header of a file written by `save_tensors`, without reading the tensors.
 
     Arguments:
         path: The file.
@@ -175,7 +175,7 @@ def step_of(path: Path, fields: Mapping[str, Any]) -> int:
 
 
 def check_recipe(path: Path, fields: Mapping[str, Any], digest: str) -> None:
-    """Check that weights were trained with a recipe. Files of version 0.1.0 do not record theirs and pass.
+    """Check that weights were trained with a recipe. Files of version 0.1.0 do not record a recipe, and pass.
 
     Arguments:
         path: File of the weights, for messages.
@@ -192,7 +192,7 @@ def check_recipe(path: Path, fields: Mapping[str, Any], digest: str) -> None:
 
 
 def untie(network: nn.Module) -> dict[str, Tensor]:
-    """Return the state of a network, in which a tensor with several names is listed under the first one only.
+    """Return the state of a network, in which a tensor with several names is listed under its first name only.
 
     Arguments:
         network: Network, possibly with tied weights.
@@ -204,7 +204,7 @@ def untie(network: nn.Module) -> dict[str, Tensor]:
 
 
 def load_tied(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load a state of `untie` into a network, under every name of a tied tensor.
+    """Load a state returned by `untie` into a network. A tied tensor is loaded under all of its names.
 
     Arguments:
         network: Network whose weights are replaced.
@@ -217,7 +217,7 @@ def load_tied(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _first_names(network: nn.Module) -> dict[str, str]:
-    """Map every further name of a tensor to its first name. Equal tensors are views of the same memory."""
+    """Map every further name of a tensor to its first name. Names that refer to the same memory are one tensor."""
     first_names: dict[object, str] = {}
     later = {}
     for name, tensor in network.state_dict().items():

@@ -16,11 +16,11 @@ LOCK = ".lock"
 EXPORT = "export.json"
 """Description of an export; a run folder does not have this file."""
 EXPORTED_NETWORKS = ("unconditional", "conditional")
-"""Names of the network's files in an export, before the suffix of their format."""
+"""Names of the network's files in an export, without the suffix of their format."""
 
 
 def snapshot_name(step: int) -> str:
-    """File of the averaged weights of an earlier step, relative to the run folder.
+    """Return the path of the averaged weights of an earlier step, relative to the run folder.
 
     Arguments:
         step: Training step.
@@ -52,12 +52,12 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """Everything that resuming needs."""
+        """File with everything that is needed to resume the run."""
         return self.path / CHECKPOINT
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line."""
+        """File of metrics, with one JSON object per line."""
         return self.path / METRICS
 
     def preview(self, step: int) -> Path:

@@ -1,6 +1,7 @@
 """Lock of a run folder for one trainer. The operating system frees it when the process ends, for whatever reason.
 
-On Windows, which has no `fcntl`, `msvcrt` locks one byte far behind the contents of the file, which stay readable.
+On Windows, which has no `fcntl`, `msvcrt` locks one byte far beyond the end of the file, so that its contents stay
+readable.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from .layout import LOCK
 
 FAR = 2**30
 """Position of the byte that is locked on Windows."""
-_HELD: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()  # of this process
+_HELD: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()  # locks of this process
 _GUARD = threading.Lock()
 
 
 class FolderLock:
     """Lock of a folder, from construction until `release`, or until it is garbage collected.
 
-    Within one process, a new lock takes over from an earlier one, whose `check` and `take` then raise SdekitError: a
-    cell of a notebook can be run again. On file systems without locks nothing is locked.
+    Within one process, a new lock takes over from an earlier one, so that a cell of a notebook can be run again.
+    `check` and `take` of the earlier lock then raise SdekitError. On file systems without locks, nothing is locked.
 
     Arguments:
         folder: The folder, which must exist.
@@ -76,7 +77,7 @@ class FolderLock:
             stack.pop_all()
 
     def _handed_over(self, path: Path) -> int | None:
-        if self._process != os.getpid():  # a child that was forked: the lock is its parent's
+        if self._process != os.getpid():  # in a forked child: the lock belongs to the parent
             return _locked(path, self.folder)
         self._lost = True
         if self._file is None or not _is_at(path, self._file):  # the folder was removed meanwhile
@@ -111,19 +112,19 @@ def _locked(path: Path, folder: Path) -> int | None:
             os.ftruncate(file, 0)
             os.write(file, f"{os.getpid()} on {platform.node()}\n".encode())
             return file
-        os.close(file)  # its owner removed it at its end
+        os.close(file)  # the previous owner removed the file when it ended
 
 
 def _unlock(path: Path, file: int | None, process: int) -> None:
     if file is None:
         return
-    mine = process == os.getpid() and _is_at(path, file)  # a forked child has the file, not the lock
+    mine = process == os.getpid() and _is_at(path, file)  # a forked child has the file open, but does not own the lock
     with suppress(OSError):
         if mine and sys.platform != "win32":
             path.unlink()
     os.close(file)
     with suppress(OSError):
-        if mine and sys.platform == "win32":  # here an open file cannot be removed: another process may have it open
+        if mine and sys.platform == "win32":  # Windows cannot remove an open file: another process may have it open
             path.unlink()
 
 

@@ -51,7 +51,7 @@ class Component:
     options: dict[str, Any]
 
     def build(self, kind: str, *args: Any) -> Any:
-        """Build the component; args come before the options."""
+        """Build the component. `args` are passed before the options."""
         return build(kind, self.name, *args, **self.options)
 
     @classmethod
@@ -148,15 +148,15 @@ class Recipe:
         if same != self:
             names = [n for n in vars(self) if getattr(self, n) != getattr(same, n)]
             raise InputError(
-                f"cannot resume with another {', '.join(names)} than the run's: leave it out, or train into another "
-                "--out"
+                f"cannot resume: these options differ from those of the run: {', '.join(names)}. Leave them out, or "
+                "train into another --out"
             )
 
     @property
     def digest(self) -> str:
         """Checksum of the fields on which the meaning of the weights depends.
 
-        Files of weights record it, so that weights of another run are recognised.
+        Files of weights record it, so that weights of another run are detected.
         """
         units = [(u.shift, u.scale, u.layout) for u in (self.units, self.condition_units) if u is not None]
         known = self.conditioning

@@ -1,4 +1,4 @@
-"""Folders of samples: written completely or not at all, and replacing nothing but earlier results."""
+"""Folders of samples. They are written completely or not at all, and replace only earlier results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IMAGE = re.compile(r"(0|[1-9]\d*)\.png")
 STAGE = ".sdekit-"
 """Start of the name of the temporary folder, in which results are written before they are moved into place."""
 MOST_IN_GRID = 1024
-"""Images in grid.png."""
+"""Largest number of images in grid.png."""
 
 
 def write_results(
@@ -50,11 +50,11 @@ def write_results(
 
     Arguments:
         out: Folder to write.
-        opened: Model that drew the samples: its units and kind decide on numbers and pictures.
+        opened: Model that drew the samples. Its units and kind determine the numbers and the pictures.
         samples: Samples in the model's units.
         record: JSON-ready facts about the samples. A checksum is added.
         record_name: File name of the record, one of `RECORDS`.
-        other_files: Contents of further files by name, out of `FILES`.
+        other_files: Contents of further files by name; the names are in `FILES`.
         overwrite: Replace earlier results in the folder.
     Returns:
         The picture to look at, or None for data without pictures.
@@ -139,7 +139,7 @@ def staged_results(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
     Earlier results in `out` are replaced all at once. If anything fails they are unchanged. If files that must not be
     replaced were written to `out` meanwhile, the new results are moved to a new folder beside it, and the error names
-    it.
+    that folder.
 
     Arguments:
         out: Folder of the results, which is created.
@@ -168,7 +168,7 @@ def staged_results(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _check_again(out: Path, new: Path, *, overwrite: bool) -> None:
-    """Move the new results beside `out` and raise if another process wrote to `out` meanwhile."""
+    """Move the new results beside `out` and raise an error if another process wrote to `out` meanwhile."""
     try:
         check_results_folder(out, overwrite=overwrite)
     except InputError as error:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sdekit.backends import Backend
 
 PATH_FORMATS = ("images", "mnist", "array", "table")
-"""Data sets whose SPEC contains the path of a file or folder. The path of a plugin's SPEC may be anything."""
+"""Built-in data sets with the path of a file or folder in their SPEC. In the SPEC of a plugin it may be any text."""
 
 NOT_A_RUN = "{0} is a classifier, not a run: use it as  --guidance classifier:run={0}"
 
@@ -55,7 +55,7 @@ class Run(OpenedModel):
 
     @classmethod
     def from_recipe(cls, path: Path, recipe: Recipe, model: ScoreModel, step: int) -> Run:
-        """Create a run, whose facts about the data come from the recipe."""
+        """Create a run, with the facts about the data from its recipe."""
         names = ("shape", "units", "kind", "classes", "class_names", "condition_names", "condition_units")
         return cls(path=path, model=model, recipe=recipe, step=step, **{name: getattr(recipe, name) for name in names})
 
@@ -70,7 +70,7 @@ def load_run(
 ) -> Run:
     """Open a run folder, or an export of a run, for sampling. `sdekit.open_model` also opens other formats.
 
-    Nothing in a run folder is executed.
+    No code in a run folder is executed.
 
     Arguments:
         path: Run folder of `sdekit train`, or folder of `sdekit export`.
@@ -79,7 +79,7 @@ def load_run(
         trust: Allow exports in formats that run code from the file.
         step: Open the averaged weights that were stored at this training step, not the last ones.
     Returns:
-        The run, whose model has the EMA weights and is in evaluation mode.
+        The run. Its model has the EMA weights and is in evaluation mode.
     Raises:
         InputError: If the run is missing, damaged, altered or newer than this sdekit. The message names the file.
     """
@@ -226,7 +226,7 @@ def when_written(path: str | Path) -> tuple[int, ...]:
     Arguments:
         path: Run folder.
     Returns:
-        Nanoseconds, equal for as long as the files are unchanged.
+        Times in nanoseconds, which stay the same as long as the files are unchanged.
     """
     files = [file for file in sorted(Path(path).glob("*")) if file.suffix in (".json", ".safetensors")]
     return tuple(file.stat().st_mtime_ns for file in files)
@@ -245,7 +245,7 @@ def _build(folder: RunFolder, recipe: Recipe) -> ScoreModel:
 
 
 def _snapshot(folder: RunFolder, step: int) -> Path:
-    """File of the averaged weights of a step."""
+    """Return the file of the averaged weights of a step."""
     file = folder.snapshot(step)
     if not file.exists():
         steps = ", ".join(map(str, folder.snapshot_steps()))
@@ -258,7 +258,10 @@ def _snapshot(folder: RunFolder, step: int) -> Path:
 
 
 def _check_plugin_files(path: Path, components: Mapping[str, str], recorded: Sequence[str]) -> None:
-    """Raise InputError with the --plugin options to add, if a component is not registered without plugin files."""
+    """Raise InputError if a component is registered only by a plugin file that is not loaded.
+
+    The message lists the --plugin options that the user must add.
+    """
     files = [file for file in recorded if file not in plugin_files()]
     for kind, spec in components.items():
         name = spec.partition(":")[0]
@@ -272,7 +275,7 @@ def _check_plugin_files(path: Path, components: Mapping[str, str], recorded: Seq
 
 
 def _check_data_files(path: Path, spec: str) -> None:
-    """Raise InputError with advice, if the files that a run was trained on do not exist."""
+    """Raise InputError, with advice, if the files that a run was trained on do not exist."""
     name, _, place = spec.partition(":")
     if name not in PATH_FORMATS or not place or os.path.exists(os.path.expanduser(place)):
         return

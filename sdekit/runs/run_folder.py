@@ -20,7 +20,7 @@ def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> N
     Arguments:
         out: The folder.
         overwrite: Replace a run in the folder.
-        check_only: Check only, without any change.
+        check_only: Only check, and change nothing.
     Raises:
         InputError: If the folder contains files that are not a run, or a run without `overwrite`.
         SdekitError: If the folder cannot be written.
@@ -112,7 +112,7 @@ def checkpoint_status(out: Path) -> str:
     Arguments:
         out: Run folder.
     Returns:
-        Part of a sentence.
+        Text that continues a sentence.
     """
     if not RunFolder(out).checkpoint.exists():
         return "no checkpoint had been saved yet"
@@ -125,7 +125,7 @@ def check_resumed(out: Path, recipe: Recipe, data: Dataset) -> Recipe:
 
     Arguments:
         out: Run folder.
-        recipe: Recipe to resume with; only the length of training may differ from that of the run.
+        recipe: Recipe to resume with; only the length of training may differ from the run.
         data: The data set.
     Returns:
         The recipe of the run.

@@ -52,7 +52,7 @@ class TrainOptions:
     Arguments:
         steps: Number of optimizer steps, at least 1; None to train for `time_limit`.
         time_limit: Seconds of training. Without `steps`, it is the length of the run, over which the learning rate
-            decays. With `steps`, it ends one session of the run, which the next session resumes for as long.
+            decays. With `steps`, it is the length of one session; the next session may train for as long.
         batch_size: Number of items per step, at least 1; over all processes, if there are several.
         learning_rate: Peak learning rate of AdamW, positive.
         warm_up: Number of steps in which the learning rate rises to its peak, at least 0.

@@ -29,7 +29,7 @@ from sdekit.runs import TrainOptions
 
 from .step_seeds import seed_from
 
-WIDTH = 9  # of the augmentation vector
+WIDTH = 9  # length of the augmentation vector
 SCALE, SHIFT = 0.2, 0.125  # standard deviations of log2 of a scale, and of a translation in units of the image
 
 
@@ -84,7 +84,7 @@ def transform(x: Tensor, vector: Tensor) -> Tensor:
         x: Images (B, C, H, W).
         vector: Augmentation vectors (B, WIDTH).
     Returns:
-        Images (B, C, H, W); those whose vector is zero are unchanged, bit for bit.
+        Images (B, C, H, W). Images with a zero vector are unchanged, bit for bit.
     """
     rows = vector.any(1)
     if not rows.any():
@@ -101,7 +101,7 @@ def transform(x: Tensor, vector: Tensor) -> Tensor:
 
 
 def _inverse_map(vector: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    """A (B, 2, 2) and c (B, 2): the transformed image at p is the image at A p + c, in pixels from the centre."""
+    """Return A (B, 2, 2), c (B, 2): the transformed image at p is the image at A p + c, in pixels from the centre."""
     flip = torch.diag_embed(1 - 2 * vector[:, :2])
     inverse_scale = torch.exp2(-SCALE * vector[:, 2])[:, None, None]
     cos, sin = 1 + vector[:, 3], vector[:, 4]

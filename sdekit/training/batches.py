@@ -12,7 +12,7 @@ from sdekit.data import Batch, Dataset, batch_indices
 class Batches:
     """Batches of a training run: `batches(step)` depends on the seed and the step only.
 
-    Errors of `data.batch` are raised at the step that needs the batch, also if the batch was read ahead.
+    Errors of `data.batch` are raised at the step that needs the batch, even if the batch was read ahead.
 
     Arguments:
         data: Data set.

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights whose length grows with training."""
+"""Exponential moving average of the weights, over a length that grows with training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 @cache
 def gamma(length: float) -> float:
-    """Return the exponent of the average whose relative standard deviation is `length`.
+    """Return the exponent that gives the average the relative standard deviation `length`.
 
     Arguments:
         length: Standard deviation relative to the number of steps, between 0 and 0.25.
@@ -33,7 +33,7 @@ class EMA:
     with the training, so that it needs no horizon and the first steps lose their influence.
 
     Arguments:
-        weights: Weights to average, whose present values are the first average.
+        weights: Weights to average. Their present values are the first average.
         length: Standard deviation of the average relative to the number of steps so far; 0 for no average.
     Source:
         Karras et al. 2024, section 3.1.

@@ -13,7 +13,7 @@ from sdekit.runs import TrainOptions
 
 from .step_seeds import seed_from
 
-BLOCK = 64  # rows whose noise has one seed
+BLOCK = 64  # number of rows that share one seed of the noise
 
 
 class Draw(NamedTuple):
@@ -28,7 +28,7 @@ def draw(sde: SDE, options: TrainOptions, shape: tuple[int, ...], step: int, row
 
     The noise levels of a batch are stratified: each of batch_size intervals of equal probability contains one, in
     random order, which lowers the variance of the loss. The noise is drawn in blocks of 64 rows, so that a process
-    draws no more than about its own rows.
+    draws little more than its own rows.
 
     Arguments:
         sde: Process.

@@ -84,7 +84,7 @@ class Objective(ABC):
         """
 
     def preview(self, module: nn.Module) -> bytes | None:
-        """Draw a picture of what the module does now, as a PNG file; by default None, for no picture."""
+        """Draw a picture of the module's present output as a PNG file, or return None for no picture, the default."""
         return None
 
     def describe(self, step: int, index: int) -> str:

@@ -48,7 +48,7 @@ def adamw(network: nn.Module, options: TrainOptions) -> torch.optim.AdamW:
 
 
 def learning_rate(options: TrainOptions, step: int, progress: float) -> float:
-    """Return the learning rate of a step: a linear rise, and the decay to 0.
+    """Return the learning rate of a step, which rises linearly and then decays as the options say.
 
     Arguments:
         options: Training options.

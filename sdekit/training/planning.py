@@ -1,4 +1,4 @@
-"""From names and options to a recipe and its data: the first part of `sdekit train`."""
+"""Make a recipe and open its data from names and options, as the first part of `sdekit train`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def default_network(data: Dataset) -> str:
     Arguments:
         data: Data set.
     Returns:
-        "unet" for images of at least 8 x 8 pixels, which is the least that it takes, and "mlp" for all other data.
+        "unet" for images of at least 8 x 8 pixels, and "mlp" for all other data.
     """
     return "unet" if data.kind == "image" and min(data.shape[1:]) >= 8 else "mlp"
 
@@ -62,7 +62,7 @@ def load_data(spec: str, **options: Any) -> tuple[Dataset, Component]:
     Returns:
         The data set, and the component that a recipe records: the spec with all options.
     Raises:
-        InputError: If the name or an option is unknown, or the path is missing or not taken.
+        InputError: If the name or an option is unknown, or if a path is missing or not allowed.
     """
     name, path = parse_spec(spec, component_names("dataset"))
     target = find_component("dataset", name).load()
@@ -95,8 +95,8 @@ def plan(
         prediction: Key of `PREDICTIONS`: the quantity that the network predicts.
         condition: "none"; "label" to condition on the labels of the data; or a value of the data set's own option
             `condition`, such as columns of a table.
-        options: Options by group: "data", "sde", "network" and "train" (`TrainOptions`, whose defaults
-            `default_training` changes for some data).
+        options: Options by group: "data", "sde", "network" and "train" (see `TrainOptions`;
+            `default_training` changes its defaults for some data).
     Returns:
         The recipe of the run, and its data set.
     Raises:
@@ -134,7 +134,7 @@ def plan(
 
 
 def _by_group(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
-    """Options of every group; InputError for an unknown group."""
+    """Return the options of every group. Raises InputError for an unknown group."""
     options = options or {}
     for group in options:
         if group not in GROUPS:
@@ -153,7 +153,7 @@ def _check_takes_condition(spec: str, condition: str) -> None:
 
 
 def _check_condition(spec: str, data: Dataset, condition: str, prediction: str) -> str:
-    """Return the kind of condition, see `Recipe`. InputError for an unknown prediction or missing labels."""
+    """Return the kind of condition, see `Recipe`. Raises InputError for an unknown prediction or missing labels."""
     if prediction not in PREDICTIONS:
         raise InputError(unknown_name("prediction", prediction, list(PREDICTIONS), "There are"))
     if condition == "label" and not data.classes:
@@ -175,7 +175,7 @@ def _check_training(spec: str, data: Dataset, condition: str, train: TrainOption
 def _with_derived_options(
     options: dict[str, Any], data: Dataset, condition: str, train: TrainOptions
 ) -> dict[str, Any]:
-    """Options of the network with the ones that follow from the data and the training."""
+    """Return the options of the network, including those that follow from the data and the training."""
     for name in ("conditions", "embedding_size", "sequence"):
         if options.get(name):
             raise InputError(f"network.{name} follows from the data: choose the condition with --condition instead")
@@ -193,14 +193,14 @@ def _with_derived_options(
 
 
 def _with_chosen_sizes(recipe: Recipe) -> Recipe:
-    """The recipe with the sizes that the network chose for itself, so that later versions build the same network."""
+    """Return the recipe with the sizes that the network chose, so that later versions build the same network."""
     network = recipe.build().network
     options = vars(network).get("options", recipe.network.options)
     return replace(recipe, network=Component(name=recipe.network.name, options=dict(options)))
 
 
 def _estimate_std(data: Dataset, indices: np.ndarray) -> float:
-    """Standard deviation over all entries of evenly spaced items, to four digits."""
+    """Estimate the standard deviation over all entries of evenly spaced items, to four digits."""
     chosen = indices[np.linspace(0, len(indices) - 1, min(len(indices), STD_ITEMS)).astype(int)]
     total = square = count = 0.0
     for start in range(0, len(chosen), 64):

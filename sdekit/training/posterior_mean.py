@@ -11,19 +11,19 @@ from sdekit.models import is_null
 from sdekit.processes import LARGEST_RHO, SDE, broadcast
 from sdekit.runs import Recipe
 
-LARGEST_SET = 2**24  # largest number of entries of a training set that is kept in memory for it, 64 MB
+LARGEST_SET = 2**24  # largest number of entries of a training set that is kept in memory for exact targets, 64 MB
 
 
 class PosteriorMean:
     """Posterior mean E[x_0 | x_t, y] if x_0 is one of the rows of a training set, all with equal probability.
 
-    With weights w_i proportional to exp(-|x_t / alpha - x_i|^2 / (2 rho^2)), summed to 1, it is sum_i w_i x_i. A
-    network that is regressed on it has the same optimum as with the x_0 that was drawn, and gradients of less variance.
+    It is sum_i w_i x_i, with weights w_i that are proportional to exp(-|x_t / alpha - x_i|^2 / (2 rho^2)) and sum to 1.
+    Regression on it has the same optimum as regression on the x_0 that was drawn, and gradients of smaller variance.
 
     Arguments:
         sde: Process.
         rows: Training items (N, *).
-        labels: Conditions (N, ...) of the items: x_0 is one of the rows with the condition y. None for no condition.
+        labels: Conditions (N, ...) of the items, or None. With conditions, x_0 is one of the rows with the condition y.
     Source:
         Xu et al. 2023, "Stable Target Field for Reduced Variance Score Estimation in Diffusion Models", eq. 5, with the
         whole training set as the reference batch.
@@ -44,8 +44,8 @@ class PosteriorMean:
             indices: Items to train on.
             recipe: Recipe of the run; `exact_target` of its training options is the largest number of items.
         Returns:
-            The posterior mean; None also for more than 2^24 numbers, and with embeddings as conditions, which rarely
-            repeat and take long to compare.
+            The posterior mean, or None. It is also None for more than 2^24 numbers, and for embeddings as conditions,
+            which rarely repeat and take long to compare.
         """
         if recipe.condition in ("embedding", "sequence"):
             return None

@@ -71,7 +71,7 @@ class State:
             save_tensors(path, untie(self.network), fields)
 
     def load(self, path: Path) -> dict[str, Any]:
-        """Load the file of `save` and return its fields. Raises InputError if it is of another network."""
+        """Load a file written by `save` and return its fields. Raises InputError if it belongs to another network."""
         tensors, fields = load_tensors(path)
         _check_counters(path, fields)
         part = {p: {k.removeprefix(f"{p}."): v for k, v in tensors.items() if k.startswith(f"{p}.")} for p in PARTS}

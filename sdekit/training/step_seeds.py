@@ -12,9 +12,9 @@ import torch
 def seed_from(*numbers: int) -> int:
     """Derive a seed from a key of several numbers.
 
-    Equal keys give equal seeds, and different keys give unrelated ones, with one exception: a key equals the same key
-    with zeros appended. torch's CPU generator uses 32 bits of a seed, so that among about 65,000 steps two may draw
-    the same noise, which is harmless.
+    Equal keys give equal seeds, and different keys give unrelated ones, with one exception: appending zeros to a
+    key does not change its seed. torch's CPU generator uses 32 bits of a seed, so that among about 65,000 steps two may
+    draw the same noise, which is harmless.
 
     Arguments:
         numbers: Integers in [0, 2^32).

@@ -67,7 +67,7 @@ class Step:
 
 
 class Trainer:
-    """Trainer of a recipe on a data set, into a run folder; iterate over `run()`.
+    """Trainer that trains the model of a recipe on a data set and writes a run folder; iterate over `run()`.
 
     The trainer locks the folder from its construction to the end of `run()`. Several processes (see
     `sdekit.distributed`) train together; then the first one writes the folder.
@@ -77,12 +77,12 @@ class Trainer:
         data: Data set that the recipe was made for.
         out: Run folder.
         device: "cpu", "cuda", ...
-        resume: Continue from the last checkpoint in `out`, whose recipe must be this one except for steps and
+        resume: Continue from the last checkpoint in `out`. Its recipe must equal this one except for steps and
             time_limit.
         overwrite: Replace a run in `out`.
         engine: How the steps run; by default one process, or DDP if several processes were started.
     Raises:
-        InputError: If the run cannot be started. Nothing has been written then.
+        InputError: If the run cannot be started. In this case nothing is written.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Trainer:
         order = (self.indices, self.options.batch_size, self.options.seed)
         self.batches = Batches(data, *order, rows=self.rows, ahead=self.device.type != "cpu")
         self.step, self.seconds, self._stop_requested, self._stopped = 0, 0.0, False, False
-        self._losses_since: list[float] = []  # of the steps since the last row of metrics
+        self._losses_since: list[float] = []  # losses of the steps since the last row of metrics
         self._ahead: dict[int, Inputs] = {}
         self.prepares = self.device.type != "cpu"  # prepare the next step's inputs while the device computes
         self._previews_fail = False
@@ -128,7 +128,7 @@ class Trainer:
             self._losses = self.engine.prepare(_Losses(self.objective, self.model))
 
     def stop(self) -> None:
-        """End `run()` after the current step; it saves. A stop in one process stops all processes."""
+        """End `run()` after the current step and save the run. A stop in one process stops all processes."""
         self._stop_requested = True
 
     @property
@@ -138,7 +138,7 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is complete: all its steps, or its time if it has no number of steps."""
+        """Whether the run has made all its steps or, if it has no number of steps, used all its time."""
         return self.progress >= 1
 
     @property
@@ -149,7 +149,7 @@ class Trainer:
     # The loop
 
     def run(self) -> Iterator[Step]:
-        """Train until the steps or the time are over, or until `stop()`; yield after each step and save at the end.
+        """Train until the last step, the time limit or a call of `stop()`; yield after each step and save at the end.
 
         Nothing is saved if the loop ends before its first step.
         """
@@ -256,7 +256,7 @@ class Trainer:
             return self.objective.evaluate(self.model, self.data, self.held_out)
 
     def _preview(self) -> None:
-        """Draw a preview. With half-trained weights this may fail, which is reported once and ends no training."""
+        """Draw a preview. If this fails, as it may with half-trained weights, warn once and continue the training."""
         if not self.is_main:
             return
         try:
@@ -282,7 +282,7 @@ class Trainer:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Context manager that adds to an error of the data which checkpoint is kept."""
+        """Context manager that extends an error of the data set by the step of the checkpoint that is kept."""
         try:
             yield
         except SdekitError as error:
@@ -305,7 +305,7 @@ class Trainer:
             self.state.save_average(path, fields)
 
     def _open(self, resume: bool, overwrite: bool) -> None:
-        """Begin a run in the folder, or load the run in it and bring its files to one step."""
+        """Begin a run in the folder, or load the run in it and bring all its files to the same step."""
         if not resume:
             prepare_folder(self.out, overwrite=overwrite)
             save_json(self.folder.config, self.recipe.as_dict())
@@ -317,7 +317,7 @@ class Trainer:
             )
         if previous != self.recipe:
             save_json(self.folder.config, self.recipe.as_dict())
-        if self.step and model_step(self.out, previous) != self.step:  # it ended between the checkpoint and the model
+        if self.step and model_step(self.out, previous) != self.step:  # the run ended between saving these two
             self._save_average(self.folder.model)
         rows = [row for row in read_metrics(self.out) if row["step"] <= self.step and self._belongs(row)]
         write_atomically(self.folder.metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -332,7 +332,7 @@ class Trainer:
         return previous
 
     def _belongs(self, row: dict[str, Any]) -> bool:
-        """Whether a run that never stopped has the row: it is evaluated at checkpoints, and at its end."""
+        """Whether an uninterrupted run, which is evaluated at checkpoints and at its end, has this row of metrics."""
         return "loss" in row or row["step"] % self.options.checkpoint_every == 0 or self.finished
 
     def _log(self, **values: Any) -> None:
@@ -366,7 +366,7 @@ class _Losses(nn.Module):
 
 
 class _Clock:
-    """Clock of a session of training. seconds: of the run, earlier sessions included. session: of this one."""
+    """Clock of training: `seconds` is the time of the run with its earlier sessions, `session` that of this one."""
 
     def __init__(self, before: float) -> None:
         self.start = self.last_preview = time.monotonic()

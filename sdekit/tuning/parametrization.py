@@ -11,19 +11,19 @@ from torch import Tensor
 from sdekit.processes import LARGEST_RHO, SDE, as_time
 
 KNOTS = 12
-"""Most parameters for the times, and for each column of weights; values between the knots are interpolated."""
+"""Largest number of parameters (knots) for the times, and for each column of weights."""
 POINTS = 2
-"""Earlier evaluations that each evaluation is blended with."""
+"""Number of earlier evaluations with which each evaluation is blended."""
 
 
 @dataclass(frozen=True)
 class Parametrization:
     """Linear maps from theta (count,) to log step sizes and weights; theta = 0 is the initial grid without weights.
 
-    Times: the logarithms of the steps in log rho, downwards from `top`. Any theta is a decreasing grid, and each
-    parameter moves the levels from its own on. Weights: of `Blend`, one row for each evaluation. Both are linear
-    between at most KNOTS knots along the evaluations (weights: for each stage of a step). The last evaluation has
-    weights of its own.
+    The times are given by the logarithms of the step sizes in log rho, downwards from `top`. Any theta gives a
+    decreasing grid, and a parameter moves only the levels from its own step on. The weights are the gains of `Blend`,
+    one row for each evaluation. Times and weights are interpolated linearly between at most KNOTS knots along the
+    evaluations; for the weights, each stage of a step has its own knots. The last evaluation has weights of its own.
 
     Arguments:
         top: log rho at t_max.
@@ -77,7 +77,10 @@ class Parametrization:
 
 
 def _hats(n: int, knots: int) -> Tensor:
-    """Values (n, min(n, knots)) at n places of piecewise linear functions, each 1 at its knot and 0 at the others."""
+    """Return the values (n, min(n, knots)) at n places of piecewise linear functions.
+
+    Each function is 1 at its own knot and 0 at the others.
+    """
     k = min(n, knots)
     if k == n:
         return torch.eye(n, dtype=torch.float64)

@@ -33,8 +33,8 @@ class Blend:
     Arguments:
         gains: Coefficients, (evaluations, points).
     Source:
-        Coefficients learned together with the times: Frankel et al. 2025 (S4S). As a decorator of the denoiser they
-        work with every sampler.
+        Frankel et al. 2025 (S4S) learn coefficients together with the times. Here they modify the denoiser, so that
+        they work with every sampler.
     """
 
     gains: tuple[tuple[float, ...], ...]

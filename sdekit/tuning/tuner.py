@@ -28,18 +28,18 @@ from .tuned import Blend, Tuned, times_at
 ITERATIONS = 20
 """Largest number of iterations of one least-squares solution."""
 FEW = 8
-"""Starts that are solved first if there is a time limit, to measure the time for each."""
+"""Number of starts that are solved first if there is a time limit, to measure the time for each."""
 CHANCE = 2.0
 """Standard errors by which a mean must decrease to count as a gain."""
 PATIENCE = 3
-"""Iterations without gain on the check set before the descent ends."""
+"""Number of iterations without gain on the check set before the descent ends."""
 MEMORY = 2**25
 """Largest size of the Jacobian and the recorded evaluations of a batch, in numbers."""
 
 Rule = Callable[[Tensor], Tensor]
 """Function from the initial squared errors (n,) to weights of the starts (n,), so that the initial loss is 1."""
 Tick = Callable[[int, int], None]
-"""Progress callback `tick(done, total)`, in runs of the sampler or in starts; `total` is an upper bound."""
+"""Progress callback `tick(done, total)`. It counts runs of the sampler, or starts; `total` is an upper bound."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Starts:
     y: Tensor | Condition | None = None
 
     def parts(self, size: int) -> Iterator[Starts]:
-        """Yield batches of at most `size` starts."""
+        """Split the starting points into batches of at most `size` and yield the batches."""
         y = self.y
         for i in range(0, len(self.x), size):
             part = slice(i, i + size)
@@ -122,9 +122,9 @@ def tune(
     """Tune a deterministic sampler for a number of evaluations.
 
     First, the squared error of each start is divided by its initial value, because otherwise the few starts between
-    two modes, with errors a hundred times larger, would dominate. Then all starts count equally, if that is a gain
-    beyond chance. If the result does not reduce the error on the held-out starts, the sampler on its own grid is
-    returned, with ratio 1.
+    two modes, with errors a hundred times larger, would dominate. Then a fit with equal weights of all starts is
+    tried, and kept if it reduces the error by more than chance. If the result does not reduce the error on the held-out
+    starts, the sampler on its own grid is returned, with ratio 1.
 
     Arguments:
         sde: Process.
@@ -134,7 +134,7 @@ def tune(
         train: Starts that are fitted.
         check: Starts that select the best iteration.
         held_out: Starts that are only measured, before and after.
-        weights: Also tune the weights of earlier evaluations (`Blend`), not the times alone.
+        weights: Tune the weights of earlier evaluations (`Blend`) in addition to the times.
         batch_size: Starts in a batch.
         time_limit: Seconds; no iteration is started that would exceed them.
         tick: Called with the number of sampler runs so far.
@@ -143,7 +143,7 @@ def tune(
     Raises:
         InputError: If the sampler draws noise, has no fixed number of evaluations, or `nfe` is too small for a step.
     Source:
-        The aim is that of S4S (Frankel et al. 2025) and LD3 (Tong et al. 2025); the method is Gauss-Newton.
+        S4S (Frankel et al. 2025) and LD3 (Tong et al. 2025) have the same aim. The method here is Gauss-Newton.
     """
     method: Sampler = resolve("sampler", sampler)
     steps = check_tunable(sde, method, nfe)
@@ -273,7 +273,7 @@ class _Fit:
     def _normal(
         self, parameters: Parametrization, theta: Tensor, starts: Starts, counts: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return J^T J (count, count) and J^T r (count,), summed over batches; counts (n,) weigh the starts."""
+        """Return J^T J (count, count) and J^T r (count,), summed over batches; `counts` (n,) weights the starts."""
         n, numbers = parameters.count, starts.x[0].numel()
         h = torch.finfo(starts.x.dtype).eps ** (1 / 3)
         square, slope = torch.zeros(n, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
@@ -295,7 +295,7 @@ class _Fit:
 
 
 class _Replay:
-    """A denoiser that returns recorded results while its arguments equal the recorded ones, and then evaluates."""
+    """Denoiser that returns recorded results as long as its arguments equal the recorded ones, and then evaluates."""
 
     def __init__(
         self, denoise: Denoiser, record: list[tuple[Tensor, Tensor, Tensor]], *, recording: bool = False
@@ -315,13 +315,13 @@ class _Replay:
 
 
 def _by_gain(squares: Tensor) -> Tensor:
-    """Weights by the inverse squared error, bounded by the median."""
+    """Return weights proportional to 1 / (squared error + median squared error)."""
     counts = 1 / (squares + squares.median() + 1e-30)
     return counts / (squares @ counts + 1e-30)
 
 
 def _alike(squares: Tensor) -> Tensor:
-    """Equal weights."""
+    """Return equal weights."""
     return 1 / (squares.sum() + 1e-30).expand(len(squares))
 
 

@@ -178,7 +178,7 @@ def test_a_model_takes_the_condition_that_it_declares(
 
 
 def test_one_kind_is_declared() -> None:
-    with pytest.raises(InputError, match="one kind of condition, got classes and embedding: declare them as parts"):
+    with pytest.raises(InputError, match="one kind of condition, got classes and embedding: declare them as named"):
         Conditioning(classes=3, embedding=2)
 
 

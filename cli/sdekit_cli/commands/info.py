@@ -50,7 +50,7 @@ def info(
 
 
 def _as_text(value: Any) -> str:
-    """A component as its name and options, a table as its entries, a float with five digits."""
+    """Format a component as its name and options, a table as its entries, and a float with five digits."""
     if not isinstance(value, dict):
         return f"{value:.5g}" if isinstance(value, float) else str(value)
     options = value.get("options", value)
@@ -59,7 +59,7 @@ def _as_text(value: Any) -> str:
 
 
 def _model_fields(spec: str, trust: bool) -> dict[str, Any]:
-    """The fields of a run, an export, or a model in another format."""
+    """Return the fields of a run, an export, or a model in another format."""
     from sdekit.models import open_model
     from sdekit.runs import Run
 
@@ -120,7 +120,7 @@ def _parameters(opened: OpenedModel) -> int:
 
 
 def _progress(run: Path) -> tuple[bool, dict[str, Any]]:
-    """Whether a folder has a checkpoint, which is checked, and the last value of each of its metrics."""
+    """Return whether a folder has a checkpoint, which is checked, and the last value of each of its metrics."""
     from sdekit.runs import RunFolder, load_checkpoint, read_metrics
 
     resumable = RunFolder(run).checkpoint.exists()

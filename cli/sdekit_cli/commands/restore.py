@@ -46,7 +46,7 @@ def restore(
     grid.png, images/, mean.png, std.png and before-after.png. The latter shows the clean image if it is known, the
     measurement, the first samples, their mean and their standard deviation. The methods dps, pigdm, tmpd and mmps work
     with any --solver (default: ddim) and any --guidance; the other methods are solvers themselves.
-    For all operators: sdekit plugins list --kind operator
+    To list all operators: sdekit plugins list --kind operator
 
     Examples:
 
@@ -131,7 +131,7 @@ def _build_restorer(
     method_options: "dict[str, object]",
     known_std: float | None,
 ) -> "tuple[Guidance | Sampler, float]":
-    """Build the method for the measurement in the units of the model, and return the noise in those of the data."""
+    """Build the method in the units of the model. Return it and the noise's standard deviation in data units."""
     from sdekit.inverse import Problem, build_restorer, estimate_noise
     from sdekit.inverse.operators import in_model_units
 

@@ -22,7 +22,7 @@ def sample(options: SamplingOptions) -> None:
 
     Writes samples.npy (in the units of the data), sample.json (how they were drawn), and pictures: grid.png and images/
     for images, scatter.png for 2-D data. Sample i depends on seed i only. The default solver is ode, or auto with
-    --steps or --nfe. The options of a solver: sdekit plugins show ode
+    --steps or --nfe. To show the options of a solver: sdekit plugins show ode
 
     Examples:
 

@@ -40,7 +40,7 @@ def train(
             "array:PATH or table:PATH.",
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML run file; flags win over it.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML run file; flags override it.")] = None,
     sde: Annotated[str | None, typer.Option(help="Process: vp (default), ve, sub-vp, cosine, edm, ...")] = None,
     network: Annotated[
         str | None, typer.Option(help="Default: unet for images of 8 or more pixels a side, else mlp.")
@@ -57,7 +57,7 @@ def train(
         float | None, typer.Option(help="Seconds of training: the whole run, or, beside --steps, this session.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Items a step (64 if they are tiny, else 32).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
     size: Annotated[int | None, typer.Option(help="Crop and resize images to this many pixels.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Pass over images that cannot be read.")] = False,
@@ -125,7 +125,7 @@ def train(
 
 
 def _read_config(config: Path | None) -> tuple[dict[str, str], dict[str, Any]]:
-    """Names and options of the config file; none without a file."""
+    """Return the names and options of the config file; both are empty without a file."""
     if config is None:
         return {}, {}
     from sdekit_cli.options.config_file import read_config
@@ -136,7 +136,7 @@ def _read_config(config: Path | None) -> tuple[dict[str, str], dict[str, Any]]:
 def _planned(
     names: dict[str, str], options: dict[str, Any], out: Path, device: str, overwrite: bool, flags: Collection[str]
 ) -> "Trainer":
-    """Make the trainer of a new run. flags: the options that were given by a flag of their own."""
+    """Make the trainer of a new run. `flags` contains the options that were given by a flag of their own."""
     groups = group_options(options, GROUPS)
     if not {"steps", "time_limit"} & set(groups["train"]):
         groups["train"]["steps"] = DEFAULT_STEPS
@@ -270,7 +270,7 @@ def _report(trainer: "Trainer", out: Path, summary: dict[str, Any], *, resumed: 
 
 
 def _summary(trainer: "Trainer", out: Path, loss: float | None) -> dict[str, Any]:
-    """The fields of --json. loss: used if the run is too short for a loss in its metrics."""
+    """Return the fields of --json. `loss` is used if the run is too short to have a loss in its metrics."""
     from sdekit.runs import read_metrics
 
     last = {name: value for row in read_metrics(out) for name, value in row.items()}

@@ -117,9 +117,9 @@ def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
 def _solved_starts(
     opened: OpenedModel, n: int, held_out: int, device: str, time_limit: float, bar: Progress
 ) -> list[Starts]:
-    """Solve the starts to tune on, to select by and to measure on, each as many as its share of the time allows.
+    """Solve the starts for tuning, for selection and for measurement, of each as many as the time allows.
 
-    The starts are those that `sample` draws for their seeds, with conditions of all kinds.
+    The starts are the same as `sample` draws for their seeds, with conditions of all kinds.
     """
     from sdekit.sampling import SeedNoise
     from sdekit.tuning import solve_starts

@@ -79,7 +79,7 @@ class Target(NamedTuple):
 
 
 def _declares_order(target: Target) -> bool:
-    """Return whether the component is a sampler that declares an order, whose checks plot a curve."""
+    """Return whether the component is a sampler that declares an order, so that its checks plot a curve."""
     from sdekit.registry import build
 
     return target.kind == "sampler" and build("sampler", target.name, **target.options).order is not None

@@ -89,7 +89,7 @@ def option_name(parameter: str) -> str:
 
 
 def merge_flags(options: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the options given by --option and by flags of their own; InputError if an option is given by both."""
+    """Merge options from --option and from flags of their own. Raises InputError if an option is given by both."""
     for name in options.keys() & flags.keys():
         flag = f"--{name.partition('.')[2].replace('_', '-')}"
         raise InputError(f"{flag} {flags[name]} and --option {name}={options[name]} are both given: choose one")
@@ -122,7 +122,7 @@ def convert_options(subject: str, target: Callable[..., Any], options: Mapping[s
     """Convert the values of options to their types.
 
     Arguments:
-        subject: Whose options these are, for messages.
+        subject: Component or command that has these options, for messages.
         target: Class or function whose keyword-only parameters are the valid options.
         options: Maps names to values, each an `OptionText` or a value from a file.
     Returns:
@@ -147,7 +147,7 @@ def convert_options(subject: str, target: Callable[..., Any], options: Mapping[s
 
 
 def _convert(value: Any, annotation: Any) -> Any:
-    """Convert a value to a type; ValueError with the reason if that fails. 123 is a valid string too."""
+    """Convert a value to a type. Raises ValueError with the reason if this fails. 123 is also a valid string."""
     from pydantic import TypeAdapter, ValidationError
 
     adapter = TypeAdapter(annotation)

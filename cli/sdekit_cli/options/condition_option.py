@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sdekit.models import OpenedModel
 
 LARGEST = 1e15
-"""Largest number in the model's units, where those of the data are about 1: its square is finite in float32."""
+"""Largest number that is accepted, in the model's units. Its square is finite in float32; the data are about 1."""
 
 
 def conditions(
@@ -28,7 +28,7 @@ def conditions(
 
     Arguments:
         model: Model to sample from.
-        label: Name or number of a class; None for a class of each sample that follows from its seed.
+        label: Name or number of a class; None to choose the class of each sample by its seed.
         seeds: Seeds of the n samples.
         numbers: Numbers separated by commas, or a .npy file of embeddings for a model trained on embeddings.
         guided: Whether a guidance may use the label, so that the model itself need not take it.
@@ -60,7 +60,7 @@ def conditions(
 
 
 def _label(model: OpenedModel, text: str) -> int:
-    """Label of a class that is given by name or number."""
+    """Return the label of a class that is given by name or number."""
     from sdekit.models import Conditioning
 
     if not model.classes:
@@ -72,7 +72,7 @@ def _label(model: OpenedModel, text: str) -> int:
 
 
 def _numbers(model: OpenedModel, text: str | None) -> Tensor | None:
-    """Numbers (1, d) in the model's units; None for no numbers, if the model was also trained without them."""
+    """Return numbers (1, d) in the model's units; None for no numbers, if the model was also trained without them."""
     import numpy as np
 
     names = ", ".join(model.condition_names)
@@ -99,7 +99,7 @@ def _numbers(model: OpenedModel, text: str | None) -> Tensor | None:
 
 
 def _embeddings(model: OpenedModel, file: str | None, n: int) -> Tensor | None:
-    """Embeddings (n, ...) in the model's units, from a .npy file with one row or n rows; None without a file."""
+    """Read embeddings (n, ...) in the model's units from a .npy file of one row or n rows; None without a file."""
     import numpy as np
     import torch
 

@@ -141,7 +141,7 @@ def parse_backend(text: str | None) -> tuple[str, dict[str, Any]] | None:
 
 
 def use_backend(model: ScoreModel, backend: tuple[str, dict[str, Any]] | None) -> None:
-    """Let a model run its network by a backend, given as `parse_backend` returns it."""
+    """Make a model run its network with a backend that `parse_backend` returned, if there is one."""
     if backend is not None:
         from sdekit.registry import build
 
@@ -151,7 +151,7 @@ def use_backend(model: ScoreModel, backend: tuple[str, dict[str, Any]] | None) -
 
 @contextmanager
 def without_backend_warnings() -> Iterator[None]:
-    """Context manager that silences the warnings of backends that fall back, which `backend_record` reports."""
+    """Context manager that silences the warnings of backends that fall back; `backend_record` reports these."""
     import warnings
 
     from sdekit.backends import BackendWarning
@@ -185,7 +185,7 @@ def backend_record(
 
 
 def check_sample_count(option: str, n: int) -> int:
-    """Return n; InputError, naming the option, if it is more than `MOST_SAMPLES`."""
+    """Return n. Raises InputError, which names the option, if n is larger than `MOST_SAMPLES`."""
     if n > MOST_SAMPLES:
         raise InputError(
             f"{option} asks for {n} samples, and one command draws {MOST_SAMPLES} at most: draw them in parts"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sdekit.models import OpenedModel
 
 FAR = 1e3
-"""Numbers larger than the data by this factor are in other units, as pixels of 0 to 255 for data of 0 to 1 are not."""
+"""Numbers that exceed the data by more than this factor are refused. Pixels to 255 for data to 1 do not exceed it."""
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -100,7 +100,7 @@ def measure(
     clean: Path | None,
     noise_std: float,
 ) -> Measurement:
-    """Read a measurement from a file, or simulate one of a clean sample.
+    """Read a measurement from a file, or simulate the measurement of a clean sample.
 
     Arguments:
         opened: The model.
@@ -143,7 +143,7 @@ def _typical_samples(opened: OpenedModel, n: int) -> Tensor:
 
 
 def _check_range(numbers: Tensor, typical: Tensor, place: str, subject: str) -> None:
-    """Check that numbers are not far larger than typical ones, as they are in other units."""
+    """Check that numbers are not far larger than typical ones, because they are then in other units."""
     largest, usual = float(numbers.abs().max()), float(typical.abs().max())
     if largest > FAR * usual > 0:
         raise InputError(

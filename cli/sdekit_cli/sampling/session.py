@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sdekit.sampling import Sampler, Samples
 
 MOST_AT_ONCE = 256
-"""Batch size without --batch-size."""
+"""Batch size if --batch-size is not given."""
 
 
 class SamplingSession:
@@ -114,7 +114,7 @@ class SamplingSession:
         Arguments:
             sampler: The sampler.
             name: Name of the method, for the progress bar.
-            guidance: Guidances around those of the options.
+            guidance: Guidances to apply around the guidances of the options.
             sde: Process to use instead of the model's own.
             x: States at the start of the grid, one row per seed.
             arguments: Arguments of `sdekit.sample` that replace those of the options.
@@ -272,13 +272,13 @@ class SamplingSession:
 
 
 class EvaluationCounter:
-    """Counter of the network evaluations of all batches so far, those of networks inside guidances included."""
+    """Counter of the network evaluations of all batches so far, including evaluations inside guidances."""
 
     def __init__(self) -> None:
         self.contexts: list[SamplingContext] = []
 
     def count(self) -> int:
-        """Return the number of evaluations; call it while the denoiser runs."""
+        """Return the number of evaluations so far. It must be called while the denoiser runs, to find its context."""
         from sdekit.guidance import current_context
 
         context = current_context()
@@ -290,7 +290,10 @@ class EvaluationCounter:
 def _choose_solver(
     options: SamplingOptions, default: str | None, assignments: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """Return the solver and its options. If the user named none, an error says which one it is and why."""
+    """Return the solver and its options.
+
+    If the user did not name a solver, an error about an option states which solver was chosen, and why.
+    """
     if options.solver is not None:
         return options.solver, component_options("sampler", options.solver, assignments)
     budget = "--steps" if options.steps else "--nfe" if options.nfe else None

@@ -20,7 +20,7 @@ console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 shown = Console(soft_wrap=False, highlight=False, emoji=False)
 
 NARROWEST = 40
-"""Least number of columns of a table. A narrower terminal breaks its lines."""
+"""Smallest width of a table in columns. A narrower terminal wraps its lines."""
 
 
 def note(text: str, *values: object) -> None:

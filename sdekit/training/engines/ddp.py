@@ -36,7 +36,7 @@ class DDP:
             self._group = dist.new_group(backend="nccl")
 
     def rows(self, batch_size: int) -> slice:
-        """Return the rows of this process; the parts differ by one row at most."""
+        """Return the rows of this process. The numbers of rows of two processes differ by at most one."""
         if batch_size < self.world_size:
             raise InputError(
                 f"train: batch_size {batch_size} is smaller than the number of processes, {self.world_size}: start "
@@ -61,7 +61,7 @@ class DDP:
             (losses.sum() * (self.world_size / batch_size)).backward()
 
     def clip_grad_norm(self, weights: Iterable[Tensor], largest: float) -> Tensor:
-        """Scale the gradient, which all processes have, and return the norm that it had, ()."""
+        """Scale the gradient, which is the same in all processes, and return its original norm, ()."""
         return self._local.clip_grad_norm(weights, largest)
 
     def gather(self, losses: Tensor, batch_size: int) -> Tensor:
@@ -73,14 +73,14 @@ class DDP:
         return every
 
     def agree(self, *values: float) -> tuple[float, ...]:
-        """Return the largest value of any process, for each of the values; over gloo, so that no GPU waits."""
+        """Return the maximum over all processes of each value. gloo communicates it, so that no GPU waits."""
         largest = torch.tensor(values, dtype=torch.float64)
         with self._communication():
             dist.all_reduce(largest, dist.ReduceOp.MAX)
         return tuple(largest.tolist())
 
     def wait(self) -> None:
-        """Wait until all processes come here. Raises the error of another process if it failed before."""
+        """Wait until all processes call this method. Raises the error of another process if it failed before."""
         agree()
 
     @contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Engine(Protocol):
-    """How the steps of a training run on one or several processes. The trainer uses nothing else of them.
+    """Interface of the trainer to the processes and devices that run its steps. It uses only what is listed here.
 
     Attributes:
         device: Device of this process.
@@ -47,13 +47,13 @@ class Engine(Protocol):
         """
 
     def clip_grad_norm(self, weights: Iterable[Tensor], largest: float) -> Tensor:
-        """Scale the gradient to a norm of at most `largest`, and return the norm that it had, ()."""
+        """Scale the gradient to a norm of at most `largest`, and return its original norm, ()."""
 
     def gather(self, losses: Tensor, batch_size: int) -> Tensor:
         """Return the losses of the global batch (batch_size,) from the rows of all processes."""
 
     def agree(self, *values: float) -> tuple[float, ...]:
-        """Return the largest value of any process, for each of the values."""
+        """Return the maximum over all processes of each value."""
 
     def wait(self) -> None:
-        """Wait until all processes come here. Raises the error of another process if it failed before."""
+        """Wait until all processes call this method. Raises the error of another process if it failed before."""

@@ -38,7 +38,7 @@ class SingleProcess:
         losses.mean().backward()
 
     def clip_grad_norm(self, weights: Iterable[Tensor], largest: float) -> Tensor:
-        """Scale the gradient to a norm of at most `largest`, and return the norm that it had, ()."""
+        """Scale the gradient to a norm of at most `largest`, and return its original norm, ()."""
         return torch.nn.utils.clip_grad_norm_(weights, largest, foreach=True)
 
     def gather(self, losses: Tensor, batch_size: int) -> Tensor:

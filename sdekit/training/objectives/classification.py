@@ -37,7 +37,7 @@ from sdekit.training.step_seeds import seed_from
 NAME = "classification"
 NETWORK = "classifier-encoder"
 NOISE_LEVELS = (0.1, 0.5, 1.0, 2.0, 5.0)  # noise levels rho at which the accuracy is reported
-HELD_OUT_MOST = 2048  # held-out items in the evaluation
+HELD_OUT_MOST = 2048  # largest number of held-out items in the evaluation
 CLASSIFIER_DEFAULTS: dict[str, Any] = {
     "steps": 1000,
     "batch_size": 64,
@@ -125,10 +125,10 @@ def classifier_recipe(
     """Plan the training of a classifier that guides a run.
 
     Arguments:
-        run: Recipe of the run: its process, units and shape become those of the classifier.
+        run: Recipe of the run. The classifier has the same process, units and shape.
         data: Labelled data in the units of the run.
         source: Where the data come from, if not from the data of the run.
-        train: Training options; see `CLASSIFIER_DEFAULTS` for the others.
+        train: Training options; `CLASSIFIER_DEFAULTS` contains the values of the others.
         network: Options of the `Encoder`.
     Returns:
         A recipe with the objective "classification".
@@ -168,7 +168,7 @@ def is_classifier(path: Path) -> bool:
     Arguments:
         path: Folder of `sdekit train-classifier`, or any other path.
     Returns:
-        Whether its config.json says so.
+        True if its config.json describes a classifier.
     """
     if not (path / CONFIG).is_file():
         return False
@@ -180,13 +180,13 @@ def read_classifier(path: Path, *, resume: bool = False) -> Recipe:
     """Read the recipe of a classifier.
 
     Arguments:
-        path: Folder of `sdekit train-classifier`, also of version 0.1.
+        path: Folder of `sdekit train-classifier`, which may be of version 0.1.
         resume: Whether its training is to be continued.
     Returns:
         Its recipe, with the objective "classification".
     Raises:
-        InputError: If the folder is missing, damaged or altered, or contains no classifier, or one of version 0.1 that
-            is to be trained further.
+        InputError: If the folder is missing, damaged or altered, if it contains no classifier, or if `resume` is set
+            for a classifier of version 0.1.
     """
     if not (path / CONFIG).is_file():
         raise InputError(f"{path} is no folder of sdekit train-classifier: {CONFIG} is missing")
@@ -205,10 +205,10 @@ def read_classifier(path: Path, *, resume: bool = False) -> Recipe:
 
 
 def load_classifier(path: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
-    """Open a classifier for guidance. Nothing of the folder is executed.
+    """Open a classifier for guidance. No code from the folder is executed.
 
     Arguments:
-        path: Folder of `sdekit train-classifier`, also of version 0.1.
+        path: Folder of `sdekit train-classifier`, which may be of version 0.1.
         device: Device of the weights.
     Returns:
         The classifier in evaluation mode, without gradients for its weights.
@@ -228,7 +228,7 @@ def load_classifier(path: str | Path, *, device: torch.device | str = "cpu") -> 
 
 
 def _recipe_of_version_01(fields: Mapping[str, Any]) -> Recipe:
-    """The recipe of a classifier of sdekit 0.1, whose config.json has no units and no number of items."""
+    """Return the recipe of a classifier of sdekit 0.1. Its config.json lacks the units and the number of items."""
     return Recipe(
         objective=NAME,
         data=Component.from_dict(fields["data"]),

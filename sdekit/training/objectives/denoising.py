@@ -16,7 +16,7 @@ from sdekit.training.objective import Inputs, Objective
 from sdekit.training.posterior_mean import PosteriorMean
 from sdekit.training.step_seeds import seed_from
 
-HELD_OUT_MOST = 1024  # held-out items in the evaluation
+HELD_OUT_MOST = 1024  # largest number of held-out items in the evaluation
 
 
 class Denoising(Objective):
@@ -44,7 +44,7 @@ class Denoising(Objective):
         self.posterior_mean = PosteriorMean.of(data, indices, self.recipe)
 
     def inputs(self, batch: Batch, step: int, rows: slice) -> Inputs:
-        """Return x0, t, eps; and the condition y, the posterior mean and the augmentation vector, each or None."""
+        """Return x0, t, eps and, each possibly None, the condition y, the posterior mean, the augmentation vector."""
         t, eps = draw(self.sde, self.options, self.recipe.shape, step, rows)
         x0, y, mean = batch.x, None, None
         if self.recipe.condition != "none" and batch.y is not None:
@@ -56,7 +56,7 @@ class Denoising(Objective):
         from sdekit.training.augmentation import augment
 
         x0, vector = augment(x0, self.options, step, rows)
-        if mean is not None:  # it is the posterior mean of images that are not transformed
+        if mean is not None:  # it is valid only for images that are not transformed
             mean = torch.where(vector.any(1).view(-1, 1, 1, 1), x0, mean)
         return x0, t, eps, y, mean, vector
 
