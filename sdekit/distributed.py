@@ -221,7 +221,7 @@ def _exit_code(error: BaseException) -> int:
 
 
 def _is_first_failure() -> bool:
-    """Whether no other process has reported a failure before, by a counter in the store that torchrun serves."""
+    """Return whether this process is the first to report a failure, according to a counter in torchrun's store."""
     try:
         return _store is None or bool(_store.add("sdekit/failures", 1) == 1)
     except RuntimeError:  # the store ended with the process that served it: a second message is better than none

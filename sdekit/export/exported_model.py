@@ -137,8 +137,8 @@ class _SavedModel:
         condition, model = opened.conditioning, opened.model
         if condition.parts or condition.sequence or condition.null_value is not None:
             raise InputError(
-                f"{opened.path}: a condition of several parts, a sequence, or one with a null value of the model "
-                "cannot be exported"
+                f"{opened.path}: this model cannot be exported, because its condition has several parts, is a "
+                "sequence, or has a null value of its own"
             )
         names = ("kind", "classes", "class_names", "condition_names", "grid", "units", "condition_units")
         facts = {name: getattr(opened, name) for name in names}

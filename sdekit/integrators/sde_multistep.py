@@ -44,14 +44,17 @@ def check_eta(sampler: str, eta: float, name: str = "eta") -> None:
 
 
 class NoiseScaling(Protocol):
-    """Function phi(rho) of a reverse SDE; rho is float64, in (0, inf], and phi / rho does not decrease."""
+    """The function phi(rho) that determines how much noise a reverse SDE adds.
+
+    rho is float64, in (0, inf]. phi(rho) / rho must not decrease with rho.
+    """
 
     def phi(self, rho: Tensor) -> Tensor:
-        """Return phi, increasing, shape of rho."""
+        """Return phi(rho), an increasing function, with the shape of rho."""
         ...
 
     def inverse(self, phi: Tensor) -> Tensor:
-        """Return the rho at which phi has these values, shape of phi."""
+        """Return the rho at which phi(rho) has the given values, with the shape of phi."""
         ...
 
     def decay(self, rho_s: Tensor, rho_t: Tensor) -> Tensor:

@@ -177,7 +177,7 @@ def _check_again(out: Path, new: Path, *, overwrite: bool) -> None:
             number += 1
         shutil.move(new, beside)
         raise SdekitError(
-            f"{error}. These files were written while this command ran: the new samples are in {beside}"
+            f"{error}. Another program wrote there while this command ran, so the new samples are in {beside}"
         ) from error
 
 

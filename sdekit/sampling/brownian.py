@@ -137,9 +137,9 @@ class Brownian:
         return total[:, : self._size]
 
     def _normals(self, cells: Floats, size: int) -> Singles:
-        """Return standard normals, (levels + 2, B, size), for each seed and cell (levels + 2, B).
+        """Return the standard normals (levels + 2, B, size) of each seed and each of its cells (intervals of the path).
 
-        Only rows with changed cells are computed again.
+        Only rows whose cells differ from those of the previous call are computed.
         """
         if self._cells is None:
             self._coefficients = np.zeros((*cells.shape, size), np.float32)

@@ -215,7 +215,7 @@ def _assemble(request: _Request, results: list[BatchResult]) -> Samples:
 
 
 def _build_noise(request: _Request, batch: slice) -> SeedNoise | Brownian:
-    """Return the source of noise of one batch, from its beginning."""
+    """Return a new source of noise for one batch, at its first draw."""
     seeds = request.seeds[batch]
     if request.noise == "brownian":
         from .brownian import Brownian

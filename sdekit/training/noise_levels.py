@@ -56,10 +56,11 @@ def draw(sde: SDE, options: TrainOptions, shape: tuple[int, ...], step: int, row
 
 
 def times(sde: SDE, options: TrainOptions, u: Tensor) -> Tensor:
-    """Compute the times at which the distribution function of the noise levels is u.
+    """Map uniform numbers to times, by the inverse distribution function of the noise levels.
 
-    With "log-normal", the share 1 - `noise_top` has log rho from N(noise_mean, noise_std^2). The share `noise_top` is
-    log-uniform in rho from exp(noise_mean) up to t_max: sampling starts there, which a log-normal almost never reaches.
+    With "log-normal", a fraction 1 - `noise_top` of the noise levels has log rho ~ N(noise_mean, noise_std^2). For the
+    remaining fraction, rho is log-uniform between exp(noise_mean) and its value at t_max. Sampling starts at t_max,
+    and a log-normal distribution alone would almost never train the network there.
 
     Arguments:
         sde: Process.

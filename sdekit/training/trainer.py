@@ -366,7 +366,7 @@ class _Losses(nn.Module):
 
 
 class _Clock:
-    """Clock of training: `seconds` is the time of the run with its earlier sessions, `session` that of this one."""
+    """Clock of a training: `seconds` includes earlier sessions of the run, `session` is the time of this session."""
 
     def __init__(self, before: float) -> None:
         self.start = self.last_preview = time.monotonic()

@@ -186,7 +186,7 @@ def find_kind(name: str) -> str:
         names = sorted({n for _, n in load_plugins().entries} | {*PREDICTIONS})
         raise InputError(unknown_name("component", name, names, "Installed"))
     if len(kinds) > 1:
-        raise InputError(f"{name!r} is a {' and a '.join(kinds)}: choose one with kind")
+        raise InputError(f"{name!r} is the name of a {' and a '.join(kinds)}: choose one with kind=NAME (--kind NAME)")
     return kinds[0]
 
 

@@ -150,7 +150,7 @@ def test_image_that_is_found_corrupt_late(sdekit: CLI, pictures: Path, tmp_path:
 
 def test_skip_bad_when_resuming_is_for_images(refused: Callable[..., str], digits_run: Path) -> None:
     """Data that are not files have none to skip."""
-    assert "--skip-bad is for images:" in refused("train", "--out", digits_run, "--resume", "--skip-bad")
+    assert "--skip-bad applies to images:PATH only" in refused("train", "--out", digits_run, "--resume", "--skip-bad")
 
 
 def test_config_file(sdekit: CLI, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def _check_flags(dataset: str, flags: Collection[str]) -> None:
     known = parameters(find_component("dataset", dataset).load())
     for name, flag in (("size", "--size"), ("skip_bad", "--skip-bad")):
         if f"data.{name}" in flags and name not in known:
-            raise InputError(f"{flag} is for images:, and the data are {dataset}: leave it out")
+            raise InputError(f"{flag} applies to images:PATH only, and the data are {dataset}: remove {flag}")
 
 
 def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> "Trainer":
@@ -181,7 +181,7 @@ def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> 
     changes = convert_options("train", TrainOptions, {name.partition(".")[2]: value for name, value in length.items()})
     recipe = replace(recipe, train=replace(recipe.train, **changes))
     if skip_bad and "skip_bad" not in recipe.data.options:
-        raise InputError(f"--skip-bad is for images:, and the run was trained on {recipe.data.name}")
+        raise InputError(f"--skip-bad applies to images:PATH only, and the run was trained on {recipe.data.name}")
     if skip_bad:
         recipe = replace(recipe, data=replace(recipe.data, options=recipe.data.options | {"skip_bad": True}))
     with console.status("reading the data ..."):

@@ -117,9 +117,10 @@ def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
 def _solved_starts(
     opened: OpenedModel, n: int, held_out: int, device: str, time_limit: float, bar: Progress
 ) -> list[Starts]:
-    """Solve the starts for tuning, for selection and for measurement, of each as many as the time allows.
+    """Compute the fine solutions of three sets of starting points: for tuning, for selection and for measurement.
 
-    The starts are the same as `sample` draws for their seeds, with conditions of all kinds.
+    Each set is as large as the time allows. `sample` starts from the same points for the same seeds. The conditions
+    take turns.
     """
     from sdekit.sampling import SeedNoise
     from sdekit.tuning import solve_starts

@@ -32,7 +32,7 @@ def verify(
 ) -> None:
     """Check components against exact answers: order, marginals, noise, network calls, inverses, and more.
 
-    A prediction (x0, eps, v, flow, edm: the quantity that a network predicts) is verified by its name too.
+    To verify a prediction, which is the quantity that a network predicts, name it: x0, eps, v, flow or edm.
 
     Exit code 0 if every check passed, 1 if one failed.
 

@@ -111,7 +111,9 @@ def group_options(options: Mapping[str, Any], groups: Iterable[str]) -> dict[str
     for name, value in options.items():
         group, dot, option = name.partition(".")
         if not dot:
-            raise InputError(f"option {name!r}: add its group, one of {', '.join(f'{g}.{name}' for g in groups)}")
+            raise InputError(
+                f"option {name!r} needs its group: write one of {', '.join(f'{g}.{name}' for g in groups)}"
+            )
         if group not in result:
             raise InputError(unknown_name("group of options", group, sorted(result), "Groups"))
         result[group][option] = value

@@ -57,8 +57,8 @@ def read_numbers(path: Path, opened: OpenedModel, option: str) -> np.ndarray:
     low, high = opened.units.low, opened.units.high
     if low is None or high is None:
         raise InputError(
-            f"{option} {path}: the data of this run have no black and white, so that the brightness of an image has no "
-            "meaning: give a .npy file in the data's units"
+            f"{option} {path}: an image cannot be used, because the data of this run have no values for black and "
+            "white: give a .npy file in the data's units"
         )
     return low + numbers / 255 * (high - low)
 

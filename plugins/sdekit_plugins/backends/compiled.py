@@ -17,7 +17,7 @@ COMPILERS = ("g++", "clang++", "cl")
 
 
 def compiled(network: nn.Module, *, mode: Mode = "default", dynamic: bool = True) -> PreparedNetwork:
-    """Kernels compiled for this network by TorchInductor, once in about a minute, then cached.
+    """Kernels compiled for this network by TorchInductor, about a minute the first time, then cached.
 
     The cache is ~/.cache/sdekit/inductor, or the value of TORCHINDUCTOR_CACHE_DIR. Gradients are compiled if they are
     needed. On the CPU this needs a C++ compiler.

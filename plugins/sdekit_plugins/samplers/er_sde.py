@@ -50,7 +50,7 @@ class FadingNoise:
         return rho * ((rho**0.3).exp() + 10)
 
     def inverse(self, phi: Tensor) -> Tensor:
-        """Return rho by bisection in log rho, up to rounding errors, for 1e-12 <= rho <= 1e12."""
+        """Return the rho at which phi(rho) has the given values, by bisection in log rho for 1e-12 <= rho <= 1e12."""
         low, high = torch.full_like(phi, -28.0), torch.full_like(phi, 28.0)
         for _ in range(60):
             middle = (low + high) / 2

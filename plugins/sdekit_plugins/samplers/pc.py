@@ -42,7 +42,10 @@ class PC(Sampler):
         if self.corrector not in ("langevin", "annealed-langevin"):
             raise InputError(f"pc: corrector must be 'langevin' or 'annealed-langevin', got {self.corrector!r}")
         if type(self._predictor).step is Sampler.step or self._predictor.calls_per_step is None:
-            raise InputError(f"pc: {self.predictor!r} has no single step that a corrector could follow")
+            raise InputError(
+                f"pc: {self.predictor!r} cannot be the predictor, because it has no single steps: choose a one-step "
+                "sampler such as ddpm"
+            )
 
     @cached_property
     def _predictor(self) -> Sampler:

@@ -207,7 +207,7 @@ def score(read: Read, sde: SDE) -> Finding:
 
 
 def round_trip(read: Read, sde: SDE) -> Finding:
-    """Check that the smallest loss for one x_0 and one eps is 0, and that the output with this loss gives D = x_0."""
+    """Check that the loss of one pair (x_0, eps) can be 0, and that the denoiser then returns x_0."""
     generator = torch.Generator().manual_seed(2)
     x0, eps = torch.randn(2, 1, 3, generator=generator, dtype=torch.float64)
     for t in trial_times(sde):

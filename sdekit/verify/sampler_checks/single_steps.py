@@ -99,7 +99,10 @@ def one_step(sampler: Sampler, sde: SDE) -> Finding:
 
 
 def is_multistep(sampler: Sampler, sde: SDE) -> bool:
-    """Return whether the second step differs from the first step of a new trajectory from the same x, without noise."""
+    """Return whether a sampler uses earlier steps.
+
+    If it does, the second step of a trajectory differs from the first step of a new trajectory from the same x.
+    """
     times = sde.time(as_time(LEAST_RHO) * torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64)).clamp(min=sde.t_min)
     x, denoise = exact_quantiles(sde, times[0]), MIXTURE_1D.denoiser(sde)
 

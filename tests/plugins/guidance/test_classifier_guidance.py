@@ -128,7 +128,7 @@ def test_bad_options() -> None:
         classifier(sde, base, run=exact(sde), scale=math.nan)
     with pytest.raises(InputError, match="classifier: say which classifier to use: run=FOLDER"):
         classifier(sde, base)
-    with pytest.raises(InputError, match="there is no condition"):
+    with pytest.raises(InputError, match="this guidance needs a condition"):
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5))
     with pytest.raises(InputError, match="label 3: it supports the labels 0 to 2"):
         classifier(sde, base, run=exact(sde))(torch.zeros(1, 2), as_time(0.5), torch.tensor([3]))

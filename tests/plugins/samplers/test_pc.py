@@ -80,7 +80,7 @@ def test_the_noise_is_fresh() -> None:
         ({"corrections": -1}, "pc: needs corrections >= 0 and snr > 0, got -1"),
         ({"snr": 0.0}, "and 0.0"),
         ({"corrector": "metropolis"}, "pc: corrector must be 'langevin' or 'annealed-langevin', got 'metropolis'"),
-        ({"predictor": "ode"}, "pc: 'ode' has no single step that a corrector could follow"),
+        ({"predictor": "ode"}, "pc: 'ode' cannot be the predictor, because it has no single steps"),
         ({"predictor": "ddmp"}, "no sampler 'ddmp'; did you mean 'ddpm'"),
     ],
 )
