@@ -70,7 +70,7 @@ class Units:
 class Batch(NamedTuple):
     """Items of a data set with their labels or conditions.
 
-    Arguments:
+    Attributes:
         x: Items in the units of the model, (B, *shape) float32.
         y: Labels (B,), int64 in [0, classes). If the data set has `condition_units`, float32 conditions instead, which
             are numbers or embeddings (B, d) or sequences of embeddings (B, L, d). None if there are neither.

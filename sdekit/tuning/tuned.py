@@ -23,7 +23,7 @@ TUNED_FORMAT = 1
 
 @dataclass(frozen=True)
 class Blend:
-    """Guidance that adds differences to earlier evaluations: D_k + sum_j gains[k][j] (D_k - D_{k-1-j}).
+    """Guidance that adds differences to earlier evaluations: `D_k + sum_j gains[k][j] (D_k - D_{k-1-j})`.
 
     D_k = E[x_0 | x_t] is evaluation k of a run of the sampler. Gains of 0 change nothing. Differences to evaluations
     before the first one, and gains beyond the table, count as 0. Around a method with one evaluation a step this is

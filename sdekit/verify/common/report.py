@@ -15,7 +15,7 @@ Curve = tuple[tuple[int, float], ...]
 class Finding(NamedTuple):
     """Outcome of one measurement.
 
-    Arguments:
+    Attributes:
         passed: Whether the component obeys the law.
         measured: Measured value, or the reason if the check was skipped.
         expected: Description of the accepted values.

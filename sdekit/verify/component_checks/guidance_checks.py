@@ -22,7 +22,7 @@ Guidance = Callable[..., Denoiser]
 class Trial(NamedTuple):
     """Options and exact result with which a guidance is verified, returned by its attribute `trial(sde, mixture)`.
 
-    Arguments:
+    Attributes:
         options: Options of the guidance.
         exact: Exact guided denoiser, a function (x, t, y) -> (B, *), or None if there is no closed form.
         tolerance: Largest accepted difference of the scores, multiplied by sigma.
