@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sdekit import __version__
 from sdekit.errors import InputError
-from sdekit.processes import SDE, Denoiser
+from sdekit.processes import SDE, Denoiser, evaluate_denoiser
 from sdekit.runs import RunFolder, load_json, recorded_checksum, save_json
 
 TUNED_FORMAT = 1
@@ -44,7 +44,7 @@ class Blend:
         rows, past = iter(self.gains), list[Tensor]()
 
         def blended(x: Tensor, t: Tensor, y: Any = None) -> Tensor:
-            x0 = denoise(x, t) if y is None else denoise(x, t, y)
+            x0 = evaluate_denoiser(denoise, x, t, y)
             terms = list(zip(next(rows, ()), past, strict=False))
             past[:] = [x0, *past[: len(self.gains[0]) - 1]]
             if not any(gain for gain, _ in terms):

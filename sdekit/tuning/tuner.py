@@ -163,7 +163,7 @@ def tune(
         chosen, theta, after = own, nothing, before
     levels, gains = chosen.read(theta)
     rows = tuple(map(tuple, gains.tolist())) if weights and gains.any() else ()
-    calls = (steps - 1) * (method.calls_per_step or 1) + 1
+    calls = method.evaluations(steps) or 0
     return Tuned(
         calls=calls, levels=tuple(levels.tolist()), gains=rows, starts=len(held_out.x), untuned=before, tuned=after
     )
@@ -194,7 +194,7 @@ def check_tunable(sde: SDE, sampler: Sampler, nfe: int) -> int:
     times = torch.tensor([sde.t_max, sde.t_min], dtype=torch.float64)
     for _ in sampler.trajectory(sde, lambda x, t: x / 2, torch.zeros(1, 1, dtype=torch.float64), times, no_noise):
         pass
-    return (nfe - 1) // sampler.calls_per_step + 1
+    return sampler.steps_for(nfe)
 
 
 @dataclass
