@@ -18,7 +18,7 @@ from torch import Tensor
 from sdekit.errors import InputError, SdekitError
 from sdekit.evaluation import exact_solution
 from sdekit.models import Condition
-from sdekit.processes import SDE, Denoiser
+from sdekit.processes import SDE, Denoiser, evaluate_denoiser
 from sdekit.registry import build, resolve
 from sdekit.sampling import Sampler, sample
 
@@ -308,7 +308,7 @@ class _Replay:
         if known is not None and torch.equal(known[1], t) and torch.equal(known[0], x):
             return known[2]
         self.known = iter(())
-        x0 = self.denoise(x, t) if y is None else self.denoise(x, t, y)
+        x0 = evaluate_denoiser(self.denoise, x, t, y)
         if self.recording:
             self.record.append((x, t, x0))
         return x0
