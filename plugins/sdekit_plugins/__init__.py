@@ -52,6 +52,7 @@ def sdekit_guidances() -> dict[str, str]:
         "inpaint": "sdekit_plugins.guidance.inpaint:inpaint",
         "interval": "sdekit_plugins.guidance.interval:interval",
         "rescale": "sdekit_plugins.guidance.rescale:rescale",
+        "threshold": "sdekit_plugins.guidance.threshold:threshold",
     }
 
 

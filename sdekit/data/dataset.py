@@ -56,6 +56,13 @@ class Units:
         array = x.detach().cpu().double().numpy()
         return np.ascontiguousarray(array * np.asarray(self.scale) + np.asarray(self.shift), dtype=np.float32)
 
+    @property
+    def model_range(self) -> tuple[float, float] | None:
+        """Smallest and largest possible value of the data in units of the model, or None if they are unknown."""
+        if self.low is None or self.high is None or isinstance(self.shift, tuple) or isinstance(self.scale, tuple):
+            return None
+        return (self.low - self.shift) / self.scale, (self.high - self.shift) / self.scale
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary that can be written as JSON."""
         return asdict(self)

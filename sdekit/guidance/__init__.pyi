@@ -15,6 +15,7 @@ from .guidance import (
     denoise_pair as denoise_pair,
     format_component as format_component,
     require_condition as require_condition,
+    require_data_range as require_data_range,
     require_finite as require_finite,
     tilt as tilt,
     unguided as unguided,

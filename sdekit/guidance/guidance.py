@@ -165,3 +165,25 @@ def require_finite(guidance: str, **options: float) -> None:
     for name, value in options.items():
         if not math.isfinite(value):
             raise InputError(f"{guidance}: {name} must be a finite number, got {value}")
+
+
+def require_data_range(guidance: str, low: float | None, high: float | None) -> tuple[float, float]:
+    """Return the range of the data, or raise an error if it is missing or empty.
+
+    Arguments:
+        guidance: Name of the guidance, for the message.
+        low: Smallest value of x_0 in the model's units, or None.
+        high: Largest value of x_0 in the model's units, or None.
+    Returns:
+        low and high.
+    Raises:
+        InputError: If one of them is None or not finite, or low is not below high.
+    """
+    if low is None or high is None:
+        raise InputError(
+            f"{guidance}: needs the range of the data in the model's units, which this model does not record: "
+            "give low=VALUE,high=VALUE"
+        )
+    if not -math.inf < low < high < math.inf:
+        raise InputError(f"{guidance}: needs finite low < high, got {low} and {high}")
+    return low, high

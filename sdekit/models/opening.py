@@ -81,6 +81,11 @@ class OpenedModel:
         """Standard deviation of the data in the model's units."""
         return self.model.data_std
 
+    @property
+    def data_range(self) -> tuple[float, float] | None:
+        """Smallest and largest possible value of x_0 in the model's units, or None if they are unknown."""
+        return self.units.model_range
+
     def examples(self, n: int) -> Tensor | Condition | None:
         """Return n conditions to try the model with, or None if it takes no condition."""
         return example_conditions(self.conditioning, n)

@@ -115,7 +115,8 @@ def _raise_if_not_finite(denoise: Denoiser, seeds: Sequence[int]) -> Denoiser:
             if x[i].isfinite().all():
                 name, advice = "its result", "check the training of the model"
             else:
-                name, advice = "x", "the solver diverged: take more steps"
+                name = "x"
+                advice = "the solver diverged: take more steps, or limit x_0 to the range of the data (guidance clip)"
             raise SdekitError(
                 f"call {calls} of the denoiser, at t = {t.expand(len(x))[i]:g}: {name} is not finite for "
                 f"{int(bad.sum())} of {len(bad)} samples (the first has seed {seeds[i]}): {advice}"

@@ -37,6 +37,41 @@ def test_guidances_compose_and_are_recorded(sdekit: CLI, dropped_run: Path, tmp_
     assert record(out)["labels"] == [1] * 6 and json.loads(result.out)["nfe"] == 4
 
 
+def test_clip_and_threshold_know_the_range_of_the_run(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
+    """Without low and high they use the range of the pixels; a bound that the user gives is used as given."""
+    for guidance, low in (("clip", -1.0), ("threshold", -1.0), ("clip:low=-0.5", -0.5)):
+        out = tmp_path / guidance
+        result = sdekit("sample", digits_run, "--out", out, *QUICK, "--solver", "ddim", "--guidance", guidance)
+        assert result.code == 0 and "outside" not in result.err
+        options, samples = record(out)["guidance"][0]["options"], np.load(out / "samples.npy")
+        assert (options["low"], options["high"]) == (low, 1.0) and record(out)["far_outside_range"] == 0
+        assert 8 + 8 * low - 1e-4 <= samples.min() and samples.max() <= 16 + 1e-4  # digits have values from 0 to 16
+
+
+def test_clip_needs_a_range(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
+    """Points in the plane have no range, so that clip needs its bounds and nothing is far outside."""
+    given = ("sample", moons_run, "--out", tmp_path / "s", *QUICK, "--guidance")
+    result = sdekit(*given, "clip")
+    assert result.code == 2 and "clip: needs the range of the data in the model's units" in result.err
+    assert sdekit(*given, "clip:low=-3,high=3").code == 0 and record(tmp_path / "s")["far_outside_range"] is None
+
+
+def test_samples_far_outside_of_the_range_are_reported(sdekit: CLI, tmp_path: Path) -> None:
+    """If a sampler diverges, as ddim does with an untrained eps network, a warning names the remedy, which helps."""
+    run = tmp_path / "run"
+    tiny = ("--network", "mlp", "--option", "network.width=8", "--option", "network.depth=1")
+    process = ("--sde", "ddpm-linear", "--prediction", "eps")
+    assert sdekit("train", "--data", "digits", "--out", run, "--steps", 2, *process, *tiny).code == 0
+    given = ("sample", run, "--solver", "ddim", "--steps", 10, "-n", 4, "--json", "--out")
+    diverged = sdekit(*given, tmp_path / "wild")
+    assert diverged.code == 0 and record(tmp_path / "wild")["far_outside_range"] == 1
+    message = " ".join(diverged.err.split())
+    assert "warning: 4 of 4 samples are far outside of the data's range, -1 to 1 in the model's units" in message
+    assert "add --guidance clip" in message
+    remedied = sdekit(*given, tmp_path / "clipped", "--guidance", "clip")
+    assert remedied.code == 0 and remedied.err == "" and record(tmp_path / "clipped")["far_outside_range"] == 0
+
+
 def test_infinite_options_are_written_as_text(sdekit: CLI, dropped_run: Path, tmp_path: Path) -> None:
     asked = ("--guidance", "cfg", "--guidance", "interval:from=0.2,to=inf")
     assert sdekit("sample", dropped_run, "--out", tmp_path / "s", *QUICK, *asked).code == 0

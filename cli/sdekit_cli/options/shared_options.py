@@ -102,25 +102,45 @@ def pick_device(name: str) -> str:
     return name
 
 
-def parse_guidance(texts: Sequence[str]) -> tuple[list[Guidance], list[dict[str, Any]]]:
-    """Build the guidances of --guidance.
+def parse_guidance(texts: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Parse the values of --guidance.
 
     Arguments:
         texts: Texts of the form NAME:option=value,option=value.
     Returns:
-        The guidances in this order, and the record of each: its name and all of its options.
+        Name and options of each guidance, in this order.
     Raises:
         InputError: If a name or an option does not exist, or a value has another type.
+    """
+    chosen = []
+    for text in texts:
+        name, assignments = parse_component(text)
+        chosen.append((name, component_options("guidance", name, assignments)))
+    return chosen
+
+
+def build_guidance(
+    chosen: Sequence[tuple[str, dict[str, Any]]], data_range: tuple[float, float] | None
+) -> tuple[list[Guidance], list[dict[str, Any]]]:
+    """Build guidances for one model.
+
+    Arguments:
+        chosen: Name and options of each guidance, as `parse_guidance` returns them.
+        data_range: Smallest and largest value of the data in the model's units, or None if they are unknown. They
+            replace the options low and high of a guidance that are None.
+    Returns:
+        The guidances in this order, and the record of each: its name and all of its options.
     """
     from sdekit.registry import build, complete_options
 
     guidances, records = [], []
-    for text in texts:
-        name, assignments = parse_component(text)
-        options = component_options("guidance", name, assignments)
+    for name, given in chosen:
+        options = complete_options("guidance", name, given)
+        if data_range is not None and {"low", "high"} <= options.keys():
+            for bound, value in zip(("low", "high"), data_range, strict=True):
+                options[bound] = value if options[bound] is None else options[bound]
         guidances.append(build("guidance", name, **options))
-        complete = complete_options("guidance", name, options)
-        records.append({"name": name, "options": {option_name(k): v for k, v in complete.items()}})
+        records.append({"name": name, "options": {option_name(k): v for k, v in options.items()}})
     return guidances, records
 
 

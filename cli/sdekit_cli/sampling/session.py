@@ -14,6 +14,7 @@ from sdekit.errors import InputError, SdekitError
 from sdekit_cli.options.assignments import component_options, parse_assignments, parse_component, with_data_std
 from sdekit_cli.options.shared_options import (
     backend_record,
+    build_guidance,
     load_plugin_files,
     parse_backend,
     parse_guidance,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 256
 """Batch size if --batch-size is not given."""
+
+FAR_OUTSIDE = 2.0
+"""Distance of a value from the middle of the data's range, in units of half the range, that is reported."""
 
 
 class SamplingSession:
@@ -63,11 +67,11 @@ class SamplingSession:
             raise InputError("options of the grid need its name: add --grid karras, for example")
         self.solver, self.solver_options = _choose_solver(options, solver, solver_options)
         self.grid_options = {} if options.grid is None else component_options("grid", options.grid, grid_options)
-        self.guidance, self.guidance_records = parse_guidance(options.guidance or ())
+        self.chosen_guidance = parse_guidance(options.guidance or ())
         self.backend = parse_backend(options.backend)
 
     def open(self) -> None:
-        """Open the model, and build the condition, the sampler and the grid, which depend on it.
+        """Open the model, and build the condition, the sampler, the grid and the guidances, which depend on it.
 
         Without --grid, a grid that the makers of the model recommend replaces the grid of the solver.
         """
@@ -86,6 +90,7 @@ class SamplingSession:
         if self.grid_name is not None:
             self.grid_options = with_data_std("grid", self.grid_name, self.grid_options, data_std)
             self.grid = build("grid", self.grid_name, **self.grid_options)
+        self.guidance, self.guidance_records = build_guidance(self.chosen_guidance, self.opened.data_range)
         use_backend(self.opened.model, self.backend)
         self.y = None
         if self.opened.condition != "none" or options.label is not None or options.condition is not None:
@@ -229,6 +234,7 @@ class SamplingSession:
         from sdekit.runs import write_results
 
         options, y = self.options, self.y
+        far_outside = share_far_outside(samples.x, self.opened.data_range)
         record = {
             "run": options.run,
             "run_step": self.opened.step,
@@ -243,6 +249,7 @@ class SamplingSession:
             "guidance": self.guidance_records,
             "noise": self.noise_name,
             "times": samples.times.tolist(),
+            "far_outside_range": far_outside,
             "seconds": round(self.seconds, 3),
             "device": self.device,
             "processes": self.processes,
@@ -257,6 +264,11 @@ class SamplingSession:
             other_files=also,
             overwrite=options.overwrite,
         )
+        if far_outside:
+            count, (low, high) = round(far_outside * len(samples.x)), self.opened.data_range or (0.0, 0.0)
+            text = "[yellow]warning:[/] {} of {} samples are far outside of the data's range, {:g} to {:g} in the "
+            text += "model's units (largest value {:.3g}): add --guidance clip as the last guidance, or take more steps"
+            note(text, count, len(samples.x), low, high, float(samples.x.abs().max()))
         path = options.out / "samples.npy"
         if options.json:
             files = {"samples": str(path), "picture": None if picture is None else str(picture)}
@@ -269,6 +281,23 @@ class SamplingSession:
             where += f" (it shows {3 if channels > 3 else 1} of {channels} channels)"
         values = (len(self.seeds), description, samples.nfe, self.seconds, picture or path)
         note("drew {} {}: {} network evaluations each, {:.1f} s; " + where, *values)
+
+
+def share_far_outside(x: Tensor, data_range: tuple[float, float] | None) -> float | None:
+    """Return the share of samples with values far outside of the range of the data.
+
+    Arguments:
+        x: Samples (B, *) in the model's units.
+        data_range: Smallest and largest value of the data in the model's units, or None if they are unknown.
+    Returns:
+        Share of the samples in which a value is more than `FAR_OUTSIDE` times as far from the middle of the range as
+        the ends of the range are; None if the range is unknown.
+    """
+    if data_range is None:
+        return None
+    low, high = data_range
+    distance = (x.flatten(1) - (low + high) / 2).abs().amax(1) / ((high - low) / 2)
+    return float((distance > FAR_OUTSIDE).double().mean())
 
 
 class EvaluationCounter:

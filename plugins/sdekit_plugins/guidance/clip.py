@@ -1,12 +1,11 @@
 """Clip: limit the denoised x_0 to the range of the data."""
 
-import math
 from typing import Any
 
 from torch import Tensor
 
 from sdekit.distributions import GaussianMixture
-from sdekit.errors import InputError
+from sdekit.guidance import require_data_range
 from sdekit.processes import SDE, Denoiser, evaluate_denoiser
 
 
@@ -19,19 +18,16 @@ def clip(sde: SDE, denoise: Denoiser, *, low: float | None = None, high: float |
     Arguments:
         sde: Process of the denoiser.
         denoise: The denoiser.
-        low: Smallest value of x_0 in the model's units; required, as is high.
+        low: Smallest value of x_0 in the model's units. The command line uses the range that the model records.
         high: Largest value of x_0 in the model's units, above low.
     Returns:
         The clipped denoiser.
     Raises:
-        InputError: If low or high is missing, or low is not below high.
+        InputError: If the range is missing or empty.
     Source:
         Saharia et al. 2022, section 2.3 (static thresholding).
     """
-    if low is None or high is None:
-        raise InputError("clip: needs the range of the data in the model's units: low=VALUE,high=VALUE")
-    if not -math.inf < low < high < math.inf:
-        raise InputError(f"clip: needs finite low < high, got {low} and {high}")
+    low, high = require_data_range("clip", low, high)
 
     def guided(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         return evaluate_denoiser(denoise, x, t, y).clamp(low, high)

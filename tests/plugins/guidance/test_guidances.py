@@ -29,6 +29,7 @@ from sdekit_plugins.guidance.clip import clip
 from sdekit_plugins.guidance.inpaint import inpaint
 from sdekit_plugins.guidance.interval import interval
 from sdekit_plugins.guidance.rescale import rescale
+from sdekit_plugins.guidance.threshold import threshold
 
 MIXTURE = GaussianMixture(
     torch.tensor([[-1.0, 0.5, 0.1], [0.7, -0.4, 0.3], [0.2, 1.0, -0.6]]), 0.4, torch.tensor([0.5, 0.3, 0.2])
@@ -90,8 +91,12 @@ BAD: list[tuple[Callable[..., Any], dict[str, float], str]] = [
     (cfg_pp, {"ratio": 1.0}, r"ratio in \[0, 1\)"),
     (interval, {"from_": 2.0, "to": 1.0}, "interval: needs 0 <= from < to, got 2.0 and 1.0"),
     (interval, {"from_": -1.0}, "interval: needs 0 <= from < to"),
-    (clip, {"low": -1.0}, "clip: needs the range of the data .*: low=VALUE,high=VALUE"),
+    (clip, {"low": -1.0}, "clip: needs the range of the data .*: give low=VALUE,high=VALUE"),
     (clip, {"low": 1.0, "high": 1.0}, "clip: needs finite low < high, got 1.0 and 1.0"),
+    (threshold, {}, "threshold: needs the range of the data .*: give low=VALUE,high=VALUE"),
+    (threshold, {"low": 1.0, "high": -1.0}, "threshold: needs finite low < high, got 1.0 and -1.0"),
+    (threshold, {"low": -1.0, "high": 1.0, "quantile": 0.0}, "threshold: needs 0 < quantile <= 1"),
+    (threshold, {"low": -1.0, "high": 1.0, "largest": 0.5}, "largest >= 1, got 0.995 and 0.5"),
 ]
 
 
@@ -258,6 +263,29 @@ def test_clip_limits_x0_to_the_range() -> None:
     guidance = [partial(cfg, scale=5.0), partial(clip, low=-0.2, high=0.1)]
     drawn = sample(sde, base, "ddim", shape=(3,), n=5, y=Y, steps=6, guidance=guidance)
     assert drawn.nfe == 6 and -0.2 <= drawn.x.min() and drawn.x.max() <= 0.1 + 1e-6
+
+
+def test_threshold_divides_each_sample_by_its_own_quantile() -> None:
+    """It equals clip if the quantile is in the range, and diffusers' dynamic thresholding in [-1, 1]."""
+    diffusers = pytest.importorskip("diffusers")
+    x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.2, 1, 3, 9]).view(
+        4, 1, 1, 1
+    )
+    t = as_time(0.5)
+
+    def guided(**options: float) -> Tensor:
+        return threshold(VP(), lambda x, t: x, **options)(x, t)
+
+    for ratio, largest in ((0.995, math.inf), (0.9, 2.5), (1.0, math.inf)):
+        scheduler = diffusers.DDPMScheduler(
+            thresholding=True, dynamic_thresholding_ratio=ratio, sample_max_value=largest
+        )
+        theirs = scheduler._threshold_sample(x)
+        torch.testing.assert_close(guided(quantile=ratio, largest=largest, low=-1, high=1), theirs)
+    assert torch.equal(guided(low=-1, high=1)[0], x[0])
+    torch.testing.assert_close(guided(low=-0.2, high=1.2, largest=1.0), x.clamp(-0.2, 1.2))
+    moved = threshold(VP(), lambda x, t: 2 * x + 3, low=1, high=5)(x, t)
+    torch.testing.assert_close(moved, 2 * guided(low=-1, high=1) + 3)
 
 
 def test_inpaint_reads_its_files_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
