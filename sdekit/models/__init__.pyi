@@ -1,6 +1,11 @@
 from .classifier import (
     Classifier as Classifier,
 )
+from .codec import (
+    Codec as Codec,
+    Encoder as Encoder,
+    PromptWarning as PromptWarning,
+)
 from .conditioning import (
     Condition as Condition,
     Conditioning as Conditioning,
@@ -11,6 +16,10 @@ from .conditioning import (
     is_null as is_null,
     null_condition as null_condition,
 )
+from .network_input import (
+    CLOCKS as CLOCKS,
+    NetworkInput as NetworkInput,
+)
 from .opening import (
     Loader as Loader,
     OpenedModel as OpenedModel,
@@ -18,6 +27,7 @@ from .opening import (
     open_model as open_model,
     open_with as open_with,
     recognises as recognises,
+    split_loader_options as split_loader_options,
 )
 from .predictions import (
     PREDICTIONS as PREDICTIONS,

@@ -218,6 +218,7 @@ class Conditioning:
         class_names: Names of the labels, or empty.
         null_value: Null condition of the model itself, one row: a tensor or `Condition` that the model's network
             receives in place of null rows. A negative prompt replaces it. None if null rows are -1 or NaN.
+        null_refusal: Message for a null condition if the model does not support it.
     Raises:
         InputError: If more than one kind is declared, or `null_value` does not fit it or comes with `null=False`.
     """
@@ -230,6 +231,7 @@ class Conditioning:
     null: bool = True
     class_names: tuple[str, ...] = ()
     null_value: Tensor | Condition | None = field(default=None, compare=False)
+    null_refusal: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         kinds = [k for k in ("classes", "numbers", "embedding", "sequence", "parts") if getattr(self, k)]
@@ -257,7 +259,7 @@ class Conditioning:
         parts = {name: part for name, part in all_parts.items() if name not in NEVER_NULL}
         if y is None or not parts:
             if not self.null:
-                raise InputError(UNCONDITIONAL)
+                raise InputError(self.null_refusal or UNCONDITIONAL)
             return
         shapes, expected = self._expected()
         fits = parts.keys() == shapes.keys() and all(_fits(parts[name], shape) for name, shape in shapes.items())
@@ -277,7 +279,7 @@ class Conditioning:
                 bad = high if high >= self.classes else low
                 raise InputError(f"label {bad}: this model has the labels 0 to {self.classes - 1} (-1 is no label)")
         if not self.null and any(bool(is_null(part).any()) for part in parts.values()):
-            raise InputError(UNCONDITIONAL)
+            raise InputError(self.null_refusal or UNCONDITIONAL)
 
     @property
     def kind(self) -> str:

@@ -16,8 +16,16 @@ from torch import Tensor
 
 from sdekit.data import Units
 from sdekit.errors import InputError
-from sdekit.registry import build, component_names, find_component, parameters
+from sdekit.registry import (
+    build,
+    component_names,
+    convert_options,
+    find_component,
+    parameters,
+    parse_component,
+)
 
+from .codec import Codec, Encoder
 from .conditioning import Condition, Conditioning
 from .score_model import ScoreModel
 
@@ -36,9 +44,9 @@ class OpenedModel:
 
     Arguments:
         model: The denoiser.
-        shape: Shape of one sample in the model's units, without the batch axis.
+        shape: Shape of one x, without the batch axis: of a latent if there is a codec, else of one item of data.
         path: File or folder that the model was read from.
-        units: Affine map between the units of the data and those of the model.
+        units: Affine map between the units of the data and those of the model, or of the codec if there is one.
         kind: "image" for shape (C, H, W), or "vector".
         classes: Number of classes of the data; the default is the number of labels that the model takes.
         class_names: Names of the classes, or empty.
@@ -47,6 +55,9 @@ class OpenedModel:
         grid: Time grid that the model's makers recommend, as "NAME:option=value", or None.
         step: Training step of the weights, or None if it is unknown.
         facts: More facts for `sdekit info`, by name.
+        guesses: Facts that the files do not state and the loader assumed, by name, for `sdekit info`.
+        codec: Map between data and the latents that the model denoises, or None if it denoises the data themselves.
+        encoder: Map from texts to the condition of the model, or None if it takes no texts.
     """
 
     model: ScoreModel
@@ -61,6 +72,9 @@ class OpenedModel:
     grid: str | None = None
     step: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    guesses: Mapping[str, Any] = field(default_factory=dict)
+    codec: Codec | None = None
+    encoder: Encoder | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -82,21 +96,46 @@ class OpenedModel:
         return self.model.data_std
 
     @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of one item of data, without the batch axis; it differs from `shape` if there is a codec."""
+        return self.shape if self.codec is None else self.codec.data_shape
+
+    @property
     def data_range(self) -> tuple[float, float] | None:
-        """Smallest and largest possible value of x_0 in the model's units, or None if they are unknown."""
-        return self.units.model_range
+        """Smallest and largest possible value of x_0 in the model's units; None if unknown, or if x_0 is a latent."""
+        return self.units.model_range if self.codec is None else None
 
     def examples(self, n: int) -> Tensor | Condition | None:
         """Return n conditions to try the model with, or None if it takes no condition."""
-        return example_conditions(self.conditioning, n)
+        if self.encoder is None:
+            return example_conditions(self.conditioning, n)
+        return self.encoder(EXAMPLE_PROMPTS)[torch.arange(n) % len(EXAMPLE_PROMPTS)]
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Return the data (B, *data_shape) of x (B, *shape): x itself without a codec. The data keep their units."""
+        if self.codec is None:
+            return x
+        return torch.cat([self.codec.decode(row[None]) for row in x])  # one at a time, to save memory
+
+    def encode(self, data: Tensor) -> Tensor:
+        """Return the x (B, *shape) of data (B, *data_shape) in the units of the codec: the data without a codec."""
+        if self.codec is None:
+            return data
+        return torch.cat([self.codec.encode(row[None]) for row in data])
 
     def to_data(self, x: Tensor) -> np.ndarray:
-        """Convert x (B, *shape) from the model's units to an array in the units of the data."""
-        return self.units.to_data(x)
+        """Convert x (B, *shape), decoded if there is a codec, to an array in the units of the data."""
+        with torch.no_grad():
+            return self.units.to_data(self.decode(x))
 
     def to_model(self, data: np.ndarray) -> Tensor:
-        """Convert an array in the units of the data to x (B, *shape) in the model's units."""
-        return self.units.to_model(data)
+        """Convert an array in the units of the data to x (B, *shape), encoded if there is a codec."""
+        with torch.no_grad():
+            return self.encode(self.units.to_model(data))
+
+
+EXAMPLE_PROMPTS = ("a photograph of a dog", "a red house by the sea", "two people in a park", "a bowl of fruit")
+"""Texts to try a model with that takes texts as its condition."""
 
 
 def example_conditions(conditioning: Conditioning, n: int) -> Tensor | Condition | None:
@@ -158,23 +197,28 @@ def open_model(
     trust: bool = False,
     step: int | None = None,
     shape: tuple[int, ...] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> OpenedModel:
     """Open a run folder, an export, or a model in the format of a loader.
 
     Arguments:
-        path_or_name: Path of a run folder or an export, or LOADER:PATH with the name of a registered loader.
+        path_or_name: Path of a run folder or an export, or LOADER:PATH with the name of a registered loader. Options of
+            the loader may follow: LOADER:PATH,option=value,option=value.
         device: Device of the weights.
         backend: How the network is run: a registered name or `backend(network)`, see `ScoreModel.run_with`.
         trust: Allow formats that run code from the file.
         step: Open the weights that a run folder keeps of this training step, not the last ones.
         shape: Shape of one sample, for a loader that does not return it.
+        options: Options of the loader, in addition to those in `path_or_name`.
     Returns:
         The model in evaluation mode, without gradients for its weights. It is a `Run` for a run folder or an export.
     Raises:
         InputError: If no such model exists, or it is damaged, or it needs `trust` or `shape`.
     """
-    loader, path = _loader_and_path(os.fspath(path_or_name))
-    return open_with(loader, path, device=device, backend=backend, trust=trust, step=step, shape=shape)
+    spec, inline = split_loader_options(os.fspath(path_or_name))
+    loader, path = _loader_and_path(spec)
+    chosen = {**inline, **(options or {})}
+    return open_with(loader, path, device=device, backend=backend, trust=trust, step=step, shape=shape, options=chosen)
 
 
 def open_with(
@@ -186,6 +230,7 @@ def open_with(
     trust: bool = False,
     step: int | None = None,
     shape: tuple[int, ...] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> OpenedModel:
     """Open a model by one loader; see `open_model`.
 
@@ -197,18 +242,27 @@ def open_with(
         trust: Passed to loaders that have this option.
         step: Passed to loaders that have this option.
         shape: Shape of one sample, for a loader that does not return it.
+        options: Further options of the loader: values, or texts from the command line.
     Returns:
         The model in evaluation mode.
     Raises:
         InputError: If the loader refuses the path, or an option does not apply.
     """
-    accepted = parameters(find_component("loader", loader).load())
+    target = find_component("loader", loader).load()
+    accepted = parameters(target)
     if step is not None and "step" not in accepted:
         raise InputError(f"{path}: loader {loader!r} reads the weights of one step only: leave out step={step}")
-    options = {name: v for name, v in {"device": device, "trust": trust, "step": step}.items() if name in accepted}
-    result = build("loader", loader, os.fspath(path), **options)
+    for name in {"device", "trust"} & set(options or {}):
+        raise InputError(f"{loader}:{path}: {name} is no option of a loader: write --{name} (in Python: {name}=...)")
+    shared = {"device": device, "trust": trust, "step": step}
+    chosen: dict[str, Any] = {name: value for name, value in shared.items() if name in accepted}
+    chosen |= convert_options(f"loader {loader!r}", target, options or {})
+    result = build("loader", loader, os.fspath(path), **chosen)
     opened = result if isinstance(result, OpenedModel) else _wrapped(result, loader, path, shape)
     opened.model.to(device).eval().requires_grad_(False)
+    for part in (opened.codec, opened.encoder):
+        if part is not None:
+            part.to(device)
     if backend is not None:
         opened.model.run_with(backend)
     return replace(
@@ -232,6 +286,24 @@ def _wrapped(result: Any, loader: str, path: str | os.PathLike[str], shape: tupl
             "OpenedModel(model=..., shape=...); in Python, open_model(..., shape=...) adds the shape"
         )
     return OpenedModel(model=model, shape=shape, kind="image" if len(shape) == 3 else "vector")
+
+
+def split_loader_options(spec: str) -> tuple[str, dict[str, Any]]:
+    """Split "LOADER:PATH,option=value,option=value" into LOADER:PATH and the options.
+
+    Arguments:
+        spec: The name of a model. A path that exists may itself contain commas.
+    Returns:
+        The name without options, and the options by name.
+    Raises:
+        InputError: If an option has no value, or occurs twice.
+    """
+    path = spec.partition(":")[2] or spec
+    start = re.search(r",(?=[a-z][\w.-]*=)", spec)
+    if start is None or Path(spec).expanduser().exists() or Path(path).expanduser().exists():
+        return spec, {}
+    _, options = parse_component(f"options:{spec[start.end() :]}")
+    return spec[: start.start()], options
 
 
 def _loader_and_path(spec: str) -> tuple[str, str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from sdekit.errors import InputError
-from sdekit.processes import LARGEST_RHO, SDE, as_time, broadcast
+from sdekit.processes import SDE, as_time, broadcast
 
 from .conditioning import Condition, Conditioning, replace_null
+from .network_input import TRAINED_HERE, NetworkInput
 from .predictions import PREDICTIONS
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 class ScoreModel(nn.Module):
     """Denoiser of a network F: D(x, t, y) = c_skip x + c_out F(c_in x, c_noise, y).
 
-    c_in = 1 / std(x_t), so that F receives inputs of about unit variance; c_noise = log(rho) / 4; c_skip and c_out
-    follow from the prediction.
+    By default c_in = 1 / std(x_t), so that F receives inputs of about unit variance, and c_noise = log(rho) / 4.
+    c_skip and c_out follow from the prediction.
 
     Arguments:
         network: Module `network(x (B, *), c_noise (B,), y) -> (B, *)`; y is a condition of B samples or None.
@@ -30,6 +32,7 @@ class ScoreModel(nn.Module):
         data_std: Standard deviation of the data, for c_in and the prediction "edm". With VP and 1.0, c_in is 1.
         backend: Backend that runs the network, see `run_with`.
         condition: Conditions that the network was trained with, to check y; None checks nothing.
+        inputs: Scale of x and time input of the network.
     Raises:
         InputError: If the prediction is unknown, or is "eps" on a process whose alpha reaches 0 (it divides by alpha).
     Source:
@@ -45,6 +48,7 @@ class ScoreModel(nn.Module):
         data_std: float = 1.0,
         backend: Backend | str | None = None,
         condition: Conditioning | None = None,
+        inputs: NetworkInput = TRAINED_HERE,
     ) -> None:
         super().__init__()
         if prediction not in PREDICTIONS:
@@ -55,7 +59,7 @@ class ScoreModel(nn.Module):
                 "'x0' or 'edm'"
             )
         self.network, self.sde, self.prediction, self.data_std = network, sde, prediction, data_std
-        self.condition = condition
+        self.condition, self.inputs = condition, inputs
         self.backend: BackendNetwork | None = None
         if backend is not None:
             self.run_with(backend)
@@ -73,6 +77,16 @@ class ScoreModel(nn.Module):
 
         self.backend = apply_backend(self.network, backend, name=name)
         return self
+
+    def set_null(self, value: Tensor | Condition) -> None:
+        """Replace the null condition of the model, as a negative prompt does.
+
+        Arguments:
+            value: Condition of one row, which the network receives in place of null rows.
+        Raises:
+            InputError: If the model takes another kind of condition.
+        """
+        self.condition = replace(self.condition or Conditioning(), null=True, null_value=value)
 
     def forward(self, x: Tensor, t: Tensor | float, y: Tensor | Condition | None = None) -> Tensor:
         """Return the denoised x, E[x_0 | x_t = x, y].
@@ -135,13 +149,11 @@ class ScoreModel(nn.Module):
 
     def _output(self, network: NetworkCall, x: Tensor, t: Tensor, y: Tensor | Condition | None) -> Tensor:
         """Return F(c_in x, c_noise, y) of shape (B, *)."""
-        alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
-        c_in = ((alpha * self.data_std) ** 2 + sigma**2).rsqrt()
-        c_noise = (sigma / alpha).clamp(1e-4, LARGEST_RHO).log() / 4  # training covers no other noise levels
+        c_in, c_noise = self.inputs.c_in(self.sde, t, self.data_std), self.inputs.c_noise(self.sde, t)
         if c_noise.ndim == 0 and x.device.type != "cpu" and c_noise.device.type == "cpu":
             c_noise = torch.full((), c_noise.item(), dtype=x.dtype, device=x.device)  # a copy would wait for the GPU
         c_noise = c_noise.to(x.device, x.dtype).expand(len(x)).contiguous()
         if self.condition is not None and self.condition.null_value is not None:
             y = replace_null(y, self.condition.null_value, len(x), x.device)
-        output: Tensor = network(broadcast(c_in, x) * x, c_noise, y)
+        output: Tensor = network(x if c_in is None else broadcast(c_in, x) * x, c_noise, y)
         return output

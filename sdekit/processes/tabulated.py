@@ -20,13 +20,17 @@ from .sde import SDE, as_time
 class TabulatedVP(SDE):
     """DDPM's table of betas in continuous time: alpha^2 = prod_{j<=i} (1 - beta_j) at the knots t = i/N.
 
-    Between the knots, log alpha is linear. From knot to knot, the ancestral step is exactly Ho et al.'s posterior.
-    t_min is the first knot, 1/N, and t_max is 1.
+    Index i = 0, ..., N - 1 of the table is the time t = (i + 1)/N. Between the knots, log alpha is linear. From knot to
+    knot, the ancestral step is exactly Ho et al.'s posterior. t_min is the first knot, 1/N, and t_max is 1.
+
+    The last beta may be 1, so that alpha is 0 at t = 1 (zero terminal SNR). In the last interval, alpha is then linear.
 
     Arguments:
-        betas: The N betas, at least two, each in (0, 1).
+        betas: The N betas, at least two, each in (0, 1); the last one may be 1.
+    Raises:
+        InputError: If there are fewer than two betas, or one is out of range.
     Source:
-        Ho et al. 2020, section 2.
+        Ho et al. 2020, section 2; Lin et al. 2024 for zero terminal SNR.
     """
 
     betas: tuple[float, ...]
@@ -35,8 +39,8 @@ class TabulatedVP(SDE):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
-        if len(self.betas) < 2 or not all(0 < b < 1 for b in self.betas):
-            raise InputError("TabulatedVP: needs at least two betas, each between 0 and 1")
+        if len(self.betas) < 2 or not all(0 < b < 1 for b in self.betas[:-1]) or not 0 < self.betas[-1] <= 1:
+            raise InputError("TabulatedVP: needs at least two betas, each between 0 and 1; only the last one may be 1")
         object.__setattr__(self, "t_min", 1 / len(self.betas))
         object.__setattr__(self, "t_max", 1.0)
 
@@ -72,9 +76,39 @@ class TabulatedVP(SDE):
         alpha2 = theta.cos() ** 2
         return cls(tuple((1 - alpha2[1:] / alpha2[:-1]).clamp(max=beta_max).tolist()))
 
+    @classmethod
+    def scaled_linear(cls, *, n: int = 1000, beta_min: float = 0.00085, beta_max: float = 0.012) -> TabulatedVP:
+        """Create the process of latent diffusion: the roots of the n betas increase linearly.
+
+        Arguments:
+            n: Number of betas, at least 2.
+            beta_min: First beta, between 0 and 1.
+            beta_max: Last beta, between 0 and 1.
+        Returns:
+            The process.
+        Source:
+            Rombach et al. 2022, in the configurations of the published models.
+        """
+        if not (beta_min > 0 and beta_max > 0):
+            raise InputError(f"TabulatedVP: needs positive betas, got {beta_min} and {beta_max}")
+        return cls(tuple((torch.linspace(beta_min**0.5, beta_max**0.5, max(n, 1), dtype=torch.float64) ** 2).tolist()))
+
+    def with_zero_terminal_snr(self) -> TabulatedVP:
+        """Return the process with alpha shifted and scaled so that alpha(1) = 0 and the first alpha is unchanged.
+
+        Returns:
+            Process whose last beta is 1.
+        Source:
+            Lin et al. 2024, algorithm 1.
+        """
+        alpha = self._knots[1:].exp()
+        alpha = (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
+        alpha2 = torch.cat([torch.ones(1, dtype=torch.float64), alpha**2])
+        return TabulatedVP(tuple((1 - alpha2[1:] / alpha2[:-1]).tolist()))
+
     @cached_property
     def _knots(self) -> Tensor:
-        """Return log alpha at t = 0, 1/N, ..., 1, (N + 1,)."""
+        """Return log alpha at t = 0, 1/N, ..., 1, (N + 1,); the last one may be -inf."""
         log_alpha = 0.5 * torch.tensor(self.betas, dtype=torch.float64).neg().log1p().cumsum(0)
         return torch.cat([torch.zeros(1, dtype=torch.float64), log_alpha])
 
@@ -84,7 +118,12 @@ class TabulatedVP(SDE):
         # a knot belongs to the interval below it, so that f at a knot is the f of the step that ends there
         i = (u - 1e-9).floor().clamp(0, n - 1).long().cpu()
         lower, upper = knots[i].to(u.device), knots[i + 1].to(u.device)
-        return lower + (u - i.to(u.device)) * (upper - lower)
+        part = u - i.to(u.device)
+        if self.betas[-1] < 1:
+            return lower + part * (upper - lower)
+        last = upper.isneginf()  # alpha is linear there, and log alpha elsewhere; `where` keeps the gradients finite
+        slope = torch.where(last, 0.0, upper) - lower
+        return torch.where(last, lower + torch.where(last, 1 - part, 1.0).log(), lower + part * slope)
 
     def alpha(self, t: Tensor) -> Tensor:
         return self._log_alpha(t).exp()
@@ -97,4 +136,7 @@ class TabulatedVP(SDE):
         log_alpha = -0.5 * torch.log1p(as_time(rho) ** 2)
         i = (torch.searchsorted(-knots, -log_alpha.cpu()) - 1).clamp(0, n - 1)
         lower, upper = knots[i].to(log_alpha.device), knots[i + 1].to(log_alpha.device)
-        return (i.to(log_alpha.device) + (log_alpha - lower) / (upper - lower)) / n
+        part = (log_alpha - lower) / (upper - lower)
+        if self.betas[-1] == 1:
+            part = torch.where(upper.isneginf(), -torch.expm1(log_alpha - lower), part)
+        return (i.to(log_alpha.device) + part) / n

@@ -1,4 +1,4 @@
-from .component_options import (
+from .component_parameters import (
     option_meanings as option_meanings,
     parameters as parameters,
     unknown_name as unknown_name,
@@ -18,3 +18,13 @@ from .discovery import (
     resolve as resolve,
 )
 from .hookspecs import Target as Target, Targets as Targets
+from .option_text import (
+    OptionText as OptionText,
+    component_options as component_options,
+    convert_options as convert_options,
+    describe_type as describe_type,
+    option_name as option_name,
+    parse_assignments as parse_assignments,
+    parse_component as parse_component,
+    type_name as type_name,
+)

@@ -22,7 +22,7 @@ from sdekit import API_VERSION, __version__
 from sdekit.errors import InputError
 
 from . import hookspecs
-from .component_options import FROZEN, configuration_fault, parameters, unknown_name
+from .component_parameters import FROZEN, configuration_fault, parameters, unknown_name
 
 GROUP = "sdekit"
 KINDS = {

@@ -47,6 +47,9 @@ class Run(OpenedModel):
         grid: None, since a run recommends no grid.
         step: Training step of the weights.
         facts: The format: "run" or "export".
+        guesses: Empty, since the recipe states all facts.
+        codec: None.
+        encoder: None.
         recipe: Everything that `config.json` records.
     """
 

@@ -138,7 +138,8 @@ def registered_checks(
         raise InputError(f"{kind} {name!r}: there are no checks for a {kind} (there are for {kinds})")
     if kind == "loader":
         _check_path_exists(target, name, path)
-        return loader_checks.checks(target, path=path, quick=quick)
+        load = partial(target, **options) if options else target
+        return loader_checks.checks(load, path=path, quick=quick)
     if kind == "dataset":
         return checks(_dataset_opener(target, name, path), kind=kind, quick=quick)
     if path is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sdekit import registry
-from sdekit_cli.options.assignments import option_name
+from sdekit.registry import option_name
 
 CLI = Callable[..., Any]
 ENTRIES = sorted(registry.load_plugins().entries)

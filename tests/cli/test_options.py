@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from sdekit.errors import InputError
-from sdekit_cli.options.assignments import OptionText, convert_options, describe_type, parse_component, type_name
+from sdekit.registry import OptionText, convert_options, describe_type, parse_component, type_name
 
 
 @pytest.mark.parametrize(

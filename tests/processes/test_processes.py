@@ -165,6 +165,30 @@ def test_table_is_log_linear_between_knots() -> None:
     assert math.isclose(middle, math.sqrt(math.sqrt(0.9 * (0.9 * 0.8))), rel_tol=1e-14)
 
 
+def test_zero_terminal_snr() -> None:
+    """alpha is 0 at t = 1 and linear in the last interval; first alpha and all ratios are Lin et al. 2024's."""
+    sde = TabulatedVP.scaled_linear()
+    zero, knots = sde.with_zero_terminal_snr(), torch.arange(1, 1001, dtype=torch.float64) / 1000
+    alpha = sde.alpha(knots)
+    expected = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+    assert torch.allclose(zero.alpha(knots), expected, rtol=0, atol=1e-14) and zero.betas[-1] == 1
+    last = torch.tensor([0.9990, 0.9995, 0.99975, 1.0], dtype=torch.float64)
+    ratio = zero.alpha(last) / zero.alpha(last[:1])
+    assert torch.allclose(ratio, torch.tensor([1, 0.5, 0.25, 0], dtype=torch.float64), atol=1e-12)
+    assert bool((zero.rho(last).diff() > 0).all()) and zero.rho(as_time(1.0)) == math.inf
+    t = torch.linspace(1e-3, 1, 5001, dtype=torch.float64)
+    assert torch.allclose(zero.time(zero.rho(t)), t, rtol=0, atol=1e-12) and zero.time(as_time(math.inf)) == 1
+    assert torch.isfinite(zero.f(last[:3])).all() and torch.isfinite(zero.g(last[:3])).all()
+
+
+def test_scaled_linear_table() -> None:
+    """The roots of the betas increase linearly."""
+    roots = torch.tensor(TabulatedVP.scaled_linear(n=5).betas, dtype=torch.float64).sqrt()
+    assert torch.allclose(roots, torch.linspace(0.00085**0.5, 0.012**0.5, 5, dtype=torch.float64))
+    with pytest.raises(InputError, match="needs positive betas, got -1"):
+        TabulatedVP.scaled_linear(beta_min=-1.0)
+
+
 BAD: list[tuple[Callable[[], SDE], str]] = [
     (lambda: VP(beta_min=0.0), "VP: needs 0 < beta_min <= beta_max, got beta_min=0.0"),
     (lambda: VP(beta_min=2.0, beta_max=1.0), "beta_max=1.0"),
@@ -192,7 +216,7 @@ BAD: list[tuple[Callable[[], SDE], str]] = [
     (lambda: TabulatedVP.linear(n=-1), "TabulatedVP: needs at least two betas"),
     (lambda: TabulatedVP.cosine(n=0), "TabulatedVP: needs at least two betas"),
     (lambda: TabulatedVP((0.5,)), "TabulatedVP: needs at least two betas"),
-    (lambda: TabulatedVP((0.5, 1.0)), "each between 0 and 1"),
+    (lambda: TabulatedVP((1.0, 0.5)), "each between 0 and 1"),
     (lambda: TabulatedVP((0.0, 0.5)), "each between 0 and 1"),
 ]
 

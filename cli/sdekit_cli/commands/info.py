@@ -111,7 +111,11 @@ def _other_fields(spec: str, opened: OpenedModel) -> dict[str, Any]:
         "condition_names": list(opened.condition_names),
         "data_std": opened.data_std,
         "grid": opened.grid,
+        **({} if opened.codec is None else {"data_shape": list(opened.data_shape)}),
+        "data_range": None if opened.units.low is None else [opened.units.low, opened.units.high],
+        "network_input": str(opened.model.inputs),
         **opened.facts,
+        "guessed": dict(opened.guesses),
     }
 
 

@@ -18,10 +18,11 @@ from sdekit.registry import (
     find_component,
     load_plugins,
     option_meanings,
+    option_name,
     parameters,
+    type_name,
     unknown_name,
 )
-from sdekit_cli.options.assignments import option_name, type_name
 from sdekit_cli.options.shared_options import AsJson, PluginFiles, load_plugin_files, registry_kind
 from sdekit_cli.scaffold.new_plugin import new
 from sdekit_cli.scaffold.plugin_checks import check

@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.options.assignments import (
-    component_options,
-    convert_options,
-    group_options,
-    merge_flags,
-    parse_assignments,
-)
+from sdekit.registry import component_options, convert_options, parse_assignments
+from sdekit_cli.options.assignments import group_options, merge_flags
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device
 from sdekit_cli.terminal.console import console, note, print_json, quoted
 

@@ -12,7 +12,8 @@ import typer
 from rich.table import Table
 
 from sdekit.errors import InputError
-from sdekit_cli.options.assignments import component_options, parse_assignments, with_data_std
+from sdekit.registry import component_options, parse_assignments
+from sdekit_cli.options.assignments import with_data_std
 from sdekit_cli.options.shared_options import (
     PluginFiles,
     check_sample_count,

@@ -8,8 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError
-from sdekit.registry import load_plugins, unknown_name
-from sdekit_cli.options.assignments import component_options, parse_component
+from sdekit.registry import component_options, load_plugins, parse_component, unknown_name
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, registry_kind
 from sdekit_cli.terminal.console import print_json, progress_bar, show_table, shown
 
@@ -89,10 +88,15 @@ def find_target(argument: str, kind: str | None) -> Target:
     """Find the component named by an argument, or raise InputError with a suggestion."""
     kind = registry_kind(kind, "prediction")
     entries = load_plugins().entries
+    from sdekit.models import split_loader_options
+
     name, colon, path = argument.partition(":")
     kinds = [k for k, n in entries if n == name and kind in (None, k)]
     if len(kinds) > 1:
         raise InputError(f"{name!r} is a {' and a '.join(kinds)}: choose one with --kind")
+    if kinds == ["loader"] and colon:
+        path, options = split_loader_options(argument)
+        return Target("loader", name, path.partition(":")[2], component_options("loader", name, options))
     if kinds and (not colon or kinds[0] in ("dataset", "loader")):
         return Target(kinds[0], name, path if colon else None)
     if kinds:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdekit.errors import InputError
+from sdekit.registry import component_options, option_name, parse_component
 from sdekit_cli.terminal.console import note
-
-from .assignments import component_options, option_name, parse_component
 
 if TYPE_CHECKING:
     from sdekit.guidance import Guidance
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="Run folder of `sdekit train`, folder of `sdekit export`, or LOADER:PATH of another format."
+        metavar="RUN",
+        help="Run folder of `sdekit train`, folder of `sdekit export`, or LOADER:PATH,option=value of another format.",
     ),
 ]
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import sdekit
 from sdekit.errors import InputError, SdekitError
-from sdekit_cli.options.assignments import component_options, parse_assignments, parse_component, with_data_std
+from sdekit.registry import component_options, parse_assignments, parse_component
+from sdekit_cli.options.assignments import with_data_std
 from sdekit_cli.options.shared_options import (
     backend_record,
     build_guidance,

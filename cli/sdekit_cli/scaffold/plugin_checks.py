@@ -15,8 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import SdekitError
-from sdekit.registry import Entry, load_plugins, option_meanings, parameters
-from sdekit_cli.options.assignments import option_name
+from sdekit.registry import Entry, load_plugins, option_meanings, option_name, parameters
 from sdekit_cli.options.shared_options import AsJson, PluginFiles, load_plugin_files
 from sdekit_cli.terminal.console import print_json, show_table, shown
 

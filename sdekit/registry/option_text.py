@@ -1,0 +1,193 @@
+"""Options written as `name=value` and `NAME:option=value,...`: parsing, conversion to the option's type, type names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from keyword import iskeyword
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from sdekit.errors import InputError
+
+from .component_parameters import parameters, unknown_name
+from .discovery import find_component
+
+TYPE_DESCRIPTIONS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+class OptionText(str):
+    """A value as written on the command line. The type of the option decides how it is read, see `convert_options`."""
+
+    @property
+    def value(self) -> Any:
+        """The text read as a TOML value: a number, true, a list, a quoted string; otherwise the text itself."""
+        import tomllib
+
+        try:
+            return tomllib.loads(f"value = {self}")["value"]
+        except ValueError:  # not TOML, or a number with more digits than Python reads
+            return str(self)
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Parse assignments: ["eta=0.5", "method=rk4"] gives {"eta": "0.5", "method": "rk4"}.
+
+    Arguments:
+        assignments: Texts of the form name=value.
+    Returns:
+        Maps names to values, each an `OptionText`.
+    Raises:
+        InputError: If a text has another form, or a name occurs twice.
+    """
+    parsed: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise InputError(f"option {assignment!r}: write name=value")
+        name = name.replace("-", "_")
+        name += "_" if iskeyword(name) else ""  # `from` cannot be a parameter, `from_` can
+        if name in parsed:
+            raise InputError(f"option {option_name(name)!r} is given twice, {parsed[name]!r} and {text!r}: choose one")
+        parsed[name] = OptionText(text)
+    return parsed
+
+
+def parse_component(text: str) -> tuple[str, dict[str, Any]]:
+    """Parse a component with options: "cfg:scale=3,labels=[1, 2]" gives ("cfg", {"scale": "3", "labels": "[1, 2]"}).
+
+    Arguments:
+        text: NAME or NAME:option=value,option=value.
+    Returns:
+        Name, and options as `parse_assignments` returns them.
+    Raises:
+        InputError: If the text has another form.
+    """
+    name, colon, rest = text.partition(":")
+    if not name or (colon and not rest):
+        raise InputError(f"{text!r}: write NAME or NAME:option=value,option=value")
+    return name, parse_assignments(_split_at_commas(rest)) if rest else {}
+
+
+def _split_at_commas(text: str) -> list[str]:
+    """Split at commas outside of brackets and quotes."""
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        depth += (letter in "[{(") - (letter in ")}]") if not quote else 0
+        if letter == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def option_name(parameter: str) -> str:
+    """Return the name of an option on the command line: the parameter `from_` is the option `from`.
+
+    Arguments:
+        parameter: Name of a parameter in Python.
+    Returns:
+        The name without a final underscore.
+    """
+    return parameter.removesuffix("_")
+
+
+def convert_options(subject: str, target: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the values of options to their types.
+
+    Arguments:
+        subject: Component or command that has these options, for messages.
+        target: Class or function whose keyword-only parameters are the valid options.
+        options: Maps names to values, each an `OptionText` or a value from a file.
+    Returns:
+        Maps names to values of the options' types.
+    Raises:
+        InputError: If there is no such option, or its value has another type.
+    """
+    known = parameters(target)
+    converted = {}
+    for name, value in options.items():
+        if name not in known:
+            names = sorted(map(option_name, known))
+            raise InputError(unknown_name(f"option of {subject} named", option_name(name), names, "It has"))
+        try:
+            converted[name] = _convert(value, known[name].annotation)
+        except ValueError as error:
+            raise InputError(
+                f"option {option_name(name)} of {subject}: {error}, got {getattr(value, 'value', value)!r} "
+                f"(it takes {describe_type(known[name].annotation)}, by default {known[name].default!r})"
+            ) from None
+    return converted
+
+
+def _convert(value: Any, annotation: Any) -> Any:
+    """Convert a value to a type. Raises ValueError with the reason if this fails. 123 is also a valid string."""
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(annotation)
+    try:
+        return adapter.validate_python(value.value if isinstance(value, OptionText) else value)
+    except ValidationError as error:
+        if isinstance(value, OptionText):
+            with suppress(ValidationError):
+                return adapter.validate_python(str(value), strict=True)
+        raise ValueError(error.errors()[0]["msg"].lower()) from None
+
+
+def component_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the options of a registered component, see `convert_options`.
+
+    Arguments:
+        kind: Kind of the component.
+        name: Registered name.
+        options: Maps names to values, each an `OptionText` or a value from a file.
+    Returns:
+        Maps names to values of the options' types.
+    """
+    return convert_options(f"{kind} {name!r}", find_component(kind, name).load(), options)
+
+
+def type_name(annotation: Any) -> str:
+    """Return a type as it is written in Python, without functions, which cannot be given on the command line.
+
+    Arguments:
+        annotation: The type.
+    Returns:
+        For example "float | None".
+    """
+    return " | ".join(map(_python_name, _alternatives(annotation, Callable)))
+
+
+def describe_type(annotation: Any) -> str:
+    """Describe in words which values an option of this type takes on the command line.
+
+    Arguments:
+        annotation: The type.
+    Returns:
+        For example "a number".
+    """
+    return " or ".join(map(_description, _alternatives(annotation, Callable, NoneType)))
+
+
+def _alternatives(annotation: Any, *excluded: Any) -> list[Any]:
+    """Return the alternatives of a union except the excluded ones, or the type itself if no other one exists."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return [part for part in parts if (get_origin(part) or part) not in excluded] or [annotation]
+
+
+def _python_name(annotation: Any) -> str:
+    if annotation is NoneType:
+        return "None"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+
+
+def _description(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) in (tuple, list):
+        return "a list in brackets"
+    return TYPE_DESCRIPTIONS.get(annotation, _python_name(annotation))
