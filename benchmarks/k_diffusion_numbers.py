@@ -107,7 +107,7 @@ def main() -> None:
         source = options.get("noise_sampler")
         noise = {} if source is None else {"noise_sampler": (StepNoise if source == "steps" else HalvesNoise)(draws)}
         points: list[list[float]] = []
-        getattr(sampling, f"sample_{function}")(
+        result = getattr(sampling, f"sample_{function}")(
             network,
             start,
             sigmas,
@@ -115,7 +115,8 @@ def main() -> None:
             callback=lambda state, points=points: points.append(numbers(state["x"])),
             **{**options, **noise},
         )
-        trajectories[name] = {"function": f"sample_{function}", "x": points[1:]}  # points[0] is start
+        # points[0] is start
+        trajectories[name] = {"function": f"sample_{function}", "x": points[1:], "result": numbers(result)}
     contents = {
         "script": "benchmarks/k_diffusion_numbers.py",
         "versions": {name: version(name) for name in ("k-diffusion", "torch")},

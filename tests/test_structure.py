@@ -45,6 +45,7 @@ LAYERS = (
     ("sdekit.verify.common",),
     ("sdekit.verify.component_checks", "sdekit.verify.sampler_checks"),
     ("sdekit.verify",),
+    ("sdekit.integrations",),
 )
 RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folders}
 MOST_FILES = 14

@@ -1,0 +1,1 @@
+from . import k_diffusion as k_diffusion
