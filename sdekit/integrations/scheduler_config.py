@@ -1,0 +1,148 @@
+"""The process and the network of a model of diffusers, from the configuration of its scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdekit.errors import InputError
+from sdekit.models import PREDICTIONS, NetworkInput
+from sdekit.processes import EDM, SDE, RectifiedFlow, TabulatedVP, as_time
+
+PREDICTION_TYPES = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "flow"}
+"""Values of `prediction_type` in diffusers, and the predictions of sdekit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """How a network was trained, as far as the configuration of a scheduler states it.
+
+    Arguments:
+        sde: Process of x_t.
+        prediction: Quantity that the network predicts, a key of `sdekit.models.PREDICTIONS`.
+        inputs: Time input of the network, which diffusers calls the timestep, and scale of x.
+        data_std: Standard deviation of the data, see `sdekit.models.ScoreModel`.
+        guidance: Limits of x_0, as "NAME:option=value,option=value".
+        learned_variance: Whether the network also returns variances, in a second half of its channels.
+    """
+
+    sde: SDE
+    prediction: str
+    inputs: NetworkInput
+    data_std: float = 1.0
+    guidance: tuple[str, ...] = ()
+    learned_variance: bool = False
+
+    def __post_init__(self) -> None:
+        if self.prediction == "eps" and self.sde.alpha(as_time(self.sde.t_max)) < 1e-6:
+            raise InputError(
+                "the scheduler has prediction_type 'epsilon' and zero terminal SNR, but x_0 cannot be computed from "
+                "the noise where alpha is 0: a model with rescale_betas_zero_snr predicts v or x_0"
+            )
+
+    def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (c_skip, c_out) of D = c_skip x + c_out F at times t, each of the shape of t."""
+        return PREDICTIONS[self.prediction](self.sde.alpha(t), self.sde.sigma(t), self.data_std)
+
+    def timestep(self, t: Tensor) -> Tensor:
+        """Return the time input of the network at times t, float64 of the shape of t."""
+        return self.inputs.c_noise(self.sde, t)
+
+    def time(self, timestep: Tensor) -> Tensor:
+        """Return the times of time inputs, the inverse of `timestep`, clamped to [0, t_max]."""
+        clock = (as_time(timestep) - self.inputs.offset) / self.inputs.scale
+        if self.inputs.clock != "t":
+            clock = self.sde.time(clock.exp() if self.inputs.clock == "log-rho" else clock)
+        return clock.clamp(0, self.sde.t_max)
+
+
+def read_scheduler_config(config: Mapping[str, Any], kind: str | None = None) -> TrainedModel:
+    """Read the process and the prediction from the configuration of a scheduler of diffusers.
+
+    Everything else in a configuration belongs to the sampler of diffusers: spacing and shift of the times, the variance
+    of ancestral steps, the order of a solver.
+
+    Arguments:
+        config: Contents of scheduler_config.json.
+        kind: Class of the scheduler; None means the `_class_name` in the configuration.
+    Returns:
+        How the network was trained.
+    Raises:
+        InputError: If the scheduler belongs to another kind of model, or a value is not supported.
+    """
+    kind = str(kind or config.get("_class_name", ""))
+    prediction_type = config.get("prediction_type") or "epsilon"
+    flow = kind.startswith("FlowMatch") or config.get("use_flow_sigmas") or prediction_type == "flow_prediction"
+    if flow:
+        n = int(config.get("num_train_timesteps", 1000))
+        inputs = NetworkInput(clock="t", scale=n, normalize=False)
+        return TrainedModel(sde=RectifiedFlow(t_min=1 / n), prediction="flow", inputs=inputs)
+    if prediction_type not in PREDICTION_TYPES:
+        raise InputError(
+            f"{kind}: prediction_type {prediction_type!r} is not supported: it must be one of "
+            f"{', '.join(PREDICTION_TYPES)}"
+        )
+    if kind.startswith("EDM"):
+        if prediction_type != "epsilon":
+            raise InputError(f"{kind}: prediction_type {prediction_type!r} is not supported, only 'epsilon'")
+        sde = EDM(sigma_min=config.get("sigma_min", 0.002), sigma_max=config.get("sigma_max", 80.0))
+        std = float(config.get("sigma_data", 0.5))
+        return TrainedModel(sde=sde, prediction="edm", inputs=NetworkInput(), data_std=std)
+    prediction, guidance = PREDICTION_TYPES[prediction_type], _limits(config)
+    if config.get("timestep_type") == "continuous":  # a network that receives log(sigma) / 4, on EDM's process
+        if not (config.get("sigma_min") and config.get("sigma_max")):
+            raise InputError(f"{kind}: timestep_type 'continuous' needs sigma_min and sigma_max in the configuration")
+        sde = EDM(sigma_min=float(config["sigma_min"]), sigma_max=float(config["sigma_max"]))
+        return TrainedModel(sde=sde, prediction=prediction, inputs=NetworkInput(), guidance=guidance)
+    if "beta_schedule" not in config and config.get("trained_betas") is None:
+        raise InputError(
+            f"{kind or 'the scheduler'} has no table of betas: supported are the schedulers with a beta_schedule, "
+            "FlowMatch schedulers and EDM schedulers"
+        )
+    table = _table(config, kind)
+    n = len(table.betas)
+    return TrainedModel(
+        sde=table,
+        prediction=prediction,
+        inputs=NetworkInput(clock="t", scale=n, offset=-1, normalize=False),
+        guidance=guidance,
+        learned_variance=str(config.get("variance_type", "")).startswith("learned"),
+    )
+
+
+def _table(config: Mapping[str, Any], kind: str) -> TabulatedVP:
+    """Return the table of betas of a configuration."""
+    n, schedule = int(config.get("num_train_timesteps", 1000)), config.get("beta_schedule", "linear")
+    ends = {"beta_min": float(config.get("beta_start", 1e-4)), "beta_max": float(config.get("beta_end", 0.02))}
+    if (trained := config.get("trained_betas")) is not None:
+        table = TabulatedVP(tuple(map(float, trained)))
+    elif schedule == "linear":
+        table = TabulatedVP.linear(n=n, **ends)
+    elif schedule == "scaled_linear":
+        table = TabulatedVP.scaled_linear(n=n, **ends)
+    elif schedule == "squaredcos_cap_v2":
+        table = TabulatedVP.cosine(n=n)
+    elif schedule == "sigmoid":
+        part = torch.linspace(-6, 6, n, dtype=torch.float64).sigmoid()
+        table = TabulatedVP(tuple((part * (ends["beta_max"] - ends["beta_min"]) + ends["beta_min"]).tolist()))
+    else:
+        raise InputError(
+            f"{kind}: beta_schedule {schedule!r} is not supported: it must be linear, scaled_linear, "
+            "squaredcos_cap_v2 or sigmoid"
+        )
+    return table.with_zero_terminal_snr() if config.get("rescale_betas_zero_snr") else table
+
+
+def _limits(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the guidance that limits x_0, if the configuration asks for one."""
+    if config.get("thresholding"):
+        quantile, largest = config.get("dynamic_thresholding_ratio", 0.995), config.get("sample_max_value", 1.0)
+        return (f"threshold:low=-1.0,high=1.0,quantile={quantile},largest={largest}",)
+    if config.get("clip_sample"):
+        limit = float(config.get("clip_sample_range", 1.0))
+        return (f"clip:low={-limit},high={limit}",)
+    return ()
