@@ -272,6 +272,8 @@ FACES = sorted(".".join(module_of(path)[:-1]) for path in SOURCES if path.with_s
 def sections_missing(name: str, thing: Any) -> Iterator[str]:
     """Yield what the docstring of a public function or class lacks, given its signature."""
     doc = inspect.getdoc(thing) or ""
+    if isinstance(thing, type):  # the arguments are inherited with the constructor
+        doc += next(inspect.getdoc(base) or "" for base in thing.__mro__ if "__init__" in vars(base))
     own = thing.__dict__.get("__doc__") if isinstance(thing, type) else thing.__doc__
     if not own or own.startswith(f"{thing.__name__}("):
         yield f"{name} has no docstring"

@@ -1,6 +1,10 @@
 from .classifier_encoder import (
     Encoder as Encoder,
 )
+from .conv_blocks import (
+    BlockStyle as BlockStyle,
+    ConvBlock as ConvBlock,
+)
 from .embedding import (
     ConditionEmbedding as ConditionEmbedding,
     LinearBlock as LinearBlock,
@@ -14,7 +18,11 @@ from .mixer import (
 from .mlp import (
     MLP as MLP,
 )
+from .published_unets import (
+    ADM as ADM,
+    DDPMpp as DDPMpp,
+    NCSNpp as NCSNpp,
+)
 from .unet import (
-    ConvBlock as ConvBlock,
     UNet as UNet,
 )

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from sdekit.errors import InputError
 
+from .conv_blocks import ConvBlock
 from .embedding import ConditionEmbedding, LinearBlock
-from .unet import ConvBlock, levels
+from .unet import levels
 
 
 class Encoder(nn.Module):

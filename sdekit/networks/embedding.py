@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sdekit.errors import InputError
 from sdekit.models import Condition, condition_parts, is_null
 
-Frequencies = Literal["fourier", "sinusoidal"]
+Frequencies = Literal["fourier", "sinusoidal", "positional"]
 
 
 class NoiseEmbedding(nn.Module):
@@ -20,22 +20,27 @@ class NoiseEmbedding(nn.Module):
 
     Arguments:
         width: Size of the embedding, even.
-        kind: "fourier" for random frequencies from N(0, (2 pi)^2) (Tancik et al. 2020; Song et al. 2021), or
-            "sinusoidal" for a geometric sequence from 100 to 1/100 (Vaswani et al. 2017, scaled to log noise levels).
+        kind: "fourier" for random frequencies from N(0, (2 pi scale)^2) (Tancik et al. 2020; Song et al. 2021),
+            "positional" for a geometric sequence from 1 to 1/10000 (Vaswani et al. 2017), or "sinusoidal" for one from
+            100 to 1/100 (scaled to log noise levels).
+        scale: Factor of the random frequencies, > 0.
     Raises:
         InputError: If the width is odd or the kind is unknown.
     """
 
     frequencies: Tensor
 
-    def __init__(self, width: int, kind: Frequencies = "fourier") -> None:
+    def __init__(self, width: int, kind: Frequencies = "fourier", *, scale: float = 1.0) -> None:
         super().__init__()
-        if width % 2 or kind not in ("fourier", "sinusoidal"):
+        if width % 2 or kind not in get_args(Frequencies):
             raise InputError(
-                f"noise embedding: needs an even width and 'fourier' or 'sinusoidal', got {width}, {kind!r}"
+                "noise embedding: needs an even width and 'fourier', 'sinusoidal' or 'positional', got "
+                f"{width}, {kind!r}"
             )
-        random = torch.randn(width // 2) * 2 * math.pi
-        self.register_buffer("frequencies", random if kind == "fourier" else torch.logspace(2, -2, width // 2))
+        frequencies = torch.randn(width // 2) * 2 * math.pi * scale
+        if kind != "fourier":
+            frequencies = torch.logspace(*((2, -2) if kind == "sinusoidal" else (0, -4)), width // 2)
+        self.register_buffer("frequencies", frequencies)
 
     def forward(self, c_noise: Tensor) -> Tensor:
         """Map c_noise (B,) to (B, width)."""
@@ -48,7 +53,8 @@ class ConditionEmbedding(nn.Module):
 
     The vector is silu(second(silu(h))). h (B, width) is the sum of `first(noise)` and one term for each kind of
     condition that the network takes. In a null row, or with y=None, the term is zero (labels, numbers) or a learned
-    vector (embeddings, sequences).
+    vector (embeddings, sequences). With `late`, all terms but that of the augmentation are added to second(silu(h))
+    instead, as in ADM (Dhariwal & Nichol 2021).
 
     Arguments:
         width: Size of the vector, even.
@@ -58,6 +64,8 @@ class ConditionEmbedding(nn.Module):
         embedding: Width d of an embedding (B, d), 0 for none.
         sequence: Width d of the elements of a sequence (B, L, d), 0 for none; their mean is embedded.
         augmentation: Width a of an augmentation vector (B, a), 0 for none; a missing vector counts as zeros.
+        noise: Embedding of the noise level; None for one of size `width` and of this kind.
+        late: Whether the condition is added after the second layer.
     Raises:
         InputError: If the network would take both labels and numbers.
     """
@@ -71,12 +79,16 @@ class ConditionEmbedding(nn.Module):
         embedding: int = 0,
         sequence: int = 0,
         augmentation: int = 0,
+        *,
+        noise: NoiseEmbedding | None = None,
+        late: bool = False,
     ) -> None:
         super().__init__()
         if classes and numbers:
             raise InputError(f"a network takes labels or numbers as its condition, got {classes} labels and {numbers}")
-        self.noise = NoiseEmbedding(width, kind)
-        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.noise, self.late = NoiseEmbedding(width, kind) if noise is None else noise, late
+        self.first = nn.Linear(2 * self.noise.frequencies.numel(), width)
+        self.second = nn.Linear(width, width)
         self.label = nn.Embedding(classes, width) if classes else None
         self.numbers = NumberEmbedding(numbers, width) if numbers else None
         self.embedding = VectorEmbedding(embedding, width) if embedding else None
@@ -87,6 +99,15 @@ class ConditionEmbedding(nn.Module):
         """Map c_noise (B,) and y, a condition of B samples or None, to (B, width)."""
         h = self.first(self.noise(c_noise))
         parts = self.named_parts(y)
+        if not self.late:
+            h = self._add_condition(h, parts)
+        if self.augmentation is not None and (augmentation := parts.get("augmentation")) is not None:
+            h = h + self.augmentation(augmentation.to(h.dtype))
+        h = self.second(F.silu(h))
+        return F.silu(self._add_condition(h, parts) if self.late else h)
+
+    def _add_condition(self, h: Tensor, parts: dict[str, Tensor]) -> Tensor:
+        """Add to h (B, width) one term for each part of the condition."""
         if self.label is not None and (label := parts.get("label")) is not None:
             h = h + self.label(label.clamp(min=0)) * ~is_null(label)[:, None]
         if self.numbers is not None and (numbers := parts.get("numbers")) is not None:
@@ -103,9 +124,7 @@ class ConditionEmbedding(nn.Module):
                 weights = counts.to(h.dtype) / counts.sum(1, keepdim=True).clamp(min=1)
                 mean = (weights[:, None] @ sequence.to(h.dtype).nan_to_num())[:, 0]
                 h = h + self.sequence(mean, ~counts.any(1))
-        if self.augmentation is not None and (augmentation := parts.get("augmentation")) is not None:
-            h = h + self.augmentation(augmentation.to(h.dtype))
-        return F.silu(self.second(F.silu(h)))
+        return h
 
     def named_parts(self, y: Tensor | Condition | None) -> dict[str, Tensor]:
         """Return the parts of a condition by name. A plain tensor, or the part "y", is named by its type and shape.

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from sdekit.errors import InputError
 from sdekit.models import Condition
 
+from .conv_blocks import ConvBlock, norm
 from .embedding import ConditionEmbedding, Frequencies
-from .unet import ConvBlock, norm
 
 MOST_PIXELS = 256  # each layer has CHANNELS matrices of size pixels x pixels
 CHANNELS, RADIUS = 32, 2  # channels of the mixing layers, and radius of their kernels

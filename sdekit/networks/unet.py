@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from sdekit.errors import InputError
 from sdekit.models import Condition
 
+from .conv_blocks import ConvBlock, norm
 from .embedding import ConditionEmbedding, Frequencies, LinearBlock, counted_elements
 
 DENSE_WIDTH, DENSE_CHANNELS = 512, 4  # hidden layers and output of the fully connected blocks
@@ -97,7 +98,7 @@ class UNet(nn.Module):
         self.condition = ConditionEmbedding(
             embed, classes, embedding, conditions, embedding_size, sequence, augmentation
         )
-        self.context = _Context(sequence) if sequence else None
+        self.context = Context(sequence) if sequence else None
         self.dense = _Dense(shape, dense, embed, dropout) if dense else None
         self.first = nn.Conv2d(shape[0] + (DENSE_CHANNELS if dense else 0), width, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -164,31 +165,13 @@ def levels(longer: int) -> tuple[int, ...]:
     return (1, 2, 2) if longer <= 36 else (1, 2, 2, 4) if longer <= 80 else (1, 1, 2, 2, 4)
 
 
-def norm(channels: int) -> nn.GroupNorm:
-    """Group normalization with at most 32 groups of at least four channels.
-
-    Arguments:
-        channels: Number of channels.
-    Returns:
-        The layer.
-    """
-    groups = min(32, channels // 4)
-    while channels % groups:
-        groups -= 1
-    return nn.GroupNorm(groups, channels)
-
-
-def _zero(layer: nn.Module) -> nn.Module:
-    """Set all parameters to zero, so that a block starts as its skip connection."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
-
-
-class _Context(nn.Module):
+class Context(nn.Module):
     """Elements that pixels attend to: one learned element, and those of the condition's sequence after LayerNorm.
 
     In a null row, only the learned element counts.
+
+    Arguments:
+        d: Width of the elements.
     """
 
     def __init__(self, d: int) -> None:
@@ -204,70 +187,6 @@ class _Context(nn.Module):
             sequence = F.layer_norm(sequence.to(elements.dtype).nan_to_num(), sequence.shape[2:])
             elements, counts = torch.cat([elements, sequence], 1), torch.cat([counts, sequence_counts], 1)
         return elements, counts
-
-
-class ConvBlock(nn.Module):
-    """Residual block of two convolutions, with the sum scaled to unit variance.
-
-    The layers are norm, silu, resampling, conv, norm * (1 + scale) + shift, silu, dropout, conv. scale and shift are
-    linear in the embedding of the noise level and the condition. Attention may follow.
-
-    Arguments:
-        channels: Channels of the input.
-        out: Channels of the output.
-        condition: Size of the embedding.
-        dropout: Probability of dropout, in [0, 1).
-        resample: "down" to halve the sides, "up" to enlarge them, "" for neither.
-        attend: Whether self-attention follows.
-        sequence: Width of the elements of the cross-attention that also follows if `attend` is set, 0 for none.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        out: int,
-        condition: int,
-        dropout: float,
-        *,
-        resample: str = "",
-        attend: bool = False,
-        sequence: int = 0,
-    ) -> None:
-        super().__init__()
-        self.resample, self.dropout = resample, dropout
-        self.norm0, self.conv0 = norm(channels), nn.Conv2d(channels, out, 3, padding=1)
-        self.modulate = _zero(nn.Linear(condition, 2 * out))
-        self.norm1, self.conv1 = norm(out), _zero(nn.Conv2d(out, out, 3, padding=1))
-        self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
-        self.attention = _Attention(out) if attend else None
-        self.cross_attention = _CrossAttention(out, sequence) if attend and sequence else None
-
-    def forward(
-        self,
-        x: Tensor,
-        condition: Tensor,
-        context: tuple[Tensor, Tensor] | None = None,
-        size: torch.Size | None = None,
-    ) -> Tensor:
-        """Map x (B, channels, H, W) and the embedding (B, condition) to (B, out, H', W').
-
-        `context` contains the elements (B, L, d) for cross-attention, and a mask (B, L) of those that count. `size` is
-        (H', W') if `resample` is "up".
-        """
-        h = self.conv0(self._resampled(F.silu(self.norm0(x)), size))
-        scale, shift = self.modulate(condition)[:, :, None, None].chunk(2, 1)
-        h = F.silu(torch.addcmul(shift, self.norm1(h), 1 + scale))
-        h = self.conv1(F.dropout(h, self.dropout, self.training))
-        h = (self.skip(self._resampled(x, size)) + h) * 0.5**0.5
-        out: Tensor = h if self.attention is None else self.attention(h)
-        if self.cross_attention is not None and context is not None:
-            out = self.cross_attention(out, *context)
-        return out
-
-    def _resampled(self, x: Tensor, size: torch.Size | None) -> Tensor:
-        if self.resample == "down":
-            return F.avg_pool2d(x, 2, ceil_mode=True)
-        return F.interpolate(x, size=size) if self.resample == "up" else x
 
 
 class _Dense(nn.Module):
@@ -292,46 +211,3 @@ class _Dense(nn.Module):
             h = block(h, condition)
         out: Tensor = self.last(F.layer_norm(h, h.shape[1:])) * torch.sigmoid(8 * c_noise + 1.4)[:, None]
         return out.view(x.shape[0], DENSE_CHANNELS, *x.shape[2:])  # len(x) would be a constant in an export
-
-
-class _Attention(nn.Module):
-    """Self-attention of all pixels, with one head for every 64 channels."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.heads = _heads(channels)
-        self.norm, self.qkv = norm(channels), nn.Conv2d(channels, 3 * channels, 1)
-        self.out = _zero(nn.Conv2d(channels, channels, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        b, c, h, w = x.shape
-        qkv = self.qkv(self.norm(x)).flatten(2).view(b, 3, self.heads, c // self.heads, h * w)
-        q, k, v = qkv.transpose(3, 4).unbind(1)  # (B, heads, H W, c / heads)
-        z = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, h, w)
-        out: Tensor = (x + self.out(z)) * 0.5**0.5
-        return out
-
-
-class _CrossAttention(nn.Module):
-    """Attention of pixels to the elements of a sequence (Rombach et al. 2022), with one head for every 64 channels."""
-
-    def __init__(self, channels: int, d: int) -> None:
-        super().__init__()
-        self.heads = _heads(channels)
-        self.norm, self.q, self.kv = norm(channels), nn.Conv2d(channels, channels, 1), nn.Linear(d, 2 * channels)
-        self.out = _zero(nn.Conv2d(channels, channels, 1))
-
-    def forward(self, x: Tensor, elements: Tensor, counts: Tensor) -> Tensor:
-        """Map x (B, C, H, W), elements (B, L, d) and the mask `counts` (B, L) to (B, C, H, W)."""
-        b, c, h, w = x.shape
-        q = self.q(self.norm(x)).flatten(2).view(b, self.heads, c // self.heads, h * w).transpose(2, 3)
-        kv = self.kv(elements).view(b, elements.shape[1], 2, self.heads, c // self.heads)
-        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, L, c / heads)
-        z = F.scaled_dot_product_attention(q, k, v, attn_mask=counts[:, None, None])
-        out: Tensor = (x + self.out(z.transpose(2, 3).reshape(b, c, h, w))) * 0.5**0.5
-        return out
-
-
-def _heads(channels: int) -> int:
-    """Return the number of heads: about one for every 64 channels, and a divisor of the number of channels."""
-    return next(n for n in range(max(1, channels // 64), 0, -1) if channels % n == 0)

@@ -55,6 +55,9 @@ def sdekit_networks() -> dict[str, str]:
         "mlp": "sdekit.networks.mlp:MLP",
         "mixer": "sdekit.networks.mixer:Mixer",
         "unet": "sdekit.networks.unet:UNet",
+        "ddpmpp": "sdekit.networks.published_unets:DDPMpp",
+        "ncsnpp": "sdekit.networks.published_unets:NCSNpp",
+        "adm": "sdekit.networks.published_unets:ADM",
     }
 
 

@@ -18,11 +18,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"width": 16, "depth": 2},
     "mixer": {"width": 8, "depth": 2, "blocks": 1},
     "unet": {"width": 8},
+    "ddpmpp": {"width": 8, "blocks": 1},
+    "ncsnpp": {"width": 8, "blocks": 1},
+    "adm": {"width": 8, "blocks": 1, "head_channels": 8, "multipliers": (1, 2)},
 }
 SHAPES: dict[str, list[tuple[int, ...]]] = {
     "mlp": [(2,), (1, 8, 8)],
     "mixer": [(1, 8, 8), (3, 5, 12)],
     "unet": [(1, 8, 8), (3, 9, 11), (3, 32, 32), (4, 13, 64)],  # the first two with fully connected blocks
+    "ncsnpp": [(1, 8, 8), (3, 12, 32)],
 }
 CASES = [(name, shape) for name in registry.component_names("network") for shape in SHAPES.get(name, [(1, 8, 8)])]
 each_case = pytest.mark.parametrize(("name", "shape"), CASES, ids=[f"{n}-{'x'.join(map(str, s))}" for n, s in CASES])
@@ -224,7 +228,7 @@ def test_mlp_sizes_suit_the_data(size: tuple[int, ...], width: int) -> None:
     assert MLP(size, depth=1).options["width"] == width
 
 
-@pytest.mark.parametrize("kind", ["fourier", "sinusoidal"])
+@pytest.mark.parametrize("kind", ["fourier", "sinusoidal", "positional"])
 def test_embedding(kind: Any) -> None:
     """Row i is [cos(c f), sin(c f)]; the frequencies f are saved, but they are not parameters."""
     embedding = NoiseEmbedding(16, kind).double()
@@ -247,16 +251,16 @@ def test_embedding_frequencies() -> None:
 @pytest.mark.parametrize(("width", "kind"), [(7, "fourier"), (8, "learned")])
 def test_embedding_errors(width: int, kind: Any) -> None:
     """An odd width and an unknown kind are refused, also as options of a network."""
-    with pytest.raises(InputError, match="even width and 'fourier' or 'sinusoidal'"):
+    with pytest.raises(InputError, match="even width and 'fourier', 'sinusoidal' or 'positional'"):
         NoiseEmbedding(width, kind)
     if kind == "learned":
         with pytest.raises(InputError, match="'learned'"):
             MLP((2,), embedding=kind)
 
 
-@pytest.mark.parametrize("kind", ["fourier", "sinusoidal"])
+@pytest.mark.parametrize("kind", ["fourier", "sinusoidal", "positional"])
 @pytest.mark.parametrize("name", registry.component_names("network"))
-def test_networks_take_both_embeddings(name: str, kind: str) -> None:
+def test_networks_take_every_embedding(name: str, kind: str) -> None:
     """The option `embedding` chooses the frequencies of the network."""
     network = build(name, (1, 8, 8), embedding=kind)
     row = network.condition.noise.frequencies
