@@ -13,7 +13,6 @@ from .files import (
     save_tensors as save_tensors,
     step_of as step_of,
     untie as untie,
-    write_atomically as write_atomically,
 )
 from .layout import (
     CHECKPOINT as CHECKPOINT,
@@ -42,6 +41,7 @@ from .results import (
 from .run import (
     Run as Run,
     is_export as is_export,
+    is_run as is_run,
     load_checkpoint as load_checkpoint,
     load_run as load_run,
     read_metrics as read_metrics,
@@ -50,17 +50,25 @@ from .run import (
 )
 from .run_folder import (
     check_resumed as check_resumed,
+    check_run_folder as check_run_folder,
     checkpoint_status as checkpoint_status,
     is_begun as is_begun,
     lock_folder as lock_folder,
     model_step as model_step,
-    prepare_folder as prepare_folder,
+    recover_run as recover_run,
+    staged_run as staged_run,
 )
 from .schema import (
     FORMAT as FORMAT,
     check_format as check_format,
     is_count as is_count,
     is_number as is_number,
+)
+from .staging import (
+    names_in as names_in,
+    recover as recover,
+    staged as staged,
+    write_atomically as write_atomically,
 )
 from .training_options import (
     TrainOptions as TrainOptions,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sdekit.errors import InputError, SdekitError
+from sdekit.errors import InputError
 
 from .layout import EXPORT, EXPORTED_NETWORKS
+from .staging import names_in, recover, staged
 
 
 def check_export_folder(out: Path, *, overwrite: bool) -> None:
@@ -22,45 +21,40 @@ def check_export_folder(out: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: If the folder contains other files, or an earlier export without `overwrite`.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: choose another --out")
-    if out.is_dir() and any(out.iterdir()):
-        names = {path.name for path in out.iterdir()}
-        if EXPORT not in names:
-            raise InputError(f"{out} is not empty and contains no export: choose another --out")
-        if not overwrite:
-            raise InputError(f"{out} already contains an export: replace it with --overwrite, or choose another --out")
-        foreign = sorted(n for n in names if n != EXPORT and n.partition(".")[0] not in EXPORTED_NETWORKS)
-        if foreign:
-            raise InputError(f"{out} also contains {foreign[0]!r}, not part of an export: choose another --out")
+    recover(out)
+    _check(out, overwrite=overwrite)
 
 
 @contextmanager
 def staged_export(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Context manager that gives a temporary folder, and at the end renames it to `out`.
+    """Context manager that gives an empty folder, and at the end moves its files to `out`, see `staged`.
 
     Arguments:
-        out: Folder of the export.
+        out: Folder of the export, which is created.
         overwrite: Replace an earlier export.
     Yields:
-        The temporary folder, which is removed if anything fails.
+        The empty folder.
     Raises:
         InputError: If `out` contains files that must not be replaced.
-        SdekitError: If the folder cannot be written.
+        SdekitError: If the files cannot be written or moved.
     """
     check_export_folder(out, overwrite=overwrite)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise SdekitError(f"cannot write into {out.parent}: {error.strerror or error}") from error
-    try:
-        yield stage
-        stage.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        stage.rename(out)
-    except OSError as error:
-        raise SdekitError(f"could not write {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+    with staged(out, lambda: _check(out, overwrite=overwrite)) as new:
+        yield new
+
+
+def _check(out: Path, *, overwrite: bool) -> list[str]:
+    """Return the names in a folder. Raises InputError if a new export must not replace them."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: choose another --out")
+    names = names_in(out)
+    if not names:
+        return names
+    if EXPORT not in names:
+        raise InputError(f"{out} is not empty and contains no export: choose another --out")
+    if not overwrite:
+        raise InputError(f"{out} already contains an export: replace it with --overwrite, or choose another --out")
+    foreign = [name for name in names if name != EXPORT and name.partition(".")[0] not in EXPORTED_NETWORKS]
+    if foreign:
+        raise InputError(f"{out} also contains {foreign[0]!r}, not part of an export: choose another --out")
+    return names

@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sdekit.errors import InputError, SdekitError
+from sdekit.errors import InputError
+
+from .staging import write_atomically
 
 REMEDY = "Restore it from a copy, or train again"
 """Advice at the end of messages about damaged files."""
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside `path`, flush it to the disk, then rename it.
-
-    Until then, an earlier file of that name stays as it is.
-
-    Arguments:
-        path: File to write; its folder is created.
-        content: Contents of the file.
-    Raises:
-        SdekitError: If the file cannot be written, for example because the disk is full.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise SdekitError(
-            f"could not save {path}: {error.strerror or error}. The file that was there before is unchanged"
-        ) from error
 
 
 def save_json(path: Path, fields: Mapping[str, Any]) -> None:

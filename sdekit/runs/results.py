@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from sdekit.errors import InputError, SdekitError
+from sdekit.errors import InputError
+
+from .staging import names_in, recover, staged
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +29,6 @@ FILES = (
 )
 IMAGES = "images"
 IMAGE = re.compile(r"(0|[1-9]\d*)\.png")
-STAGE = ".sdekit-"
-"""Start of the name of the temporary folder, in which results are written before they are moved into place."""
 MOST_IN_GRID = 1024
 """Largest number of images in grid.png."""
 
@@ -111,15 +108,37 @@ def check_results_folder(out: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: If the folder contains other files, or earlier results without `overwrite`.
     """
+    recover(out)
+    _check(out, overwrite=overwrite)
+
+
+@contextmanager
+def staged_results(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Context manager that gives an empty folder, and at the end moves its files to `out`, see `staged`.
+
+    Arguments:
+        out: Folder of the results, which is created.
+        overwrite: Replace earlier results.
+    Yields:
+        The empty folder.
+    Raises:
+        SdekitError: If the files cannot be written or moved.
+    """
+    with staged(out, lambda: _check(out, overwrite=overwrite), description="new samples") as new:
+        yield new
+
+
+def _check(out: Path, *, overwrite: bool) -> list[str]:
+    """Return the names in a folder. Raises InputError if new results must not replace them."""
     try:
         for place in (out, *out.parents):
             if place.exists() and not place.is_dir():
                 raise InputError(f"--out {out}: {place} is a file, choose a folder")
-        names, foreign = _names(out), _foreign_names(out)
+        names, foreign = names_in(out), _foreign_names(out)
     except OSError as error:
         raise InputError(f"--out {out} cannot be read ({error.strerror or error}): choose another folder") from error
     if not names:
-        return
+        return names
     if foreign:
         raise InputError(f"--out {out} contains other files ({foreign[0]}, ...): choose another folder")
     if not any(_is_our_record(out / name) for name in RECORDS):
@@ -131,76 +150,13 @@ def check_results_folder(out: Path, *, overwrite: bool) -> None:
         raise InputError(
             f"--out {out} already contains samples: choose another folder, or replace them with --overwrite"
         )
-
-
-@contextmanager
-def staged_results(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Context manager that gives a temporary folder, and at the end moves its files to `out`.
-
-    Earlier results in `out` are replaced all at once. If anything fails they are unchanged. If files that must not be
-    replaced were written to `out` meanwhile, the new results are moved to a new folder beside it, and the error names
-    that folder.
-
-    Arguments:
-        out: Folder of the results, which is created.
-        overwrite: Replace earlier results.
-    Yields:
-        The temporary folder.
-    Raises:
-        SdekitError: If the files cannot be written or moved.
-    """
-    created = [place for place in (out, *out.parents) if not place.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=STAGE, dir=out, ignore_cleanup_errors=True) as stage:
-            (new := Path(stage, "new")).mkdir()
-            (old := Path(stage, "old")).mkdir()
-            yield new
-            _check_again(out, new, overwrite=overwrite)
-            _exchange(out, new, old)
-    except OSError as error:
-        why = error.strerror or error
-        raise SdekitError(f"could not write to {out}: {why}. Earlier files in it are unchanged") from error
-    finally:
-        with suppress(OSError):  # a folder that is not empty ends the loop: the results are in it
-            for place in created:
-                place.rmdir()
-
-
-def _check_again(out: Path, new: Path, *, overwrite: bool) -> None:
-    """Move the new results beside `out` and raise an error if another process wrote to `out` meanwhile."""
-    try:
-        check_results_folder(out, overwrite=overwrite)
-    except InputError as error:
-        number, whole = 2, out.absolute()
-        while (beside := whole.with_name(f"{whole.name}-{number}")).exists():
-            number += 1
-        shutil.move(new, beside)
-        raise SdekitError(
-            f"{error}. Another program wrote there while this command ran, so the new samples are in {beside}"
-        ) from error
-
-
-def _exchange(out: Path, new: Path, old: Path) -> None:
-    """Move the files of `out` to `old` and those of `new` to `out`: all of them, or none if one move fails."""
-    moves = [(out / name, old / name) for name in _names(out)]
-    moves += [(path, out / path.name) for path in sorted(new.iterdir())]
-    with ExitStack() as undo:
-        for source, target in moves:
-            os.rename(source, target)
-            undo.callback(os.rename, target, source)
-        undo.pop_all()
-
-
-def _names(out: Path) -> list[str]:
-    """Sorted names in a folder, without the temporary folders of other commands."""
-    return sorted(p.name for p in out.iterdir() if not p.name.startswith(STAGE)) if out.is_dir() else []
+    return names
 
 
 def _foreign_names(out: Path) -> list[str]:
     """Sorted names of files that sdekit does not write into a folder of results."""
     names = []
-    for name in _names(out):
+    for name in names_in(out):
         path = out / name
         if name == IMAGES and path.is_dir() and not path.is_symlink():
             images = sorted(path.iterdir())

@@ -20,6 +20,7 @@ from .files import check_recipe, load_json, load_tensors, load_tied, step_of
 from .layout import CONFIG, EXPORT, RunFolder
 from .recipe import Recipe
 from .schema import check_fields, check_format, is_row
+from .staging import recover
 
 if TYPE_CHECKING:
     from sdekit.backends import Backend
@@ -94,17 +95,29 @@ def load_run(
 
 
 def is_export(path: Path) -> bool:
-    """Return whether a folder was written by `sdekit export`.
+    """Return whether a folder was written by `sdekit export`. A replacement that was interrupted is finished first.
 
     Arguments:
         path: Folder, which need not exist.
     Returns:
         True if it contains export.json.
     """
+    recover(path)
     return (path / EXPORT).exists()
 
 
-@recognises(lambda path: (path / CONFIG).is_file() and not is_export(path))
+def is_run(path: Path) -> bool:
+    """Return whether a folder is a run folder. A replacement that was interrupted is finished first.
+
+    Arguments:
+        path: Folder, which need not exist.
+    Returns:
+        True if it contains config.json, and is not an export.
+    """
+    return not is_export(path) and (path / CONFIG).is_file()
+
+
+@recognises(is_run)
 def load_run_folder(path: str | Path, *, step: int | None = None) -> Run:
     """A run folder of `sdekit train`, with the EMA weights.
 
@@ -171,6 +184,7 @@ def read_config(path: Path) -> tuple[Recipe, Sequence[str]]:
         InputError: If the folder is not a run, is damaged or newer than this sdekit.
     """
     config = RunFolder(path).config
+    recover(path)
     if not path.is_dir():
         raise InputError(f"{path}: no such run folder")
     if not config.exists():

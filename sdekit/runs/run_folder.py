@@ -1,6 +1,7 @@
 """Prepare a folder for training: an empty folder, a run to be replaced, or a run to be resumed."""
 
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sdekit.data import Dataset
@@ -11,45 +12,70 @@ from .layout import CHECKPOINT, CONFIG, LOCK, METRICS, MODEL, PREVIEWS, SNAPSHOT
 from .lock import FolderLock
 from .recipe import Recipe
 from .run import load_checkpoint, read_config, read_recipe
+from .staging import names_in, recover, staged
 from .training_options import REMOVED_OPTIONS
 
+SUBFOLDERS = (str(Path(CHECKPOINT).parent), PREVIEWS, SNAPSHOTS, TUNED)
 
-def prepare_folder(out: Path, *, overwrite: bool, check_only: bool = False) -> None:
-    """Create an empty run folder, or remove the files of the run in it.
+
+def check_run_folder(out: Path, *, overwrite: bool) -> None:
+    """Check that a run can be written to a folder without loss of other files.
+
+    A run that was killed before its first checkpoint, so that its lock file remains, may always be replaced.
 
     Arguments:
-        out: The folder.
-        overwrite: Replace a run in the folder.
-        check_only: Only check, and change nothing.
+        out: Folder, which need not exist.
+        overwrite: Whether a run in the folder may be replaced.
     Raises:
         InputError: If the folder contains files that are not a run, or a run without `overwrite`.
-        SdekitError: If the folder cannot be written.
     """
-    for place in (out, *out.parents):
-        if place.exists() and not place.is_dir():
-            raise InputError(f"{place} is a file: choose another --out")
-    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
-        if not (out / CONFIG).exists():
-            raise InputError(f"{out} is not empty and contains no run: choose another --out")
-        try:
-            read_config(out)
-        except InputError as error:  # other programs write files of these names too
-            raise InputError(
-                f"{out} is not empty, and its {CONFIG} is not that of a run (or is damaged, or of a newer sdekit): "
-                "nothing was changed; choose another --out"
-            ) from error
-        if not overwrite:
-            raise InputError(f"{out} already contains a run: go on with --resume, replace it with --overwrite")
-    if check_only:
-        return
+    recover_run(out)
     try:
-        for name in (CHECKPOINT, MODEL, METRICS, CONFIG):
-            (out / name).unlink(missing_ok=True)
-        for name in (PREVIEWS, SNAPSHOTS, TUNED):
-            shutil.rmtree(out / name, ignore_errors=True)
-        out.mkdir(parents=True, exist_ok=True)
+        for place in (out, *out.parents):
+            if place.exists() and not place.is_dir():
+                raise InputError(f"{place} is a file: choose another --out")
+        names = names_in(out)
     except OSError as error:
-        raise SdekitError(f"cannot write into {out}: {error.strerror or error}") from error
+        raise InputError(f"--out {out} cannot be read ({error.strerror or error}): choose another folder") from error
+    if all(name in (LOCK, f"{CONFIG}.partial") for name in names):  # version 0.2 wrote the latter before config.json
+        return
+    if CONFIG not in names:
+        raise InputError(f"{out} is not empty and contains no run: choose another --out")
+    try:
+        read_config(out)
+    except InputError as error:  # other programs write files of these names too
+        raise InputError(
+            f"{out} is not empty, and its {CONFIG} is not that of a run (or is damaged, or of a newer sdekit): "
+            "nothing was changed; choose another --out"
+        ) from error
+    if not overwrite and (is_begun(out) or LOCK not in names):
+        raise InputError(f"{out} already contains a run: go on with --resume, replace it with --overwrite")
+
+
+@contextmanager
+def staged_run(out: Path) -> Iterator[Path]:
+    """Context manager that gives an empty folder, whose files at the end replace all files of a run, see `staged`.
+
+    Arguments:
+        out: Run folder, which is created. Files that do not belong to a run are not touched.
+    Yields:
+        The empty folder.
+    Raises:
+        SdekitError: If the files cannot be written or moved.
+    """
+    files = (CONFIG, f"{CONFIG}.partial", MODEL, METRICS, *SUBFOLDERS)
+    with staged(out, lambda: files) as new:
+        yield new
+
+
+def recover_run(out: Path) -> None:
+    """Repair a run folder and its sub-folders after a kill, see `recover`.
+
+    Arguments:
+        out: Run folder, which need not exist.
+    """
+    for folder in (out, *(out / name for name in SUBFOLDERS)):
+        recover(folder)
 
 
 def lock_folder(out: Path, *, resume: bool, overwrite: bool) -> FolderLock:
@@ -68,7 +94,7 @@ def lock_folder(out: Path, *, resume: bool, overwrite: bool) -> FolderLock:
     if resume:
         read_config(out)
     else:
-        prepare_folder(out, overwrite=overwrite, check_only=True)
+        check_run_folder(out, overwrite=overwrite)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -20,6 +20,7 @@ from sdekit.data import Dataset, split
 from sdekit.errors import InputError, ProcessLost, SdekitError
 from sdekit.registry import build
 from sdekit.runs import (
+    CONFIG,
     FolderLock,
     Recipe,
     RunFolder,
@@ -29,9 +30,10 @@ from sdekit.runs import (
     is_begun,
     lock_folder,
     model_step,
-    prepare_folder,
     read_metrics,
+    recover_run,
     save_json,
+    staged_run,
     write_atomically,
 )
 
@@ -120,7 +122,7 @@ class Trainer:
             self._lock = lock_folder(self.out, resume=resume, overwrite=overwrite)
         with self._lock.released_on_error() if self._lock else nullcontext():
             if self.is_main:
-                self._open(resume, overwrite)
+                self._open(resume)
             self.engine.wait()
             if resume and not self.is_main:
                 self._load()
@@ -304,12 +306,13 @@ class Trainer:
             fields = {"step": self.step, "seconds": self.seconds, "recipe": self.recipe.digest}
             self.state.save_average(path, fields)
 
-    def _open(self, resume: bool, overwrite: bool) -> None:
+    def _open(self, resume: bool) -> None:
         """Begin a run in the folder, or load the run in it and bring all its files to the same step."""
         if not resume:
-            prepare_folder(self.out, overwrite=overwrite)
-            save_json(self.folder.config, self.recipe.as_dict())
+            with staged_run(self.out) as new:
+                save_json(new / CONFIG, self.recipe.as_dict())
             return
+        recover_run(self.out)
         previous = self._load()
         if self.options.steps is not None and self.options.steps < self.step:
             raise InputError(

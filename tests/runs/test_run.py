@@ -22,10 +22,10 @@ from sdekit.runs import (
     MODEL,
     PREVIEWS,
     Recipe,
+    check_run_folder,
     load_json,
     load_run,
     load_tensors,
-    prepare_folder,
     read_metrics,
     read_recipe,
     save_json,
@@ -229,7 +229,7 @@ def test_folder_of_something_else(tmp_path: Path, moons: Moons, config: str, ove
     (tmp_path / MODEL).write_bytes(b"precious")
     before = contents(tmp_path)
     with pytest.raises(InputError, match=f"{CONFIG} is not that of a run .* nothing was changed; choose another --out"):
-        prepare_folder(tmp_path, overwrite=overwrite)
+        check_run_folder(tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == before
 
 
@@ -241,11 +241,11 @@ def test_kept_half_written(tmp_path: Path, moons: Moons) -> None:
         load_run(tmp_path, step=3)
 
 
-def test_prepare_folder_only_checks(run: Path, tmp_path: Path) -> None:
-    """With check_only nothing is changed, and no folder is created."""
+def test_check_run_folder_only_checks(run: Path, tmp_path: Path) -> None:
+    """Nothing is changed, and no folder is created."""
     before = contents(run)
-    prepare_folder(run, overwrite=True, check_only=True)
-    prepare_folder(tmp_path / "new", overwrite=False, check_only=True)
+    check_run_folder(run, overwrite=True)
+    check_run_folder(tmp_path / "new", overwrite=False)
     assert contents(run) == before and not (tmp_path / "new").exists()
 
 

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from sdekit.errors import InputError, SdekitError
+from sdekit.errors import InputError
 from sdekit_cli.options.shared_options import PluginFiles, Trust, check_sample_count, load_plugin_files, pick_device
 from sdekit_cli.terminal.console import note, print_json, progress_bar, show_table
 
@@ -76,6 +76,7 @@ def bench(
         recommended_pair,
         sampler_grid_pairs,
     )
+    from sdekit.runs import write_atomically
 
     pairs = sampler_grid_pairs(solver or (), grid or ())
     _check_budgets(pairs, budgets)
@@ -89,10 +90,7 @@ def bench(
             measurements.append(measurement)
     choice = recommended_pair(measurements)
     if plot is not None:
-        try:
-            plot.write_bytes(plot_errors(measurements, lambda *pair: pair == choice))
-        except OSError as error:
-            raise SdekitError(f"could not write {plot}: {error.strerror or error}") from error
+        write_atomically(plot, plot_errors(measurements, lambda *pair: pair == choice))
     if json:
         print_json({"run": run, "n": n} | as_report(measurements))
         return

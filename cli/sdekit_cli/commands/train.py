@@ -136,7 +136,7 @@ def _planned(
         groups["train"]["steps"] = DEFAULT_STEPS
     from sdekit.data import parse_spec
     from sdekit.registry import component_names
-    from sdekit.runs import TrainOptions, prepare_folder
+    from sdekit.runs import TrainOptions, check_run_folder
     from sdekit.training import Trainer, plan
 
     spec = names.pop("data", "digits")
@@ -150,7 +150,7 @@ def _planned(
         groups["network"] = component_options("network", names["network"], groups["network"])
     groups["train"] = convert_options("train", TrainOptions, groups["train"])
     if process_rank() == 0:
-        prepare_folder(out, overwrite=overwrite, check_only=True)
+        check_run_folder(out, overwrite=overwrite)
     with console.status("reading the data ..."):
         recipe, data = plan(spec, **names, options=groups)
     return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite)

@@ -1,7 +1,9 @@
 """`sdekit plugins new`."""
 
 import keyword
+import os
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +11,9 @@ from typing import Annotated
 import typer
 
 import sdekit
-from sdekit.errors import InputError, SdekitError
+from sdekit.errors import InputError
 from sdekit.registry import KINDS, load_plugins, unknown_name
+from sdekit.runs import names_in, recover, staged
 from sdekit_cli.terminal.console import note, quoted
 
 from .skeletons import COMPONENTS
@@ -35,12 +38,10 @@ def new(
     _check_new(name, kind, out)
     hook = KINDS[COMPONENTS[kind][0]]
     files = plugin_files(name, kind, hook=hook, version=sdekit.__version__, api=sdekit.API_VERSION)
-    try:
+    with staged(out, lambda: _check_empty(out)) as new_files:
         for path, text in files.items():
-            (out / path).parent.mkdir(parents=True, exist_ok=True)
-            (out / path).write_text(text, "utf-8")
-    except OSError as error:
-        raise SdekitError(f"cannot write into {out}: {error.strerror or error}") from error
+            (new_files / path).parent.mkdir(parents=True, exist_ok=True)
+            (new_files / path).write_text(text, "utf-8")
     component = out / "src" / name.replace("-", "_") / "component.py"
     note("wrote {} files into [bold]{}[/]; edit {}", len(files), out, component)
     note(
@@ -61,5 +62,15 @@ def _check_new(name: str, kind: str, out: Path) -> None:
     if existing is not None:
         provider = f"{existing.package} {existing.version}"
         raise InputError(f"{kind} {name!r} exists already, in {provider}: choose another name")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists already: choose another folder with --out")
+    recover(out)
+    _check_empty(out)
+
+
+def _check_empty(out: Path) -> Sequence[str]:
+    """Return no names to replace. Raises InputError if the folder contains files."""
+    try:
+        if os.path.lexists(out) and (not out.is_dir() or names_in(out)):
+            raise InputError(f"{out} exists already: choose another folder with --out")
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be read ({error.strerror or error}): choose another folder") from error
+    return ()
