@@ -3,6 +3,9 @@ from .dataset import (
     Dataset as Dataset,
     Units as Units,
 )
+from .description import (
+    describe_data as describe_data,
+)
 from .handwritten_digits import (
     digits as digits,
 )

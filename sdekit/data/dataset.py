@@ -106,6 +106,9 @@ class Dataset(ABC):
         condition_shape: Shape (d,) of an embedding, or (L, d) of a sequence of embeddings, on which an item is
             conditioned instead of a label. Embeddings have units but no names. Empty if there are no embeddings.
         skipped: Names of items that could not be read and were skipped.
+        notes: Sentences about how the data were read, without a final point: properties that were inferred,
+            conversions, and files that were left out. They are printed when a training starts, and the run records
+            them.
         concurrent: Whether `batch` may run in several threads at once. If true, training reads batches ahead.
     """
 
@@ -118,6 +121,7 @@ class Dataset(ABC):
     condition_units: Units | None = None
     condition_shape: tuple[int, ...] = ()
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     concurrent: bool = False
 
     @abstractmethod

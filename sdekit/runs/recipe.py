@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -32,6 +32,7 @@ PLAIN = (
     "condition_names",
     "condition_shape",
     "data_std",
+    "notes",
 )
 
 LEGACY_DEFAULTS: dict[str, Any] = {"noise_top": 0.0, "exact_target": 0}
@@ -83,6 +84,8 @@ class Recipe:
         condition_units: Units of the numbers or embeddings that condition the network.
         objective: Registered name of the training objective.
         condition_shape: Shape (d,) of an embedding, or (L, d) of a sequence of embeddings.
+        notes: Sentences about how the data were read, see `Dataset`. They do not affect the training, and comparisons
+            ignore them.
     """
 
     data: Component
@@ -102,6 +105,7 @@ class Recipe:
     condition_units: Units | None = None
     objective: str = "denoising"
     condition_shape: tuple[int, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def build(self) -> ScoreModel:
         """Build the model with new weights, drawn with the seed of the run."""
@@ -144,6 +148,7 @@ class Recipe:
             other,
             train=replace(other.train, steps=self.train.steps, time_limit=self.train.time_limit),
             data=replace(other.data, options=other.data.options | skip),
+            notes=self.notes,
         )
         if same != self:
             names = [n for n in vars(self) if getattr(self, n) != getattr(same, n)]

@@ -87,7 +87,13 @@ def check_fields(fields: Mapping[str, Any], where: Path) -> None:
         InputError: If a field is missing or wrong. The message names the first one, its value, and the values allowed.
     """
     for name, check in FIELDS.items():
-        if name in fields or name not in ("condition_names", "condition_units", "condition_shape", "objective"):
+        if name in fields or name not in (
+            "condition_names",
+            "condition_units",
+            "condition_shape",
+            "objective",
+            "notes",
+        ):
             _check(fields, name, check, where)
     for part in ("data", "sde", "network"):
         for name, check in COMPONENT.items():
@@ -150,6 +156,7 @@ FIELDS: dict[str, Check] = {
     "class_names": NAMES,
     "data_std": (lambda v: is_number(v) and v > 0, "a number above 0"),
     "condition_names": NAMES,
+    "notes": NAMES,
     "condition_shape": (lambda v: _all(v, lambda n: is_count(n, 1)), "a list of sizes"),
     "condition_units": (lambda v: v is None or isinstance(v, dict), "a table of fields, or null"),
 }

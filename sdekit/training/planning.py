@@ -128,6 +128,7 @@ def plan(
         condition_names=data.condition_names,
         condition_units=data.condition_units,
         condition_shape=data.condition_shape,
+        notes=tuple(data.notes),
         data_std=_estimate_std(data, split(len(data), train.held_out)[0]),
     )
     return _with_chosen_sizes(recipe), data

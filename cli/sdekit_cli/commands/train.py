@@ -195,6 +195,9 @@ def run_training(trainer: "Trainer", *, quiet: bool) -> float | None:
     recipe = trainer.recipe
     parameters = sum(p.numel() for p in trainer.model.parameters())
     if not quiet:
+        from sdekit.data import describe_data
+
+        note("data: {}", "\n      ".join(describe_data(trainer.data)))
         size = trainer.engine.world_size
         processes = "" if size == 1 else f" in {size} processes"
         note(

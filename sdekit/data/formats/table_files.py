@@ -1,38 +1,61 @@
-"""Data sets of vectors in a CSV file with commas, semicolons or tabs as separators."""
+"""Data sets of vectors in a text table, such as a CSV file."""
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from array import array as packed
-from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
+from sdekit.data.description import listing
 from sdekit.data.in_memory import InMemoryDataset
 from sdekit.data.labels import check_conditions
 from sdekit.data.standardization import ScaleChoice, vector_units
 from sdekit.errors import InputError
 from sdekit.registry import unknown_name
 
-NEW_LINE = "\n"
+from .table_dialect import DECIMAL_COMMA, THOUSANDS, is_missing, is_number, parse_number
+from .table_layout import TableLayout, read_layout, table_rows
+
+SELECT = "--option data.columns=NAME,NAME selects columns"
 
 
 def table(
-    path: str, *, label: str | None = None, condition: str | None = None, scale: ScaleChoice = "columns"
+    path: str,
+    *,
+    label: str | None = None,
+    condition: str | None = None,
+    columns: str | None = None,
+    header: bool | None = None,
+    separator: str = "auto",
+    decimal: Literal["auto", ".", ","] = "auto",
+    missing: str | None = None,
+    scale: ScaleChoice = "columns",
 ) -> InMemoryDataset:
-    """Rows of a CSV file as vectors, with one number for each column except labels and conditions.
+    """Rows of a text table (CSV) as vectors, with one number for each column except labels and conditions.
 
-    Cells are separated by commas, semicolons or tabs, whichever is most frequent in the first line. The first line is a
-    header if none of its cells is a number. Without a header the columns are column1, column2, ...
+    Separator, decimal mark and header are inferred from the first 200 lines, and the attribute `notes` of the data set
+    states them. Comment lines (# or %) and blank lines are left out. The comment above the first row contains the names
+    of the columns if it has as many cells, as in files of `numpy.savetxt`. A first column of whole numbers without a
+    name, such as the index that pandas writes, is left out. A cell that is not a number in the format of the table is
+    an error. Columns without a name in the file are column1, column2, ...
 
     Arguments:
-        path: CSV file in UTF-8.
+        path: Text file in UTF-8, or in UTF-16 with a byte-order mark.
         label: Name of the column of classes, which are whole numbers or text. Its sorted distinct values become the
             labels 0, 1, ...
         condition: Names, separated by commas, of the columns of numbers on which a row is conditioned instead of a
             label.
+        columns: Names, separated by commas, of the columns to train on. The default is all columns except labels and
+            conditions.
+        header: Whether the first row contains the names of the columns. By default this is inferred.
+        separator: Separator of cells: a comma, semicolon, tab, vertical bar (|), or space for any white space. "auto"
+            infers it.
+        decimal: Decimal mark, a point or a comma. "auto" infers it.
+        missing: Contents, separated by commas, of cells that mark missing values, such as NA,-999. Empty cells are
+            missing values too. Rows with a missing value are left out. By default a missing value is an error.
         scale: Map to the units of the model. "columns" maps each column to mean 0 and standard deviation 1, "global"
             maps the range of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the columns
             seem to measure the same quantity, else "columns".
@@ -40,128 +63,192 @@ def table(
         Data set of vectors.
     Raises:
         InputError: If a cell is not a finite number (the message gives its line and column), if a row has another
-            length than the first row, or if a label or condition is not a column.
+            length than the first row, if a name is not a column, or if the decimal mark is ambiguous.
     """
     source = os.path.basename(path)
-    rows = _rows(path)
     if label is not None and condition is not None:
         raise InputError(f"{source}: a row has either a label or conditions: give only one of label and condition")
-    line, first = next(rows, (0, []))
-    if not first:
-        raise InputError(f"table:{path} is empty; expected rows of numbers")
-    header = not any(_is_number(cell) for cell in first)
-    names = tuple(cell.strip() for cell in first) if header else tuple(f"column{i + 1}" for i in range(len(first)))
-    skip = _label_column(label, names, source)
-    columns = tuple(name for i, name in enumerate(names) if i != skip)
-    if not columns:
-        raise InputError(
-            f"{source}: there is no column except the label '{label}'; expected at least one column of numbers"
-        )
+    layout = read_layout(path, separator, decimal, header, source)
+    label_column = _label_column(label, layout.names, source)
+    given = () if condition is None else _split_names(condition, layout.names, "condition", source)
+    features = _features(columns, layout.names, label_column, given, source)
+    reader = _RowReader(layout, (*features, *given), label_column, missing, source)
+    for line, cells in table_rows(layout, source):
+        reader.add(line, cells)
 
-    numbers = packed("d")
-    classes: list[str] = []
-    lines = packed("q")
-    if not header:
-        _read_row(first, line, names, skip, numbers, classes, source)
-        lines.append(line)
-    for line, cells in rows:
-        _read_row(cells, line, names, skip, numbers, classes, source)
-        lines.append(line)
-    if len(lines) < 2:
-        raise InputError(f"{source}: {len(lines)} rows of numbers; expected at least 2")
-
-    items = np.frombuffer(numbers, dtype=np.float64).reshape(-1, len(columns))
-    if condition is not None:
-        return _with_conditions(items, columns, condition, scale, source)
+    numbers = reader.array()
+    items, conditions = numbers[:, : len(features)], numbers[:, len(features) :]
+    names, notes = tuple(layout.names[i] for i in features), [*layout.notes, *reader.notes()]
+    if layout.unnamed and columns is None and features[0] == 0 and len(features) > 1 and not (items[:, 0] % 1).any():
+        notes.append(f"the first column is left out, because it has no name and contains whole numbers ({SELECT})")
+        items, names = items[:, 1:], names[1:]
+    items = np.ascontiguousarray(items)
+    notes += _suspicious_columns(items, names)
     units = vector_units(items, scale, source)
-    if label is None:
-        return InMemoryDataset(items, units=units, columns=columns)
-    values, labels = _number_classes(classes, lines, label, source)
-    return InMemoryDataset(items, units=units, labels=labels, classes=len(values), class_names=values, columns=columns)
+    if condition is not None:
+        checked = check_conditions(conditions, len(items), tuple(layout.names[i] for i in given), source)
+        data = InMemoryDataset(items, units=units, columns=names, conditions=checked)
+    elif label is None:
+        data = InMemoryDataset(items, units=units, columns=names)
+    else:
+        values, labels = _number_classes(reader.classes, reader.lines, label, source)
+        data = InMemoryDataset(
+            items, units=units, labels=labels, classes=len(values), class_names=values, columns=names
+        )
+    data.notes = (f"the columns are {listing(names)}", *notes)
+    return data
 
 
-def _with_conditions(
-    items: np.ndarray, columns: tuple[str, ...], condition: str, scale: ScaleChoice, source: str
-) -> InMemoryDataset:
-    """Return a data set with the columns named in `condition` as conditions."""
-    names = tuple(name.strip() for name in condition.split(","))
-    for name in names:
-        if columns.count(name) != 1:
-            raise InputError(unknown_name(f"column of {source} (that occurs once)", name, list(columns), "Columns"))
-    features = tuple(name for name in columns if name not in names)
-    if not features or len(set(names)) < len(names):
-        problem = "a column twice" if features else "every column; at least one must remain"
-        raise InputError(f"{source}: the condition '{condition}' names {problem}")
-    numbers = items[:, [columns.index(name) for name in names]]
-    vectors = np.ascontiguousarray(items[:, [columns.index(name) for name in features]])
-    conditions = check_conditions(numbers, len(items), names, source)
-    return InMemoryDataset(vectors, units=vector_units(vectors, scale, source), columns=features, conditions=conditions)
-
-
-def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of the first line (from 1) and the cells of every record that is not blank."""
-    line = 1
-    if not os.path.isfile(path):
-        raise InputError(f"table:{path}: no such file; expected a .csv file")
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte-order mark
-            start = file.readline()
-            while start and not start.strip():
-                start = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=start.count), skipinitialspace=True)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield line, cells
-                line = reader.line_num + 1
-    except UnicodeDecodeError as error:
-        raise InputError(f"table:{path} cannot be read as text ({error}); save it as CSV in UTF-8") from error
-    except csv.Error as error:
+def _features(
+    columns: str | None, names: tuple[str, ...], label: int, given: tuple[int, ...], source: str
+) -> tuple[int, ...]:
+    """Return the positions of the columns to train on."""
+    if columns is not None:
+        features = _split_names(columns, names, "columns", source)
+        if {label, *given} & set(features):
+            raise InputError(f"{source}: columns={columns} contains a label or a condition: leave that column out")
+        return features
+    features = tuple(i for i in range(len(names)) if i != label and i not in given)
+    if not features and given:
+        raise InputError(f"{source}: the condition names every column; at least one must remain")
+    if not features:
         raise InputError(
-            f"table:{path}, line {line} is no record of a CSV file ({error}); a quotation mark may be missing"
-        ) from error
-    except OSError as error:
-        raise InputError(f"table:{path} cannot be opened ({error.strerror})") from error
+            f"{source}: there is no column except the label '{names[label]}'; expected at least one column of numbers"
+        )
+    return features
 
 
-def _read_row(
-    cells: list[str],
-    line: int,
-    names: tuple[str, ...],
-    skip: int,
-    numbers: packed[float],
-    classes: list[str],
-    source: str,
-) -> None:
-    """Append the numbers of one row, and its class if there is a label column. A bad cell raises InputError."""
-    if len(cells) != len(names):
-        problem = f"{len(cells)} cells; expected {len(names)}, as in the first line"
-        raise InputError(f"{source}, line {line}: {problem}{_unclosed(cells)}")
-    for i, cell in enumerate(cells):
-        if i == skip:
-            if not cell.strip():
-                raise InputError(
-                    f"{source}, line {line}, column '{names[i]}': the label is missing; fill it in or remove the row"
-                )
-            classes.append(cell.strip())
-            continue
-        try:
-            number = float(cell)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            content = f"'{cell.strip().partition(NEW_LINE)[0]}'" if cell.strip() else "an empty cell"
-            raise InputError(
-                f"{source}, line {line}, column '{names[i]}': {content}; expected a finite number"
-                f"{_unclosed([cell])}. "
-                "Correct the cell or remove the row; declare a column of classes with --option data.label=NAME."
+def _split_names(text: str, names: tuple[str, ...], option: str, source: str) -> tuple[int, ...]:
+    """Return the positions of the columns named in an option, separated by commas."""
+    chosen = [text] if text in names else [name.strip() for name in text.split(",")]
+    for name in chosen:
+        if names.count(name) != 1:
+            raise InputError(unknown_name(f"column of {source} (that occurs once)", name, list(names), "Columns"))
+    if len(set(chosen)) < len(chosen):
+        raise InputError(f"{source}: {option} '{text}' names a column twice")
+    return tuple(names.index(name) for name in chosen)
+
+
+class _RowReader:
+    """Reader of rows, which appends the numbers and the class of each row to packed arrays.
+
+    Arguments:
+        layout: Layout of the table.
+        columns: Positions of the cells to convert to numbers.
+        label: Position of the label, or -1.
+        missing: Contents of cells that mark missing values, see `table`.
+        source: Name of the table in messages.
+    """
+
+    def __init__(
+        self, layout: TableLayout, columns: tuple[int, ...], label: int, missing: str | None, source: str
+    ) -> None:
+        self.classes: list[str] = []
+        self.lines, self._numbers = packed("q"), packed("d")
+        self._left_out: list[int] = []  # lines of rows with missing values
+        self._layout, self._columns, self._label, self._source = layout, columns, label, source
+        self._markers = None if missing is None else {"", *(marker.strip().lower() for marker in missing.split(","))}
+        texts = self._markers or ()
+        self._values = {parse_number(text, ".") for text in texts if is_number(text, ".")}
+
+    def add(self, line: int, cells: list[str]) -> None:
+        """Append one row, or leave it out if a value is missing. A bad cell raises InputError."""
+        if self._markers is not None and any(
+            cells[i].lower() in self._markers for i in (*self._columns, *((self._label,) if self._label >= 0 else ()))
+        ):
+            self._left_out.append(line)
+            return
+        numbers = []
+        for i in self._columns:
+            try:
+                number = parse_number(cells[i], self._layout.decimal)
+            except ValueError:
+                number = math.nan
+            if not math.isfinite(number):
+                raise InputError(self._bad_cell(line, i, cells[i]))
+            numbers.append(number)
+        if not self._values.isdisjoint(numbers):  # -999.0 is the marker -999
+            self._left_out.append(line)
+            return
+        if self._label >= 0:
+            if not cells[self._label]:
+                place = f"{self._source}, line {line}, column '{self._layout.names[self._label]}'"
+                raise InputError(f"{place}: the label is missing; fill it in or remove the row")
+            self.classes.append(cells[self._label])
+        self._numbers.extend(numbers)
+        self.lines.append(line)
+
+    def array(self) -> np.ndarray:
+        """Return the numbers (N, columns) float64. Fewer than two rows raise InputError."""
+        if len(self.lines) < 2:
+            left_out = f" ({len(self._left_out)} rows with missing values are left out)" if self._left_out else ""
+            raise InputError(f"{self._source}: {len(self.lines)} rows of numbers{left_out}; expected at least 2")
+        return np.frombuffer(self._numbers, dtype=np.float64).reshape(-1, len(self._columns))
+
+    def notes(self) -> list[str]:
+        """Return a sentence about the rows that are left out, if there are any."""
+        if not self._left_out:
+            return []
+        return [f"{len(self._left_out)} rows with missing values are left out, the first in line {self._left_out[0]}"]
+
+    def _bad_cell(self, line: int, i: int, cell: str) -> str:
+        """Return the message for a cell that is not a number."""
+        decimal, first_line = self._layout.decimal, cell.splitlines()[0] if cell else ""
+        if is_missing(cell):
+            marker = cell or "NA"
+            advice = f"Fill in the value, or leave out such rows with --option data.missing={marker}"
+        elif DECIMAL_COMMA.fullmatch(cell) and decimal == ".":
+            thousands = " or separates thousands" if THOUSANDS.fullmatch(cell) else ""
+            advice = (
+                "The decimal mark is taken to be a point. If the comma is the decimal mark, pass --option "
+                f"data.decimal=, ; if the cell is an error{thousands}, correct it"
             )
-        numbers.append(number)
+        elif decimal == "," and is_number(cell.replace(",", ""), "."):
+            advice = "The decimal mark is taken to be a comma; --option data.decimal=. changes it"
+        elif is_number(cell.replace(",", "").replace("_", "").replace(" ", ""), "."):
+            advice = "Remove the separators of thousands"
+        else:
+            advice = (
+                "Correct the cell or remove the row; declare a column of classes with --option data.label=NAME; "
+                f"{SELECT}"
+            )
+        quoted = " (a quotation mark may be missing)" if first_line != cell else ""
+        content = f"'{first_line[:60]}'" if cell else "an empty cell"
+        place = f"{self._source}, line {line}, column '{self._layout.names[i]}'"
+        return f"{place}: {content}; expected a finite number{quoted}. {advice}."
 
 
-def _unclosed(cells: list[str]) -> str:
-    """Return a hint about a missing quotation mark if a cell has several lines, or else an empty string."""
-    return " (a quotation mark may be missing)" if any(NEW_LINE in cell for cell in cells) else ""
+def _suspicious_columns(items: np.ndarray, names: tuple[str, ...]) -> list[str]:
+    """Return sentences about columns that count the rows or seem to contain markers of missing values."""
+    notes = []
+    for column, name in zip(items.T, names, strict=True):
+        if len(column) > 3 and (np.diff(column) == 1).all() and column[0] in (0, 1):
+            notes.append(f"column '{name}' numbers the rows, and is trained on ({SELECT})")
+        marker = _missing_marker(column)
+        if marker is not None:
+            count = int((column == marker).sum())
+            notes.append(
+                f"column '{name}' contains {marker:g} in {count} rows, far from all other values; if it marks missing "
+                f"values, --option data.missing={marker:g} leaves out such rows"
+            )
+    return notes
+
+
+def _missing_marker(column: np.ndarray) -> float | None:
+    """Return an extreme value that is farther from all others than twice their range, if it looks like a marker.
+
+    Markers are numbers such as -999, -99.9 or 9999, or any extreme value that occurs several times.
+    """
+    for marker in (float(column.min()), float(column.max())):
+        others = column[column != marker]
+        if len(others) < 4:
+            continue
+        low, high = float(others.min()), float(others.max())
+        gap = max(low - marker, marker - high)
+        nines = set(f"{abs(marker):g}".replace(".", "")) == {"9"}
+        if gap > 2 * (high - low) > 0 and (nines or len(column) - len(others) > 1):
+            return marker
+    return None
 
 
 def _label_column(label: str | None, names: tuple[str, ...], source: str) -> int:
@@ -178,7 +265,7 @@ def _number_classes(
     classes: list[str], lines: packed[int], label: str, source: str
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the sorted distinct classes (numbers by value, text by alphabet) and the labels (N,) int64."""
-    numeric = all(_is_number(name) for name in set(classes))
+    numeric = all(is_number(name, ".") for name in set(classes))
     if numeric:
         for name, line in zip(classes, lines, strict=True):
             if not float(name).is_integer():
@@ -188,12 +275,3 @@ def _number_classes(
     values = sorted(set(classes), key=int) if numeric else sorted(set(classes))
     number = {name: i for i, name in enumerate(values)}
     return tuple(values), np.array([number[name] for name in classes], dtype=np.int64)
-
-
-def _is_number(cell: str) -> bool:
-    """Return whether a cell can be read as a number."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
