@@ -29,6 +29,7 @@ def sdekit_grids() -> dict[str, str]:
         "sqrt-log-snr": "sdekit.sampling.grids:sqrt_log_snr",
         "quadratic": "sdekit.sampling.grids:quadratic",
         "cosine": "sdekit.sampling.grids:cosine",
+        "shift": "sdekit.sampling.grids:shift",
     }
 
 

@@ -9,6 +9,8 @@ from .grids import (
     karras as karras,
     log_snr as log_snr,
     quadratic as quadratic,
+    shift as shift,
+    spaced_knots as spaced_knots,
     sqrt_log_snr as sqrt_log_snr,
     uniform as uniform,
 )

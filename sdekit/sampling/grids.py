@@ -1,13 +1,14 @@
 """Time grids: the times at which a sampler stops, `grid(sde, n) -> (n + 1,)`, decreasing, float64, on the CPU.
 
-Every grid starts at t_max. All grids except `auto` end at t_min; `auto` ends above it. Grids that are spaced in rho =
-sigma / alpha can be used with any process. If rho at t_max is above 1e3, or infinite, their spacing starts from 1e3,
-the highest noise level at which networks are trained.
+Every grid starts at t_max. All grids except `auto` and `shift` end at t_min; these two end above it. Grids that are
+spaced in rho = sigma / alpha can be used with any process. If rho at t_max is above 1e3, or infinite, their spacing
+starts from 1e3, the highest noise level at which networks are trained.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -151,6 +152,73 @@ def cosine(sde: SDE, n: int) -> Tensor:
     """
     high, low = (torch.atan2(sde.sigma(as_time(t)), sde.alpha(as_time(t))) for t in (sde.t_max, sde.t_min))
     return _times(sde, torch.linspace(high, low, n + 1, dtype=torch.float64).tan())
+
+
+def shift(sde: SDE, n: int, *, shift: float = 1.0, last: float | None = None) -> Tensor:
+    """Equal steps in u = sigma / (alpha + sigma), then rho times a factor: the grid of large rectified flows.
+
+    u is the time of the rectified flow with the noise level rho. Large images need more steps at high noise, so the
+    factor is larger for them: 3 for Stable Diffusion 3, exp(mu) for Flux, whose mu is linear in the number of patches.
+
+    Arguments:
+        sde: Process.
+        n: Number of steps, at least 0.
+        shift: Factor of rho, > 0.
+        last: Last u before the shift, between 0 and 1; by default 1 / (n + 1), so that the final denoising, to u = 0,
+            is as long as each step.
+    Returns:
+        Times, (n + 1,).
+    Raises:
+        InputError: If shift is not positive and finite, or last is not between 0 and 1.
+    Source:
+        Esser et al. 2024, eq. 23.
+    """
+    if not 0 < shift < math.inf or not (last is None or 0 < last < 1):
+        raise InputError(f"grid shift: needs shift > 0 and 0 < last < 1, got shift={shift}, last={last}")
+    rho = sde.rho(torch.tensor([sde.t_max, sde.t_min], dtype=torch.float64)) / shift
+    first, least = (1 / (1 + 1 / rho)).tolist()
+    end = 1 / (n + 1) if last is None else last
+    end = end if end < 0.9 * first else first / (n + 1)  # a process that starts at low noise, as after `add_noise`
+    u = torch.linspace(first, max(end, least), n + 1, dtype=torch.float64)
+    times = sde.time(shift * u / (1 - u)).clamp(sde.t_min, sde.t_max)
+    times[0] = sde.t_max
+    return times
+
+
+def spaced_knots(
+    n: int, *, knots: int = 1000, spacing: Literal["leading", "trailing", "linspace"] = "leading", offset: int = 0
+) -> Tensor:
+    """Choose n of the knots t = (i + 1) / knots of a table of betas, as samplers of such tables do.
+
+    - leading: i = offset, offset + s, offset + 2 s, ... with s = floor(knots / n), so that the first time is below 1,
+    - trailing: i = knots - 1, knots - 1 - knots / n, ..., rounded,
+    - linspace: n evenly spaced i from knots - 1 to 0, rounded.
+
+    Arguments:
+        n: Number of times, from 1 to `knots`.
+        knots: Number of betas in the table.
+        spacing: Rule for the indices i.
+        offset: Number that is added to the indices of "leading".
+    Returns:
+        Decreasing times, (n,), float64.
+    Raises:
+        InputError: If n or the rule is out of range.
+    Source:
+        Lin et al. 2024, table 2.
+    """
+    if not 1 <= n <= knots:
+        raise InputError(f"a table of {knots} knots has grids of 1 to {knots} times, got {n}")
+    if spacing == "leading":
+        i = torch.arange(n, dtype=torch.float64).flip(0) * (knots // n) + offset
+    elif spacing == "trailing":
+        i = (knots - torch.arange(n, dtype=torch.float64) * (knots / n)).round() - 1
+    elif spacing == "linspace":
+        i = torch.linspace(knots - 1, 0, n, dtype=torch.float64).round()
+    else:
+        raise InputError(f"no spacing {spacing!r}: choose leading, trailing or linspace")
+    if i[0] >= knots or i[-1] < 0:
+        raise InputError(f"{n} times with the offset {offset} need the index {i[0]:g} in a table of {knots} knots")
+    return (i + 1) / knots
 
 
 def _ends(sde: SDE) -> tuple[float, float]:

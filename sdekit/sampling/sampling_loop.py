@@ -30,6 +30,10 @@ EXPLOSION_FACTOR = 10.0
 without guidance, and also more than this factor times the larger of 1 and the standard deviation of the data. With cfg
 on a small network trained on digits, the ratio is 5 at scale 20 and 100 at scale 1000."""
 
+LEAST_FIRST_RHO = 5.0
+"""Smallest noise level below t_max from which samples may be drawn. x then has the variance of x_t for data of variance
+1. Makers of models with a table of betas use such grids, whose first time is below the last knot."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -191,7 +195,7 @@ def _run(request: _Request, batch: slice, denoise: Denoiser, guidance: list[Guid
     """Draw the samples of one batch with the same noise in every call."""
     noise = _build_noise(request, batch)
     if request.x is None:
-        start = request.sde.prior(noise())
+        start = _draw_start(request.sde, request.times[0], noise())
     else:  # the first draw belongs to the prior, and x may have been drawn from it
         noise.skip()
         start = request.x[batch].to(request.device, request.dtype)
@@ -202,6 +206,11 @@ def _run(request: _Request, batch: slice, denoise: Denoiser, guidance: list[Guid
             path = [*path, x] if request.trajectory else [x]
         path.append(bound(path[-1], request.times[-1]))
     return BatchResult(path, context.evaluations)
+
+
+def _draw_start(sde: SDE, t: Tensor, noise: Tensor) -> Tensor:
+    """Return x at the first time of the grid: the prior at t_max, or N(0, alpha^2 + sigma^2) below it."""
+    return sde.prior(noise) if t >= sde.t_max * (1 - 1e-6) else (sde.alpha(t) ** 2 + sde.sigma(t) ** 2).sqrt() * noise
 
 
 def _assemble(request: _Request, results: list[BatchResult]) -> Samples:
@@ -294,7 +303,7 @@ def _check_conditions(y: Tensor | Condition | None, n: int, device: torch.device
 
 def _check_start(sde: SDE, x: Tensor | None, times: Tensor, shape: tuple[int, ...]) -> None:
     """Check the state at the first time of the grid."""
-    if x is None and times[0] < sde.t_max * (1 - 1e-6):
+    if x is None and times[0] < sde.t_max * (1 - 1e-6) and not sde.rho(times[0]) >= LEAST_FIRST_RHO:
         raise InputError(
             f"sample: the grid starts at t = {times[0]:g}, below t_max = {sde.t_max:g}, where the prior is not the "
             "distribution of x: give x, or start at t_max"

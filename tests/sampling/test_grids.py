@@ -1,6 +1,7 @@
 """Every registered grid, on every registered process."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,18 +9,18 @@ import torch
 from sdekit import registry
 from sdekit.errors import InputError
 from sdekit.processes import EDM, VE, VP, RectifiedFlow, as_time
-from sdekit.sampling import cosine, karras, log_snr, quadratic, sqrt_log_snr, uniform
+from sdekit.sampling import cosine, karras, log_snr, quadratic, shift, spaced_knots, sqrt_log_snr, uniform
 
 
 @pytest.mark.parametrize("n", [1, 2, 10, 1000])
 @pytest.mark.parametrize("process", registry.component_names("sde"))
 @pytest.mark.parametrize("grid", registry.component_names("grid"))
 def test_contract(grid: str, process: str, n: int) -> None:
-    """(n + 1,) strictly decreasing float64 on the CPU, exactly from t_max to t_min; `auto` ends above it."""
+    """(n + 1,) strictly decreasing float64 on the CPU, exactly from t_max to t_min; `auto` and `shift` end above it."""
     sde = registry.build("sde", process)
     times = registry.build("grid", grid)(sde, n)
     assert times.shape == (n + 1,) and times.dtype == torch.float64 and times.device.type == "cpu"
-    assert times[0] == sde.t_max and (times[-1] >= sde.t_min if grid == "auto" else times[-1] == sde.t_min)
+    assert times[0] == sde.t_max and (times[-1] >= sde.t_min if grid in ("auto", "shift") else times[-1] == sde.t_min)
     assert (times.diff() < 0).all()
 
 
@@ -88,3 +89,38 @@ def test_infinite_rho() -> None:
     low = float(sde.rho(as_time(sde.t_min)))
     assert math.isclose(float(sde.rho(log_snr(sde, 4)[2])), math.sqrt(1000 * low), rel_tol=1e-9)
     assert math.isclose(float(sde.rho(karras(sde, 2, p=1.0)[1])), (1000 + low) / 2, rel_tol=1e-9)
+
+
+def test_shift_closed_form() -> None:
+    """On the rectified flow it is s u / (1 + (s - 1) u) for even u, from 1 to 1/N or to the given last u."""
+    u = torch.linspace(1, 0.1, 10, dtype=torch.float64)
+    expected = 3 * u / (1 + 2 * u)
+    assert torch.allclose(shift(RectifiedFlow(), 9, shift=3.0), expected, rtol=0, atol=1e-14)
+    assert torch.allclose(shift(RectifiedFlow(), 9, shift=3.0, last=0.1), expected, rtol=0, atol=1e-14)
+    rho = VP().rho(shift(VP(), 9, shift=2.0))
+    steps = (rho / (2 + rho)).diff()  # u of rho / shift
+    assert torch.allclose(steps, steps.mean().expand(9), rtol=1e-9, atol=0)
+    for bad in ({"shift": 0.0}, {"shift": math.inf}, {"last": 1.0}):
+        with pytest.raises(InputError, match="needs shift > 0 and 0 < last < 1"):
+            shift(VP(), 5, **bad)
+
+
+@pytest.mark.parametrize(
+    ("rule", "index"),
+    [
+        ({"spacing": "leading", "offset": 1}, [751, 501, 251, 1]),
+        ({"spacing": "trailing"}, [999, 749, 499, 249]),
+        ({"spacing": "linspace"}, [999, 666, 333, 0]),
+    ],
+)
+def test_spaced_knots(rule: dict[str, Any], index: list[int]) -> None:
+    """Index i of the table is t = (i + 1) / 1000."""
+    assert torch.equal(spaced_knots(4, **rule), (torch.tensor(index, dtype=torch.float64) + 1) / 1000)
+
+
+def test_spaced_knots_out_of_range() -> None:
+    """A table has no more times than knots, and no index beyond its end."""
+    with pytest.raises(InputError, match="grids of 1 to 10 times, got 11"):
+        spaced_knots(11, knots=10)
+    with pytest.raises(InputError, match="need the index 10 in a table of 10 knots"):
+        spaced_knots(10, knots=10, offset=1)

@@ -78,7 +78,7 @@ def ends(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:
 def _ends_at_level(grid: Grid, n: int, level: float) -> bool:
     """Return whether level <= 1 / n, and the grid ends at this noise level on all `LOW_NOISE_PROCESSES`."""
     levels = [float(other.rho(grid(other, n)[-1])) for other in LOW_NOISE_PROCESSES]
-    return level <= 1 / n and all(abs(other / level - 1) < 1e-6 for other in levels)
+    return level <= (1 + 1e-9) / n and all(abs(other / level - 1) < 1e-6 for other in levels)
 
 
 def decreasing(grid: Grid, sde: SDE, counts: tuple[int, ...]) -> Finding:

@@ -1,0 +1,1 @@
+"""Loaders of models that other packages saved, and the files that they share."""
