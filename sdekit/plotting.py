@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
     from sdekit.data import Units
 
+CAPTION = 14
+"""Height in pixels of the text below an image."""
+MOST_CLASSES = 20
+"""Largest number of classes in the legend of a scatter plot."""
 CELL = 64
 """Size in pixels to which `image_grid` enlarges smaller images, approximately."""
 
@@ -52,12 +57,14 @@ def picture(pixels: np.ndarray) -> Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def image_grid(pixels: np.ndarray, columns: int | None = None) -> Image:
+def image_grid(pixels: np.ndarray, columns: int | None = None, captions: Sequence[str] | None = None) -> Image:
     """Arrange images in a grid, row by row, with thin gaps; small images are enlarged without smoothing.
 
     Arguments:
         pixels: Images, (N, H, W, C), uint8.
         columns: Number of columns; about sqrt(N) if None.
+        captions: Text below each image, such as the name of its class, at least N of them; cut to the width of the
+            image. None for no text.
     Returns:
         The grid as one image.
     """
@@ -67,20 +74,38 @@ def image_grid(pixels: np.ndarray, columns: int | None = None) -> Image:
     columns = math.ceil(math.sqrt(n)) if columns is None else columns
     rows = math.ceil(n / columns)
     factor, gap = max(1, CELL // max(height, width)), 2
-    cell_h, cell_w = height * factor + gap, width * factor + gap
+    cell_h, cell_w = height * factor + gap + (CAPTION if captions else 0), width * factor + gap
     canvas = np.full((rows * cell_h + gap, columns * cell_w + gap, channels), 96, np.uint8)
     for i, image in enumerate(pixels.repeat(factor, 1).repeat(factor, 2)):
         top, left = gap + i // columns * cell_h, gap + i % columns * cell_w
         canvas[top : top + height * factor, left : left + width * factor] = image
-    return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+    grid = Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+    if captions:
+        _write_captions(grid, captions[:n], columns, cell_w, cell_h)
+    return grid
 
 
-def scatter(points: np.ndarray, reference: np.ndarray | None = None) -> bytes:
+def _write_captions(grid: Image, captions: Sequence[str], columns: int, width: int, height: int) -> None:
+    """Write a text into the lowest pixels of each cell of a grid."""
+    from PIL import ImageDraw, ImageFont
+
+    draw, font = ImageDraw.Draw(grid), ImageFont.load_default()
+    for i, caption in enumerate(captions):
+        text = caption.encode("ascii", "replace").decode()  # the characters of Pillow's own font
+        while text and draw.textlength(text, font) > width - 2:
+            text = text[:-1]
+        top = 2 + i // columns * height + height - CAPTION - 2
+        draw.text((3 + i % columns * width, top), text, fill="white", font=font)
+
+
+def scatter(points: np.ndarray, reference: np.ndarray | None = None, classes: Sequence[str] | None = None) -> bytes:
     """Plot 2-D points, over points of the data in grey.
 
     Arguments:
         points: Samples, (N, 2).
         reference: Points of the data, (M, 2), or None.
+        classes: Name of the class of each sample, which determines its colour, or None. The legend shows at most
+            20 classes.
     Returns:
         The plot as a PNG file.
     """
@@ -90,7 +115,11 @@ def scatter(points: np.ndarray, reference: np.ndarray | None = None) -> bytes:
     axes: Any = figure.subplots()
     if reference is not None:
         axes.scatter(*reference.T, s=4, c="0.8", linewidths=0, label="data")
-    axes.scatter(*points.T, s=6, alpha=0.7, linewidths=0, label="samples")
+    names = ["samples"] * len(points) if classes is None else list(classes)
+    for i, name in enumerate(dict.fromkeys(names)):
+        shown = points[[other == name for other in names]]
+        label = f" {name[:30]}".replace("$", "\\$") if i < MOST_CLASSES else None  # "_..." and "$...$" have a meaning
+        axes.scatter(*shown.T, s=6, alpha=0.7, linewidths=0, label=label)
     axes.set_aspect("equal")
     axes.legend(loc="upper right", fontsize="small")
     out = BytesIO()

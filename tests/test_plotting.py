@@ -100,3 +100,25 @@ def test_scatter() -> None:
     for image in (alone, over):
         assert ((image[..., 2].astype(int) - image[..., 0]) > 60).sum() > 200  # blue points
     assert not np.array_equal(alone, over) and np.array_equal(opened(scatter(points)), alone)
+
+
+def test_captions_leave_the_images_unchanged() -> None:
+    """Each image has a text below it that is cut to its width; any character is allowed."""
+    images = np.full((3, CELL, CELL, 1), 10, np.uint8)
+    plain = np.asarray(image_grid(images, 2, captions=["", "", ""]))
+    grid = np.asarray(image_grid(images, 2, captions=["cat", "long " * 40, "\u732b"]))
+    assert grid.shape == (2 * (CELL + 16) + 2, 2 * (CELL + 2) + 2) == plain.shape
+    for row in range(2):
+        top = 2 + row * (CELL + 16)
+        assert np.array_equal(grid[top : top + CELL], plain[top : top + CELL])
+        assert not np.array_equal(grid[top + CELL : top + CELL + 14], plain[top + CELL : top + CELL + 14])
+    assert np.array_equal(grid[:, -2:], plain[:, -2:])
+
+
+def test_scatter_has_a_colour_for_each_class() -> None:
+    """Names with a special meaning in matplotlib, and many classes, are allowed."""
+    points = np.random.default_rng(0).normal(size=(60, 2))
+    one = scatter(points)
+    two = scatter(points, classes=["_cat", "$dog", "$x$"] * 20)
+    many = scatter(points, classes=[str(i) for i in range(60)])
+    assert len({one, two, many}) == 3

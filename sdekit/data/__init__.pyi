@@ -1,3 +1,9 @@
+from .classes import (
+    sort_names as sort_names,
+    trained_labels as trained_labels,
+    whole_number as whole_number,
+    with_classes as with_classes,
+)
 from .dataset import (
     Batch as Batch,
     Dataset as Dataset,

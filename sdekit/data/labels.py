@@ -8,45 +8,110 @@ import numpy as np
 
 from sdekit.errors import InputError
 
+from .classes import is_number, number_names, whole_number
 from .dataset import Units
 from .standardization import column_statistics, vector_units
 
 MAX_CLASSES = 2**20
-"""Largest accepted number of classes. Larger labels are probably numbers that were passed as labels by mistake."""
+"""Largest accepted number of classes. More classes are probably numbers that were passed as labels by mistake."""
+
+LARGEST_WHOLE = 2.0**53
+"""Largest float whose neighbours differ by 1."""
 
 
-def check_labels(labels: np.ndarray, n: int, source: str) -> tuple[np.ndarray, int]:
-    """Check labels and convert them to int64.
+def check_labels(labels: np.ndarray, n: int, source: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Number the classes that occur in an array of labels.
+
+    The classes are the distinct values under their own names: the labels 1 and 3 are two classes, "1" and "3".
 
     Arguments:
-        labels: Labels (N,) or (N, 1) of any integer dtype.
+        labels: One label for each item, of shape (N,), (N, 1) or (1, N): whole numbers of any dtype, bool, or text.
+            One-hot rows (N, K) are the classes 0 to K - 1, of which only those that occur count.
         n: Number of items.
         source: Name of the labels in error messages, such as "'y' in data.npz".
     Returns:
-        Labels (N,) int64, and the number of classes, max + 1.
+        Labels (N,) int64 in [0, classes), and the name of each class, in the order of `sort_names`.
     Raises:
-        InputError: If the shape, the dtype or the count is wrong, or if a label is outside [0, 2^20).
+        InputError: If the shape, the dtype or the count is wrong, if a label is missing or not a whole number, or if
+            there are more than 2^20 classes.
     """
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise InputError(
-            f"{source}: labels of shape {labels.shape}; expected one integer for each item, ({n},). "
-            "Convert one-hot rows with .argmax(axis=1)."
-        )
-    if labels.dtype.kind not in "iub":
-        raise InputError(
-            f"{source}: labels of type {labels.dtype}; expected integers 0, 1, …; convert them with .astype(int)"
-        )
-    if len(labels) != n:
-        raise InputError(f"{source}: {len(labels)} labels for {n} items; expected one for each item")
-    bad = np.flatnonzero((labels < 0) | (labels >= MAX_CLASSES))
+    flat = _one_per_item(labels, n, source)
+    if flat.dtype.kind in "iub":
+        values, positions = np.unique(flat, return_inverse=True)
+        names = tuple(str(value) for value in values.tolist())
+        found = positions.astype(np.int64)
+    elif flat.dtype.kind == "f":
+        _check_whole(flat, source)
+        values, positions = np.unique(flat, return_inverse=True)
+        names = tuple(str(int(value)) for value in values.tolist())
+        found = positions.astype(np.int64)
+    else:
+        found, names = number_names(_texts(flat, source))
+    if len(names) > MAX_CLASSES:
+        raise InputError(f"{source}: {len(names)} different labels; expected at most {MAX_CLASSES} classes")
+    return found, names
+
+
+def _one_per_item(labels: np.ndarray, n: int, source: str) -> np.ndarray:
+    """Return labels (N,), from an array with further axes of length 1 or with one-hot rows."""
+    if labels.dtype.kind not in "iubfSU":
+        kind = "Python objects" if labels.dtype.kind == "O" else f"type {labels.dtype}"
+        raise InputError(f"{source}: labels of {kind}; expected whole numbers or text, such as from .astype(str)")
+    if labels.ndim and labels.size == max(labels.shape):
+        if labels.size != n:
+            raise InputError(f"{source}: {labels.size} labels for {n} items; expected one for each item")
+        return labels.reshape(-1)
+    if labels.ndim == 2 and len(labels) == n and labels.dtype.kind in "iubf":
+        ones = labels == 1
+        if (ones.sum(1) == 1).all() and (ones | (labels == 0)).all():
+            return np.asarray(ones.argmax(1))
+    raise InputError(
+        f"{source}: labels of shape {labels.shape}; expected one label for each item, ({n},), or one-hot rows with a "
+        "single 1"
+    )
+
+
+def _check_whole(labels: np.ndarray, source: str) -> None:
+    """Raise InputError if a label is not a whole number."""
+    with np.errstate(invalid="ignore"):
+        bad = np.flatnonzero(~((labels == np.rint(labels)) & (np.abs(labels) <= LARGEST_WHOLE)))
     if bad.size:
         raise InputError(
-            f"{source}: labels outside the range: label {labels[bad[0]]} at index {bad[0]}; "
-            f"expected 0 <= label < {MAX_CLASSES}. Renumber the classes from 0."
+            f"{source}: label {labels[bad[0]]:g} at index {bad[0]}; expected whole numbers or text. Numbers can be a "
+            "condition: --condition NAME"
         )
-    return labels.astype(np.int64), int(labels.max()) + 1
+
+
+def _texts(labels: np.ndarray, source: str) -> list[str]:
+    """Return labels of text, without spaces around them."""
+    try:
+        names = (np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels).tolist()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source}: labels of bytes that are not UTF-8 text ({error})") from error
+    return check_names([str(name).strip() for name in names], source)
+
+
+def check_names(names: list[str], source: str) -> list[str]:
+    """Check labels of text.
+
+    Arguments:
+        names: Label of each item.
+        source: Name of the labels in error messages.
+    Returns:
+        The same labels.
+    Raises:
+        InputError: If a label is empty, or if all labels are numbers and one of them is not a whole number.
+    """
+    if "" in names:
+        raise InputError(f"{source}: the label at index {names.index('')} is empty; fill it in or remove the item")
+    distinct = set(names)
+    if all(map(is_number, distinct)):
+        fraction = next((name for name in names if whole_number(name) is None), None)
+        if fraction is not None:
+            raise InputError(
+                f"{source}: label {fraction} at index {names.index(fraction)}; expected whole numbers or text"
+            )
+    return names
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class _SavedModel:
         )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
-        names = ("classes", "numbers", "embedding", "null", "class_names")
+        names = ("classes", "numbers", "embedding", "null", "class_names", "untrained")
         condition = {name: getattr(self.conditioning, name) for name in names}
         units = {k: vars(v) if isinstance(v, Units) else v for k, v in self.facts.items()}
         return vars(self) | {"sde": vars(self.sde), "conditioning": condition, "facts": units}

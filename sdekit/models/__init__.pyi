@@ -16,6 +16,11 @@ from .conditioning import (
     is_null as is_null,
     null_condition as null_condition,
 )
+from .label_names import (
+    FoundLabel as FoundLabel,
+    describe_classes as describe_classes,
+    find_label as find_label,
+)
 from .network_input import (
     CLOCKS as CLOCKS,
     NetworkInput as NetworkInput,

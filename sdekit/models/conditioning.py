@@ -19,7 +19,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from sdekit.data import trained_labels
 from sdekit.errors import InputError
+
+from .label_names import describe_untrained, find_label
 
 Y = TypeVar("Y", Tensor, "Condition")
 
@@ -216,6 +219,7 @@ class Conditioning:
             vary.
         null: Whether the model was also trained without its condition (with the null condition in some rows).
         class_names: Names of the labels, or empty.
+        untrained: Labels of classes without training items. The model refuses them.
         null_value: Null condition of the model itself, one row: a tensor or `Condition` that the model's network
             receives in place of null rows. A negative prompt replaces it. None if null rows are -1 or NaN.
         null_refusal: Message for a null condition if the model does not support it.
@@ -230,6 +234,7 @@ class Conditioning:
     parts: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     null: bool = True
     class_names: tuple[str, ...] = ()
+    untrained: tuple[int, ...] = ()
     null_value: Tensor | Condition | None = field(default=None, compare=False)
     null_refusal: str = field(default="", compare=False)
 
@@ -278,6 +283,10 @@ class Conditioning:
             if low < -1 or high >= self.classes:
                 bad = high if high >= self.classes else low
                 raise InputError(f"label {bad}: this model has the labels 0 to {self.classes - 1} (-1 is no label)")
+            for label in self.untrained:
+                if bool((parts["y"] == label).any()):
+                    reason = describe_untrained(label, self.classes, self.class_names, self.untrained)
+                    raise InputError(f"label {label}: {reason}")
         if not self.null and any(bool(is_null(part).any()) for part in parts.values()):
             raise InputError(self.null_refusal or UNCONDITIONAL)
 
@@ -288,23 +297,22 @@ class Conditioning:
             return "label"
         return next((k for k in ("numbers", "embedding", "sequence", "parts") if getattr(self, k)), "none")
 
-    def label_of(self, text: str) -> int:
-        """Return the label of a class, by its name or its number.
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Labels that the model was trained on, in increasing order."""
+        return trained_labels(self.classes, self.untrained)
+
+    def label_of(self, name: str | int) -> int:
+        """Return the label of a class, by its name or its position, see `find_label`.
 
         Arguments:
-            text: Name of a class, or its number from 0. If a class has a number as its name, the name counts.
+            name: Name of a class, or its position from 0. The name has precedence.
         Returns:
             Label in [0, classes).
         Raises:
-            InputError: If there is no such class.
+            InputError: If there is no such class, or if it has no training items.
         """
-        labels = {str(number): number for number in range(self.classes)}
-        labels |= {name: number for number, name in enumerate(self.class_names)}
-        if text not in labels:
-            names = f" ({', '.join(self.class_names)})" if self.class_names else ""
-            there_are = f"has the labels 0 to {self.classes - 1}{names}" if self.classes else "has no labels"
-            raise InputError(f"label {text}: this model {there_are}")
-        return labels[text]
+        return find_label(name, self.classes, self.class_names, self.untrained).label
 
     def _expected(self) -> tuple[Mapping[str, tuple[int | None, ...]], str]:
         """Return the shapes of the parts without the batch axis, and a description of them in words."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from sdekit.registry import (
 
 from .codec import Codec, Encoder
 from .conditioning import Condition, Conditioning
+from .label_names import FoundLabel, find_label
 from .score_model import ScoreModel
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class OpenedModel:
         units: Affine map between the units of the data and those of the model, or of the codec if there is one.
         kind: "image" for shape (C, H, W), or "vector".
         classes: Number of classes of the data; the default is the number of labels that the model takes.
-        class_names: Names of the classes, or empty.
+        class_names: Names of the classes, or empty; the default is the names of the labels that the model takes.
         condition_names: Names of the numbers that the model takes as its condition, or empty.
         condition_units: Units of these numbers.
         grid: Time grid that the model's makers recommend, as "NAME:option=value", or None.
@@ -79,6 +80,7 @@ class OpenedModel:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "classes", self.classes or self.conditioning.classes)
+        object.__setattr__(self, "class_names", tuple(self.class_names) or self.conditioning.class_names)
 
     @property
     def conditioning(self) -> Conditioning:
@@ -123,6 +125,23 @@ class OpenedModel:
             return data
         return torch.cat([self.codec.encode(row[None]) for row in data])
 
+    def find_label(self, name: str | int) -> FoundLabel:
+        """Find a class of the data by its name or its position, see `sdekit.models.find_label`."""
+        return find_label(name, self.classes, self.class_names, self.conditioning.untrained)
+
+    def labels(self, names: Iterable[str | int]) -> Tensor:
+        """Return labels by the names of their classes, as a condition y.
+
+        Arguments:
+            names: Name or position of the class of each sample. The name has precedence: if the classes are named 1, 2
+                and 3, then 1 is the label 0.
+        Returns:
+            Labels (B,) int64.
+        Raises:
+            InputError: If there is no such class, or if it has no training items.
+        """
+        return torch.tensor([self.find_label(name).label for name in names], dtype=torch.int64)
+
     def to_data(self, x: Tensor) -> np.ndarray:
         """Convert x (B, *shape), decoded if there is a codec, to an array in the units of the data."""
         with torch.no_grad():
@@ -145,12 +164,13 @@ def example_conditions(conditioning: Conditioning, n: int) -> Tensor | Condition
         conditioning: The condition that a model takes.
         n: Number of rows.
     Returns:
-        The labels in turn (n,), numbers from -1.5 to 1.5 (n, d), embeddings of standard normal numbers (the same in
-        every call), or None without a condition. A sequence of any length has 4 elements; labels that are parts of a
-        `Condition` are 0.
+        The trained labels in turn (n,), numbers from -1.5 to 1.5 (n, d), embeddings of standard normal numbers (the
+        same in every call), or None without a condition. A sequence of any length has 4 elements; labels that are parts
+        of a `Condition` are 0.
     """
     if conditioning.classes:
-        return torch.arange(n) % conditioning.classes
+        labels = torch.tensor(conditioning.labels)
+        return labels[torch.arange(n) % len(labels)]
     if conditioning.numbers:
         return torch.linspace(-1.5, 1.5, n)[:, None].repeat(1, conditioning.numbers)
     if conditioning.embedding:

@@ -29,6 +29,7 @@ PLAIN = (
     "items",
     "classes",
     "class_names",
+    "untrained",
     "condition_names",
     "condition_shape",
     "data_std",
@@ -86,6 +87,7 @@ class Recipe:
         condition_shape: Shape (d,) of an embedding, or (L, d) of a sequence of embeddings.
         notes: Sentences about how the data were read, see `Dataset`. They do not affect the training, and comparisons
             ignore them.
+        untrained: Labels of classes without training items, which are never requested from the model.
     """
 
     data: Component
@@ -106,6 +108,7 @@ class Recipe:
     objective: str = "denoising"
     condition_shape: tuple[int, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
+    untrained: tuple[int, ...] = ()
 
     def build(self) -> ScoreModel:
         """Build the model with new weights, drawn with the seed of the run."""
@@ -122,7 +125,8 @@ class Recipe:
         """Condition that the network takes, and whether it was also trained without one."""
         null = self.condition == "none" or self.train.drop > 0
         if self.condition == "label":
-            return Conditioning(classes=self.classes, class_names=self.class_names, null=null)
+            names, untrained = self.class_names, self.untrained
+            return Conditioning(classes=self.classes, class_names=names, untrained=untrained, null=null)
         if self.condition == "embedding":
             return Conditioning(embedding=self.condition_shape[0], null=null)
         if self.condition == "sequence":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ def write_results(
     record: Mapping[str, Any],
     *,
     record_name: str = "sample.json",
+    captions: Sequence[str] | None = None,
     other_files: Mapping[str, bytes] | None = None,
     overwrite: bool = False,
 ) -> Path | None:
@@ -51,6 +52,7 @@ def write_results(
         samples: Samples in the model's units.
         record: JSON-ready facts about the samples. A checksum is added.
         record_name: File name of the record, one of `RECORDS`.
+        captions: Name of the class of each sample, which the pictures show, or None.
         other_files: Contents of further files by name; the names are in `FILES`.
         overwrite: Replace earlier results in the folder.
     Returns:
@@ -71,13 +73,13 @@ def write_results(
             (new / name).write_bytes(content)
         if opened.kind == "image":
             pixels, main_picture = to_pixels(data, opened.units), "grid.png"
-            (new / main_picture).write_bytes(png(image_grid(pixels[:MOST_IN_GRID])))
+            (new / main_picture).write_bytes(png(image_grid(pixels[:MOST_IN_GRID], captions=captions)))
             (new / IMAGES).mkdir()
             for seed, image in zip(samples.seeds, pixels, strict=True):
                 (new / IMAGES / f"{seed}.png").write_bytes(png(picture(image)))
         elif opened.shape == (2,):
             main_picture = "scatter.png"
-            (new / main_picture).write_bytes(scatter(data))
+            (new / main_picture).write_bytes(scatter(data, classes=captions))
         save_json(new / record_name, record)
     if "before-after.png" in (other_files or {}):
         main_picture = "before-after.png"

@@ -87,13 +87,7 @@ def check_fields(fields: Mapping[str, Any], where: Path) -> None:
         InputError: If a field is missing or wrong. The message names the first one, its value, and the values allowed.
     """
     for name, check in FIELDS.items():
-        if name in fields or name not in (
-            "condition_names",
-            "condition_units",
-            "condition_shape",
-            "objective",
-            "notes",
-        ):
+        if name in fields or name not in OPTIONAL:
             _check(fields, name, check, where)
     for part in ("data", "sde", "network"):
         for name, check in COMPONENT.items():
@@ -104,6 +98,9 @@ def check_fields(fields: Mapping[str, Any], where: Path) -> None:
     for field in fields_of(TrainOptions):
         if field.name in fields["train"]:
             _check(fields["train"], field.name, TRAIN.get(str(field.type), TEXT), where, "train.")
+    classes, names, untrained = fields["classes"], fields["class_names"], fields.get("untrained") or ()
+    if len(names) not in (0, classes) or any(u >= classes for u in untrained) or len(untrained) > max(0, classes - 1):
+        raise InputError(f"{where} does not describe a run (class_names or untrained do not fit {classes} classes)")
     kind, axes = fields["condition"], {"embedding": 1, "sequence": 2}
     if kind in ("numbers", *axes) and not fields.get("condition_units"):
         raise InputError(f"{where} does not describe a run (condition_units is missing, and condition is {kind!r})")
@@ -144,6 +141,8 @@ TEXT: Check = (_is_text, "text")
 TABLE: Check = (lambda v: isinstance(v, dict), "a table of fields")
 NAMES: Check = (lambda v: _all(v, _is_text), "a list of names")
 CONDITIONS = ("none", "label", "numbers", "embedding", "sequence")
+OPTIONAL = ("condition_names", "condition_units", "condition_shape", "objective", "notes", "untrained")
+"""Fields that config.json of earlier versions lacks."""
 FIELDS: dict[str, Check] = {
     **dict.fromkeys(("data", "sde", "network", "train", "units"), TABLE),
     "objective": TEXT,
@@ -154,6 +153,7 @@ FIELDS: dict[str, Check] = {
     "items": (lambda v: is_count(v, 1), "a whole number of at least 1"),
     "classes": (is_count, "a whole number of at least 0"),
     "class_names": NAMES,
+    "untrained": (lambda v: _all(v, is_count), "a list of labels"),
     "data_std": (lambda v: is_number(v) and v > 0, "a number above 0"),
     "condition_names": NAMES,
     "notes": NAMES,

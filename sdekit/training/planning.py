@@ -17,6 +17,7 @@ from sdekit.registry import complete_options, component_names, find_component, p
 from sdekit.runs import Component, Recipe, TrainOptions, check_batch
 
 GROUPS = ("data", "sde", "network", "train")
+MOST_READ = 2**16  # largest number of items that are read in order to find the labels that occur
 STD_ITEMS = 2048  # number of items from which the standard deviation of the data is estimated
 
 
@@ -131,7 +132,26 @@ def plan(
         notes=tuple(data.notes),
         data_std=_estimate_std(data, split(len(data), train.held_out)[0]),
     )
-    return _with_chosen_sizes(recipe), data
+    untrained = untrained_labels(data, recipe.train) if condition == "label" else ()
+    return _with_chosen_sizes(replace(recipe, untrained=untrained)), data
+
+
+def untrained_labels(data: Dataset, train: TrainOptions) -> tuple[int, ...]:
+    """Find the classes without training items, because no item has them or all their items are held out.
+
+    Arguments:
+        data: Data set with classes.
+        train: Options of the training.
+    Returns:
+        Their labels. The result is empty if finding them would mean reading more than 2^16 items.
+    """
+    indices = split(len(data), train.held_out)[0]
+    if type(data).labels_of is Dataset.labels_of and len(indices) > MOST_READ:
+        return ()
+    labels = data.labels_of(indices)
+    assert labels is not None
+    found = set(labels.unique().tolist())
+    return tuple(label for label in range(data.classes) if label not in found)
 
 
 def _by_group(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
@@ -158,10 +178,17 @@ def _check_condition(spec: str, data: Dataset, condition: str, prediction: str) 
     if prediction not in PREDICTIONS:
         raise InputError(unknown_name("prediction", prediction, list(PREDICTIONS), "There are"))
     if condition == "label" and not data.classes:
-        raise InputError(f"data {spec!r} has no labels to condition on: leave out --condition label")
+        reason = describe_missing_labels(data)
+        raise InputError(f"data {spec!r} has no labels to condition on{reason}: leave out --condition label")
     if data.condition_units is None:
         return condition
     return ("numbers", "embedding", "sequence")[len(data.condition_shape)]
+
+
+def describe_missing_labels(data: Dataset) -> str:
+    """Return the notes of a data set about labels, in parentheses, for the message that it has none."""
+    notes = [note for note in data.notes if "label" in note]
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _check_training(spec: str, data: Dataset, condition: str, train: TrainOptions) -> None:

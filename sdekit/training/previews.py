@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdekit.models import ScoreModel
+from sdekit.models import ScoreModel, is_label
 from sdekit.plotting import image_grid, png, scatter, to_pixels
 from sdekit.runs import Recipe
 from sdekit.sampling import sample
@@ -27,4 +27,8 @@ def preview(model: ScoreModel, recipe: Recipe) -> bytes | None:
     y = recipe.examples(n)
     samples = sample(model.sde, model, "heun", shape=recipe.shape, n=n, steps=STEPS, y=y, device=device).x
     data = recipe.units.to_data(samples)
-    return png(image_grid(to_pixels(data, recipe.units))) if image else scatter(data)
+    names = recipe.class_names or [str(label) for label in range(recipe.classes)]
+    captions = [names[label] for label in y.tolist()] if y is not None and is_label(y) else None
+    if image:
+        return png(image_grid(to_pixels(data, recipe.units), captions=captions))
+    return scatter(data, classes=captions)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sdekit.data import Dataset, split
+from sdekit.data import Dataset, split, with_classes
 from sdekit.errors import InputError, ProcessLost, SdekitError
 from sdekit.registry import build
 from sdekit.runs import (
@@ -98,13 +99,16 @@ class Trainer:
         overwrite: bool = False,
         engine: Engine | None = None,
     ) -> None:
-        self.recipe, self.options, self.data = recipe, recipe.train, data
+        self.recipe, self.options = recipe, recipe.train
+        self.data = data = with_classes(data, recipe.classes, recipe.class_names)
         self.out, self.device = Path(out), torch.device(device)
         self.folder = RunFolder(self.out)
         self.engine = engine or default_engine(self.device, self.options.precision)
         self.is_main = self.engine.rank == 0
         self.rows = self.engine.rows(self.options.batch_size)
         self.indices, self.held_out = split(len(data), self.options.held_out)
+        if recipe.untrained and (labels := data.labels_of(self.held_out)) is not None:
+            self.held_out = self.held_out[~np.isin(labels.numpy(), recipe.untrained)]
         self.objective: Objective = build("objective", recipe.objective, recipe)
         self.model = self.objective.build().to(self.device).train()
         self.objective.start(self.model, data, self.indices)

@@ -25,7 +25,7 @@ SAMPLERS = registry.component_names("sampler")
 LOOSE = {"ode": ("--option", "rtol=1e-3", "--option", "atol=1e-3")}
 FIELDS = {
     "run", "run_step", "solver", "options", "grid", "grid_options", "steps", "nfe", "n", "seeds", "labels",
-    "times", "tuned", "noise",
+    "label_names", "times", "tuned", "noise",
     "condition", "guidance", "backend", "processes", "seconds", "far_outside_range",
     "device", "plugins", "versions", "sha256",
 }  # fmt: skip

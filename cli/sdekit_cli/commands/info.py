@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from sdekit.models import OpenedModel
     from sdekit.runs import Run
 
+MOST_NAMES = 20
+"""Largest number of names in one cell of the table."""
+
 
 def info(
     run: Annotated[
@@ -50,7 +53,13 @@ def info(
 
 
 def _as_text(value: Any) -> str:
-    """Format a component as its name and options, a table as its entries, and a float with five digits."""
+    """Format a component as its name and options, a table as its entries, and a float with five digits.
+
+    A list of names is cut after 20 names.
+    """
+    if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
+        rest = f", ... ({len(value)} in total)" if len(value) > MOST_NAMES else ""
+        return ", ".join(value[:MOST_NAMES]) + rest
     if not isinstance(value, dict):
         return f"{value:.5g}" if isinstance(value, float) else str(value)
     options = value.get("options", value)
@@ -77,6 +86,8 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "items": recipe.items,
         "shape": list(run.shape),
         "classes": run.classes,
+        "class_names": list(run.class_names),
+        "untrained_classes": [run.class_names[u] if run.class_names else u for u in recipe.untrained],
         "process": {"name": recipe.sde.name, "options": recipe.sde.options},
         "network": {"name": recipe.network.name, "options": recipe.network.options},
         "parameters": _parameters(run),
@@ -103,6 +114,7 @@ def _other_fields(spec: str, opened: OpenedModel) -> dict[str, Any]:
         "shape": list(opened.shape),
         "kind": opened.kind,
         "classes": opened.classes,
+        "class_names": list(opened.class_names),
         "process": {"name": type(sde).__name__, "options": options},
         "network": {"name": type(opened.model.network).__name__, "options": {}},
         "parameters": _parameters(opened),
@@ -145,6 +157,7 @@ def _classifier_fields(run: Path) -> dict[str, Any]:
         "shape": list(recipe.shape),
         "classes": recipe.classes,
         "class_names": list(recipe.class_names),
+        "untrained_classes": [recipe.class_names[u] if recipe.class_names else u for u in recipe.untrained],
         "process": {"name": recipe.sde.name, "options": recipe.sde.options},
         "network": {"name": "encoder", "options": recipe.network.options},
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -59,13 +59,18 @@ def train_classifier(
         again = f"sdekit train-classifier {quoted(run)} --out {quoted(out)} --resume"
         note("stopped at step {} and saved: go on with  [bold]{}[/]", trainer.step, again)
         raise typer.Exit(130)
+    from sdekit.data import trained_labels
+
     accuracy = trainer.evaluate()["accuracy"]
     if json:
         seconds = round(trainer.seconds, 2)
         print_json({"run": str(out), "steps": trainer.step, "seconds": seconds, "accuracy": accuracy})
         return
     by_level = ", ".join(f"{value:.0%} at {rho}" for rho, value in accuracy.items()) or "no item was held out"
-    guide = f"sdekit sample {quoted(run)} --label 0 --guidance {quoted(f'classifier:run={out}')} --out samples"
+    recipe = trainer.recipe
+    label = trained_labels(recipe.classes, recipe.untrained)[0]
+    name = quoted(recipe.class_names[label] if recipe.class_names else label)
+    guide = f"sdekit sample {quoted(run)} --label {name} --guidance {quoted(f'classifier:run={out}')} --out samples"
     note(
         "trained {} steps in {:.0f} s; held-out accuracy by noise level: {}. Guide with  [bold]{}[/]",
         *(trainer.step, trainer.seconds, by_level, guide),

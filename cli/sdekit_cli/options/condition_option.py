@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from sdekit.errors import InputError
 
+from .label_option import Classes, find_classes
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,15 +25,18 @@ def conditions(
     *,
     numbers: str | None = None,
     guided: bool = False,
+    classes: Classes | None = None,
 ) -> Tensor | None:
     """Return the condition of each sample.
 
     Arguments:
         model: Model to sample from.
-        label: Name or number of a class; None to choose the class of each sample by its seed.
+        label: Name or position of a class, or several separated by commas, of which the seed of a sample chooses one;
+            None to choose among all trained classes.
         seeds: Seeds of the n samples.
         numbers: Numbers separated by commas, or a .npy file of embeddings for a model trained on embeddings.
         guided: Whether a guidance may use the label, so that the model itself need not take it.
+        classes: Classes of the label; by default those of the model.
     Returns:
         Labels (n,), numbers or embeddings (n, d) or sequences of embeddings (n, L, d) in the model's units, or None for
         samples without a condition.
@@ -54,21 +59,14 @@ def conditions(
         return _embeddings(model, numbers, len(seeds))
     if kind == "none" and label is None:
         return None
+    classes = find_classes(model, ()) if classes is None else classes
     if label is None:
-        return torch.tensor([seed % model.classes for seed in seeds])
-    return torch.full((len(seeds),), _label(model, label))
-
-
-def _label(model: OpenedModel, text: str) -> int:
-    """Return the label of a class that is given by name or number."""
-    from sdekit.models import Conditioning
-
-    if not model.classes:
-        raise InputError(f"--label {text}: the data of {model.path} have no labels")
-    try:
-        return Conditioning(classes=model.classes, class_names=model.class_names).label_of(text)
-    except InputError as error:
-        raise InputError(f"--{error}") from None
+        labels = list(model.conditioning.labels)
+    elif not classes.count:
+        raise InputError(f"--label {label}: the data of {model.path} have no labels")
+    else:
+        labels = classes.find_all(label, "--label")
+    return torch.tensor([labels[seed % len(labels)] for seed in seeds])
 
 
 def _numbers(model: OpenedModel, text: str | None) -> Tensor | None:

@@ -34,7 +34,10 @@ class SamplingOptions:
     ] = None
     seeds: Annotated[str | None, typer.Option(help="Seeds of the samples: 0-63 or 3,17,20-29.")] = None
     label: Annotated[
-        str | None, typer.Option(help="Class of the samples, by number or name, if RUN was trained on labels.")
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="Class of the samples, by name or position; of several, the seed chooses one."
+        ),
     ] = None
     condition: Annotated[
         str | None, typer.Option(metavar="X,Y", help="Numbers to condition on, if RUN was trained on numbers.")

@@ -13,6 +13,7 @@ import sdekit
 from sdekit.errors import InputError, SdekitError
 from sdekit.registry import component_options, parse_assignments, parse_component
 from sdekit_cli.options.assignments import with_data_std
+from sdekit_cli.options.label_option import find_classes, name_labels, resolve_labels
 from sdekit_cli.options.shared_options import (
     backend_record,
     build_guidance,
@@ -91,14 +92,24 @@ class SamplingSession:
         if self.grid_name is not None:
             self.grid_options = with_data_std("grid", self.grid_name, self.grid_options, data_std)
             self.grid = build("grid", self.grid_name, **self.grid_options)
-        self.guidance, self.guidance_records = build_guidance(self.chosen_guidance, self.opened.data_range)
+        self.classes = find_classes(self.opened, self.chosen_guidance)
+        chosen = resolve_labels(self.chosen_guidance, self.classes)
+        self.guidance, self.guidance_records = build_guidance(chosen, self.opened.data_range)
+        name_labels(self.guidance_records, self.classes)
         use_backend(self.opened.model, self.backend)
         self.y = None
         if self.opened.condition != "none" or options.label is not None or options.condition is not None:
             from sdekit_cli.options.condition_option import conditions
 
             guided = bool(self.guidance)
-            self.y = conditions(self.opened, options.label, self.seeds, numbers=options.condition, guided=guided)
+            self.y = conditions(
+                self.opened,
+                options.label,
+                self.seeds,
+                numbers=options.condition,
+                guided=guided,
+                classes=self.classes,
+            )
 
     @property
     def solver_record(self) -> dict[str, Any]:
@@ -235,6 +246,8 @@ class SamplingSession:
         from sdekit.runs import write_results
 
         options, y = self.options, self.y
+        labels = None if y is None or y.is_floating_point() else y.tolist()
+        label_names = None if labels is None else [self.classes.name(label) for label in labels]
         far_outside = share_far_outside(samples.x, self.opened.data_range)
         record = {
             "run": options.run,
@@ -245,7 +258,8 @@ class SamplingSession:
             "nfe": samples.nfe,
             "n": len(self.seeds),
             "seeds": list(self.seeds),
-            "labels": None if y is None or y.is_floating_point() else y.tolist(),
+            "labels": labels,
+            "label_names": label_names,
             "condition": options.condition,
             "guidance": self.guidance_records,
             "noise": self.noise_name,
@@ -262,6 +276,7 @@ class SamplingSession:
         picture = write_results(
             *(options.out, self.opened, samples, json_values(record)),
             record_name=name,
+            captions=None if label_names is None else list(map(str, label_names)),
             other_files=also,
             overwrite=options.overwrite,
         )

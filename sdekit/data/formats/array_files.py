@@ -74,8 +74,8 @@ def array(
         return InMemoryDataset(items, units=units, conditions=check_conditions(rows, len(items), None, name))
     if labels is None:
         return InMemoryDataset(items, units=units)
-    y, classes = check_labels(labels, len(items), f"'{label_key}' in {source}")
-    return InMemoryDataset(items, units=units, labels=y, classes=classes)
+    y, names = check_labels(labels, len(items), f"'{label_key}' in {source}")
+    return InMemoryDataset(items, units=units, labels=y, classes=len(names), class_names=names)
 
 
 def _load_condition(path: str, condition: str) -> np.ndarray:

@@ -46,8 +46,8 @@ def mnist(path: str) -> InMemoryDataset:
     label_file = _find_labels(file)
     if label_file is None:
         return InMemoryDataset(images, units=units)
-    labels, classes = check_labels(_read(label_file, 1), len(images), label_file)
-    return InMemoryDataset(images, units=units, labels=labels, classes=classes)
+    labels, names = check_labels(_read(label_file, 1), len(images), label_file)
+    return InMemoryDataset(images, units=units, labels=labels, classes=len(names), class_names=names)
 
 
 def _choose(folder: str) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from sdekit.data.classes import number_names, whole_number
 from sdekit.data.description import listing
 from sdekit.data.in_memory import InMemoryDataset
 from sdekit.data.labels import check_conditions
@@ -91,7 +92,7 @@ def table(
     elif label is None:
         data = InMemoryDataset(items, units=units, columns=names)
     else:
-        values, labels = _number_classes(reader.classes, reader.lines, label, source)
+        labels, values = number_names(_check_classes(reader.classes, reader.lines, label, source))
         data = InMemoryDataset(
             items, units=units, labels=labels, classes=len(values), class_names=values, columns=names
         )
@@ -261,17 +262,11 @@ def _label_column(label: str | None, names: tuple[str, ...], source: str) -> int
     return names.index(label)
 
 
-def _number_classes(
-    classes: list[str], lines: packed[int], label: str, source: str
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the sorted distinct classes (numbers by value, text by alphabet) and the labels (N,) int64."""
-    numeric = all(is_number(name, ".") for name in set(classes))
-    if numeric:
+def _check_classes(classes: list[str], lines: packed[int], label: str, source: str) -> list[str]:
+    """Return the classes of all rows. If all are numbers, a number that is not whole raises InputError."""
+    if all(is_number(name, ".") for name in set(classes)):
         for name, line in zip(classes, lines, strict=True):
-            if not float(name).is_integer():
+            if whole_number(name) is None:
                 problem = f"label {name}; expected whole numbers or text"
                 raise InputError(f"{source}, line {line}, column '{label}': {problem}")
-        classes = [str(int(float(name))) for name in classes]  # "1" and "1.0" are one class
-    values = sorted(set(classes), key=int) if numeric else sorted(set(classes))
-    number = {name: i for i, name in enumerate(values)}
-    return tuple(values), np.array([number[name] for name in classes], dtype=np.int64)
+    return classes

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdekit.data import Batch, Dataset, Units, split
+from sdekit.data import Batch, Dataset, Units, split, with_classes
 from sdekit.errors import InputError
 from sdekit.models import Classifier
 from sdekit.networks import Encoder
@@ -32,6 +32,7 @@ from sdekit.runs import (
 )
 from sdekit.training.noise_levels import draw
 from sdekit.training.objective import Inputs, Objective
+from sdekit.training.planning import describe_missing_labels, untrained_labels
 from sdekit.training.step_seeds import seed_from
 
 NAME = "classification"
@@ -125,7 +126,8 @@ def classifier_recipe(
     """Plan the training of a classifier that guides a run.
 
     Arguments:
-        run: Recipe of the run. The classifier has the same process, units and shape.
+        run: Recipe of the run. The classifier has the same process, units and shape. It also numbers the classes in
+            the same way, if the run has all classes of the data.
         data: Labelled data in the units of the run.
         source: Where the data come from, if not from the data of the run.
         train: Training options; `CLASSIFIER_DEFAULTS` contains the values of the others.
@@ -137,7 +139,8 @@ def classifier_recipe(
     """
     source = source or run.data
     if data.classes < 2:
-        raise InputError(f"data {source.name!r} have no labels to learn: name labelled data with --data")
+        reason = describe_missing_labels(data)
+        raise InputError(f"data {source.name!r} have no labels to learn{reason}: name labelled data with --data")
     if tuple(data.shape) != run.shape or data.units != run.units:
         raise InputError(
             f"the data are not in the run's units: shape {tuple(data.shape)} and the run's {run.shape}, or another "
@@ -146,6 +149,10 @@ def classifier_recipe(
     options = TrainOptions(**CLASSIFIER_DEFAULTS | dict(train or {}))
     check_batch(options.batch_size, run.shape, "train-classifier")
     split(len(data), options.held_out)
+    data = with_classes(data, run.classes, run.class_names) if run.classes else data
+    untrained = untrained_labels(data, options)
+    if data.classes - len(untrained) < 2:
+        raise InputError(f"data {source.name!r}: only one class has training items; expected at least 2 classes")
     encoder = Encoder(run.shape, data.classes, **(network or {}))
     return replace(
         run,
@@ -159,6 +166,7 @@ def classifier_recipe(
         items=len(data),
         classes=data.classes,
         class_names=tuple(data.class_names),
+        untrained=untrained,
     )
 
 
