@@ -53,7 +53,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Items a step (64 if they are tiny, else 32).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-    size: Annotated[int | None, typer.Option(help="Crop and resize images to this many pixels.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="N or WxH", help="Crop and resize images to this many pixels, such as 64x48.")
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Pass over images that cannot be read.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32 (default) or bf16.")] = None,
@@ -90,7 +92,7 @@ def train(
         "train.checkpoint_every": checkpoint_every,
         "train.precision": precision,
         "train.drop": drop,
-        "data.size": size,
+        "data.size": int(size) if size is not None and size.isdecimal() else size,
         "data.skip_bad": skip_bad or None,
     }
     length = {"train.steps": steps, "train.time_limit": time_limit}

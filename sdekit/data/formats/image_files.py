@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sdekit.data.dataset import Batch, Dataset, Units
+from sdekit.data.standardization import range_units
 from sdekit.errors import InputError, SdekitError
 
 from .file_names import printable
-from .image_decoding import FILTER, ImageHeader, decode_image, read_image_header
+from .image_decoding import (
+    FILTER,
+    FORMAT_NAMES,
+    ImageHeader,
+    check_colour,
+    decode_image,
+    parse_size,
+    read_image_header,
+)
+from .image_notes import conversion_notes, is_deep
 from .image_sources import Source, open_source
 
 SCAN_LIMIT = 20_000
@@ -25,69 +36,96 @@ SCAN_LIMIT = 20_000
 HEADER_BYTES = 2**16
 """Number of bytes read for a header. If they are too few, the whole file is read."""
 
+WHOLE_FILES = (".gif", ".tif", ".tiff", ".webp")
+"""Suffixes of files that are read as a whole for the header, because it may be at the end or counts all frames."""
+
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 
 
-def images(path: str, *, size: int | None = None, skip_bad: bool = False) -> ImageDataset:
-    """PNG, JPEG and WebP images in a folder, its sub-folders, or a zip file, sorted by relative path.
+def images(
+    path: str,
+    *,
+    size: int | str | None = None,
+    skip_bad: bool = False,
+    depth: Literal["auto", 8] = "auto",
+    background: str = "white",
+) -> ImageDataset:
+    """Images in a folder, its sub-folders, or a zip file, sorted by relative path.
 
-    An item has shape (1, H, W) if every image is grey, else (3, H, W). Pixels from 0 to 255 are mapped to [-1, 1].
-    Two or more sub-folders with images are classes in the order of their names, if no image is next to them. A single
-    folder around all images is ignored, and so are hidden files. `decode_image` describes how transparency, 16 bits
-    and the EXIF orientation are handled.
+    PNG, JPEG, WebP, BMP, TIFF, GIF (the first frame) and PPM files are read. The attribute `notes` of the data set
+    states how many other files are left out, and which images are converted. An item has shape (1, H, W) if every image
+    is grey, else (3, H, W). Two or more sub-folders with images are classes in the order of their names, if no image is
+    next to them. A single folder around all images is ignored, and so are hidden files.
 
-    If `size` is given and there are more than 20,000 files, only 20,000 headers are read when the data set is opened.
-    If all of these images are grey, a colour image among the others is converted to grey.
+    Pixels of 8 bits, from 0 to 255, are mapped to [-1, 1]. Grey images of 16 or 32 bits keep their numbers, and the
+    range of all numbers is mapped to [-1, 1]. Images of 8 bits and of more bits must not be mixed.
+
+    If `size` is given and there are more than 20,000 files, only 20,000 of them are examined when the data set is
+    opened. If all of these images are grey, a colour image among the others is converted to grey.
 
     Reading a batch raises SdekitError if a file is damaged, unless `skip_bad` is set.
 
     Arguments:
         path: Folder or zip file.
-        size: Side in pixels to which the centre square of each image is resized, by an antialiased Lanczos filter. By
-            default all images must have the same size, which need not be square.
+        size: Side in pixels, or a text such as "64x48" with width and height, to which the centre of each image is
+            resized by an antialiased Lanczos filter. By default all images must have the same size, which need not be
+            square.
         skip_bad: Skip files that cannot be decoded. The attribute `skipped` contains their names. If a file
             proves to be damaged only when its pixels are read, the next good image replaces it.
+        depth: 8 rounds images of 16 bits to 8 bits; 65535 becomes 255.
+        background: Colour with which transparent pixels are blended, such as white, black or #ff8000.
     Returns:
         Data set of images.
     Raises:
-        InputError: If the path contains no images, if the images have several sizes, or if a header is damaged and
-            `skip_bad` is not set.
+        InputError: If the path contains no images, if the images have several sizes or depths, or if a header is
+            damaged and `skip_bad` is not set.
     """
-    if size is not None and size < 1:
-        raise InputError(f"size = {size}: expected at least 1 pixel")
+    target = parse_size(size)
+    check_colour(background)
     source = open_source(path)
     labels, names = _classes(source, path)
     scanned = np.arange(len(source.names))
-    if size is not None and len(scanned) > SCAN_LIMIT:
+    if target is not None and len(scanned) > SCAN_LIMIT:
         scanned = np.linspace(0, len(scanned) - 1, SCAN_LIMIT).astype(np.int64)
 
     bad: list[int] = []
+    counts: Counter[ImageHeader] = Counter()  # by everything but the size
     first: tuple[int, ImageHeader] | None = None
-    colour = False
     for i, header in _scan(source, scanned):
         if isinstance(header, Exception):
             if not skip_bad:
                 raise InputError(_decoding_error(path, source, i, header))
             bad.append(i)
             continue
-        colour = colour or header.colour
         first = first or (i, header)
-        if size is None and header[:2] != first[1][:2]:
+        counts[header._replace(width=0, height=0)] += 1
+        if target is None and header[:2] != first[1][:2]:
             one, other = printable(source.names[first[0]]), printable(source.names[i])
             raise InputError(
                 f"images:{path}: '{one}' has {first[1].width}x{first[1].height} pixels and '{other}' "
-                f"{header.width}x{header.height}; pass --size N to crop and resize all of them to NxN"
+                f"{header.width}x{header.height}; pass --size N to crop and resize all of them to NxN, or --size WxH"
+            )
+        if depth == "auto" and is_deep(header) != is_deep(first[1]):
+            one, other = printable(source.names[first[0]]), printable(source.names[i])
+            raise InputError(
+                f"images:{path}: '{one}' has {first[1].bits} bits and '{other}' {header.bits} bits, so that their "
+                "numbers have different units; pass --option data.depth=8 to round all images to 8 bits"
             )
     if first is None:
-        raise InputError(
-            f"images:{path}: none of the {len(bad)} files can be decoded; expected PNG, JPEG or WebP images"
-        )
-    height, width = (size, size) if size is not None else (first[1].height, first[1].width)
+        raise InputError(f"images:{path}: none of the {len(bad)} files can be decoded; expected {FORMAT_NAMES} images")
+    deep = depth == "auto" and is_deep(first[1])
+    channels = 3 if any(header.colour for header in counts) else 1
+    width, height = target or first[1][:2]
     good = np.delete(np.arange(len(source.names)), bad)
-    data = ImageDataset(path, source, good, (3 if colour else 1, height, width), size, skip_bad)
+    data = ImageDataset(path, source, good, (channels, height, width), target, skip_bad, background, deep)
     data.skipped = tuple(printable(source.names[i]) for i in bad)
     if labels is not None:
         data.labels, data.classes, data.class_names = labels[good], len(names), names
+    data.notes = tuple(conversion_notes(counts, channels, deep, background))
+    if left_out := str(source.left_out):
+        data.notes += (f"left out in {path}: {left_out}",)
+    if deep:
+        data.measure_range()
     return data
 
 
@@ -99,8 +137,10 @@ class ImageDataset(Dataset):
         source: Image files.
         good: Positions (N,) in the source of the files that are items.
         shape: Shape of one item.
-        size: Side in pixels to which images are resized, or None.
+        size: Width and height in pixels to which images are resized, or None.
         skip_bad: Whether to replace damaged files by the next good file.
+        background: Colour with which transparent pixels are blended.
+        deep: Whether the images have 16 or 32 bits and keep their numbers.
 
     Attributes:
         filter: Name of the resizing filter.
@@ -112,11 +152,20 @@ class ImageDataset(Dataset):
     labels: np.ndarray | None = None
 
     def __init__(
-        self, path: str, source: Source, good: np.ndarray, shape: tuple[int, int, int], size: int | None, skip_bad: bool
+        self,
+        path: str,
+        source: Source,
+        good: np.ndarray,
+        shape: tuple[int, int, int],
+        size: tuple[int, int] | None,
+        skip_bad: bool,
+        background: str = "white",
+        deep: bool = False,
     ) -> None:
         self.shape: tuple[int, ...] = shape
         self.units = Units(shift=127.5, scale=127.5, low=0.0, high=255.0)
         self._path, self._source, self._good, self._size, self._skip_bad = path, source, good, size, skip_bad
+        self._background, self._deep = background, deep
         self._bad: set[int] = set()
         self._threads = max(1, min(4, os.cpu_count() or 1))
         self._owned: dict[int, tuple[ThreadPoolExecutor, threading.Lock]] = {}  # by process id
@@ -134,7 +183,7 @@ class ImageDataset(Dataset):
         A damaged file raises SdekitError with its name, unless damaged files are skipped.
         """
         items = np.array(indices, dtype=np.int64)  # a copy, because a damaged item is replaced by the next
-        pixels = np.empty((len(items), *self.shape), dtype=np.uint8)
+        pixels = np.empty((len(items), *self.shape), dtype=np.float32 if self._deep else np.uint8)
 
         def fill(part: np.ndarray) -> None:
             for j in part:
@@ -143,6 +192,29 @@ class ImageDataset(Dataset):
         for _ in self._own()[0].map(fill, np.array_split(np.arange(len(items)), self._threads)):
             pass
         return Batch(self.units.to_model(pixels), self.labels_of(items))
+
+    def measure_range(self) -> None:
+        """Set the units to the range of all numbers, which is mapped to [-1, 1]. At most 20,000 images are decoded.
+
+        Raises:
+            InputError: If an image cannot be decoded, unless damaged files are skipped.
+        """
+        items = np.linspace(0, len(self) - 1, min(len(self), SCAN_LIMIT)).astype(np.int64)
+
+        def extremes(item: np.int64) -> tuple[float, float]:
+            pixels = self._next_good(int(item))[1]
+            return float(pixels.min()), float(pixels.max())
+
+        try:
+            lows, highs = zip(*self._own()[0].map(extremes, items), strict=True)
+        except SdekitError as error:
+            raise InputError(str(error)) from error
+        self.units = range_units(min(lows), max(highs), known=True)
+        scope = "" if len(items) == len(self) else f" of {len(items)} images"
+        self.notes = (
+            f"the images have 16 or 32 bits: the range of their numbers{scope} is mapped to -1..1",
+            *self.notes,
+        )
 
     def labels_of(self, indices: Sequence[int] | np.ndarray) -> Tensor | None:
         """Return the labels at these indices without reading a file. A damaged file keeps its own label."""
@@ -175,7 +247,7 @@ class ImageDataset(Dataset):
     def _decode(self, item: int) -> np.ndarray:
         """Decode the pixels of an item."""
         data = self._source.read(int(self._good[item]))
-        pixels = decode_image(data, self._size, self.shape[0])
+        pixels = decode_image(data, self._size, self.shape[0], background=self._background, deep=self._deep)
         if pixels.shape != self.shape:
             raise ValueError(f"its shape is {pixels.shape}; it was {self.shape} when the data set was opened")
         return pixels
@@ -217,7 +289,8 @@ def _scan(source: Source, indices: np.ndarray) -> Iterator[tuple[int, ImageHeade
 
 def _header(source: Source, i: int) -> ImageHeader | Exception:
     """Read the header of file i from its first bytes, or from the whole file if they are too few."""
-    for limit in (HEADER_BYTES, None):
+    whole = source.names[i].lower().endswith(WHOLE_FILES)
+    for limit in (None,) if whole else (HEADER_BYTES, None):
         try:
             return read_image_header(source.read(i, limit))
         except Exception as error:  # Pillow raises many types for damaged data

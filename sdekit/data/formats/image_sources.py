@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
-import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 
 from sdekit.errors import InputError
 
-from .file_names import PackedNames, printable
+from .file_names import LeftOutFiles, PackedNames, printable
+from .regular_files import MAX_BYTES, SharedFile, check_regular, read_regular
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
 
 
 class Source(Protocol):
@@ -28,11 +32,13 @@ class Source(Protocol):
         names: Relative path of each file.
         folders: Sorted names of the sub-folders of the top folder that contain images. "" stands for the top folder.
         folder: Index of the folder of each file in `folders`, (N,).
+        left_out: Numbers of the files that are not images.
     """
 
     names: PackedNames
     folders: tuple[str, ...]
     folder: np.ndarray
+    left_out: LeftOutFiles
 
     def read(self, i: int, limit: int | None = None) -> bytes:
         """Read file i, or its first `limit` bytes. Several threads may call this method at once.
@@ -55,15 +61,23 @@ def open_source(path: str) -> Source:
         raise InputError(f"images:{path}: no such file or folder")
     if os.path.isdir(path):
         source: Source = FolderSource(path)
-    elif zipfile.is_zipfile(path):
+        return _with_images(source, path)
+    check_regular(path, f"images:{path}", "a folder or zip file of images")
+    if zipfile.is_zipfile(path):
         source = ZipSource(path)
     elif _starts_like_zip(path):
         raise InputError(f"images:{path} is a zip file that is incomplete or damaged; copy or download it again")
     else:
         raise InputError(f"images:{path} is neither a folder nor a zip file; pass the folder of the images")
+    return _with_images(source, path)
+
+
+def _with_images(source: Source, path: str) -> Source:
+    """Return the source, or raise InputError if it contains no images."""
     if not len(source.names):
+        others = f"; it contains {source.left_out}" if str(source.left_out) else ""
         raise InputError(
-            f"images:{path} contains no images; expected files {', '.join(EXTENSIONS)} in it or its sub-folders"
+            f"images:{path} contains no images; expected files {', '.join(EXTENSIONS)} in it or its sub-folders{others}"
         )
     return source
 
@@ -87,7 +101,8 @@ class FolderSource:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            names = sorted(_walk(path, "", frozenset()))
+            self.left_out = LeftOutFiles()
+            names = sorted(_walk(path, self.left_out))
         except OSError as error:
             raise InputError(f"images:{path}: cannot list {error.filename} ({error.strerror})") from error
         self.names = PackedNames(names)
@@ -95,15 +110,14 @@ class FolderSource:
 
     def read(self, i: int, limit: int | None = None) -> bytes:
         """Read file i, or its first `limit` bytes."""
-        with open(os.path.join(self._path, self.names[i]), "rb") as file:
-            return file.read(-1 if limit is None else limit)
+        return read_regular(os.path.join(self._path, self.names[i]), limit)
 
 
 class ZipSource:
     """Image files of a zip file, with stored or deflated entries.
 
-    `zipfile` reads the directory of the zip file. The data are read with `pread`, which needs no lock, because threads
-    share no file position. Five numbers per entry are stored, instead of a `zipfile.ZipInfo` object of about 1 kB.
+    `zipfile` reads the directory of the zip file. The data are read with `SharedFile` by several threads. Five numbers
+    per entry are stored, instead of a `zipfile.ZipInfo` object of about 1 kB.
 
     Arguments:
         path: Zip file.
@@ -112,11 +126,20 @@ class ZipSource:
     def __init__(self, path: str) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
-                entries = [entry for entry in archive.infolist() if not entry.is_dir() and _is_image(entry.filename)]
-        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+                files = [entry for entry in archive.infolist() if not entry.is_dir()]
+        except (zipfile.BadZipFile, OSError, ValueError, OverflowError, struct.error, NotImplementedError) as error:
             raise InputError(
                 f"images:{path} cannot be read as a zip file ({error}); it may be incomplete: copy or download it again"
             ) from error
+        self.left_out, entries = LeftOutFiles(), list[zipfile.ZipInfo]()
+        for entry in files:
+            entry.filename = entry.filename.replace("\\", "/")  # written by some programs on Windows
+            if _is_image(entry.filename):
+                entries.append(entry)
+            elif entry.filename.lower().endswith(EXTENSIONS) or not all(map(_is_visible, entry.filename.split("/"))):
+                self.left_out.add("hidden", entry.filename)
+            else:
+                self.left_out.add_suffix(entry.filename)
         for entry in entries:
             if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 problem = "encrypted" if entry.flag_bits & 1 else f"compressed with method {entry.compress_type}"
@@ -127,58 +150,75 @@ class ZipSource:
         entries.sort(key=lambda entry: entry.filename)
         self.names = PackedNames(entry.filename for entry in entries)
         self.folders, self.folder = _first_folders([entry.filename for entry in entries])
-        self._offset = np.array([entry.header_offset for entry in entries], dtype=np.int64)
-        self._packed = np.array([entry.compress_size for entry in entries], dtype=np.int64)
-        self._size = np.array([entry.file_size for entry in entries], dtype=np.int64)
+        self._offset, self._packed, self._size = (
+            np.array(
+                [min(getattr(entry, name), 2**62) for entry in entries], dtype=np.int64
+            )  # a wrong size may be 2^64
+            for name in ("header_offset", "compress_size", "file_size")
+        )
         self._crc = np.array([entry.CRC for entry in entries], dtype=np.uint32)
         self._deflated = np.array([entry.compress_type == zipfile.ZIP_DEFLATED for entry in entries], dtype=bool)
-        self._path = path
-        self._open()
-
-    def _open(self) -> None:
-        """Open the file, which is closed when this object is deleted."""
-        self._file = os.open(self._path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._file)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._open()  # the pickled file descriptor is invalid in another process
+        self._file = SharedFile(path)
 
     def read(self, i: int, limit: int | None = None) -> bytes:
         """Read file i, or its first `limit` bytes. The length and the CRC of a whole file are checked."""
         offset, size = int(self._offset[i]), int(self._size[i])
-        head = os.pread(self._file, 30, offset)
+        if max(size, int(self._packed[i])) > MAX_BYTES:
+            raise OSError(f"larger than {MAX_BYTES >> 20} MiB")
+        head = self._file.read(30, offset)
         if len(head) < 30 or head[:4] != b"PK\x03\x04":
             raise OSError("the directory of the zip file is wrong")
         start = offset + 30 + sum(struct.unpack("<HH", head[26:30]))  # after the name and the extra field
         count = size if limit is None else min(limit, size)
         if self._deflated[i]:
-            data = os.pread(self._file, int(self._packed[i]), start)
+            data = self._file.read(int(self._packed[i]), start)
             try:
                 data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, max(count, 1))
             except zlib.error as error:
                 raise OSError(f"damaged in the zip file: {error}") from error
         else:
-            data = os.pread(self._file, count, start)
+            data = self._file.read(count, start)
         if limit is None and (len(data) != size or zlib.crc32(data) != self._crc[i]):
             raise OSError("damaged in the zip file: length or checksum differs")
         return data
 
 
-def _walk(root: str, below: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Yield relative paths of the images in root/below. Skip links to the parent folders, which `above` contains."""
-    status = os.stat(os.path.join(root, below))
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    with os.scandir(os.path.join(root, below)) as entries:
+def _walk(root: str, left_out: LeftOutFiles) -> Iterator[str]:
+    """Yield relative paths of the images in a folder, and count all other files.
+
+    Every folder is read once, even if several links or a circle of links lead to it. Links are followed last.
+    """
+    read: set[tuple[int, int]] = set()
+    folders, links = [""], list[str]()
+    while folders or links:
+        below = folders.pop() if folders else links.pop()
+        status = os.stat(os.path.join(root, below))
+        if (here := (status.st_dev, status.st_ino)) in read:
+            left_out.add("links to folders that are read already", below.rstrip("/"))
+            continue
+        read.add(here)
+        with os.scandir(os.path.join(root, below)) as unsorted:
+            entries = sorted(unsorted, key=lambda entry: entry.name, reverse=True)
         for entry in entries:
             name = below + entry.name
-            if entry.is_dir():
-                if _is_visible(entry.name):
-                    yield from _walk(root, name + "/", above | {here})
-            elif _is_image(entry.name) and entry.is_file():
+            if not _is_visible(entry.name):
+                left_out.add("hidden folders" if _is_kind(entry, stat.S_ISDIR) else "hidden", name)
+            elif _is_kind(entry, stat.S_ISDIR):
+                (links if entry.is_symlink() else folders).append(name + "/")
+            elif not name.lower().endswith(EXTENSIONS):
+                left_out.add_suffix(name)
+            elif not _is_kind(entry, stat.S_ISREG):
+                left_out.add("devices, pipes or broken links", name)
+            else:
                 yield name
+
+
+def _is_kind(entry: os.DirEntry[str], predicate: Callable[[int], bool]) -> bool:
+    """Return whether an entry, or the target of a link, is of a kind. A broken or circular link is of no kind."""
+    try:
+        return predicate(entry.stat().st_mode)
+    except OSError:
+        return False
 
 
 def _is_image(path: str) -> bool:

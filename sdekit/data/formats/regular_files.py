@@ -49,13 +49,13 @@ def read_regular(path: str, limit: int | None = None) -> bytes:
     Raises:
         OSError: If the file cannot be read, is not regular, or is read as a whole and larger than `MAX_BYTES`.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
         raise OSError("not a regular file")
-    with open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1 if limit is None else limit)
-    if limit is None and len(data) > MAX_BYTES:
+    if limit is None and status.st_size > MAX_BYTES:
         raise OSError(f"larger than {MAX_BYTES >> 20} MiB")
-    return data
+    with open(path, "rb") as file:
+        return file.read(MAX_BYTES if limit is None else limit)
 
 
 class SharedFile:

@@ -65,7 +65,7 @@ def test_modes(image: Image.Image, channels: int, expected: list[int]) -> None:
 
 @pytest.mark.parametrize(("mode", "colour"), [("1", 0), ("L", 0), ("LA", 0), ("I;16", 0), ("RGB", 1), ("P", 1)])
 def test_header(mode: str, colour: int) -> None:
-    assert read_image_header(encoded(Image.new(mode, (5, 3)))) == (5, 3, bool(colour))
+    assert read_image_header(encoded(Image.new(mode, (5, 3))))[:3] == (5, 3, bool(colour))
 
 
 def test_orientation() -> None:
@@ -76,14 +76,14 @@ def test_orientation() -> None:
 
 
 def test_other_formats_are_refused() -> None:
-    with pytest.raises(OSError, match="^not a PNG, JPEG or WebP image$"):
-        read_image_header(encoded(Image.new("RGB", (2, 2)), "BMP"))
+    with pytest.raises(OSError, match="^not a PNG, JPEG, WebP, BMP, TIFF, GIF or PPM image$"):
+        read_image_header(encoded(Image.new("RGB", (2, 2)), "ICO"))
 
 
 def test_what_is_no_image_is_told() -> None:
     """In words that name no object of Python."""
     whole = encoded(Image.new("RGB", (8, 8)))
-    for data, message in ((b"", "empty file"), (b"hello", "not a PNG, JPEG or WebP image"), (whole[:9], "cut short")):
+    for data, message in ((b"", "empty file"), (b"hello", "not a PNG, JPEG"), (whole[:9], "damaged, cut short")):
         for read in (read_image_header, lambda data: decode_image(data, None, 3)):
             with pytest.raises(OSError, match=message):
                 read(data)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sdekit.data.formats import image_files as module, images
 from sdekit.errors import InputError, SdekitError
@@ -140,7 +143,7 @@ def test_a_file_that_changed_size(classes: Path, save: Save) -> None:
 def test_nothing_is_read_before_it_is_asked_for(classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
 
-    def record(data: bytes, size: int | None, channels: int) -> np.ndarray:
+    def record(data: bytes, size: object, channels: int, **options: object) -> np.ndarray:
         decoded.append(data)
         return np.zeros((channels, 8, 8), np.uint8)
 
@@ -200,3 +203,154 @@ def test_pickled(classes: Path, zipped: Callable[..., Path], packed: bool) -> No
     for a, b in zip(copy.batch([4, 1]), expected, strict=True):
         assert torch.equal(a, b)
     assert copy.class_names == ("cat", "dog")
+
+
+def test_other_formats_and_suffixes(tmp_path: Path, save: Save) -> None:
+    """BMP, TIFF, GIF and PPM files are read like PNG files, whatever the case of their suffix."""
+    for name in ("a.png", "b.BMP", "c.tif", "d.TIFF", "e.gif", "f.ppm", "deep/er/g.JPG", "h.jfif", "i.webp"):
+        save(tmp_path / name, value=(200, 200, 200))
+    data = images(str(tmp_path))
+    assert len(data) == 9 and np.allclose(data.units.to_data(data.batch(range(9)).x), 200, atol=2)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_that_are_left_out_are_counted(
+    tmp_path: Path, save: Save, zipped: Callable[..., Path], packed: bool
+) -> None:
+    """Every file that is not read is counted by its suffix and one of each kind is named."""
+    folder = tmp_path / "all"
+    save(folder / "a.png")
+    save(folder / ".hidden.png")
+    for name in ("b.heic", "c.HEIC", "d.txt", "noext", "sub/e.avif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    path = zipped(folder, tmp_path / "all.zip") if packed else folder
+    report = "; ".join(images(str(path)).notes)
+    for part in ("2 .heic (b.heic, ...)", "1 .txt (d.txt)", "1 without a suffix (noext)"):
+        assert part in report, report
+    assert "1 .avif (sub/e.avif)" in report and "1 hidden (.hidden.png)" in report
+    (folder / "a.png").unlink()
+    with pytest.raises(InputError, match="contains no images.*it contains 2 .heic"):
+        images(str(folder))
+
+
+def test_special_files_are_left_out(tmp_path: Path, save: Save) -> None:
+    """Pipes, devices and links that lead nowhere are not opened, and folders behind several links are read once."""
+    save(tmp_path / "one" / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    for i in range(12):  # folders that link to each other have 12! paths
+        (tmp_path / f"f{i}").mkdir()
+        for j in range(12):
+            (tmp_path / f"f{i}" / f"l{j}").symlink_to(tmp_path / f"f{j}")
+    deepest = tmp_path / "deep"
+    for _ in range(300):
+        deepest = deepest / "d"
+    deepest.mkdir(parents=True)
+    data = images(str(tmp_path))
+    report = "; ".join(data.notes)
+    assert len(data) == 1 and "4 devices, pipes or broken links" in report
+    assert "144 links to folders that are read already" in report
+
+
+def test_rectangles(tmp_path: Path, save: Save) -> None:
+    """The size "WxH" gives images of width W and height H, cut from the centre."""
+    save(tmp_path / "a.png", 100, 50)
+    save(tmp_path / "b.png", 30, 90)
+    data = images(str(tmp_path), size="64x48")
+    assert data.shape == (3, 48, 64) and data.batch([0, 1]).x.shape == (2, 3, 48, 64)
+    assert images(str(tmp_path), size="16").shape == (3, 16, 16)
+    for wrong in ("64x", "x", "0x4", "-3", "4x4x4", 0, 99999, "1" * 5000):
+        with pytest.raises(InputError, match="WIDTHxHEIGHT"):
+            images(str(tmp_path), size=wrong)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("size", [None, 4])
+def test_sixteen_bits_keep_their_depth(tmp_path: Path, suffix: str, size: int | None) -> None:
+    """The range of the numbers is mapped to [-1, 1], and the units recover the numbers."""
+    numbers = np.arange(64, dtype=np.uint16).reshape(8, 8) * 10 + 100
+    for i in range(2):
+        Image.fromarray(numbers + 383 * i).save(tmp_path / f"{i}.{suffix}")  # 10 of 16 bits
+    data = images(str(tmp_path), size=size)
+    x = data.batch([0, 1]).x
+    assert data.shape == (1, size or 8, size or 8) and "have 16 or 32 bits" in data.notes[0]
+    if size is None:
+        assert (data.units.low, data.units.high) == (100, 1113) and x.min() == -1 and x.max() == 1
+        assert np.abs(data.units.to_data(x)[0, 0] - numbers).max() < 1e-3
+    rounded = images(str(tmp_path), depth=8)
+    assert (rounded.units.high, rounded.notes) == (255, ("2 16-bit images are converted to grey of 8 bits",))
+
+
+def test_floating_point_images(tmp_path: Path, save: Save) -> None:
+    """Numbers of TIFF files in float32 are read as they are; numbers that are not finite are refused."""
+    numbers = np.linspace(-3, 5, 64, dtype=np.float32).reshape(8, 8)
+    Image.fromarray(numbers).save(tmp_path / "a.tif")
+    Image.fromarray(np.arange(64, dtype=np.int32).reshape(8, 8) * 1000).save(tmp_path / "b.tif")
+    data = images(str(tmp_path))
+    assert data.units.low == -3 and data.units.high == 63000
+    assert np.abs(data.units.to_data(data.batch([0]).x)[0, 0] - numbers).max() < 0.01
+    save(tmp_path / "c.png", mode="L")
+    with pytest.raises(InputError, match="'a.tif' has 32 bits and 'c.png' 8 bits.*data.depth=8"):
+        images(str(tmp_path))
+    (tmp_path / "c.png").unlink()
+    numbers[0, 0] = np.nan
+    Image.fromarray(numbers).save(tmp_path / "b.tif")
+    with pytest.raises(InputError, match="b.tif.*not finite"):
+        images(str(tmp_path))
+    assert len(images(str(tmp_path), skip_bad=True).skipped) == 1
+
+
+def test_conversions_are_reported(tmp_path: Path, save: Save) -> None:
+    """The notes count palette, 1-bit, CMYK and grey images, transparency, several frames and 16-bit colours."""
+    save(tmp_path / "a.png")
+    save(tmp_path / "b.png", mode="P")
+    save(tmp_path / "c.png", mode="1")
+    save(tmp_path / "d.jpg", mode="CMYK", value=(0, 0, 0, 0))
+    save(tmp_path / "e.png", mode="LA", value=(0, 0))
+    save(tmp_path / "f.png", mode="RGBA", value=(0, 0, 0, 0))
+    frames = [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3)]
+    frames[0].save(tmp_path / "g.tif", save_all=True, append_images=frames[1:])
+    (tmp_path / "h.png").write_bytes(png_file(8, 8, 16, 2, zlib.compress((b"\0" + bytes(6 * 8)) * 8)))
+    data = images(str(tmp_path))
+    report = "; ".join(data.notes)
+    for part in (
+        "1 palette images are converted to colour",
+        "1 1-bit images",
+        "1 CMYK images",
+        "1 grey images",
+        "2 images have an alpha channel or a transparent colour: transparent pixels are blended with white",
+        "1 files contain several frames",
+        "1 colour images of 16 bits are read with 8 bits",
+    ):
+        assert part in report, report
+    black = images(str(tmp_path), background="black")
+    assert data.batch([5]).x.max() == 1 and black.batch([5]).x.max() == -1
+    with pytest.raises(InputError, match="background = nocolour"):
+        images(str(tmp_path), background="nocolour")
+
+
+def png_file(width: int, height: int, bits: int, kind: int, scanlines: bytes) -> bytes:
+    """A PNG file with these compressed scanlines."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", scanlines) + chunk(b"IEND", b"")
+
+
+def test_huge_pictures(tmp_path: Path, save: Save) -> None:
+    """A small file that claims 169 million pixels, or a file of a terabyte, is refused or skipped."""
+    save(tmp_path / "a.png")
+    for width in (13_000, 60_000):
+        (tmp_path / "b.png").write_bytes(png_file(width, width, 8, 0, zlib.compress(b"")))
+        with pytest.raises(InputError, match="'b.png'.*million"):
+            images(str(tmp_path), size=8)
+    with open(tmp_path / "b.png", "r+b") as sparse:
+        sparse.truncate(2**40)
+    (tmp_path / "c.gif").symlink_to("b.png")
+    data = images(str(tmp_path), size=8, skip_bad=True)
+    assert len(data) == 1 and data.skipped == ("b.png", "c.gif")

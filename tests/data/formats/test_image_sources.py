@@ -59,7 +59,7 @@ def test_unreadable_compression(tmp_path: Path) -> None:
 def test_no_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         open_source(str(tmp_path / "no"))
-    with pytest.raises(InputError, match="contains no images; expected files .png, .jpg, .jpeg, .webp"):
+    with pytest.raises(InputError, match="contains no images; expected files .png, .jpg, .jpeg"):
         open_source(str(tmp_path))
     (tmp_path / "a.zip").write_bytes(b"PK no zip")
     with pytest.raises(InputError, match="neither a folder nor a zip"):
