@@ -15,6 +15,11 @@ from sdekit.data.labels import check_labels
 from sdekit.data.standardization import range_units
 from sdekit.errors import InputError
 
+from .regular_files import check_regular
+
+MAX_RATIO = 100
+"""Largest ratio of the size of unpacked images to the size of the gzip file, beyond the first 256 MiB."""
+
 IMAGE_FILE = re.compile(r"(?P<split>.*)images[-.]idx3-ubyte(\.gz)?")
 UNSIGNED_BYTE = 0x08
 """Type code, the third byte of the magic number. The fourth byte is the number of dimensions."""
@@ -86,11 +91,13 @@ def _find_labels(images: str) -> str | None:
 def _read(path: str, dims: int) -> np.ndarray:
     """Read an array of unsigned bytes with `dims` dimensions. A wrong header or length raises InputError."""
     kind, expected = ("images", UNSIGNED_BYTE << 8 | 3) if dims == 3 else ("labels", UNSIGNED_BYTE << 8 | 1)
+    check_regular(path, f"mnist:{path}", "an IDX file")
     try:
         with open(path, "rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror})") from error
+    stored = os.path.getsize(path)
     with gzip.open(path) if zipped else open(path, "rb") as file:
         header = _read_up_to(file, 4 + 4 * dims, path)
         if len(header) < 4 + 4 * dims:
@@ -102,6 +109,11 @@ def _read(path: str, dims: int) -> np.ndarray:
             )
         shape = tuple(int.from_bytes(header[i : i + 4]) for i in range(4, len(header), 4))
         size = int(np.prod(shape, dtype=object))
+        if size > (MAX_RATIO if zipped else 1) * stored + 2**28:
+            raise InputError(
+                f"{path}: its header states {' x '.join(map(str, shape))} bytes, but the file has only {stored} bytes"
+                f"{', compressed' if zipped else ''}; download the file again"
+            )
         body = _read_up_to(file, size + 1, path)  # one byte more, to detect a file that is too long
     if len(body) != size:
         length = f"{len(header) + len(body)} bytes" if len(body) < size else "more"

@@ -74,7 +74,7 @@ class SharedFile:
 
     def _open(self) -> None:
         self._file: BinaryIO = open(self._path, "rb", buffering=0)  # noqa: SIM115 (closed with this object)
-        self._lock = threading.Lock()
+        self._lock, self._size = threading.Lock(), os.fstat(self._file.fileno()).st_size
         weakref.finalize(self, self._file.close)
 
     def __getstate__(self) -> str:
@@ -93,7 +93,7 @@ class SharedFile:
         Returns:
             The bytes, fewer at the end of the file.
         """
-        parts = []
+        parts, count = [], min(count, self._size - offset)  # a wrong count must not exhaust the memory
         while count > 0 and (part := self._read_once(count, offset)):
             parts.append(part)
             count, offset = count - len(part), offset + len(part)

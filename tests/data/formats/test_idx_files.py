@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,4 +96,21 @@ def test_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         mnist(str(tmp_path / "no"))
     with pytest.raises(InputError, match="contains no IDX images; expected a file such as"):
+        mnist(str(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_headers_that_claim_too_much(tmp_path: Path, suffix: str) -> None:
+    """A header with more items than the file can contain is refused without reading or unpacking the items."""
+    file = tmp_path / f"train-images-idx3-ubyte{suffix}"
+    data = struct.pack(">I3I", 0x0803, *[2**32 - 1] * 3) + bytes(1000)
+    file.write_bytes(gzip.compress(data) if suffix else data)
+    with pytest.raises(InputError, match=r"its header states 4294967295 x .* but the file has only"):
+        mnist(str(file))
+
+
+def test_special_files(tmp_path: Path) -> None:
+    """A link to a device is refused."""
+    (tmp_path / "train-images-idx3-ubyte").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="a device, a pipe or a socket; expected an IDX file"):
         mnist(str(tmp_path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sdekit.data.formats import image_sources as module
 from sdekit.data.formats.image_sources import open_source
 from sdekit.errors import InputError
 
@@ -81,3 +84,40 @@ def test_folder_around_everything(classes: Path) -> None:
     source = open_source(str(classes.parent / "all"))
     assert source.folders == ("cat", "dog") and source.folder.tolist() == [0, 0, 0, 1, 1, 1]
     assert source.names[0] == "pets/cat/a.png" and source.read(0)[1:4] == b"PNG"
+
+
+def test_zip_of_windows(tmp_path: Path, save: Callable[..., Path]) -> None:
+    """Backslashes in a zip file separate folders."""
+    image = save(tmp_path / "a.png").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("cat\\a.png", "dog\\CON.png"):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = name
+            archive.writestr(entry, image)
+    source = open_source(str(tmp_path / "a.zip"))
+    assert source.folders == ("cat", "dog") and source.read(1) == image
+
+
+def test_zip_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that unpacks to more than the limit, or whose size is wrong, is refused without unpacking it."""
+    monkeypatch.setattr(module, "MAX_BYTES", 10_000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(20_000))
+        archive.writestr("b.png", bytes(9_000))
+    source = open_source(str(tmp_path / "a.zip"))
+    with pytest.raises(OSError, match="larger than"):
+        source.read(0)
+    assert len(source.read(1)) == 9_000
+    data = (tmp_path / "a.zip").read_bytes()
+    for size in (5_000, 9_999, 2**32 - 2):  # in the directory
+        (tmp_path / "a.zip").write_bytes(data.replace(struct.pack("<I", 9_000), struct.pack("<I", size)))
+        with pytest.raises(OSError, match="larger than|damaged"):
+            open_source(str(tmp_path / "a.zip")).read(1)
+
+
+def test_paths_that_are_not_files(tmp_path: Path) -> None:
+    """A pipe or device as the path is refused before it is opened."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(InputError, match="a device, a pipe or a socket; expected a folder or zip file of images"):
+            open_source(str(path))
