@@ -87,3 +87,13 @@ def sdekit_backends() -> dict[str, str]:
         "int8": "sdekit_plugins.backends.int8:int8",
         "onnx": "sdekit_plugins.backends.onnx_runtime:onnx",
     }
+
+
+@hookimpl
+def sdekit_loaders() -> dict[str, str]:
+    """Return the loaders of models that other toolkits saved, by name."""
+    return {
+        "edm": "sdekit_plugins.loaders.edm_checkpoints:load_edm",
+        "guided-diffusion": "sdekit_plugins.loaders.guided_diffusion_checkpoints:load_guided_diffusion",
+        "score-sde": "sdekit_plugins.loaders.score_sde_checkpoints:load_score_sde",
+    }
