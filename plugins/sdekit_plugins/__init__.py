@@ -93,7 +93,7 @@ def sdekit_backends() -> dict[str, str]:
 def sdekit_loaders() -> dict[str, str]:
     """Return the loaders of models that other toolkits saved, by name."""
     return {
-        "edm": "sdekit_plugins.loaders.edm_checkpoints:load_edm",
-        "guided-diffusion": "sdekit_plugins.loaders.guided_diffusion_checkpoints:load_guided_diffusion",
-        "score-sde": "sdekit_plugins.loaders.score_sde_checkpoints:load_score_sde",
+        "edm": "sdekit_plugins.loaders.checkpoints.edm_checkpoints:load_edm",
+        "guided-diffusion": "sdekit_plugins.loaders.checkpoints.guided_diffusion_checkpoints:load_guided_diffusion",
+        "score-sde": "sdekit_plugins.loaders.checkpoints.score_sde_checkpoints:load_score_sde",
     }

@@ -1,0 +1,1 @@
+"""Loaders of single files with the weights of a network, and the readers that they share."""
