@@ -91,9 +91,10 @@ def sdekit_backends() -> dict[str, str]:
 
 @hookimpl
 def sdekit_loaders() -> dict[str, str]:
-    """Return the loaders of models that other packages saved, by name; a module is imported when it is used."""
+    """Return the loaders of models that other toolkits saved, by name."""
     return {
         "bare": "sdekit_plugins.loaders.single_files.bare_weights:bare",
+        "diffusers": "sdekit_plugins.loaders.diffusers_pipelines:load_pipeline",
         "edm": "sdekit_plugins.loaders.checkpoints.edm_checkpoints:load_edm",
         "guided-diffusion": "sdekit_plugins.loaders.checkpoints.guided_diffusion_checkpoints:load_guided_diffusion",
         "k-diffusion": "sdekit_plugins.loaders.single_files.k_diffusion_file:k_diffusion",
