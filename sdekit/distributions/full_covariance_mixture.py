@@ -7,9 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_count, check_instance, check_number, check_rows, to_float64
 from sdekit.errors import InputError
 from sdekit.inverse.operators import LinearOperator
-from sdekit.processes import SDE, Denoiser, broadcast
+from sdekit.processes import SDE, Denoiser, broadcast, check_process
+from sdekit.sampling import MOST_SAMPLES, check_seeds
 
 
 class FullCovarianceMixture:
@@ -22,19 +24,27 @@ class FullCovarianceMixture:
         covariances: Covariances, (K, d, d), positive definite, for samples of d numbers.
         weights: Weights, (K,), positive; they are normalised. None for equal weights.
     Raises:
-        InputError: If the covariances do not have the shape (K, d, d).
+        InputError: If the shapes do not fit, a number is not finite, or a covariance is not positive definite.
     """
 
     def __init__(self, means: Tensor, covariances: Tensor, weights: Tensor | None = None) -> None:
-        self.shape = tuple(means.shape[1:])
-        self.means = means.double().flatten(1)
-        self.covariances = torch.as_tensor(covariances, dtype=torch.float64)
+        means = to_float64("FullCovarianceMixture: means", means)
+        if means.ndim < 2 or not means.numel():
+            raise InputError(f"FullCovarianceMixture: means must be (K, *shape) with K >= 1, got {tuple(means.shape)}")
+        self.shape, self.means = tuple(means.shape[1:]), means.flatten(1)
+        self.covariances = to_float64("FullCovarianceMixture: covariances", covariances)
         k, d = self.means.shape
         if tuple(self.covariances.shape) != (k, d, d):
             raise InputError(
                 f"FullCovarianceMixture: covariances must be {(k, d, d)}, got {tuple(self.covariances.shape)}"
             )
-        weights = torch.ones(k) if weights is None else torch.as_tensor(weights)
+        eigenvalues = torch.linalg.eigvalsh(self.covariances)
+        symmetric = torch.allclose(self.covariances, self.covariances.mT)
+        if not symmetric or bool((eigenvalues < -1e-8 * eigenvalues.abs().amax().clamp(min=1e-300)).any()):
+            raise InputError("FullCovarianceMixture: covariances must be symmetric and positive definite")
+        weights = torch.ones(k) if weights is None else to_float64("FullCovarianceMixture: weights", weights)
+        if weights.shape != (k,) or not bool((weights > 0).all()):
+            raise InputError(f"FullCovarianceMixture: weights must be ({k},) and positive, got {tuple(weights.shape)}")
         self.log_weights = (weights.double() / weights.double().sum()).log()
 
     @property
@@ -44,8 +54,10 @@ class FullCovarianceMixture:
 
     def denoiser(self, sde: SDE) -> Denoiser:
         """Return the exact denoiser E[x_0 | x_t = x] for a process; it ignores conditions."""
+        check_process("FullCovarianceMixture.denoiser", sde)
 
         def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+            check_rows("FullCovarianceMixture: x", x, self.shape)
             z = x.flatten(1).double()
             like = z.new_empty(len(z), 1, 1, 1)
             alpha, sigma = broadcast(sde.alpha(t), like), broadcast(sde.sigma(t), like)
@@ -64,6 +76,7 @@ class FullCovarianceMixture:
 
     def responsibilities(self, x: Tensor) -> Tensor:
         """Return p(component | x_0 = x), (B, K), float64, for x (B, *shape)."""
+        check_rows("FullCovarianceMixture: x", x, self.shape)
         difference = (x.double().flatten(1)[:, None] - self.means)[..., None]
         factor = torch.linalg.cholesky(self.covariances)
         white = torch.linalg.solve_triangular(factor, difference, upper=False)
@@ -72,7 +85,8 @@ class FullCovarianceMixture:
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Draw n exact samples, (n, *shape), float64."""
-        generator = torch.Generator().manual_seed(seed)
+        n = check_count("FullCovarianceMixture.sample: n", n, least=1, most=MOST_SAMPLES)
+        generator = torch.Generator().manual_seed(*check_seeds([seed]))
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         z = torch.randn(n, self.means.shape[1], generator=generator, dtype=torch.float64)
         factor = torch.linalg.cholesky(self.covariances)
@@ -94,8 +108,8 @@ class FullCovarianceMixture:
         Raises:
             InputError: If noise_std is not positive, or the measurement does not fit the operator.
         """
-        if not noise_std > 0:
-            raise InputError(f"posterior: needs noise_std > 0, got {noise_std}")
+        noise_std = check_number("posterior needs noise_std > 0: noise_std", noise_std, above=0)
+        check_instance("posterior: operator", operator, LinearOperator, "a linear operator")
         a = operator.matrix()
         cross = self.covariances @ a.T  # (K, d, m)
         total = a @ cross + noise_std**2 * torch.eye(len(a), dtype=torch.float64)

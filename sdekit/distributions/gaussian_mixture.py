@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_count, check_labels, check_rows, to_float64
 from sdekit.errors import InputError
-from sdekit.processes import SDE, Denoiser, as_time, broadcast
-from sdekit.sampling import check_seeds
+from sdekit.processes import SDE, Denoiser, as_time, broadcast, check_process, check_time_shape
+from sdekit.sampling import MOST_SAMPLES, check_seeds
 
 if TYPE_CHECKING:
     from sdekit.inverse.operators import LinearOperator
@@ -33,8 +34,8 @@ class GaussianMixture:
     """
 
     def __init__(self, means: Tensor, stds: Tensor | float, weights: Tensor | None = None) -> None:
-        means = torch.as_tensor(means, dtype=torch.float64)
-        stds = torch.as_tensor(stds, dtype=torch.float64)
+        means = to_float64("GaussianMixture: means", means, finite=False)
+        stds = to_float64("GaussianMixture: stds", stds, finite=False)
         if means.ndim < 2 or len(means) == 0:
             raise InputError(f"GaussianMixture: means must be (K, *shape) with K >= 1, got {tuple(means.shape)}")
         if stds.ndim == 1:
@@ -46,7 +47,8 @@ class GaussianMixture:
                 f"GaussianMixture: stds {tuple(stds.shape)} do not fit means {tuple(means.shape)}: give a number, "
                 "(K,) or (K, *shape)"
             ) from None
-        weights = torch.ones(len(means)) if weights is None else torch.as_tensor(weights)
+        weights = torch.ones(len(means)) if weights is None else weights
+        weights = to_float64("GaussianMixture: weights", weights, finite=False)
         if not means.isfinite().all():
             raise InputError("GaussianMixture: means must be finite")
         if weights.shape != (len(means),) or not _positive(weights) or not _positive(stds):
@@ -58,6 +60,7 @@ class GaussianMixture:
 
     def denoiser(self, sde: SDE) -> Denoiser:
         """Return the exact denoiser E[x_0 | x_t = x, y] for a process."""
+        check_process("GaussianMixture.denoiser", sde)
 
         def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
             alpha, sigma = self._scales(sde, t, x)
@@ -72,6 +75,7 @@ class GaussianMixture:
 
     def score(self, x: Tensor, sde: SDE, t: Tensor | float, y: Tensor | None = None) -> Tensor:
         """Return the score grad log p_t(x | y), in the shape and dtype of x, for t () or (B,) and y (B,) or None."""
+        check_process("GaussianMixture.score", sde)
         t = as_time(t)
         return sde.score(x, self.denoiser(sde)(x, t, y), t)
 
@@ -92,7 +96,9 @@ class GaussianMixture:
         """
         if (sde is None) != (t is None):
             raise InputError("GaussianMixture.log_prob: give sde and t, or neither")
-        self._check_shape(x)
+        if sde is not None:
+            check_process("GaussianMixture.log_prob", sde)
+        check_rows("GaussianMixture: x", x, self.shape)
         one = torch.ones((), dtype=torch.float64)
         alpha, sigma = (one, 0 * one) if sde is None or t is None else self._scales(sde, as_time(t), x)
         difference, total = self._difference(x.flatten(1).double(), alpha, sigma)
@@ -117,10 +123,17 @@ class GaussianMixture:
         """
         if (sde is None) != (t is None):
             raise InputError("GaussianMixture.sample: give sde and t, or neither")
+        n = check_count("GaussianMixture.sample: n", n, least=1, most=MOST_SAMPLES)
+        if sde is not None:
+            check_process("GaussianMixture.sample", sde)
+        if y is not None:
+            y = check_count("GaussianMixture.sample: y", y, least=-1)
+            if y >= len(self.means):
+                raise InputError(f"GaussianMixture.sample: y must be a component, 0 to {len(self.means) - 1}, got {y}")
+        if t is not None:
+            check_time_shape("GaussianMixture.sample", as_time(t), n)
         generator = torch.Generator().manual_seed(*check_seeds([seed]))
         k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
-        if y is not None and not -1 <= y < len(self.means):
-            raise InputError(f"GaussianMixture.sample: y must be a component, 0 to {len(self.means) - 1}, got {y}")
         k = k if y is None or y < 0 else torch.full_like(k, y)
         noise = torch.randn(2, n, self.means.shape[1], generator=generator, dtype=torch.float64)
         x = self.means[k] + self.variances[k].sqrt() * noise[0]
@@ -139,15 +152,10 @@ class GaussianMixture:
         """Return the exact posterior p(x_0 | y) for y = A x_0 + noise_std z; see `FullCovarianceMixture.posterior`."""
         return self.full().posterior(operator, measurement, noise_std)
 
-    def _check_shape(self, x: Tensor) -> None:
-        if tuple(x.shape[1:]) != self.shape:
-            raise InputError(
-                f"GaussianMixture: x has shape {tuple(x.shape)}, expected (B, {', '.join(map(str, self.shape))})"
-            )
-
     def _scales(self, sde: SDE, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return alpha and sigma, each () or (B, 1, 1), which broadcast against (B, K, d)."""
-        self._check_shape(x)
+        check_rows("GaussianMixture: x", x, self.shape)
+        check_time_shape("GaussianMixture", t, len(x))
         device = self.means.device
         like_x = x.new_empty((len(x), 1, 1), dtype=torch.float64, device=device)
         return broadcast(sde.alpha(t), like_x), broadcast(sde.sigma(t), like_x)
@@ -161,6 +169,7 @@ class GaussianMixture:
         log_prob = -0.5 * (square.sum(-1) + variances.log().sum(-1))
         if y is None:
             return log_prob + self.log_weights
+        check_labels("GaussianMixture: y", y, len(log_prob), len(self.means))
         is_null = (y < 0)[:, None]
         chosen = torch.nn.functional.one_hot(y.long().clamp(min=0), len(self.means)).bool()
         return torch.where(is_null, log_prob + self.log_weights, log_prob.masked_fill(~chosen, -math.inf))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_tensor
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError, SdekitError
 from sdekit.processes import SDE, Denoiser
@@ -88,6 +89,7 @@ def exact_solution(sde: SDE, denoise: Denoiser, x: Tensor, *, tolerance: float |
     Returns:
         x_0, (n, *).
     """
+    check_tensor("exact_solution: x", x)
     tolerance = tolerance or (1e-8 if x.dtype == torch.float64 else 1e-6)
     solver = build("sampler", "ode", rtol=tolerance, atol=tolerance, error_norm="batch")
     return sample(sde, denoise, solver, shape=x.shape[1:], x=x, dtype=x.dtype, device=x.device).x

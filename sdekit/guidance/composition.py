@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_function, describe_value
 from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser, evaluate_denoiser
 from sdekit.registry import resolve
 
 from .context import SamplingContext, count_calls
 from .guidance import Guidance, GuidedDenoiser, unguided
+
+EXPECTED = "a name or a function of (sde, denoise)"
 
 
 def compose(sde: SDE, denoise: Denoiser, guidance: Sequence[Guidance]) -> Denoiser:
@@ -32,6 +35,7 @@ def compose(sde: SDE, denoise: Denoiser, guidance: Sequence[Guidance]) -> Denois
     guided = denoise
     for guide in guidance:
         result = guide(sde, guided)
+        check_function("guidance: the result of a function of (sde, denoise)", result, "a denoiser")
         guided = result if isinstance(result, GuidedDenoiser) else GuidedDenoiser(result, unguided(guided))
     return guided
 
@@ -46,11 +50,14 @@ def resolve_guidance(guidance: Guidance | str | Sequence[Guidance | str]) -> lis
     Raises:
         InputError: If a name is not registered, or an object is not callable.
     """
-    choices = [guidance] if isinstance(guidance, str) or callable(guidance) else guidance
-    guides = [resolve("guidance", choice) for choice in choices]
+    several: Any = guidance
+    if isinstance(guidance, str) or callable(guidance):
+        several = [guidance]
+    elif not isinstance(several, Iterable) or hasattr(several, "dtype"):
+        raise InputError(f"guidance must be {EXPECTED}, got {describe_value(guidance)}")
+    guides: list[Guidance] = [resolve("guidance", choice) for choice in several]
     for guide in guides:
-        if not callable(guide):
-            raise InputError(f"guidance: expected a name or a function of (sde, denoise), got {guide!r}")
+        check_function("guidance", guide, EXPECTED)
     return guides
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdekit.arguments import describe_value
 from sdekit.errors import SdekitError
 from sdekit.processes import Denoiser, evaluate_denoiser
 
@@ -56,6 +57,13 @@ class SamplingContext:
             _current.reset(token)
 
 
+def _describe(x0: Any) -> str:
+    """Describe the result of a denoiser: shape, dtype, and a device other than the CPU."""
+    if not isinstance(x0, Tensor):
+        return describe_value(x0)
+    return f"{tuple(x0.shape)} {x0.dtype}" + (f" on {x0.device}" if x0.device.type != "cpu" else "")
+
+
 def current_context() -> SamplingContext | None:
     """Return the context of the current sampling run, or None outside of `sample`."""
     return _current.get()
@@ -74,18 +82,17 @@ def count_calls(denoise: Denoiser) -> Denoiser:
         x.
     """
 
-    def call(x: Tensor, t: Tensor, y: Any = None) -> Tensor:
+    def call(x: Tensor, t: Tensor, y: Any = None) -> Any:
         context = current_context()
         if context is not None:
             context.evaluations += 1
             if context.counting_only:
                 return x / 2
-        x0 = evaluate_denoiser(denoise, x, t, y)
-        if x0.shape != x.shape or x0.dtype != x.dtype:
+        x0: Any = evaluate_denoiser(denoise, x, t, y)
+        if not isinstance(x0, Tensor) or x0.shape != x.shape or x0.dtype != x.dtype or x0.device != x.device:
             number = "a call" if context is None else f"call {context.evaluations}"
             raise SdekitError(
-                f"{number} of the denoiser, at t = {t}: got {tuple(x0.shape)} {x0.dtype}, expected "
-                f"{tuple(x.shape)} {x.dtype}, as its input"
+                f"{number} of the denoiser, at t = {t}: got {_describe(x0)}, expected {_describe(x)}, as its input"
             )
         return x0
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_number
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import Condition, concatenate_conditions, null_condition
 from sdekit.processes import SDE, Denoiser, as_time, broadcast, evaluate_denoiser
@@ -163,8 +164,7 @@ def require_finite(guidance: str, **options: float) -> None:
         InputError: If one of them is infinite or not a number.
     """
     for name, value in options.items():
-        if not math.isfinite(value):
-            raise InputError(f"{guidance}: {name} must be a finite number, got {value}")
+        check_number(f"{guidance}: {name}", value)
 
 
 def require_data_range(guidance: str, low: float | None, high: float | None) -> tuple[float, float]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from sdekit.arguments import check_instance, check_number
 from sdekit.errors import InputError
 from sdekit.inverse.operators import LinearOperator, Operator, check_linear
 
@@ -29,8 +29,9 @@ class Problem:
     noise_std: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.noise_std < math.inf:
-            raise InputError(f"the noise's standard deviation must be at least 0 and finite, got {self.noise_std}")
+        check_instance("Problem: operator", self.operator, Operator, "an operator of sdekit.inverse.operators")
+        number = check_number("Problem: the noise's standard deviation noise_std", self.noise_std, least=0)
+        object.__setattr__(self, "noise_std", number)
         object.__setattr__(self, "measurement", self.operator.check(self.measurement))
         if isinstance(self.operator, LinearOperator):
             check_linear(self.operator)

@@ -61,6 +61,7 @@ class ReplacementSampler(Sampler):
     stochastic = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         name = type(self).__name__.lower()
         if self.repeats < 1:
             raise InputError(f"{name}: repeats must be at least 1, got {self.repeats}")

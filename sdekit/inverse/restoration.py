@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_count, check_instance, check_tensor
 from sdekit.errors import InputError
 from sdekit.guidance import Guidance, NamedGuidance, format_component
 from sdekit.inverse.operators import LinearOperator, Operator
@@ -29,6 +30,7 @@ def build_restorer(method: str, problem: Problem, **options: Any) -> Guidance | 
     """
     from sdekit.registry import build
 
+    check_instance("restore: problem", problem, Problem, "a Problem(operator, measurement)")
     restorer: Guidance | Sampler = build("restorer", method, problem, **options)
     return restorer if isinstance(restorer, Sampler) else NamedGuidance(restorer, format_component(method, options))
 
@@ -51,6 +53,7 @@ def restore(
     Raises:
         InputError: If the method is a sampler and another sampler is given.
     """
+    check_instance("restore: problem", problem, Problem, "a Problem(operator, measurement)")
     restorer = build_restorer(method, problem) if isinstance(method, str) else method
     arguments = {"shape": problem.operator.shape, **arguments}
     if isinstance(restorer, Sampler):
@@ -94,6 +97,13 @@ def estimate_noise(
     Source:
         Dempster, Laird & Rubin 1977.
     """
+    check_instance("estimate_noise: model", model, ScoreModel, "a ScoreModel")
+    check_instance("estimate_noise: operator", operator, Operator, "an operator of sdekit.inverse.operators")
+    check_tensor("estimate_noise: measurement", measurement)
+    rounds, n = check_count("estimate_noise: rounds", rounds, least=1), check_count("estimate_noise: n", n, least=1)
+    if y is not None:
+        check_instance("estimate_noise: y", y, Tensor, "a tensor (k, ...)")
+        y = y.reshape(1) if not y.ndim else y
     measured = operator.check(measurement.double())
     y = None if y is None else y[torch.arange(n) % len(y)]
     std = max(float(measured.square().sum().div(operator.count).sqrt()), 1e-6)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sdekit.processes import LARGEST_RHO, SDE, as_time, broadcast
+from sdekit.arguments import check_instance, check_number, describe_value, to_float64
+from sdekit.errors import InputError
+from sdekit.processes import LARGEST_RHO, SDE, as_time, broadcast, check_process
 
 
 class Classifier(nn.Module):
@@ -26,7 +28,13 @@ class Classifier(nn.Module):
 
     def __init__(self, network: nn.Module, sde: SDE, frequencies: Tensor, *, data_std: float = 1.0) -> None:
         super().__init__()
-        self.network, self.sde, self.data_std = network, sde, data_std
+        check_instance("Classifier: network", network, nn.Module, "a torch.nn.Module")
+        check_process("Classifier", sde)
+        frequencies = to_float64("Classifier: frequencies", frequencies)
+        if frequencies.ndim != 1 or not len(frequencies):
+            raise InputError(f"Classifier: frequencies must have the shape (classes,), got {tuple(frequencies.shape)}")
+        self.network, self.sde = network, sde
+        self.data_std = check_number("Classifier: data_std", data_std, above=0)
         self.register_buffer("log_prior", torch.zeros(len(frequencies)))
         self.set_frequencies(frequencies)
 
@@ -42,6 +50,10 @@ class Classifier(nn.Module):
         norm = (signal**2 + sigma**2).rsqrt()  # c_in; signal norm = (1 + (rho / data_std)^2)^(-1/2)
         c_noise = (sigma / alpha).clamp(1e-4, LARGEST_RHO).log() / 4
         out = self.network(broadcast(norm, x) * x, c_noise.to(x.device, x.dtype).expand(len(x)))
+        expected = (len(x), len(self.log_prior))
+        if not isinstance(out, Tensor) or out.shape != expected:
+            got = tuple(out.shape) if isinstance(out, Tensor) else describe_value(out)
+            raise InputError(f"the network {type(self.network).__name__} returned {got}, expected logits {expected}")
         gain = (signal * norm).to(x.device, x.dtype).expand(len(x))
         logits: Tensor = self.log_prior.to(x.dtype) + gain[:, None] * out
         return logits

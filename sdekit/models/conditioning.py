@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_count, check_instance
 from sdekit.data import trained_labels
 from sdekit.errors import InputError
 
@@ -48,6 +49,9 @@ class Condition:
     parts: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
+        check_instance("Condition: parts", self.parts, Mapping, "a mapping of names to tensors")
+        for name, part in self.parts.items():
+            check_instance(f"Condition: part {name!r}", part, Tensor, "a tensor of B rows")
         rows = {name: part.shape[0] if part.ndim else None for name, part in self.parts.items()}
         if not rows or None in rows.values() or len(set(rows.values())) > 1:
             raise InputError(f"a condition needs parts with the same number of rows, got {_shapes(self.parts)}")
@@ -239,6 +243,11 @@ class Conditioning:
     null_refusal: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("classes", "numbers", "embedding"):
+            check_count(f"Conditioning: {name}", getattr(self, name))
+        if self.sequence is not None:
+            check_instance("Conditioning: sequence", self.sequence, (tuple, list), "a length (or None) and a width")
+        check_instance("Conditioning: parts", self.parts, Mapping, "a mapping of names to shapes")
         kinds = [k for k in ("classes", "numbers", "embedding", "sequence", "parts") if getattr(self, k)]
         if len(kinds) > 1:
             raise InputError(

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_device, check_path
 from sdekit.data import Units
 from sdekit.errors import InputError
-from sdekit.processes import SDE
 from sdekit.registry import (
     build,
     component_names,
@@ -55,7 +55,6 @@ class OpenedModel:
         condition_names: Names of the numbers that the model takes as its condition, or empty.
         condition_units: Units of these numbers.
         grid: Time grid that the model's makers recommend, as "NAME:option=value", or None.
-        makers_grid: Grid of the sampler that the makers used, `grid(sde, n) -> (n + 1,)` times, for `--grid maker`.
         step: Training step of the weights, or None if it is unknown.
         facts: More facts for `sdekit info`, by name.
         guesses: Facts that the files do not state and the loader assumed, by name, for `sdekit info`.
@@ -73,7 +72,6 @@ class OpenedModel:
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
     grid: str | None = None
-    makers_grid: Callable[[SDE, int], Tensor] | None = None
     step: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     guesses: Mapping[str, Any] = field(default_factory=dict)
@@ -238,7 +236,7 @@ def open_model(
     Raises:
         InputError: If no such model exists, or it is damaged, or it needs `trust` or `shape`.
     """
-    spec, inline = split_loader_options(os.fspath(path_or_name))
+    spec, inline = split_loader_options(check_path("open_model", path_or_name))
     loader, path = _loader_and_path(spec)
     chosen = {**inline, **(options or {})}
     return open_with(loader, path, device=device, backend=backend, trust=trust, step=step, shape=shape, options=chosen)
@@ -271,6 +269,7 @@ def open_with(
     Raises:
         InputError: If the loader refuses the path, or an option does not apply.
     """
+    device = check_device("open_model", device)
     target = find_component("loader", loader).load()
     accepted = parameters(target)
     if step is not None and "step" not in accepted:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from sdekit.arguments import check_instance, check_number, describe_value
 from sdekit.errors import InputError
-from sdekit.processes import SDE, as_time, broadcast
+from sdekit.processes import SDE, as_time, broadcast, check_process, check_time_shape
 
 from .conditioning import Condition, Conditioning, replace_null
 from .network_input import TRAINED_HERE, NetworkInput
@@ -51,8 +52,12 @@ class ScoreModel(nn.Module):
         inputs: NetworkInput = TRAINED_HERE,
     ) -> None:
         super().__init__()
-        if prediction not in PREDICTIONS:
-            raise InputError(f"no prediction {prediction!r}: choose one of {', '.join(PREDICTIONS)}")
+        check_instance("ScoreModel: network", network, nn.Module, "a torch.nn.Module")
+        check_process("ScoreModel", sde)
+        if str(prediction) not in PREDICTIONS:
+            got = describe_value(prediction)
+            raise InputError(f"no prediction {got}: choose one of {', '.join(PREDICTIONS)}")
+        data_std = check_number("ScoreModel: data_std", data_std, above=0)
         if prediction == "eps" and sde.alpha(as_time(sde.t_max)) < 1e-6:
             raise InputError(
                 f"prediction 'eps' divides by alpha, which is 0 at t_max of {type(sde).__name__}: choose 'v', 'flow', "
@@ -98,9 +103,13 @@ class ScoreModel(nn.Module):
         Returns:
             Tensor (B, *) of x's dtype.
         Raises:
-            InputError: If the network was not trained with conditions such as y.
+            InputError: If the network was not trained with conditions such as y, or returns another shape than x.
         """
         t = as_time(t)
+        check_instance("ScoreModel: x", x, Tensor, "a tensor (B, *)")
+        if not x.ndim:
+            raise InputError("ScoreModel: x must be a tensor (B, *), got one without axes")
+        check_time_shape("ScoreModel", t, len(x))
         if self.condition is not None:
             self.condition.check(y, values=y is not None and y.device.type == "cpu")
         c_skip, c_out = PREDICTIONS[self.prediction](self.sde.alpha(t), self.sde.sigma(t), self.data_std)
@@ -139,6 +148,12 @@ class ScoreModel(nn.Module):
             For "eps" Ho et al. 2020, eq. 14; for "edm" Karras et al. 2022, eq. 8.
         """
         t = as_time(t)
+        for name, value in (("x0", x0), ("eps", eps)):
+            check_instance(f"ScoreModel.loss: {name}", value, Tensor, "a tensor (B, *)")
+        if eps.shape != x0.shape or not x0.ndim:  # another shape would broadcast silently
+            shapes = f"x0 has shape {tuple(x0.shape)}, and eps {tuple(eps.shape)}"
+            raise InputError(f"ScoreModel.loss: {shapes}; expected the same shape (B, *)")
+        check_time_shape("ScoreModel.loss", t, len(x0))
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
         c_skip, c_out = PREDICTIONS[self.prediction](alpha, sigma, self.data_std)
         target = broadcast((1 - c_skip * alpha) / c_out, x0) * x0 - broadcast(c_skip * sigma / c_out, x0) * eps
@@ -155,5 +170,33 @@ class ScoreModel(nn.Module):
         c_noise = c_noise.to(x.device, x.dtype).expand(len(x)).contiguous()
         if self.condition is not None and self.condition.null_value is not None:
             y = replace_null(y, self.condition.null_value, len(x), x.device)
-        output: Tensor = network(x if c_in is None else broadcast(c_in, x) * x, c_noise, y)
-        return output
+        try:
+            output: Any = network(x if c_in is None else broadcast(c_in, x) * x, c_noise, y)
+        except RuntimeError as error:
+            raise self._explain(error, x) from error
+        if not isinstance(output, Tensor) or output.shape != x.shape:  # a smaller shape would broadcast silently
+            got = tuple(output.shape) if isinstance(output, Tensor) else describe_value(output)
+            raise InputError(
+                f"the network {type(self.network).__name__} returned {got} for x of shape {tuple(x.shape)}: it must "
+                "return a tensor of the shape of x"
+            )
+        if output.device != x.device:
+            raise InputError(
+                f"the network {type(self.network).__name__} returned a tensor on {output.device} for x on {x.device}"
+            )
+        result: Tensor = output
+        return result
+
+    def _explain(self, error: RuntimeError, x: Tensor) -> Exception:
+        """Return InputError if the network failed because of the dtype, device or shape of x; else the error itself."""
+        name, weights = type(self.network).__name__, [p for p in self.network.parameters() if p.is_floating_point()]
+        for fact, here, there in [(f, getattr(x, f), getattr(w, f)) for w in weights[:1] for f in ("dtype", "device")]:
+            if here != there:
+                return InputError(
+                    f"the network {name} has the {fact} {there}, and x has {here}: use {fact}={there} for x, or "
+                    f"convert the model by model.to({here})"
+                )
+        reason = str(error).split("\n")[0]
+        if any(word in reason for word in ("shape", "size", "channels", "dimension")):
+            return InputError(f"the network {name} cannot be evaluated for x of shape {tuple(x.shape)}: {reason}")
+        return error

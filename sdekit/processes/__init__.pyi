@@ -19,6 +19,8 @@ from .sde import (
     SDE as SDE,
     as_time as as_time,
     broadcast as broadcast,
+    check_process as check_process,
+    check_time_shape as check_time_shape,
     same_process as same_process,
 )
 from .tabulated import (

@@ -8,6 +8,7 @@ from typing import final
 
 from torch import Tensor
 
+from sdekit.arguments import check_fields
 from sdekit.errors import InputError
 
 from .sde import SDE, as_time
@@ -31,6 +32,7 @@ class EDM(SDE):
     t_max: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "t_min", self.sigma_min)
         object.__setattr__(self, "t_max", self.sigma_max)
         if not 0 < self.sigma_min < self.sigma_max < math.inf:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_fields, check_instance, describe_value
 from sdekit.errors import InputError
 
 LARGEST_RHO = 1e3
@@ -24,8 +25,13 @@ def as_time(t: Tensor | float) -> Tensor:
         t: Number or tensor of any shape.
     Returns:
         Float64 tensor of the shape of t.
+    Raises:
+        InputError: If t is not a real number or a tensor of real numbers.
     """
-    return torch.as_tensor(t, dtype=torch.float64)
+    try:
+        return torch.as_tensor(t, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputError(f"a time must be a number or a tensor of numbers, got {describe_value(t)}") from None
 
 
 def broadcast(coefficient: Tensor, x: Tensor) -> Tensor:
@@ -124,8 +130,38 @@ def same_process(one: SDE, other: SDE) -> bool:
     return torch.allclose(one.alpha(t), other.alpha(t)) and torch.allclose(one.sigma(t), other.sigma(t))
 
 
+def check_process(where: str, sde: object) -> None:
+    """Check that an argument is a process.
+
+    Arguments:
+        where: Function that received the argument, for the message.
+        sde: The argument.
+    Raises:
+        InputError: If the argument is not an object of a class derived from `SDE`.
+    """
+    check_instance(f"{where}: sde", sde, SDE, "a process such as sdekit.VP()")
+
+
+def check_time_shape(where: str, t: Tensor, n: int) -> None:
+    """Check that t has one time for all samples or one for each.
+
+    Arguments:
+        where: Function that received the times, for the message.
+        t: Times.
+        n: Number of samples.
+    Raises:
+        InputError: If t has another shape than () or (n,).
+    """
+    if t.ndim and t.shape != (n,):
+        raise InputError(f"{where}: t has shape {tuple(t.shape)}, expected () or ({n},), one time for each sample")
+
+
 def check_times(sde: SDE, least: float = 1e-9) -> None:
-    """Raise InputError unless least <= t_min < t_max < inf; by default t = 0 is excluded, because sigma is 0 there."""
+    """Raise InputError unless all fields of a process have their types and least <= t_min < t_max < inf.
+
+    By default t = 0 is excluded, because sigma is 0 there.
+    """
+    check_fields(sde)
     if not least <= sde.t_min < sde.t_max < math.inf:
         raise InputError(
             f"{type(sde).__name__}: needs {least:g} <= t_min < t_max, got t_min={sde.t_min}, t_max={sde.t_max}"

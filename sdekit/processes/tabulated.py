@@ -10,9 +10,13 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_count, check_number, describe_value
 from sdekit.errors import InputError
 
 from .sde import SDE, as_time
+
+MOST = 10**6
+"""Largest number of betas of `linear` and `cosine`."""
 
 
 @final
@@ -38,7 +42,11 @@ class TabulatedVP(SDE):
     t_max: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
+        try:
+            object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
+        except (TypeError, ValueError):
+            got = describe_value(self.betas)
+            raise InputError(f"TabulatedVP: betas must be a sequence of numbers, got {got}") from None
         if len(self.betas) < 2 or not all(0 < b < 1 for b in self.betas[:-1]) or not 0 < self.betas[-1] <= 1:
             raise InputError("TabulatedVP: needs at least two betas, each between 0 and 1; only the last one may be 1")
         object.__setattr__(self, "t_min", 1 / len(self.betas))
@@ -57,7 +65,10 @@ class TabulatedVP(SDE):
         Source:
             Ho et al. 2020, section 4.
         """
-        return cls(tuple(torch.linspace(beta_min, beta_max, max(n, 1), dtype=torch.float64).tolist()))
+        n = check_count("TabulatedVP: needs at least two betas: n", n, least=2, most=MOST)
+        low = check_number("TabulatedVP.linear: beta_min", beta_min)
+        high = check_number("TabulatedVP.linear: beta_max", beta_max)
+        return cls(tuple(torch.linspace(low, high, n, dtype=torch.float64).tolist()))
 
     @classmethod
     def cosine(cls, *, n: int = 1000, s: float = 0.008, beta_max: float = 0.999) -> TabulatedVP:
@@ -72,7 +83,10 @@ class TabulatedVP(SDE):
         Source:
             Nichol & Dhariwal 2021, eq. 17.
         """
-        theta = (torch.arange(max(n, 0) + 1, dtype=torch.float64) / n + s) / (1 + s) * (math.pi / 2)
+        n = check_count("TabulatedVP: needs at least two betas: n", n, least=2, most=MOST)
+        s = check_number("TabulatedVP.cosine: s", s, least=0)
+        beta_max = check_number("TabulatedVP.cosine: beta_max", beta_max, above=0)
+        theta = (torch.arange(n + 1, dtype=torch.float64) / n + s) / (1 + s) * (math.pi / 2)
         alpha2 = theta.cos() ** 2
         return cls(tuple((1 - alpha2[1:] / alpha2[:-1]).clamp(max=beta_max).tolist()))
 

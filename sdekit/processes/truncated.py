@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdekit.arguments import check_number
 from sdekit.errors import InputError
 
-from .sde import SDE
+from .sde import SDE, check_process
 
 
 class TruncatedSDE(SDE):
@@ -19,7 +20,9 @@ class TruncatedSDE(SDE):
         InputError: If t_max is outside of that range.
     """
 
-    def __init__(self, sde: SDE, t_max: float) -> None:
+    def __init__(self, sde: SDE, t_max: Tensor | float) -> None:
+        check_process("edit", sde)
+        t_max = check_number("edit: t", t_max)
         if not sde.t_min < t_max <= sde.t_max:
             raise InputError(f"edit: t must be above {sde.t_min:g} and at most {sde.t_max:g}, got {t_max:g}")
         self.whole, self.t_min, self.t_max = sde, sde.t_min, t_max

@@ -19,6 +19,7 @@ from typing import Any
 import pluggy
 
 from sdekit import API_VERSION, __version__
+from sdekit.arguments import check_options, describe_value
 from sdekit.errors import InputError
 
 from . import hookspecs
@@ -261,6 +262,8 @@ def find_component(kind: str, name: str) -> Entry:
         InputError: If no component has this name (the message suggests a similar one), or two plugins provide it.
     """
     registry = load_plugins()
+    if not isinstance(name, str):
+        raise InputError(f"{kind} must be a registered name, got {describe_value(name)}")
     if (kind, name) in registry.conflicts:
         raise InputError(registry.conflicts[kind, name])
     if (kind, name) not in registry.entries:
@@ -278,12 +281,17 @@ def complete_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[s
     Returns:
         Values of all options.
     Raises:
-        InputError: If the component has no option of a given name. The message suggests a similar one.
+        InputError: If the component has no option of a given name (the message suggests a similar one), or a value has
+            another type than the option.
     """
     known = parameters(find_component(kind, name).load())
     for option in options:
         if option not in known:
             raise InputError(unknown_name(f"option of {kind} {name!r} named", option, sorted(known), "It has"))
+    annotations = {option: p.annotation for option, p in known.items()}
+    if kind == "loader":
+        annotations.pop("device", None)  # a torch.device or its name, whatever the loader declares
+    check_options(f"{kind} {name!r}", options, annotations)
     return {option: options.get(option, p.default) for option, p in known.items()}
 
 

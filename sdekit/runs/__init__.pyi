@@ -74,4 +74,5 @@ from .training_options import (
     TrainOptions as TrainOptions,
     check_batch as check_batch,
     check_seed as check_seed,
+    train_options as train_options,
 )

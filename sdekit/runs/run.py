@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sdekit.arguments import check_path
 from sdekit.errors import InputError
 from sdekit.models import OpenedModel, ScoreModel, open_with, recognises
 from sdekit.registry import component_names, plugin_files
@@ -46,7 +47,6 @@ class Run(OpenedModel):
         condition_names: Names of the numbers that the model takes as its condition, or empty.
         condition_units: Units of these numbers.
         grid: None, since a run recommends no grid.
-        makers_grid: None.
         step: Training step of the weights.
         facts: The format: "run" or "export".
         guesses: Empty, since the recipe states all facts.
@@ -88,7 +88,8 @@ def load_run(
     Raises:
         InputError: If the run is missing, damaged, altered or newer than this sdekit. The message names the file.
     """
-    loader = "export" if is_export(Path(path)) else "run"
+    path = Path(check_path("load_run", path))
+    loader = "export" if is_export(path) else "run"
     run = open_with(loader, path, device=device, backend=backend, trust=trust, step=step)
     if not isinstance(run, Run):
         raise InputError(f"{path} is an export of a model that is not a run: open it by sdekit.open_model")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
+from sdekit.arguments import check_options
 from sdekit.errors import InputError
+from sdekit.registry import unknown_name
 
 REMOVED_OPTIONS = ("turn_below",)
 """Options of version 0.1 that no longer exist. Runs that recorded them can be opened, but not resumed."""
@@ -43,6 +46,9 @@ def check_batch(batch_size: int, shape: tuple[int, ...], where: str) -> None:
             f"{where}: batch_size {batch_size} of items of {prod(shape)} numbers is more than 2^31 numbers a step: at "
             f"most {MOST_NUMBERS // prod(shape)} items go into a batch"
         )
+
+
+_TYPES: dict[str, Any] = {"int": int, "int | None": int | None, "float": float, "float | None": float | None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +117,7 @@ class TrainOptions:
     preview_every: float = 60.0
 
     def __post_init__(self) -> None:
+        check_options("train", vars(self), {field.name: _TYPES.get(str(field.type), str) for field in fields(self)})
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
@@ -158,3 +165,20 @@ class TrainOptions:
         if self.steps is not None:
             return min(1.0, step / self.steps)
         return min(1.0, seconds / (self.time_limit or 1.0))
+
+
+def train_options(options: Mapping[str, Any]) -> TrainOptions:
+    """Create the options of a training from values by name.
+
+    Arguments:
+        options: Values of some options.
+    Returns:
+        All options.
+    Raises:
+        InputError: If there is no such option (the message suggests a similar name), or a value is invalid.
+    """
+    known = [field.name for field in fields(TrainOptions)]
+    for name in options:
+        if name not in known:
+            raise InputError(unknown_name("option of train named", str(name), known, "It has"))
+    return TrainOptions(**options)

@@ -24,6 +24,7 @@ from .sampler import (
     Sampler as Sampler,
 )
 from .sampling_loop import (
+    MOST_SAMPLES as MOST_SAMPLES,
     Samples as Samples,
     sample as sample,
 )

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdekit.processes import LARGEST_RHO, SDE
+from sdekit.processes import LARGEST_RHO, SDE, check_process
 
 from .noise import SeedNoise
 
@@ -82,9 +82,11 @@ class Brownian:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.sde, self.shape, self.dtype, self.device = sde, tuple(shape), dtype, torch.device(device)
+        check_process("Brownian", sde)
+        self.sde, self.dtype = sde, dtype
         self.seed_noise = SeedNoise(seeds, shape, dtype=dtype, device=device)
-        self._seeds = _mix(np.array(seeds, dtype=np.uint64) + _GOLDEN)
+        self.shape, self.device = self.seed_noise.shape, self.seed_noise.device
+        self._seeds = _mix(np.array(self.seed_noise.seeds, dtype=np.uint64) + _GOLDEN)
         self._size = int(np.prod(self.shape, dtype=int))
         self._points: list[tuple[Tensor, tuple[Floats, Singles]]] = []
         self._cells: Floats | None = None

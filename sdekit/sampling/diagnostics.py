@@ -13,6 +13,7 @@ from sdekit.errors import InputError, SdekitError
 from sdekit.guidance import Guidance, format_component
 from sdekit.processes import SDE, Denoiser, evaluate_denoiser
 
+from .finite_results import require_finite_results
 from .sampling_loop import EXPLOSION_FACTOR, BatchResult, has_exploded, root_mean_square
 
 
@@ -39,7 +40,7 @@ def find_cause(
         InputError: If the guidance exploded.
         SdekitError: If the denoiser or the solver failed.
     """
-    watched = _raise_if_not_finite(denoise, seeds)
+    watched = require_finite_results(denoise, seeds, also_x=True)
     if not guidance:
         run(watched, [])
     else:
@@ -99,28 +100,3 @@ def guidance_label(guidance: Guidance) -> str:
     if isinstance(guidance, partial):
         return format_component(guidance_label(guidance.func).replace("_", "-"), guidance.keywords)
     return str(getattr(guidance, "name", None) or getattr(guidance, "__name__", type(guidance).__name__))
-
-
-def _raise_if_not_finite(denoise: Denoiser, seeds: Sequence[int]) -> Denoiser:
-    """Return a denoiser that raises SdekitError at its first result that is not finite."""
-    calls = 0
-
-    def call(x: Tensor, t: Tensor, y: Any = None) -> Tensor:
-        nonlocal calls
-        calls += 1
-        x0 = evaluate_denoiser(denoise, x, t, y)
-        bad = ~x0[: len(seeds)].flatten(1).isfinite().all(1)
-        if bad.any():
-            i = int(bad.nonzero()[0])
-            if x[i].isfinite().all():
-                name, advice = "its result", "check the training of the model"
-            else:
-                name = "x"
-                advice = "the solver diverged: take more steps, or limit x_0 to the range of the data (guidance clip)"
-            raise SdekitError(
-                f"call {calls} of the denoiser, at t = {t.expand(len(x))[i]:g}: {name} is not finite for "
-                f"{int(bad.sum())} of {len(bad)} samples (the first has seed {seeds[i]}): {advice}"
-            )
-        return x0
-
-    return call

@@ -13,8 +13,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_count, check_number
 from sdekit.errors import InputError
-from sdekit.processes import LARGEST_RHO, SDE, as_time
+from sdekit.processes import LARGEST_RHO, SDE, as_time, check_process
+
+MOST_STEPS = 10**7
+"""Largest number of steps of a grid; a larger one would not fit into memory."""
 
 
 def uniform(sde: SDE, n: int) -> Tensor:
@@ -28,6 +32,7 @@ def uniform(sde: SDE, n: int) -> Tensor:
     Source:
         Song et al. 2021.
     """
+    check_steps(sde, n)
     return torch.linspace(sde.t_max, sde.t_min, n + 1, dtype=torch.float64)
 
 
@@ -45,8 +50,8 @@ def karras(sde: SDE, n: int, *, p: float = 7.0) -> Tensor:
     Source:
         Karras et al. 2022, eq. 5.
     """
-    if not 0 < p < math.inf:
-        raise InputError(f"grid karras: p must be positive and finite, got {p}")
+    check_steps(sde, n)
+    p = check_number("grid karras: p", p, above=0)
     high, low = _ends(sde)
     return _times(sde, torch.linspace(high ** (1 / p), low ** (1 / p), n + 1, dtype=torch.float64) ** p)
 
@@ -62,6 +67,7 @@ def log_snr(sde: SDE, n: int) -> Tensor:
     Source:
         Lu et al. 2022a (DPM-Solver) and 2022b (DPM-Solver++).
     """
+    check_steps(sde, n)
     high, low = _ends(sde)
     return _times(sde, torch.linspace(math.log(high), math.log(low), n + 1, dtype=torch.float64).exp())
 
@@ -87,8 +93,8 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
     Raises:
         InputError: If data_std is not positive and finite.
     """
-    if not 0 < data_std < math.inf:
-        raise InputError(f"grid auto: data_std must be positive and finite, got {data_std}")
+    check_steps(sde, n)
+    data_std = check_number("grid auto: data_std", data_std, above=0)
     high, low = _ends(sde)
     calls, beyond = n + 1, max(1.0, (n + 1) / 30)
     last = max(min(0.35 / calls / beyond**2 * data_std, high / 2), low)
@@ -116,6 +122,7 @@ def sqrt_log_snr(sde: SDE, n: int) -> Tensor:
     Source:
         Modelled on `log_snr`.
     """
+    check_steps(sde, n)
     high, low = _ends(sde)
     part = torch.linspace(0, 1, n + 1, dtype=torch.float64) ** 2
     return _times(sde, (math.log(high) + part * math.log(low / high)).exp())
@@ -132,6 +139,7 @@ def quadratic(sde: SDE, n: int) -> Tensor:
     Source:
         Song, Meng & Ermon 2021, appendix D.3, for tables of times.
     """
+    check_steps(sde, n)
     times = torch.linspace(sde.t_max**0.5, sde.t_min**0.5, n + 1, dtype=torch.float64) ** 2
     times[0], times[-1] = sde.t_max, sde.t_min
     return times
@@ -150,6 +158,7 @@ def cosine(sde: SDE, n: int) -> Tensor:
     Source:
         Nichol & Dhariwal 2021, eq. 17, with s = 0.
     """
+    check_steps(sde, n)
     high, low = (torch.atan2(sde.sigma(as_time(t)), sde.alpha(as_time(t))) for t in (sde.t_max, sde.t_min))
     return _times(sde, torch.linspace(high, low, n + 1, dtype=torch.float64).tan())
 
@@ -173,7 +182,10 @@ def shift(sde: SDE, n: int, *, shift: float = 1.0, last: float | None = None) ->
     Source:
         Esser et al. 2024, eq. 23.
     """
-    if not 0 < shift < math.inf or not (last is None or 0 < last < 1):
+    check_steps(sde, n)
+    shift = check_number("grid shift: needs shift > 0 and 0 < last < 1: shift", shift, above=0)
+    last = None if last is None else check_number("grid shift: last", last)
+    if not (last is None or 0 < last < 1):
         raise InputError(f"grid shift: needs shift > 0 and 0 < last < 1, got shift={shift}, last={last}")
     rho = sde.rho(torch.tensor([sde.t_max, sde.t_min], dtype=torch.float64)) / shift
     first, least = (1 / (1 + 1 / rho)).tolist()
@@ -219,6 +231,12 @@ def spaced_knots(
     if i[0] >= knots or i[-1] < 0:
         raise InputError(f"{n} times with the offset {offset} need the index {i[0]:g} in a table of {knots} knots")
     return (i + 1) / knots
+
+
+def check_steps(sde: SDE, n: int) -> None:
+    """Raise InputError unless the arguments of a grid are a process and a whole number of steps."""
+    check_process("grid", sde)
+    check_count("grid: n", n, most=MOST_STEPS)
 
 
 def _ends(sde: SDE) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_device, check_dtype, check_shape, describe_value
 from sdekit.errors import InputError
 
 
@@ -34,9 +35,11 @@ def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
         InputError: If a seed is not a whole number in this range.
     """
     try:
-        whole = tuple(map(operator.index, seeds))
+        whole = tuple(map(operator.index, seeds)) if not isinstance(seeds, (str, bytes)) else None
     except TypeError:
-        raise InputError(f"seeds must be whole numbers, got {seeds!r}") from None
+        whole = None
+    if whole is None:
+        raise InputError(f"seeds must be whole numbers, got {describe_value(seeds)}")
     for seed in whole:
         if not 0 <= seed < 2**32:
             raise InputError(f"seeds must be between 0 and 2^32 - 1, got {seed}")
@@ -64,7 +67,9 @@ class SeedNoise:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.shape, self.dtype, self.device = tuple(shape), dtype, torch.device(device)
+        check_dtype("SeedNoise: dtype", dtype)
+        self.shape, self.dtype = check_shape("SeedNoise: shape", shape, least_axes=0), dtype
+        self.device = check_device("SeedNoise", device)
         self.seeds, self._skipped = check_seeds(seeds), 0
 
     def __call__(self, t: Tensor | None = None, s: Tensor | None = None) -> Tensor:

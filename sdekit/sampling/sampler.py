@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from sdekit.arguments import check_count, check_fields
 from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser
 
@@ -34,6 +35,10 @@ class Sampler:
         for old, new in _RENAMED.items():
             if old in vars(cls):
                 raise TypeError(f"{cls.__name__}: `{old}` is now `{new}` (see CHANGELOG.md)")
+
+    def __post_init__(self) -> None:
+        """Check the types of the options. A subclass with its own `__post_init__` calls this one first."""
+        check_fields(self)
 
     @property
     def order(self) -> int | None:
@@ -133,6 +138,7 @@ class Sampler:
                 several calls per step, one step.
         """
         name, calls = type(self).__name__, self.calls_per_step
+        nfe = check_count("nfe", nfe)
         if calls is None:
             raise InputError(
                 f"{name} has no fixed number of calls per step, so its run cannot be limited to nfe={nfe}: set steps, "

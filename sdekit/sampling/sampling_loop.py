@@ -11,11 +11,23 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from sdekit.arguments import (
+    check_count,
+    check_device,
+    check_dtype,
+    check_function,
+    check_instance,
+    check_shape,
+    check_tensor,
+    describe_value,
+)
 from sdekit.errors import InputError, SdekitError
 from sdekit.guidance import SamplingContext, count_calls
-from sdekit.processes import SDE, Denoiser
+from sdekit.processes import SDE, Denoiser, check_process
 from sdekit.registry import resolve
 
+from .finite_results import require_finite_results
+from .grids import MOST_STEPS
 from .noise import SeedNoise, check_seeds
 from .sampler import Grid, Sampler
 
@@ -25,6 +37,8 @@ if TYPE_CHECKING:
 
     from .brownian import Brownian
 
+MOST_SAMPLES = 10**9
+"""Largest number of samples of one call."""
 EXPLOSION_FACTOR = 10.0
 """Samples count as exploded if their root mean square is more than this factor times the root mean square of samples
 without guidance, and also more than this factor times the larger of 1 and the standard deviation of the data. With cfg
@@ -102,14 +116,23 @@ def sample(
         InputError: If arguments are invalid or contradict each other, or the guidance exploded.
         SdekitError: If the denoiser or the solver failed.
     """
+    check_process("sample", sde)
+    check_function("sample: denoise", denoise, "a denoiser, a function of (x, t) or (x, t, y)")
     method: Sampler = resolve("sampler", sampler)
+    check_instance("sample: sampler", method, Sampler, "a sampler or a registered name such as 'ddim'")
     if noise is not None and not method.stochastic:
         raise InputError(
             f"sample: {type(method).__name__} draws no noise: leave out noise={noise!r}, or use another sampler"
         )
     if noise not in (None, "seed", "brownian"):
         raise InputError(f"sample: noise must be 'seed' or 'brownian', got {noise!r}")
-    shape, seeds = tuple(shape), _resolve_seeds(n, seeds, x)
+    check_dtype("sample: dtype", dtype)
+    shape, device = check_shape("sample: shape", shape), check_device("sample", device)
+    if x is not None:
+        check_tensor("sample: x", x)
+    seeds = _resolve_seeds(n, seeds, x)
+    if not isinstance(trajectory, bool):
+        raise InputError(f"sample: trajectory must be True or False, got {describe_value(trajectory)}")
     y = _check_conditions(y, len(seeds), device)
     guides, cost = _resolve_guidance(guidance), 1
     if guides and nfe is not None:
@@ -199,8 +222,10 @@ def _run(request: _Request, batch: slice, denoise: Denoiser, guidance: list[Guid
     else:  # the first draw belongs to the prior, and x may have been drawn from it
         noise.skip()
         start = request.x[batch].to(request.device, request.dtype)
-    bound = _bind(request.sde, denoise, guidance, None if request.y is None else request.y[batch])
-    context, path = SamplingContext(request.times, adaptive=request.sampler.calls_per_step is None), [start]
+    adaptive = request.sampler.calls_per_step is None
+    watched = require_finite_results(denoise, request.seeds[batch], first_only=not adaptive)
+    bound = _bind(request.sde, watched, guidance, None if request.y is None else request.y[batch])
+    context, path = SamplingContext(request.times, adaptive=adaptive), [start]
     with context.active():
         for x in request.sampler.trajectory(request.sde, bound, start, request.times, noise):
             path = [*path, x] if request.trajectory else [x]
@@ -266,8 +291,8 @@ def has_exploded(x: Tensor, limit: float) -> bool:
     return not bool((root_mean_square(x) <= limit).all())
 
 
-def _resolve_guidance(guidance: Sequence[Guidance | str] | Guidance | str) -> list[Guidance]:
-    if isinstance(guidance, list | tuple) and not guidance:
+def _resolve_guidance(guidance: Sequence[Guidance | str] | Guidance | str | None) -> list[Guidance]:
+    if guidance is None or (isinstance(guidance, list | tuple) and not guidance):
         return []
     from sdekit.guidance import resolve_guidance
 
@@ -276,15 +301,16 @@ def _resolve_guidance(guidance: Sequence[Guidance | str] | Guidance | str) -> li
 
 def _resolve_seeds(n: int | None, seeds: Sequence[int] | None, x: Tensor | None) -> tuple[int, ...]:
     if seeds is None:
-        n = n if n is not None else len(x) if x is not None else None
-        if n is None or n < 1:
-            raise InputError(f"sample: say how many samples (n, at least 1) or which (seeds), got n={n}")
-        return tuple(range(n))
+        n = n if n is not None or x is None or not x.ndim else len(x)
+        if n is None:
+            raise InputError("sample: say how many samples (n, at least 1) or which (seeds), got n=None")
+        return tuple(range(check_count("sample: say how many samples: n", n, least=1, most=MOST_SAMPLES)))
+    seeds = check_seeds(seeds)
     if n is not None and n != len(seeds):
         raise InputError(f"sample: n={n} but {len(seeds)} seeds: give one of them")
-    if not len(seeds):
+    if not seeds:
         raise InputError("sample: seeds is empty")
-    return check_seeds(seeds)
+    return seeds
 
 
 def _check_conditions(y: Tensor | Condition | None, n: int, device: torch.device | str) -> Tensor | Condition | None:
@@ -313,9 +339,7 @@ def _check_start(sde: SDE, x: Tensor | None, times: Tensor, shape: tuple[int, ..
 
 
 def _resolve_batch_size(batch_size: int | None, sampler: Sampler, n: int) -> int:
-    batch_size = n if batch_size is None else batch_size
-    if batch_size < 1:
-        raise InputError(f"sample: batch_size must be at least 1, got {batch_size}")
+    batch_size = n if batch_size is None else check_count("sample: batch_size", batch_size, least=1)
     return 1 if sampler.requires_single_sample else batch_size
 
 
@@ -323,28 +347,26 @@ def _resolve_times(
     sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid: Grid | str | Tensor | None, cost: int
 ) -> Tensor:
     """Return the times of the grid, t_max first; `cost` is the number of network evaluations of one denoising."""
-    for name, number in (("steps", steps), ("nfe", nfe)):
-        if number is not None and not hasattr(number, "__index__"):
-            raise InputError(f"sample: {name} must be a whole number, got {number!r}")
-    if grid is not None and not (isinstance(grid, str | Tensor) or callable(grid)):
-        raise InputError(f"sample: grid must be a name, a function of (sde, n) or a tensor of times, got {grid!r}")
+    if grid is not None and not isinstance(grid, str | Tensor):
+        check_function("sample: grid", grid, "a name, a function of (sde, n) or a tensor of times")
     if isinstance(grid, Tensor):
         if steps is not None or nfe is not None:
             raise InputError("sample: a grid of explicit times sets the number of steps: leave steps and nfe out")
+        check_tensor("sample: grid", grid, finite=False)
         return _check_times(sde, grid.to("cpu", torch.float64))
     if steps is not None and nfe is not None:
         raise InputError(f"sample: steps={steps} and nfe={nfe} both given: choose one")
     if nfe is not None:
+        nfe = check_count("sample: nfe", nfe)
         steps = sampler.steps_for(nfe, cost)
-    steps = sampler.default_steps if steps is None else steps
-    if steps < 1:
-        raise InputError(f"sample: steps must be at least 1, got {steps}")
+    steps = check_count("sample: steps", sampler.default_steps if steps is None else steps, least=1, most=MOST_STEPS)
     chosen = sampler.build_default_grid() if grid is None else resolve("grid", grid)
     times: Tensor = chosen(sde, steps - 1) if steps > 1 else torch.tensor([sde.t_max], dtype=torch.float64)
     return _check_times(sde, times)
 
 
 def _check_times(sde: SDE, times: Tensor) -> Tensor:
+    check_tensor("sample: the times of the grid", times, finite=False)
     values = times.tolist()  # comparing fifty numbers is faster than comparing tensors
     decreasing = all(map(operator.gt, values, values[1:])) if times.ndim == 1 else False
     if not values or not decreasing or not all(map(math.isfinite, values)):

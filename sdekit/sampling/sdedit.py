@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdekit.errors import InputError
-from sdekit.processes import SDE, Denoiser, TruncatedSDE, as_time
+from sdekit.arguments import check_device, check_number, check_tensor
+from sdekit.processes import SDE, Denoiser, TruncatedSDE, as_time, check_process
 
-from .noise import SeedNoise
+from .noise import SeedNoise, check_seeds
 from .sampler import Sampler
 from .sampling_loop import Samples, sample
 
@@ -32,8 +32,9 @@ def time_of_strength(sde: SDE, strength: float, data_std: float = 1.0) -> Tensor
     Raises:
         InputError: If strength or data_std is out of range.
     """
-    if not 0 < strength <= 1 or not data_std > 0:
-        raise InputError(f"edit: strength must be above 0 and at most 1, got {strength}")
+    check_process("edit", sde)
+    strength = check_number("edit: strength", strength, above=0, most=1)
+    data_std = check_number("edit: data_std", data_std, above=0)
     rho = as_time(math.inf if strength == 1 else data_std * math.tan(strength * math.pi / 2))
     return sde.time(rho).clamp(sde.t_min, sde.t_max)
 
@@ -52,7 +53,8 @@ def add_noise(
     Returns:
         The process with t_max = t, and the noisy images (n, *shape).
     """
-    start = TruncatedSDE(sde, float(t))
+    start, seeds, device = TruncatedSDE(sde, t), check_seeds(seeds), check_device("edit", device)
+    check_tensor("edit: image", image)
     noise = SeedNoise(seeds, image.shape, device=device)
     x = image.to(device, torch.float32).expand(len(seeds), *image.shape)
     return start, sde.perturb(x, as_time(start.t_max), noise())
@@ -89,5 +91,6 @@ def edit(
     Source:
         Meng et al. 2022 (SDEdit).
     """
+    seeds = check_seeds(seeds)
     start, x = add_noise(sde, image, t, seeds, device=device)
     return sample(start, denoise, sampler, shape=image.shape, seeds=seeds, x=x, device=device, **arguments)

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from sdekit.arguments import check_instance
 from sdekit.data import Dataset, parse_spec, split
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import PREDICTIONS
 from sdekit.registry import complete_options, component_names, find_component, parameters, unknown_name
-from sdekit.runs import Component, Recipe, TrainOptions, check_batch
+from sdekit.runs import Component, Recipe, TrainOptions, check_batch, train_options
 
 GROUPS = ("data", "sde", "network", "train")
 MOST_READ = 2**16  # largest number of items that are read in order to find the labels that occur
@@ -78,27 +79,6 @@ def load_data(spec: str, **options: Any) -> tuple[Dataset, Component]:
     return data, Component(name=spec, options=complete)
 
 
-def load_run_data(recipe: Recipe) -> Dataset:
-    """Open the data of a run in order to continue its training.
-
-    Versions before 0.3 did not find all labels. The data of a run without classes, which has no option `labels`, are
-    opened without labels.
-
-    Arguments:
-        recipe: Recipe of the run.
-    Returns:
-        The data set.
-    Raises:
-        InputError: If the data cannot be opened.
-    """
-    options = dict(recipe.data.options)
-    name, _ = parse_spec(recipe.data.name, component_names("dataset"))
-    known = parameters(find_component("dataset", name).load())
-    if not recipe.classes and "labels" in known and "labels" not in options:
-        options["labels"] = "none"
-    return load_data(recipe.data.name, **options)[0]
-
-
 def plan(
     spec: str = "digits",
     *,
@@ -124,13 +104,15 @@ def plan(
     Raises:
         InputError: If a name or an option is unknown or out of its range, or two of them contradict each other.
     """
+    for name, value in (("spec", spec), ("sde", sde), ("prediction", prediction), ("condition", condition)):
+        check_instance(f"plan: {name}", value, str, "a string")
     groups = _by_group(options)
     if condition not in ("none", "label"):
         _check_takes_condition(spec, condition)
         groups["data"]["condition"] = condition
     data, component = load_data(spec, **groups["data"])
     condition = _check_condition(spec, data, condition, prediction)
-    train = TrainOptions(**default_training(data) | groups["train"])
+    train = train_options(default_training(data) | groups["train"])
     _check_training(spec, data, condition, train)
     network = default_network(data) if network is None else network
     network_options = _with_derived_options(groups["network"], data, condition, train)
@@ -177,10 +159,13 @@ def untrained_labels(data: Dataset, train: TrainOptions) -> tuple[int, ...]:
 
 def _by_group(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
     """Return the options of every group. Raises InputError for an unknown group."""
-    options = options or {}
+    options = {} if options is None else options
+    check_instance("plan: options", options, Mapping, "a mapping of groups to options")
     for group in options:
         if group not in GROUPS:
             raise InputError(f"no group of options {group!r}: the groups are {', '.join(GROUPS)}")
+    for group, values in options.items():
+        check_instance(f"plan: options[{group!r}]", values, Mapping, "a mapping of option names to values")
     return {group: dict(options.get(group, {})) for group in GROUPS}
 
 

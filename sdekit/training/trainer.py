@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sdekit.arguments import check_device, check_instance, check_path
 from sdekit.data import Dataset, split, with_classes
 from sdekit.errors import InputError, ProcessLost, SdekitError
 from sdekit.registry import build
@@ -99,9 +100,11 @@ class Trainer:
         overwrite: bool = False,
         engine: Engine | None = None,
     ) -> None:
+        check_instance("train: recipe", recipe, Recipe, "a recipe, the first result of sdekit.training.plan")
+        check_instance("train: data", data, Dataset, "a data set, the second result of sdekit.training.plan")
         self.recipe, self.options = recipe, recipe.train
         self.data = data = with_classes(data, recipe.classes, recipe.class_names)
-        self.out, self.device = Path(out), torch.device(device)
+        self.out, self.device = Path(check_path("train: out", out)), check_device("train", device)
         self.folder = RunFolder(self.out)
         self.engine = engine or default_engine(self.device, self.options.precision)
         self.is_main = self.engine.rank == 0

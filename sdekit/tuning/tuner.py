@@ -11,14 +11,16 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_count, check_function, check_instance, check_number, check_tensor, describe_value
 from sdekit.errors import InputError, SdekitError
 from sdekit.evaluation import exact_solution
 from sdekit.models import Condition
-from sdekit.processes import SDE, Denoiser, evaluate_denoiser
+from sdekit.processes import SDE, Denoiser, check_process, evaluate_denoiser
 from sdekit.registry import build, resolve
 from sdekit.sampling import Sampler, sample
 
@@ -86,7 +88,22 @@ def solve_starts(
         tick: Called with the number of starts that are solved.
     Returns:
         The starts that were solved, in order.
+    Raises:
+        InputError: If an argument has another type or range.
     """
+
+    check_process("solve_starts", sde)
+    check_tensor("solve_starts: x", x)
+    if not x.ndim or not len(x):
+        raise InputError(f"solve_starts: x must be samples (n, *), got {describe_value(x)}")
+    if y is not None:
+        check_instance("solve_starts: y", y, (Tensor, Condition), "a tensor (n, ...) or a Condition")
+        if y.shape[:1] != (len(x),):
+            raise InputError(
+                f"solve_starts: y has shape {tuple(y.shape)}, expected one condition for each of {len(x)} x"
+            )
+    batch_size = check_count("solve_starts: batch_size", batch_size, least=1)
+    _check_time_limit(time_limit)
 
     def of(part: slice) -> Tensor:
         rows = None if y is None else y[part]
@@ -145,8 +162,14 @@ def tune(
     Source:
         S4S (Frankel et al. 2025) and LD3 (Tong et al. 2025) have the same aim. The method here is Gauss-Newton.
     """
+    check_process("tune", sde)
+    check_function("tune: denoise", denoise, "a denoiser, a function of (x, t) or (x, t, y)")
     method: Sampler = resolve("sampler", sampler)
     steps = check_tunable(sde, method, nfe)
+    for name, starts in (("train", train), ("check", check), ("held_out", held_out)):
+        check_instance(f"tune: {name}", starts, Starts, "the result of solve_starts")
+    batch_size = check_count("tune: batch_size", batch_size, least=1)
+    _check_time_limit(time_limit)
     fit = _Fit(sde, denoise, method, batch_size, tick or (lambda done, total: None))
     own = Parametrization.of(sde, method.build_default_grid()(sde, steps - 1), method.calls_per_step or 1, weights)
     other = Parametrization.of(sde, build("grid", "auto")(sde, steps - 1), method.calls_per_step or 1, weights)
@@ -169,6 +192,13 @@ def tune(
     )
 
 
+def _check_time_limit(seconds: float) -> None:
+    """Raise InputError unless a time limit is a positive number; infinity means no limit."""
+    value: Any = seconds
+    if not (isinstance(value, float) and value == math.inf):
+        check_number("time_limit", value, above=0)
+
+
 def check_tunable(sde: SDE, sampler: Sampler, nfe: int) -> int:
     """Check that a sampler can be tuned, and return its number of steps.
 
@@ -182,6 +212,9 @@ def check_tunable(sde: SDE, sampler: Sampler, nfe: int) -> int:
         InputError: If the sampler draws noise, has no fixed number of evaluations, or `nfe` is too small for a step.
     """
     name = type(sampler).__name__
+    check_process("tune", sde)
+    check_instance("tune: sampler", sampler, Sampler, "a sampler or a registered name such as 'heun'")
+    nfe = check_count("tune: nfe", nfe)
     if sampler.stochastic or sampler.calls_per_step is None:
         why = "draws noise" if sampler.stochastic else "has no fixed number of calls"
         raise InputError(f"tune: {name} {why}: tuning needs a fixed path for a number of calls. Use auto or heun")

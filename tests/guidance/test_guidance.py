@@ -54,7 +54,7 @@ def test_sample_takes_objects_and_names() -> None:
     assert torch.equal(one, name) and torch.equal(one, several) and not torch.equal(one, plain.x)
     with pytest.raises(InputError, match="no guidance 'cgf'; did you mean 'cfg'"):
         sample(sde, base, "ddim", guidance="cgf", **arguments)
-    with pytest.raises(InputError, match="expected a name or a function"):
+    with pytest.raises(InputError, match="guidance must be a name or a function"):
         sample(sde, base, "ddim", guidance=[3], **arguments)
 
 

@@ -303,9 +303,9 @@ def test_a_solver_that_diverges_is_an_error() -> None:
 
 def test_a_denoiser_with_a_memory_is_an_error() -> None:
     """NaN in the first run and none in the second one: the denoiser depends on something else."""
-    calls = iter([math.nan])
+    calls = iter([0.0, math.nan])
     with pytest.raises(SdekitError, match="depends on something other than x, t and y"):
-        sample(VP(), lambda x, t: 0 * x + next(calls, 0.0), "ddim", shape=(2,), n=1, steps=1)
+        sample(VP(), lambda x, t: 0 * x + next(calls, 0.0), "ddim", shape=(2,), n=1, steps=2)
 
 
 @each_sampler

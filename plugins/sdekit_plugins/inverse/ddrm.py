@@ -43,6 +43,7 @@ class DDRM(Sampler):
     default_steps = 20
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (0 <= self.eta <= 1 and 0 <= self.eta_b <= 1):
             raise InputError(f"ddrm: eta and eta_b must be between 0 and 1, got {self.eta} and {self.eta_b}")
         self.problem.linear("ddrm")

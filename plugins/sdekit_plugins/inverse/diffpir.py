@@ -38,6 +38,7 @@ class DiffPIR(Sampler):
     default_steps = 100
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.weight > 0 or not 0 <= self.zeta <= 1:
             raise InputError(f"diffpir: needs weight > 0 and zeta between 0 and 1, got {self.weight} and {self.zeta}")
         self.problem.linear("diffpir")

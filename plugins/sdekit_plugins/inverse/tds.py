@@ -41,6 +41,7 @@ class TDS(Sampler):
     default_steps = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.particles < 1:
             raise InputError(f"tds: needs particles >= 1, got {self.particles}")
         self.problem.linear("tds")

@@ -48,6 +48,7 @@ class AdaptiveSDE(Sampler):
     default_noise = "brownian"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (self.rtol > 0 and self.atol > 0):
             raise InputError(f"adaptive-sde: tolerances must be positive, got rtol={self.rtol}, atol={self.atol}")
 

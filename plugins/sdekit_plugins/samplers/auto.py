@@ -51,6 +51,7 @@ class Auto(Multistep):
     default_grid = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.points is not None and not 2 <= self.points <= 6:
             raise InputError(f"auto: points must be between 2 and 6, or left out, got {self.points}")
         if not 0 < self.data_std < float("inf"):

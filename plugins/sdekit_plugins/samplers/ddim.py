@@ -38,6 +38,7 @@ class DDIM(OneStep):
     order = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.eta <= 1:
             raise InputError(f"ddim: eta must be between 0 (deterministic) and 1 (DDPM), got {self.eta}")
         if self.solver not in ("torchdiffeq", "closed-form"):

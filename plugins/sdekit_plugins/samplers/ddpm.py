@@ -33,6 +33,7 @@ class DDPM(OneStep):
     default_steps = 200
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.variance not in ("beta-tilde", "beta"):
             raise InputError(f"ddpm: variance must be 'beta-tilde' or 'beta', got {self.variance!r}")
 

@@ -45,6 +45,7 @@ class DEIS(Multistep):
     default_steps = 25
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.variable not in ("tAB", "rhoAB", "logrhoAB"):
             raise InputError(f"deis: variable must be 'tAB', 'rhoAB' or 'logrhoAB', got {self.variable!r}")
         if self.order not in range(1, 5):

@@ -38,6 +38,7 @@ class DPMpp2MSDE(Multistep):
     default_grid = "log-snr"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_eta("dpmpp-2m-sde", self.eta)
 
     @property

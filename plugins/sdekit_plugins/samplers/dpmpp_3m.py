@@ -32,6 +32,7 @@ class DPMpp3M(Multistep):
     default_grid = "log-snr"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_start("dpmpp-3m", self.start)
 
     def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:

@@ -37,6 +37,7 @@ class DPMpp3MSDE(Multistep):
     default_grid = "log-snr"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_eta("dpmpp-3m-sde", self.eta)
 
     @property

@@ -33,6 +33,7 @@ class DPMppSDE(Sampler):
     default_steps = 25
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_eta("dpmpp-sde", self.eta)
 
     @property

@@ -42,6 +42,7 @@ class EDMStochastic(Sampler):
     default_steps = 50
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (self.s_churn >= 0 and self.s_noise > 0):
             raise InputError(
                 f"edm-stochastic: needs s_churn >= 0 and s_noise > 0, got {self.s_churn} and {self.s_noise}"

@@ -30,6 +30,7 @@ class ERSDE(Multistep):
     stochastic = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.values <= 3:
             raise InputError(f"er-sde: values must be 1, 2 or 3, got {self.values}")
 

@@ -33,6 +33,7 @@ class EulerAncestral(OneStep):
     default_steps = 100
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (0 <= self.eta <= 1 and self.s_noise > 0):
             raise InputError(f"euler-ancestral: needs 0 <= eta <= 1 and s_noise > 0, got {self.eta} and {self.s_noise}")
 

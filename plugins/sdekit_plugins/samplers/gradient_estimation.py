@@ -30,6 +30,7 @@ class GradientEstimation(Multistep):
     order = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.gamma >= 1:
             raise InputError(f"gradient-estimation: gamma must be at least 1 (DDIM), got {self.gamma}")
 

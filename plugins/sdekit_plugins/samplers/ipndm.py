@@ -35,6 +35,7 @@ class IPNDM(Multistep):
     default_steps = 25
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.points not in range(1, 5):
             raise InputError(f"ipndm: points must be 1, 2, 3 or 4, got {self.points}")
 

@@ -32,6 +32,7 @@ class LMS(Multistep):
     default_steps = 25
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.order not in range(1, 5):
             raise InputError(f"lms: order must be 1, 2, 3 or 4, got {self.order}")
         check_start("lms", self.start)

@@ -53,6 +53,7 @@ class ODE(Sampler):
     max_calls: int = 5000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         methods = (*FIXED, *ADAMS, *ADAPTIVE)
         if self.method not in methods:
             raise InputError(f"ode: no method {self.method!r}: choose one of {', '.join(methods)}")

@@ -37,6 +37,7 @@ class PC(Sampler):
     default_steps = 100
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.corrections < 0 or not self.snr > 0:
             raise InputError(f"pc: needs corrections >= 0 and snr > 0, got {self.corrections} and {self.snr}")
         if self.corrector not in ("langevin", "annealed-langevin"):

@@ -38,6 +38,7 @@ class Restart(Sampler):
     default_steps = 30
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (0 < self.s_min < self.s_max and self.repeats >= 0):
             raise InputError(
                 f"restart: needs 0 < s_min < s_max and repeats >= 0, got {self.s_min}, {self.s_max} and {self.repeats}"

@@ -40,6 +40,7 @@ class SASolver(Multistep):
     default_grid = "log-snr"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_eta("sa-solver", self.tau, "tau")
         if not (1 <= self.predictor <= 4 and 0 <= self.corrector <= 4):
             raise InputError(

@@ -36,6 +36,7 @@ class UniPC(Multistep):
     default_grid = "log-snr"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.order not in (1, 2, 3):
             raise InputError(f"unipc: order must be 1, 2 or 3, got {self.order}")
         if self.variant not in ("bh1", "bh2"):

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_instance, check_number
 from sdekit.errors import InputError
 
 from .operator import SVD, LinearOperator, Operator
@@ -90,6 +91,7 @@ class FourierMask(LinearOperator):
         return 2 * int(self.keep.sum())
 
     def check(self, y: Tensor) -> Tensor:
+        check_instance("the measurement", y, Tensor, "a tensor")
         """Return the measurement with 0 at frequencies that are not measured."""
         return super().check(y) * self.keep.to(y)
 
@@ -173,8 +175,7 @@ def blur(shape: tuple[int, ...], *, std: float = 1.5, kernel: str = "") -> Blur:
         if abs(float(weights.sum())) < 1e-12:
             raise InputError(f"kernel {kernel}: sums to 0 and cannot be scaled to sum to 1")
         return Blur(shape, weights / weights.sum())
-    if not std > 0:
-        raise InputError(f"blur: std must be positive, got {std}")
+    std = check_number("blur: std", std, above=0)
     size = [shape[a] for a in spatial_axes(shape)]
     reach = [min(math.ceil(4 * std), (n - 1) // 2) for n in size]
     gaussians = [(-0.5 * (torch.arange(-r, r + 1, dtype=torch.float64) / std) ** 2).exp() for r in reach]

@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_instance
 from sdekit.errors import InputError
 
 DENSE = 2048
@@ -35,6 +36,7 @@ class Operator(ABC):
 
         Raises InputError if it has another shape or contains numbers that are not finite.
         """
+        check_instance("the measurement", y, Tensor, "a tensor")
         if tuple(y.shape) != self.measured:
             raise InputError(
                 f"the measurement has shape {_format_shape(y.shape)}, and the operator {type(self).__name__} makes "

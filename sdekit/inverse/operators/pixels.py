@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sdekit.arguments import check_instance
 from sdekit.errors import InputError
 
 from .operator import SVD, LinearOperator, TightFrame
@@ -53,6 +54,7 @@ class Mask(LinearOperator):
         return int(self.keep.sum())
 
     def check(self, y: Tensor) -> Tensor:
+        check_instance("the measurement", y, Tensor, "a tensor")
         """Return the measurement with 0 at numbers that are not measured, even if the input is not finite there."""
         return self.apply(super().check(torch.where(self.keep.to(y.device) > 0, y, 0) if y.shape == self.shape else y))
 

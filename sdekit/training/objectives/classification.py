@@ -29,6 +29,7 @@ from sdekit.runs import (
     load_tensors,
     load_tied,
     read_recipe,
+    train_options,
 )
 from sdekit.training.noise_levels import draw
 from sdekit.training.objective import Inputs, Objective
@@ -146,7 +147,7 @@ def classifier_recipe(
             f"the data are not in the run's units: shape {tuple(data.shape)} and the run's {run.shape}, or another "
             "scale"
         )
-    options = TrainOptions(**CLASSIFIER_DEFAULTS | dict(train or {}))
+    options = train_options(CLASSIFIER_DEFAULTS | dict(train or {}))
     check_batch(options.batch_size, run.shape, "train-classifier")
     split(len(data), options.held_out)
     data = with_classes(data, run.classes, run.class_names) if run.classes else data

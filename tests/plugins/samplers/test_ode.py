@@ -169,10 +169,29 @@ def test_a_tolerance_out_of_reach(method: str) -> None:
     """If the tolerance cannot be met, the error names method and tolerance, and gives advice."""
 
     def breaks(x: Tensor, t: Tensor) -> Tensor:
-        return torch.where(broadcast(t, x) < 0.5, math.nan, 0 * x)
+        return torch.where(broadcast(t, x) < 0.5, 1e30 * torch.sin(1e5 * x).sign(), 0 * x)
 
     with pytest.raises(SdekitError, match=rf"{method} cannot meet rtol=1e-05, atol=1e-05 .*aise the tolerances"):
         sample(RectifiedFlow(), breaks, ODE(method=method), shape=(2,), n=2)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("method", ["dopri5", "dopri8", "scipy_solver"])
+@pytest.mark.parametrize("error_norm", ["sample", "batch"])
+def test_a_result_that_is_not_finite_ends_the_run_at_once(bad: float, method: str, error_norm: Any) -> None:
+    """The first call with NaN or infinity is the last one, and the message names the call, the time and the seed."""
+    calls = 0
+
+    def breaks(x: Tensor, t: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return x + bad
+
+    ode = ODE(method=method, error_norm=error_norm)
+    message = r"call 1 of the denoiser, at t = 1: its result is not finite .*has seed 7\): check the training"
+    with pytest.raises(SdekitError, match=message):
+        sample(RectifiedFlow(), breaks, ode, shape=(2,), seeds=[7, 8])
+    assert calls == 1
 
 
 @pytest.mark.parametrize("method", ["dopri5", "bosh3", "dopri8", "scipy_solver"])

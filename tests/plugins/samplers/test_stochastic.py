@@ -239,7 +239,11 @@ def test_adaptive_takes_what_its_tolerance_asks() -> None:
     ]
     assert calls[0] < calls[1] / 1.3
     with pytest.raises(SdekitError, match="adaptive-sde: cannot meet rtol=0.05, .* at t = .*: raise the tolerances"):
-        sample(sde, lambda x, t: x * math.nan, AdaptiveSDE(), shape=(2,), n=2)
+        sample(sde, lambda x, t: 1e9 * torch.sin(1e6 * x).sign(), AdaptiveSDE(), shape=(2,), n=2)
+    late = torch.tensor(0.4)
+    broken = lambda x, t: MIXTURE.denoiser(sde)(x, t) + torch.where(t < late, math.nan, 0.0).view(-1, 1)  # noqa: E731
+    with pytest.raises(SdekitError, match=r"call \d\d? of the denoiser, at t = 0\.3.*its result .* has seed 3"):
+        sample(sde, broken, AdaptiveSDE(), shape=(2,), seeds=[3])
 
 
 def test_adaptive_stops_at_every_time() -> None:

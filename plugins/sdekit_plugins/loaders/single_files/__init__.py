@@ -1,1 +1,0 @@
-"""Loaders of single files: checkpoints of other packages, and bare weights."""

@@ -1,1 +1,0 @@
-"""Data sets in NumPy files: choice of the arrays, and bounded reading."""
