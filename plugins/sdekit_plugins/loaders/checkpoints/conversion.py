@@ -9,13 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdekit.data import Units
 from sdekit.errors import InputError
 
 from .tensor_files import TensorInFile
 
-PIXELS = Units(shift=127.5, scale=127.5, layout="hwc", low=0, high=255)
-"""Images of numbers from 0 to 255 are [-1, 1] in the model."""
 MOST_EXTRA = 4
 
 Convert = Callable[[Tensor], Tensor]

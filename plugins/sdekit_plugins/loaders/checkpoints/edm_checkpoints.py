@@ -19,9 +19,9 @@ from sdekit.errors import InputError
 from sdekit.models import Conditioning, NetworkInput, OpenedModel, ScoreModel, recognises
 from sdekit.networks import ADM, DDPMpp, NCSNpp
 from sdekit.processes import EDM, SDE, VE, VP, TabulatedVP
+from sdekit_plugins.loaders.pixel_data import pixel_units
 
 from .conversion import (
-    PIXELS,
     Convert,
     Filling,
     build_on_meta,
@@ -160,7 +160,7 @@ def load_edm(path: str, *, sigma_min: float | None = None, sigma_max: float | No
         model=model,
         shape=shape,
         path=Path(path),
-        units=PIXELS if shape[0] in (1, 3) else Units(),
+        units=pixel_units(shape[0]) if shape[0] in (1, 3) else Units(),
         kind="image",
         grid="karras" if snapshot.precond == "EDMPrecond" else None,
         facts=facts,

@@ -21,8 +21,9 @@ from sdekit.errors import InputError
 from sdekit.models import Conditioning, NetworkInput, OpenedModel, ScoreModel, recognises
 from sdekit.networks import ADM
 from sdekit.processes import TabulatedVP
+from sdekit_plugins.loaders.pixel_data import pixel_units
 
-from .conversion import PIXELS, Filling, build_on_meta, check_whole, geometric_frequencies, heads_first
+from .conversion import Filling, build_on_meta, check_whole, geometric_frequencies, heads_first
 from .tensor_files import TensorInFile, file_contains, open_torch_file, tensors_of
 
 BLOCK = {
@@ -155,7 +156,7 @@ def load_guided_diffusion(
         model=ScoreModel(network, table, prediction, data_std=0.5, inputs=clock, condition=condition),
         shape=(design.channels, side, side),
         path=Path(path),
-        units=PIXELS if design.channels in (1, 3) else Units(),
+        units=pixel_units(design.channels) if design.channels in (1, 3) else Units(),
         kind="image",
         facts={"network": "ADM", "variance": "learned, left out" if design.parts == 2 else "fixed"},
         guesses=guesses,

@@ -21,12 +21,11 @@ from sdekit.errors import InputError
 from sdekit.models import NetworkInput, OpenedModel, ScoreModel, recognises
 from sdekit.networks import DDPMpp, NCSNpp
 from sdekit.processes import SDE, VE, VP, SubVP, TabulatedVP
+from sdekit_plugins.loaders.pixel_data import pixel_units
 
-from .conversion import PIXELS, Filling, build_on_meta, geometric_frequencies, sine_first
+from .conversion import Filling, build_on_meta, geometric_frequencies, sine_first
 from .tensor_files import TensorInFile, file_contains, open_torch_file, tensors_of
 
-UNIT_PIXELS = Units(shift=0.0, scale=255.0, layout="hwc", low=0, high=255)
-"""Images of numbers from 0 to 255 are [0, 1] in the model."""
 SIGMA_RANGE = (0.01, 50.0)
 BETA_RANGE = (0.1, 20.0)
 ATTENTION_SIDE = 16
@@ -183,7 +182,7 @@ def load_score_sde(
     elif log:
         inputs = NetworkInput(clock="log-rho", scale=1, normalize=False)
     model = ScoreModel(network, process, "eps", data_std=0.5 if centered else 0.25, inputs=inputs)
-    pixels = PIXELS if centered else UNIT_PIXELS
+    pixels = pixel_units(design.channels, low=-1 if centered else 0)
     return OpenedModel(
         model=model,
         shape=(design.channels, side, side),
