@@ -93,7 +93,11 @@ def sdekit_backends() -> dict[str, str]:
 def sdekit_loaders() -> dict[str, str]:
     """Return the loaders of models that other toolkits saved, by name."""
     return {
+        "bare": "sdekit_plugins.loaders.single_files.bare_weights:bare",
+        "diffusers": "sdekit_plugins.loaders.diffusers_pipelines:load_pipeline",
         "edm": "sdekit_plugins.loaders.checkpoints.edm_checkpoints:load_edm",
         "guided-diffusion": "sdekit_plugins.loaders.checkpoints.guided_diffusion_checkpoints:load_guided_diffusion",
+        "k-diffusion": "sdekit_plugins.loaders.single_files.k_diffusion_file:k_diffusion",
+        "lucidrains": "sdekit_plugins.loaders.single_files.lucidrains:lucidrains",
         "score-sde": "sdekit_plugins.loaders.checkpoints.score_sde_checkpoints:load_score_sde",
     }

@@ -17,6 +17,7 @@ from torch import Tensor
 from sdekit.arguments import check_device, check_path
 from sdekit.data import Units
 from sdekit.errors import InputError
+from sdekit.processes import SDE
 from sdekit.registry import (
     build,
     component_names,
@@ -55,6 +56,7 @@ class OpenedModel:
         condition_names: Names of the numbers that the model takes as its condition, or empty.
         condition_units: Units of these numbers.
         grid: Time grid that the model's makers recommend, as "NAME:option=value", or None.
+        makers_grid: Grid of the sampler that the makers used, `grid(sde, n) -> (n + 1,)` times, for `--grid maker`.
         step: Training step of the weights, or None if it is unknown.
         facts: More facts for `sdekit info`, by name.
         guesses: Facts that the files do not state and the loader assumed, by name, for `sdekit info`.
@@ -72,6 +74,7 @@ class OpenedModel:
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
     grid: str | None = None
+    makers_grid: Callable[[SDE, int], Tensor] | None = None
     step: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     guesses: Mapping[str, Any] = field(default_factory=dict)

@@ -74,7 +74,7 @@ def sdekit_datasets() -> dict[str, str]:
         "mixture": "sdekit.data.toys:mixture",
         "images": "sdekit.data.formats.image_files:images",
         "mnist": "sdekit.data.formats.idx_files:mnist",
-        "array": "sdekit.data.formats.array_files:array",
+        "array": "sdekit.data.formats.arrays.array_files:array",
         "table": "sdekit.data.formats.table_files:table",
     }
 

@@ -47,6 +47,7 @@ class Run(OpenedModel):
         condition_names: Names of the numbers that the model takes as its condition, or empty.
         condition_units: Units of these numbers.
         grid: None, since a run recommends no grid.
+        makers_grid: None.
         step: Training step of the weights.
         facts: The format: "run" or "export".
         guesses: Empty, since the recipe states all facts.

@@ -36,6 +36,7 @@ from .objectives.denoising import (
 )
 from .planning import (
     load_data as load_data,
+    load_run_data as load_run_data,
     plan as plan,
 )
 from .posterior_mean import (

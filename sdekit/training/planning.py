@@ -79,6 +79,27 @@ def load_data(spec: str, **options: Any) -> tuple[Dataset, Component]:
     return data, Component(name=spec, options=complete)
 
 
+def load_run_data(recipe: Recipe) -> Dataset:
+    """Open the data of a run in order to continue its training.
+
+    Versions before 0.3 did not find all labels. The data of a run without classes, which has no option `labels`, are
+    opened without labels.
+
+    Arguments:
+        recipe: Recipe of the run.
+    Returns:
+        The data set.
+    Raises:
+        InputError: If the data cannot be opened.
+    """
+    options = dict(recipe.data.options)
+    name, _ = parse_spec(recipe.data.name, component_names("dataset"))
+    known = parameters(find_component("dataset", name).load())
+    if not recipe.classes and "labels" in known and "labels" not in options:
+        options["labels"] = "none"
+    return load_data(recipe.data.name, **options)[0]
+
+
 def plan(
     spec: str = "digits",
     *,

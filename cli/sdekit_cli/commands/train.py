@@ -171,7 +171,7 @@ def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> 
     from dataclasses import replace
 
     from sdekit.runs import TrainOptions, read_recipe
-    from sdekit.training import Trainer, load_data
+    from sdekit.training import Trainer, load_run_data
 
     recipe = read_recipe(out, with_data=True)
     changes = convert_options("train", TrainOptions, {name.partition(".")[2]: value for name, value in length.items()})
@@ -181,7 +181,7 @@ def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> 
     if skip_bad:
         recipe = replace(recipe, data=replace(recipe.data, options=recipe.data.options | {"skip_bad": True}))
     with console.status("reading the data ..."):
-        data, _ = load_data(recipe.data.name, **recipe.data.options)
+        data = load_run_data(recipe)
     return Trainer(recipe, data, out, device=pick_device(device), resume=True)
 
 

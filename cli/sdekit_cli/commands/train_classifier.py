@@ -104,7 +104,7 @@ def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], dev
 def _resumed(run: Path, out: Path, device: str) -> "Trainer":
     """Make the trainer that continues a classifier."""
     from sdekit.runs import model_step, read_recipe
-    from sdekit.training import Trainer, load_data, read_classifier
+    from sdekit.training import Trainer, load_run_data, read_classifier
 
     recipe, guided = read_classifier(out, resume=True), read_recipe(run)
     if (recipe.sde, recipe.shape) != (guided.sde, guided.shape):
@@ -112,5 +112,5 @@ def _resumed(run: Path, out: Path, device: str) -> "Trainer":
     if model_step(out) == recipe.train.steps:
         raise InputError(f"{out} is trained to its last step: there is nothing to resume")
     with console.status("reading the data ..."):
-        items, _ = load_data(recipe.data.name, **recipe.data.options)
+        items = load_run_data(recipe)
     return Trainer(recipe, items, out, device=pick_device(device), resume=True)

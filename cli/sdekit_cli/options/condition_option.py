@@ -101,13 +101,15 @@ def _embeddings(model: OpenedModel, file: str | None, n: int) -> Tensor | None:
     import numpy as np
     import torch
 
+    from sdekit.data.formats import read_npy
+
     if file is None:
         if model.conditioning.null:
             return None
         raise InputError(f"{model.path} was trained on embeddings: add --condition FILE.npy, with one row or {n} rows")
     try:
-        rows = np.asarray(np.load(file, allow_pickle=False), dtype=np.float64)
-    except (OSError, ValueError, EOFError) as error:
+        rows = np.asarray(read_npy(file, file), dtype=np.float64)
+    except (InputError, ValueError) as error:
         raise InputError(f"--condition {file}: expected a .npy file of embeddings ({error})") from error
     rows = rows[None] if rows.ndim == {"embedding": 1, "sequence": 2}.get(model.condition) else rows
     if not rows.ndim or len(rows) not in (1, n) or not np.isfinite(rows).all():

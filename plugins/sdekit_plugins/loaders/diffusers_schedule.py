@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.models import NetworkInput
-from sdekit.processes import EDM, SDE, RectifiedFlow, TabulatedVP
+from sdekit.processes import EDM, SDE, RectifiedFlow, TabulatedVP, as_time
 from sdekit.sampling import Grid, shift, spaced_knots
 
 from .extras import require_package
@@ -27,6 +27,9 @@ TABLES = (
     *("KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"),
 )
 """Schedulers with a table of betas."""
+
+EXACT_ZERO = ("DDIMScheduler", "DDPMScheduler", "DDIMParallelScheduler", "DDPMParallelScheduler")
+"""Schedulers whose last alpha is 0 with zero terminal SNR; in all others it is 2^-12."""
 
 FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 """Schedulers of rectified flows."""
@@ -81,7 +84,10 @@ class Schedule:
         Returns:
             The schedule with the shift of this number; the same schedule without dynamic shifting.
         """
-        return _flow(self.config, self.facts["scheduler"], tokens) if self.config.get("use_dynamic_shifting") else self
+        if not self.config.get("use_dynamic_shifting"):
+            return self
+        shifted = _flow(self.config, self.facts["scheduler"], tokens)
+        return replace(self, makers_grid=shifted.makers_grid, grid=shifted.grid, facts=shifted.facts)
 
 
 def read_schedule(config: Mapping[str, Any], source: str) -> Schedule:
@@ -124,16 +130,19 @@ def _defaults(name: str) -> dict[str, Any]:
 def _table(config: Mapping[str, Any], name: str, guesses: Mapping[str, Any]) -> Schedule:
     """Read a table of betas. Index i of the table is t = (i + 1) / N, so the network's clock is N t - 1."""
     sde = TabulatedVP(_betas(config))
-    if config.get("rescale_betas_zero_snr"):
+    zero_snr = bool(config.get("rescale_betas_zero_snr"))
+    if zero_snr:
         sde = sde.with_zero_terminal_snr()
     prediction = PREDICTIONS.get(config["prediction_type"])
     if prediction is None:
         raise InputError(f"prediction_type {config['prediction_type']!r} is not one of {', '.join(PREDICTIONS)}")
-    if prediction == "eps" and sde.betas[-1] == 1:
+    if prediction == "eps" and zero_snr:
         raise InputError(
             "prediction_type 'epsilon' with zero terminal SNR: at the last index x is noise alone, so its noise says "
             "nothing about x_0. Set prediction_type to 'v_prediction', or rescale_betas_zero_snr to false"
         )
+    if zero_snr and name not in EXACT_ZERO:
+        sde = _with_last_alpha(sde, 2**-12)
     n = len(sde.betas)
     inputs = NetworkInput(clock="t", scale=n, offset=-1, normalize=False)
     if config.get("timestep_type") == "continuous":
@@ -151,6 +160,12 @@ def _table(config: Mapping[str, Any], name: str, guesses: Mapping[str, Any]) -> 
         facts={"scheduler": name, "beta_schedule": config["beta_schedule"], "makers_grid": grid},
         guesses=guesses,
     )
+
+
+def _with_last_alpha(sde: TabulatedVP, alpha: float) -> TabulatedVP:
+    """Return a table whose last alpha is not 0 but a small number."""
+    before = float(sde.alpha(as_time(1 - 1 / len(sde.betas))))
+    return TabulatedVP((*sde.betas[:-1], 1 - (alpha / before) ** 2))
 
 
 def _knots(sde: SDE, n: int, *, knots: int, spacing: Any, offset: int) -> Tensor:

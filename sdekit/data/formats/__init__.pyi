@@ -1,5 +1,8 @@
-from .array_files import (
+from .arrays.array_files import (
     array as array,
+)
+from .arrays.numpy_files import (
+    read_npy as read_npy,
 )
 from .idx_files import (
     mnist as mnist,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdekit.data.formats import decode_image, read_image_header, read_npy
 from sdekit.errors import InputError
 
 
@@ -27,8 +28,8 @@ def read_array(path: str | Path, label: str) -> np.ndarray:
     if not path.is_file():
         raise InputError(f"{label} {path}: no such file")
     try:
-        array = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _pixels(path)
-        numbers = np.asarray(array, dtype=np.float64)
+        array = read_npy(str(path), "it") if path.suffix == ".npy" else _pixels(path)
+        numbers = np.array(array, dtype=np.float64)
     except Exception as error:  # numpy and Pillow raise many kinds of errors for a damaged file
         raise InputError(f"{label} {path}: neither an array (.npy) nor an image that can be read ({error})") from error
     if not np.isfinite(numbers).all():
@@ -37,8 +38,6 @@ def read_array(path: str | Path, label: str) -> np.ndarray:
 
 
 def _pixels(path: Path) -> np.ndarray:
-    from sdekit.data.formats import decode_image, read_image_header
-
     data = path.read_bytes()
     pixels = decode_image(data, None, 3 if read_image_header(data).colour else 1)
     return pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)

@@ -180,3 +180,28 @@ def original_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, st
         return path
 
     return write
+
+
+@pytest.fixture
+def edm_writer() -> Callable[..., Path]:
+    """Return a function that writes a snapshot of EDM after `change(config, tensors)`."""
+
+    def write(name: str, path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], Any]) -> Path:
+        case = ORIGINAL["edm"][name]
+        config, tensors = dict(case["config"]), flat(case["tensors"])
+        change(config, tensors)
+        return write_edm(path, config, tensors)
+
+    return write
+
+
+@pytest.fixture
+def persistent() -> Callable[[], Any]:
+    """Return a context manager that yields `make(class_name, state)` for objects in pickles of EDM."""
+
+    @contextmanager
+    def maker() -> Iterator[Callable[[str, dict[str, Any]], Persistent]]:
+        with modules_of_edm():
+            yield Persistent
+
+    return maker

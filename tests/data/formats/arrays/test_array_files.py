@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from sdekit.data.formats import array
 from sdekit.errors import InputError
+from sdekit.training import plan
 
 RNG = np.random.default_rng(0)
 
@@ -167,3 +169,99 @@ def test_numbers_that_do_not_fit(
     np.save("x.npy", x)
     with pytest.raises(InputError, match=message):
         array(name, condition=condition)
+
+
+def written(folder: Path, **arrays: object) -> str:
+    """Write an .npz file with eight items x_train and these arrays."""
+    np.savez(folder / "a.npz", **({"x_train": RNG.normal(size=(8, 2))} | arrays))  # type: ignore[arg-type]
+    return str(folder / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.arange(8)[:, None] % 3 + 1, ("1", "2", "3")),
+        (np.arange(8) % 2 * 5, ("0", "5")),
+        (np.arange(8) % 2 * 2 - 1, ("-1", "1")),
+        (np.arange(8.0) % 3, ("0", "1", "2")),
+        (np.arange(8) % 2 == 1, ("False", "True")),
+        (np.array(["dog", "cat"] * 4), ("cat", "dog")),
+        (np.eye(3)[np.arange(8) % 3], ("0", "1", "2")),
+    ],
+)
+def test_labels_of_the_training_split(tmp_path: Path, labels: np.ndarray, names: tuple[str, ...]) -> None:
+    """Labels of every kind are read from y_train, never from the test split."""
+    test = {"x_test": np.zeros((3, 2)), "y_test": np.array([7, 8, 9])}
+    data = array(written(tmp_path, **test, y_train=labels))
+    assert len(data) == 8 and data.class_names == names and data.classes == len(names)
+    y = data.labels_of(range(8))
+    assert (
+        y is not None
+        and [names[label] for label in y.tolist()]
+        == [names[i] for i in np.unique(labels, axis=0, return_inverse=True)[1].ravel()]
+        or labels.ndim == 2
+    )
+    assert "read 'x_train' as items and 'y_train' as labels; not used: x_test, y_test" in data.notes[0]
+
+
+def test_labels_of_the_test_split_are_not_used(tmp_path: Path) -> None:
+    data = array(written(tmp_path, y_test=np.arange(8)))
+    assert data.classes == 0 and "not used: y_test" in data.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (np.linspace(0, 1, 8), "label 0.142857 at index 1; expected whole numbers"),
+        (np.zeros((8, 4, 4)), "labels of shape (8, 4, 4)"),
+        (np.full(8, np.nan), "label nan at index 0"),
+        (np.array([None] * 8), "contains Python objects"),
+    ],
+)
+def test_arrays_that_are_no_labels(tmp_path: Path, labels: np.ndarray, reason: str) -> None:
+    """They are left out with a note, which the message about missing labels repeats, unless the user chose them."""
+    path = written(tmp_path, y_train=labels)
+    data = array(path)
+    assert data.classes == 0 and any("no labels were read" in note and reason in note for note in data.notes)
+    with pytest.raises(InputError, match=re.escape(reason)):
+        array(path, labels="y_train")
+    with pytest.raises(InputError, match="has no labels to condition on.*" + re.escape(reason)):
+        plan(f"array:{path}", condition="label")
+
+
+def test_items_and_labels_of_choice(tmp_path: Path) -> None:
+    """`items` and `labels` choose arrays; "none" reads no labels; names of classes may be stored too."""
+    path = written(tmp_path, z=np.zeros((8, 5)), digit=np.arange(8) % 2, digit_names=np.array(["even", "odd"]))
+    assert array(path, items="z").shape == (5,) and array(path).classes == 0
+    assert array(path, labels="digit").class_names == ("0", "1")
+    target = written(tmp_path, target=np.arange(8) % 2, target_names=np.array(["even", "odd"]))
+    assert array(target, labels="target").class_names == ("even", "odd")
+    assert array(target).class_names == ("even", "odd") and array(target, labels="none").class_names == ()
+    for option in ({"items": "k"}, {"labels": "k"}):
+        with pytest.raises(InputError, match="no array 'k'; it contains x_train float64"):
+            array(target, **option)
+    np.savez(tmp_path / "u.npz", np.zeros((8, 2)), np.zeros((8, 3)))
+    with pytest.raises(InputError, match=r"'arr_1' in u.npz: labels of shape \(8, 3\)"):
+        array(str(tmp_path / "u.npz"))
+    assert array(str(tmp_path / "u.npz"), items="arr_1").shape == (3,)
+
+
+def test_labels_beside_a_npy_file(tmp_path: Path) -> None:
+    """Labels are read from the file with the name of the same split; `labels` names another file."""
+    for name, values in {
+        "x_train": RNG.normal(size=(4, 2)),
+        "y_train": np.array([1, 2, 1, 2]),
+        "y_test": [3, 4],
+    }.items():
+        np.save(tmp_path / name, values)
+    data = array(str(tmp_path / "x_train.npy"))
+    assert data.class_names == ("1", "2") and data.notes == ("the labels are read from y_train.npy",)
+    assert array(str(tmp_path / "x_train.npy"), labels="none").classes == 0
+    np.save(tmp_path / "train_targets", np.array([0, 0, 0, 1]))
+    data = array(str(tmp_path / "x_train.npy"))
+    assert data.classes == 0 and "train_targets.npy, y_train.npy may be labels" in data.notes[0]
+    assert array(str(tmp_path / "x_train.npy"), labels=str(tmp_path / "train_targets.npy")).class_names == ("0", "1")
+    with pytest.raises(InputError, match="2 labels for 4 items"):
+        array(str(tmp_path / "x_train.npy"), labels=str(tmp_path / "y_test.npy"))
+    with pytest.raises(InputError, match="leave out data.items"):
+        array(str(tmp_path / "x_train.npy"), items="x")

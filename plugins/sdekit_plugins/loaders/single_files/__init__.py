@@ -1,0 +1,1 @@
+"""Loaders of single files: checkpoints of other packages, and bare weights."""

@@ -1,0 +1,1 @@
+"""Data sets in NumPy files: choice of the arrays, and bounded reading."""
