@@ -149,3 +149,16 @@ def test_inpaint_as_a_guidance(sdekit: CLI, refused: Callable[..., str], digits_
     assert "has shape (9, 9); it must be as large as a sample, (1, 8, 8)" in refused(*given, "--guidance", wrong, *out)
     wrong = f"{both},method=ddrm"
     assert "ddrm is a sampler, not a guidance" in refused(*given, "--guidance", wrong, *out)
+
+
+def test_holes_of_a_measurement(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
+    """NaN is not measured by a mask, whose share is printed, and is refused for another operator."""
+    y = np.full((8, 8), 16.0)
+    y[4:] = np.nan
+    np.save(tmp_path / "y.npy", y)
+    given = ("restore", digits_run, "--measurement", tmp_path / "y.npy", "-n", 1, "--steps", 2)
+    result = sdekit(*given, "--operator", "mask", "--out", tmp_path / "a")
+    assert result.code == 0 and "the mask measures 50.0% of a sample: the numbers of the measurement" in result.err
+    assert np.load(tmp_path / "a" / "measurement.npy")[0].tolist() == np.nan_to_num(y).tolist()
+    message = refused(*given, "--operator", "identity", "--out", tmp_path / "b")
+    assert "32 of 64 numbers are missing" in message and "use --operator mask" in message

@@ -118,6 +118,20 @@ def test_images(sdekit: CLI, pictures: Path, tmp_path: Path) -> None:
     assert load_run(tmp_path / "b").recipe.shape == (3, 12, 12)
 
 
+def test_what_the_data_are_taken_for(sdekit: CLI, pictures: Path, tmp_path: Path) -> None:
+    """A training prints kind, shape, range, classes and files that are left out, and the run records the notes."""
+    (pictures / "cat" / "x.heic").write_bytes(b"")
+    given = ("train", "--steps", 1, *TINY_MLP, "--out", tmp_path / "a", "--data")
+    result = sdekit(*given, f"images:{pictures}", "--size", "12x6")
+    assert result.code == 0 and "colour images of 12x6 pixels, values from 0 to 255, 2 classes (cat, dog)" in result.err
+    recipe = load_run(tmp_path / "a").recipe
+    assert recipe.shape == (3, 6, 12) and recipe.notes[0] in result.err and "1 .heic (cat/x.heic)" in recipe.notes[0]
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((6, 5, 8, 12), dtype=np.float32))
+    result = sdekit(*given, f"array:{tmp_path / 'x.npy'}", "--overwrite")
+    assert result.code == 0 and "6 images of 5 channels and 12x8 pixels, values from" in result.err
+    assert "(N, C, H, W) of 5 channels" in result.err and list((tmp_path / "a" / "previews").iterdir())
+
+
 @pytest.mark.parametrize("part", ["header", "pixels"])
 def test_corrupt_image(sdekit: CLI, refused: Callable[..., str], pictures: Path, tmp_path: Path, part: str) -> None:
     """One damaged image in the middle is named; --skip-bad goes on, counts it and says so."""

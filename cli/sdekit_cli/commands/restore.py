@@ -12,6 +12,7 @@ from sdekit_cli.options.shared_options import without_backend_warnings
 from sdekit_cli.sampling.measurement import Measurement, as_images, in_data_units, measure, side_by_side
 from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command
 from sdekit_cli.sampling.session import SamplingSession
+from sdekit_cli.terminal.console import note
 
 if TYPE_CHECKING:
     from sdekit.guidance import Guidance
@@ -72,6 +73,7 @@ def restore(
 
     opened = session.opened
     measured = measure(opened, operator_name, operator_options, measurement, degrade, known_std or 0.0)
+    _note_mask(measured, quiet=options.json)
     method_options = with_data_std("restorer", method_name, method_options, opened.data_std)
     method_options = complete_options("restorer", method_name, method_options)
     restorer, std = _build_restorer(session, measured, method_name, method_options, known_std)
@@ -109,6 +111,16 @@ def restore(
         name="restore.json",
         also=_other_files(opened, measured, samples),
     )
+
+
+def _note_mask(measured: Measurement, *, quiet: bool) -> None:
+    """Print the share of a sample that a mask measures, so that an inverted mask is noticed."""
+    from sdekit.inverse.operators import Mask
+
+    operator = measured.operator
+    if isinstance(operator, Mask) and not quiet:
+        count, total = operator.count, operator.keep.numel()
+        note("the mask measures {:.1%} of a sample: {}", count / total, operator.description or "its nonzero numbers")
 
 
 def _parse_noise_std(text: str, *, trial: bool) -> float | None:
@@ -182,7 +194,7 @@ def _other_files(opened: "OpenedModel", measured: Measurement, samples: "Samples
     low, high = opened.units.low, opened.units.high
     span = float(x.max() - x.min()) if low is None or high is None else high - low
     std_pixels = (std * (255 / max(float(std.max()), 0.02 * span))).clamp(0, 255).round()  # the largest one is white
-    std_image = std_pixels.numpy().astype("uint8").transpose(0, 2, 3, 1)
+    std_image = std_pixels.numpy().astype("uint8").transpose(0, 2, 3, 1)[..., : mean_image.shape[-1]]
     files |= {"mean.png": png(picture(mean_image[0])), "std.png": png(picture(std_image[0]))}
     columns = [*sample_images[:4], mean_image[0], std_image[0]]
     if (images := as_images(measured.y[None], opened)) is not None:

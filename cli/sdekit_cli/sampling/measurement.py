@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sdekit.errors import InputError
+from sdekit_cli.terminal.console import note
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 FAR = 1e3
 """Numbers that exceed the data by more than this factor are refused. Pixels to 255 for data to 1 do not exceed it."""
 
-IMAGES = (".png", ".jpg", ".jpeg", ".webp")
+EIGHT_BITS = (0.0, 255.0)
+"""Range of data of 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +39,31 @@ class Measurement:
     clean: Tensor | None
 
 
-def read_numbers(path: Path, opened: OpenedModel, option: str) -> np.ndarray:
+def read_numbers(path: Path, opened: OpenedModel, option: str, *, holes: bool = False) -> np.ndarray:
     """Read an array as it is, or an image with its pixels mapped from 0..255 to the range of the data.
+
+    The numbers of grey images of 16 or 32 bits are used as they are, unless the data have 8 bits.
 
     Arguments:
         path: File with an array or an image.
         opened: The model.
         option: Option that names the file, for messages.
+        holes: Whether numbers may be missing; they are NaN in the result.
     Returns:
         The numbers in the units of the data.
     Raises:
         InputError: If the file cannot be read, or it is an image and the data have no range.
     """
-    from sdekit.inverse.operators import read_array
+    from sdekit.data.formats import is_deep, read_image_header, read_regular
+    from sdekit.inverse.operators import is_array_file, read_array
 
-    numbers = read_array(path, option)
-    if path.suffix.lower() not in IMAGES:
-        return numbers
     low, high = opened.units.low, opened.units.high
+    eight_bits = (low, high) == EIGHT_BITS
+    numbers = read_array(path, option, holes=holes, scale=eight_bits)
+    if is_array_file(path):
+        return numbers
+    if not eight_bits and is_deep(read_image_header(read_regular(str(path)))):
+        return numbers
     if low is None or high is None:
         raise InputError(
             f"{option} {path}: an image cannot be used, because the data of this run have no values for black and "
@@ -77,7 +86,11 @@ def read_sample(path: Path, opened: OpenedModel, option: str) -> Tensor:
     """
     import torch
 
+    from sdekit.inverse.operators import has_holes
+
     sample = torch.from_numpy(read_numbers(path, opened, option))
+    if has_holes(path):
+        note("{} {}: transparent pixels are blended with white", option, path)
     shape = opened.shape
     if len(shape) == 3 and tuple(sample.shape) != shape:
         if sample.ndim == 3 and tuple(sample.movedim(-1, 0).shape) == shape:
@@ -116,16 +129,20 @@ def measure(
     """
     import torch
 
-    from sdekit.inverse.operators import measurement_from_array
+    from sdekit.inverse.operators import leave_out_holes, measurement_from_array
     from sdekit.registry import build
 
     operator: Operator = build("operator", operator_name, opened.shape, **operator_options)
     if measurement is not None:
-        array = read_numbers(measurement, opened, "--measurement")
-        y = measurement_from_array(array, operator, f"--measurement {measurement}")
+        label = f"--measurement {measurement}"
+        array = read_numbers(measurement, opened, "--measurement", holes=True)
+        if np.isnan(array).any():
+            only_holes = not {"mask", "keep"} & operator_options.keys()
+            operator = leave_out_holes(operator, array, only_holes=only_holes, label=label)
+        y = measurement_from_array(array, operator, label)
         typical = operator.apply(_typical_samples(opened, 8)).abs() + noise_std
         subject = f"measurements of this run's data by {operator_name} reach"
-        _check_range(y, typical, f"--measurement {measurement}", subject)
+        _check_range(y, typical, label, subject)
         return Measurement(operator, y, None)
     assert clean is not None
     x = read_sample(clean, opened, "--degrade")
@@ -166,15 +183,13 @@ def as_images(x: Tensor, opened: OpenedModel) -> np.ndarray | None:
         x: The samples.
         opened: The model.
     Returns:
-        Pixels (B, h, w, 1 or 3), uint8; None if the samples are not grey or colour images.
+        Pixels (B, h, w, 1 or 3), uint8, see `to_pixels`; None if the samples are not images.
     """
-    low, high = opened.units.low, opened.units.high
-    if opened.kind != "image" or x.ndim != 4 or x.shape[1] not in (1, 3):
+    from sdekit.plotting import to_pixels
+
+    if opened.kind != "image" or x.ndim != 4:
         return None
-    low = float(x.min()) if low is None else low
-    high = float(x.max()) if high is None else high
-    pixels = ((x - low) / ((high - low) or 1.0)).clamp(0, 1).mul(255).round().numpy().astype(np.uint8)
-    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(to_pixels(x.numpy(), replace(opened.units, layout="same")))
 
 
 def side_by_side(images: list[np.ndarray]) -> np.ndarray:

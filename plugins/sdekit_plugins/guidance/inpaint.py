@@ -16,16 +16,25 @@ from sdekit.sampling import Sampler
 
 
 def inpaint(
-    sde: SDE, denoise: Denoiser, *, mask: str = "", image: str = "", noise_std: float = 0.01, method: str = "mmps"
+    sde: SDE,
+    denoise: Denoiser,
+    *,
+    mask: str = "",
+    image: str = "",
+    invert: bool = False,
+    noise_std: float = 0.01,
+    method: str = "mmps",
 ) -> Denoiser:
     """Inpainting: guidance to the pixels of `image` at which `mask` is white, as `sdekit restore` does.
 
     Arguments:
         sde: Process of the denoiser.
         denoise: The denoiser.
-        mask: Image or .npy file of the size of a sample, white (1) at known pixels.
+        mask: Image or .npy file of the size of a sample, white (1) at known pixels. If the transparency of the image
+            varies, its opaque pixels are known.
         image: Image file, in which black is -1 and white is 1 in the model's units, or a .npy file in the model's
             units.
+        invert: Whether the other pixels of the mask are known instead.
         noise_std: Standard deviation of the noise in the known pixels, in the model's units.
         method: Name of a registered restorer that is a guidance.
     Returns:
@@ -41,7 +50,7 @@ def inpaint(
         shape = tuple(x.shape[1:])
         if shape not in by_shape:
             written = tuple(path.stat().st_mtime_ns for path in map(Path, (mask, image)) if path.exists())
-            by_shape[shape] = _guidance(mask, image, noise_std, method, shape, written)(sde, denoise)
+            by_shape[shape] = _guidance(mask, image, invert, noise_std, method, shape, written)(sde, denoise)
         return evaluate_denoiser(by_shape[shape], x, t, y)
 
     return guided
@@ -49,12 +58,18 @@ def inpaint(
 
 @lru_cache(maxsize=4)  # the guidance is applied anew for each batch
 def _guidance(
-    mask: str, image: str, noise_std: float, method: str, shape: tuple[int, ...], written: tuple[int, ...]
+    mask: str,
+    image: str,
+    invert: bool,
+    noise_std: float,
+    method: str,
+    shape: tuple[int, ...],
+    written: tuple[int, ...],
 ) -> Guidance:
     """Build the restorer for samples (*shape); `written` has the files' times, so that changed files are read again."""
     numbers = read_array(image, "image")
     known = torch.from_numpy(np.asarray(numbers if image.endswith(".npy") else numbers / 127.5 - 1))
-    problem = Problem(Mask(read_mask(mask, shape)), _fitted(known, shape, image), noise_std)
+    problem = Problem(Mask(read_mask(mask, shape, invert=invert)), _fitted(known, shape, image), noise_std)
     guidance = build_restorer(method, problem)
     if isinstance(guidance, Sampler):
         raise InputError(f"inpaint: {method} is a sampler, not a guidance: use it with sdekit restore")

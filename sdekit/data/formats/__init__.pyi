@@ -9,12 +9,20 @@ from .idx_files import (
 )
 from .image_decoding import (
     ImageHeader as ImageHeader,
+    decode_alpha as decode_alpha,
     decode_image as decode_image,
     read_image_header as read_image_header,
 )
 from .image_files import (
     ImageDataset as ImageDataset,
     images as images,
+)
+from .image_notes import (
+    is_deep as is_deep,
+)
+from .regular_files import (
+    check_regular as check_regular,
+    read_regular as read_regular,
 )
 from .table_files import (
     table as table,

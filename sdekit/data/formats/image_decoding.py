@@ -78,7 +78,12 @@ def read_image_header(data: bytes) -> ImageHeader:
 
 
 def decode_image(
-    data: bytes, size: int | tuple[int, int] | None, channels: int, *, background: str = "white", deep: bool = False
+    data: bytes,
+    size: int | tuple[int, int] | None,
+    channels: int,
+    *,
+    background: str | None = "white",
+    deep: bool = False,
 ) -> np.ndarray:
     """Decode an image file, and crop and resize it.
 
@@ -89,7 +94,7 @@ def decode_image(
         size: Side, or width and height, in pixels, to which the centre of the image is resized by an antialiased
             Lanczos filter. None keeps the size of the image.
         channels: 1 or 3. Colours are converted to grey with the weights of ITU-R 601.
-        background: Colour with which transparent pixels are blended.
+        background: Colour with which transparent pixels are blended. None ignores their transparency.
         deep: Whether to keep the numbers of a grey image of 16 or 32 bits. Otherwise 16 bits are rounded to 8 bits.
     Returns:
         Pixels (C, H, W), uint8, or float32 if `deep`.
@@ -218,7 +223,7 @@ def _resized(image: Image.Image, target: tuple[int, int]) -> Image.Image:
     return Image.fromarray(np.asarray(resized).clip(low, high))  # Pillow clips overshoots of 8 bits itself
 
 
-def _flatten(image: Image.Image, mode: str, background: str) -> Image.Image:
+def _flatten(image: Image.Image, mode: str, background: str | None) -> Image.Image:
     """Convert an image to the mode "L" or "RGB", with 8 bits and without transparency."""
     if image.mode == "F":
         raise ValueError("it contains floating-point numbers, which have no 8-bit values")
@@ -228,5 +233,7 @@ def _flatten(image: Image.Image, mode: str, background: str) -> Image.Image:
         image = Image.fromarray(np.rint(values).astype(np.uint8))
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba).convert("RGB")
+        if background is not None:
+            rgba = Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba)
+        image = rgba.convert("RGB")
     return image if image.mode == mode else image.convert(mode)

@@ -16,11 +16,14 @@ from .operator import (
     check_linear as check_linear,
 )
 from .operator_files import (
+    has_holes as has_holes,
+    is_array_file as is_array_file,
     read_array as read_array,
     read_mask as read_mask,
 )
 from .operator_units import (
     in_model_units as in_model_units,
+    leave_out_holes as leave_out_holes,
     measurement_from_array as measurement_from_array,
 )
 from .pixels import (

@@ -184,13 +184,20 @@ def blur(shape: tuple[int, ...], *, std: float = 1.5, kernel: str = "") -> Blur:
 
 
 def fourier_mask(
-    shape: tuple[int, ...], *, mask: str = "", keep: float = 0.3, centre: float = 0.1, seed: int = 0
+    shape: tuple[int, ...],
+    *,
+    mask: str = "",
+    invert: bool = False,
+    keep: float = 0.3,
+    centre: float = 0.1,
+    seed: int = 0,
 ) -> FourierMask:
     """Some columns of the frequency plane, as in magnetic resonance imaging.
 
     Arguments:
         shape: Shape of a sample.
         mask: Image or .npy file of the size of a sample, frequency 0 in its middle, white at measured frequencies.
+        invert: Whether the other frequencies of the mask are measured instead.
         keep: Without a mask, the share of columns that is measured, chosen at random, in (0, 1].
         centre: Share of the lowest frequencies, which are all measured, in [0, 1].
         seed: Seed of the random choice.
@@ -201,7 +208,7 @@ def fourier_mask(
     """
     if mask:
         axes = spatial_axes(shape)
-        return FourierMask(torch.fft.ifftshift(read_mask(mask, shape), dim=axes))
+        return FourierMask(torch.fft.ifftshift(read_mask(mask, shape, invert=invert), dim=axes))
     if not (0 <= centre <= 1 and 0 < keep <= 1):
         raise InputError(f"fourier-mask: keep and centre are shares between 0 and 1, got {keep} and {centre}")
     n = shape[-1]

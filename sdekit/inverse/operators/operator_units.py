@@ -11,6 +11,7 @@ from sdekit.errors import InputError
 
 from .matrices import NonLinear
 from .operator import LinearOperator, Operator
+from .pixels import Mask
 
 
 class Scaled(LinearOperator):
@@ -82,15 +83,48 @@ def measurement_from_array(array: np.ndarray, operator: Operator, label: str) ->
     Raises:
         InputError: If the array does not have the shape of a measurement; the message contains both shapes.
     """
+    try:
+        return operator.check(_arranged(array, operator.measured))
+    except InputError as error:
+        raise InputError(f"{label}: {error}") from None
+
+
+def leave_out_holes(operator: Operator, array: np.ndarray, *, only_holes: bool, label: str) -> Operator:
+    """Return a mask that measures the numbers of a measurement that are not missing.
+
+    Arguments:
+        operator: The operator, which must be a mask.
+        array: The measurement, with NaN at missing numbers.
+        only_holes: Whether the holes alone are the mask. Otherwise the numbers measured by the operator remain, without
+            the holes.
+        label: Name of the array for messages.
+    Returns:
+        The mask, or the operator unchanged if the array has another shape than a sample.
+    Raises:
+        InputError: If the operator is not a mask, or if nothing remains to measure.
+    """
+    holes = torch.isnan(_arranged(array, operator.measured))
+    if not isinstance(operator, Mask):
+        raise InputError(
+            f"{label}: {int(holes.sum())} of {holes.numel()} numbers are missing (NaN, or transparent pixels), and "
+            "only a mask leaves out numbers: use --operator mask, or fill in the numbers"
+        )
+    if holes.shape != operator.keep.shape:
+        return operator
+    keep = ~holes if only_holes else (operator.keep > 0) & ~holes
+    if not bool(keep.any()):
+        raise InputError(f"{label}: every number that the mask measures is missing")
+    known = "the numbers of the measurement that are not missing"
+    return Mask(keep, known if only_holes else f"{operator.description}, of these {known}")
+
+
+def _arranged(array: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    """Return an array with channels first, or as grey image, if it then has the shape of a measurement."""
     y = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
-    shape = operator.measured
     if tuple(y.shape) != shape and y.ndim == len(shape) and tuple(y.movedim(-1, 0).shape) == shape:
         y = y.movedim(-1, 0)
     if tuple(y.shape) != shape and shape[:1] == (1,) and tuple(y.shape) == shape[1:]:
         y = y[None]
     if tuple(y.shape) != shape and y.ndim == 3 and y.shape[-1] == 3 and shape == (1, *y.shape[:2]):
         y = (y @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))[None]  # a grey image stored with colours
-    try:
-        return operator.check(y)
-    except InputError as error:
-        raise InputError(f"{label}: {error}") from None
+    return y

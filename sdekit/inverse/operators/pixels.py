@@ -11,7 +11,7 @@ from sdekit.arguments import check_instance
 from sdekit.errors import InputError
 
 from .operator import SVD, LinearOperator, TightFrame
-from .operator_files import read_mask
+from .operator_files import has_holes, read_mask
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
@@ -39,11 +39,13 @@ class Mask(LinearOperator):
 
     Arguments:
         keep: The mask, of the shape of a sample; not 0 at numbers that are measured.
+        description: Phrase about the measured numbers, such as "the white pixels of m.png".
     Raises:
         InputError: If the mask is 0 everywhere.
     """
 
-    def __init__(self, keep: Tensor) -> None:
+    def __init__(self, keep: Tensor, description: str = "") -> None:
+        self.description = description
         self.keep = (torch.as_tensor(keep) != 0).double()
         self.shape = self.measured = tuple(self.keep.shape)
         if not bool(self.keep.any()):
@@ -144,12 +146,14 @@ def identity(shape: tuple[int, ...]) -> Identity:
     return Identity(shape)
 
 
-def mask(shape: tuple[int, ...], *, mask: str = "", keep: float = 0.5, seed: int = 0) -> Mask:
+def mask(shape: tuple[int, ...], *, mask: str = "", invert: bool = False, keep: float = 0.5, seed: int = 0) -> Mask:
     """Some pixels of an image, or some entries of a vector, for inpainting.
 
     Arguments:
         shape: Shape of a sample.
-        mask: Image or .npy file of the size of a sample, white (1) at pixels that are measured.
+        mask: Image or .npy file of the size of a sample, white (1) at pixels that are measured. If the transparency of
+            the image varies, its opaque pixels are measured.
+        invert: Whether the other pixels of the mask are measured instead.
         keep: Without a mask, the share of pixels that is measured, chosen at random, in (0, 1].
         seed: Seed of the random choice.
     Returns:
@@ -158,14 +162,17 @@ def mask(shape: tuple[int, ...], *, mask: str = "", keep: float = 0.5, seed: int
         InputError: If keep is out of range, or the file is not a mask of the size of a sample.
     """
     if mask:
-        return Mask(read_mask(mask, shape))
+        kind = ("transparent" if invert else "opaque") if has_holes(mask) else "black" if invert else "white"
+        return Mask(read_mask(mask, shape, invert=invert), f"the {kind} pixels of {mask}")
+    if invert:
+        raise InputError("mask: invert needs a mask: mask:mask=FILE,invert=true")
     if not 0 < keep <= 1:
         raise InputError(f"mask: the share to keep must be above 0 and at most 1, got {keep}")
     places = shape[1:] if len(shape) == 3 else shape
     order = torch.randperm(math.prod(places), generator=torch.Generator().manual_seed(seed))
     pixels = torch.zeros(math.prod(places), dtype=torch.float64)
     pixels[order[: max(1, round(keep * len(order)))]] = 1
-    return Mask(pixels.view(places).expand(shape).contiguous())
+    return Mask(pixels.view(places).expand(shape).contiguous(), f"a share of {keep:g}, chosen at random")
 
 
 def super_resolution(shape: tuple[int, ...], *, factor: int = 2) -> Average:

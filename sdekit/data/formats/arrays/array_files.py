@@ -23,10 +23,10 @@ from sdekit.data.standardization import (
 )
 from sdekit.errors import InputError
 
+from .array_layout import LayoutChoice, choose_layout
 from .array_names import Choice, choose_arrays, parse_array_name
 from .numpy_files import NpzFile, is_npz, read_npy
 
-CHANNELS = (1, 3, 4)
 ConditionKind = Literal["auto", "numbers", "embedding"]
 
 
@@ -38,11 +38,13 @@ def array(
     condition: str | None = None,
     condition_kind: ConditionKind = "auto",
     scale: ScaleChoice = "auto",
+    layout: LayoutChoice = "auto",
 ) -> InMemoryDataset:
     """Vectors or images of a NumPy file, .npy or .npz, with labels if the .npz file contains them.
 
-    An array (N, d) contains vectors, (N, H, W) grey images, and (N, C, H, W) or (N, H, W, C) images of C = 1, 3 or 4
-    channels. If both layouts are possible, channels come first.
+    An array (N, d) contains vectors, (N, H, W) grey images, and (N, C, H, W) or (N, H, W, C) images of C channels. The
+    channels are the first or the last axis of an image: the one with 1, 3 or 4 entries, or else the shorter one. If
+    both have 1, 3 or 4 entries, channels come first. The attribute `notes` of the data set states the choice.
 
     In a .npz file, items and labels are found by their usual names: `x` and `y`, `images` and `labels`, `data` and
     `target`, `x_train` and `y_train`, `train_images` and `train_labels`, or the default names `arr_0` and `arr_1`. The
@@ -68,6 +70,8 @@ def array(
             the same quantity, else "columns". For images, "global" maps the range of all numbers to [-1, 1], "none"
             changes nothing, and "auto" is "global" except that uint8 images with a value above 1 are mapped from
             0..255.
+        layout: Axes of images: "channels-first" for (N, C, H, W), "channels-last" for (N, H, W, C), "grey" for
+            (N, H, W), or "auto".
     Returns:
         Data set of vectors or images.
     Raises:
@@ -77,7 +81,16 @@ def array(
     loaded = _load(path, items, labels if condition is None else "none")
     values, source = loaded.items, os.path.basename(path)
     _check_items(values, source)
-    units = vector_units(values, scale, source) if values.ndim == 2 else _image_units(values, scale, source)
+    if values.ndim == 2:
+        if layout != "auto":
+            raise InputError(f"{source}: layout {layout} is for images, and the array {values.shape} contains vectors")
+        units = vector_units(values, scale, source)
+        separately = "each column is standardized" if isinstance(units.scale, tuple) else "one scale for all columns"
+        note = f"the array {values.shape} is taken for vectors (N, d), {separately}"
+    else:
+        axes, note = choose_layout(values.shape, layout, source)
+        units = _image_units(values, axes, scale, source)
+    loaded = loaded._replace(notes=(*loaded.notes, note))
     if condition is not None:
         rows, name = _load_condition(path, condition), f"condition '{condition}' of {source}"
         if condition_kind == "auto":
@@ -239,19 +252,8 @@ def _check_items(items: np.ndarray, source: str) -> None:
         raise InputError(f"{source}: only one item, shape {items.shape}; expected (N, …) with N of at least 2")
 
 
-def _image_units(items: np.ndarray, scale: ScaleChoice, source: str) -> Units:
-    """Choose the layout and the pixel range of images (N, H, W) or of four dimensions."""
-    if items.ndim == 3:
-        layout = "hw"
-    elif items.shape[1] in CHANNELS:
-        layout = "same"
-    elif items.shape[3] in CHANNELS:
-        layout = "hwc"
-    else:
-        raise InputError(
-            f"{source}: images of shape {items.shape} have no axis of 1, 3 or 4 channels; "
-            "expected (N, C, H, W) or (N, H, W, C)"
-        )
+def _image_units(items: np.ndarray, layout: str, scale: ScaleChoice, source: str) -> Units:
+    """Choose the range of the values of images."""
     if scale == "columns":
         raise InputError(f"{source}: scale 'columns' is for vectors (N, d), not for images {items.shape}; omit it")
     if scale == "auto" and items.dtype == np.uint8 and not _is_binary(items):

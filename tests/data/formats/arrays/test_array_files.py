@@ -92,7 +92,7 @@ def test_npz_keys(tmp_path: Path, items: str, labels: str) -> None:
         (np.zeros((0, 3)), "empty array"),
         (np.zeros((3, 0)), "empty array"),
         (np.zeros((1, 3)), "only one item"),
-        (np.zeros((2, 5, 6, 7)), "no axis of 1, 3 or 4 channels"),
+        (np.zeros((2, 5, 6, 5)), "may come first or last"),
         (np.array([[0.0, 1.0], [np.nan, 2.0]]), r"nan at index \[1, 0\]"),
         (np.full((2, 4, 4), np.inf, np.float16), r"inf at index \[0, 0, 0\]"),
     ],
@@ -255,7 +255,7 @@ def test_labels_beside_a_npy_file(tmp_path: Path) -> None:
     }.items():
         np.save(tmp_path / name, values)
     data = array(str(tmp_path / "x_train.npy"))
-    assert data.class_names == ("1", "2") and data.notes == ("the labels are read from y_train.npy",)
+    assert data.class_names == ("1", "2") and data.notes[0] == "the labels are read from y_train.npy"
     assert array(str(tmp_path / "x_train.npy"), labels="none").classes == 0
     np.save(tmp_path / "train_targets", np.array([0, 0, 0, 1]))
     data = array(str(tmp_path / "x_train.npy"))
@@ -265,3 +265,45 @@ def test_labels_beside_a_npy_file(tmp_path: Path) -> None:
         array(str(tmp_path / "x_train.npy"), labels=str(tmp_path / "y_test.npy"))
     with pytest.raises(InputError, match="leave out data.items"):
         array(str(tmp_path / "x_train.npy"), items="x")
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected", "note"),
+    [
+        ((3, 2, 16, 16), (2, 16, 16), "images (N, C, H, W) of 2 channels (--option data.layout=channels-last takes"),
+        ((3, 16, 16, 2), (2, 16, 16), "images (N, H, W, C) of 2 channels (--option data.layout=channels-first takes"),
+        ((3, 5, 16, 12), (5, 16, 12), "of 5 channels"),
+        ((3, 64, 64, 3), (3, 64, 64), "(N, H, W, C) of 3 channels"),
+        ((3, 3, 8, 3), (3, 8, 3), "(N, C, H, W) of 3 channels (--option data.layout=channels-last takes"),
+        ((3, 8, 10), (1, 8, 10), "grey images (N, H, W)"),
+        ((3, 7), (7,), "vectors (N, d)"),
+    ],
+)
+def test_axes_are_reported(tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ...], note: str) -> None:
+    """The number of channels is arbitrary, and the note states the axes and, if it is not certain, the other choice."""
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random(shape))
+    data = array(str(tmp_path / "a.npy"))
+    assert data.shape == expected and note in data.notes[0], data.notes
+    assert data.units.to_data(data.batch([0, 1]).x).shape == (2, *shape[1:])
+
+
+def test_layout_is_chosen(tmp_path: Path) -> None:
+    """The option layout overrides the choice, and is needed if the channels may come first or last."""
+    file = str(tmp_path / "a.npy")
+    np.save(file, np.random.default_rng(0).random((3, 8, 6, 8)))
+    with pytest.raises(InputError, match="may come first or last: pass --option data.layout="):
+        array(file)
+    assert array(file, layout="channels-first").shape == (8, 6, 8)
+    assert array(file, layout="channels-last").shape == (8, 8, 6)
+    assert array(file, layout="channels-last").units.layout == "hwc"
+    with pytest.raises(InputError, match="layout grey needs"):
+        array(file, layout="grey")
+
+
+@pytest.mark.parametrize("shape", [(5, 2, 100), (5, 100, 2), (5, 1, 50), (5, 12, 1000)])
+def test_sequences_are_not_images(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """An array (N, C, L) is refused, unless the user states that it contains grey images."""
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random(shape))
+    with pytest.raises(InputError, match=r"seems to contain sequences \(N, C, L\).*data.layout=grey"):
+        array(str(tmp_path / "a.npy"))
+    assert array(str(tmp_path / "a.npy"), layout="grey").shape == (1, *shape[1:])
