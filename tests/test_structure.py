@@ -36,7 +36,7 @@ LAYERS = (
     ("sdekit.inverse.operators",),
     ("sdekit.inverse",),
     ("sdekit.distributions",),
-    ("sdekit.evaluation",),
+    ("sdekit.evaluation", "sdekit.likelihood"),
     ("sdekit.runs",),
     ("sdekit.export", "sdekit.tuning"),
     ("sdekit.training.engines",),

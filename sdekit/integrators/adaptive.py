@@ -27,7 +27,7 @@ class ToleranceError(SdekitError):
 
 
 def solve_adaptive(
-    field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rtol: float, atol: float
+    field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rtol: float | Tensor, atol: float | Tensor
 ) -> Tensor:
     """Solve dy/dr = field(r, y) from r to r_end.
 
@@ -41,8 +41,8 @@ def solve_adaptive(
         r: Start, 0-dim float64.
         r_end: End, 0-dim float64, above or below r.
         method: Key of `METHODS`.
-        rtol: Relative tolerance, > 0.
-        atol: Absolute tolerance, > 0.
+        rtol: Relative tolerance, at least 0; a tensor that broadcasts to y has a tolerance for each entry.
+        atol: Absolute tolerance, > 0; a number or a tensor, like rtol.
     Returns:
         State at r_end, (B, *).
     Raises:
@@ -80,7 +80,7 @@ def solve_adaptive(
             break
     stuck = int(h.where(running, torch.inf).argmin())
     raise ToleranceError(
-        f"{method} cannot meet rtol={rtol:g}, atol={atol:g} at r = {float(r[stuck]):.6g}: its step fell to "
+        f"{method} cannot meet rtol={_largest(rtol):g}, atol={_largest(atol):g} at r = {float(r[stuck]):.6g}: its step fell to "
         f"{float(h[stuck]):.2g}. Raise the tolerances, compute in float64, or choose a fixed-step method"
     )
 
@@ -94,13 +94,25 @@ def _combine(weights: list[float], slopes: list[Tensor]) -> Tensor:
     return total
 
 
+def _largest(tolerance: float | Tensor) -> float:
+    """Return the largest entry of a tolerance."""
+    return float(tolerance.max()) if isinstance(tolerance, Tensor) else tolerance
+
+
 def _rms(z: Tensor) -> Tensor:
     """Return the root mean square of each sample, (B,), float64."""
     return z.flatten(1).double().square().mean(1).sqrt()
 
 
 def _first_step(
-    field: Field, r: Tensor, y: Tensor, slope: Tensor, distance: Tensor, rtol: float, atol: float, power: float
+    field: Field,
+    r: Tensor,
+    y: Tensor,
+    slope: Tensor,
+    distance: Tensor,
+    rtol: float | Tensor,
+    atol: float | Tensor,
+    power: float,
 ) -> Tensor:
     """Return the first step size, (B,), from the sizes of y, y' and y'' (Hairer, Norsett & Wanner 1993, section II.4).
 

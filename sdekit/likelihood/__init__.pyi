@@ -1,0 +1,26 @@
+from .dequantization import (
+    Dequantization as Dequantization,
+    bin_width as bin_width,
+    bits_per_dimension as bits_per_dimension,
+    check_bins as check_bins,
+    log_density_in_data_units as log_density_in_data_units,
+)
+from .probability_flow import (
+    FlowSolver as FlowSolver,
+    LogLikelihood as LogLikelihood,
+    decode as decode,
+    encode as encode,
+    log_likelihood as log_likelihood,
+)
+from .trace import (
+    ExactTrace as ExactTrace,
+    Hutchinson as Hutchinson,
+    HutchPlusPlus as HutchPlusPlus,
+    Trace as Trace,
+    choose_trace as choose_trace,
+)
+from .variational_bound import (
+    VariationalBound as VariationalBound,
+    by_log_snr as by_log_snr,
+    variational_bound as variational_bound,
+)
