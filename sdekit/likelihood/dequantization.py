@@ -84,8 +84,8 @@ class Dequantization:
         mass = torch.erf(tau / math.sqrt(2))  # of the normal distribution in [-tau, tau]
         eps = torch.special.ndtri((1 - mass) / 2 + mass * uniform)
         log_q = -0.5 * (eps.square() + math.log(2 * math.pi)) - mass.log() - sigma.log()
-        log_p = log_density(alpha * x0 + sigma * eps.to(x0), t).double()
-        return log_p - log_q.flatten(1).sum(1)
+        ratio: Tensor = log_density(alpha * x0 + sigma * eps.to(x0), t).double() - log_q.flatten(1).sum(1)
+        return ratio
 
 
 def bin_width(units: Units, shape: Sequence[int], width: float = 1.0) -> Tensor:
