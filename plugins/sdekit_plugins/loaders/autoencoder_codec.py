@@ -37,8 +37,7 @@ class KLCodec(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the latents (B, c, h, w) of images x (B, C, H, W) in [-1, 1]."""
-        raw: Tensor = self.autoencoder.encode(self._moved(x)).latent_dist.mode().float()
-        return (raw - self.shift).mul(self.scale).to(x)
+        return (self._raw(x).float() - self.shift).mul(self.scale).to(x)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the images (B, C, H, W) of latents z (B, c, h, w), about in [-1, 1]."""
@@ -46,9 +45,27 @@ class KLCodec(nn.Module):
         images: Tensor = self.autoencoder.decode(self._moved(raw), return_dict=False)[0]
         return images.to(z)
 
+    def _raw(self, x: Tensor) -> Tensor:
+        """Return the output of the encoder for images x."""
+        raw: Tensor = self.autoencoder.encode(self._moved(x)).latent_dist.mode()
+        return raw
+
     def _moved(self, x: Tensor) -> Tensor:
         """Return x in the dtype and on the device of the weights."""
         return x.to(next(self.autoencoder.parameters()))
+
+
+class VQCodec(KLCodec):
+    """Codec of a `VQModel`. Latents are not quantized; the decoder replaces them by the nearest entries of its table.
+
+    Arguments:
+        autoencoder: The autoencoder.
+        latent_shape: Shape (c, h, w) of the latents.
+    """
+
+    def _raw(self, x: Tensor) -> Tensor:
+        raw: Tensor = self.autoencoder.encode(self._moved(x)).latents
+        return raw
 
 
 def downsampling(config: Any) -> int:
@@ -62,19 +79,22 @@ def downsampling(config: Any) -> int:
     return int(2 ** (len(config.block_out_channels) - 1))
 
 
-def read_autoencoder(folder: PipelineFolder, dtype: torch.dtype | None, *, name: str = "vae") -> Any:
-    """Read the `AutoencoderKL` of a pipeline.
+def read_autoencoder(
+    folder: PipelineFolder, dtype: torch.dtype | None, *, name: str = "vae", kinds: tuple[str, ...] = ("AutoencoderKL",)
+) -> Any:
+    """Read the autoencoder of a pipeline.
 
     Arguments:
         folder: The pipeline.
         dtype: Dtype of the weights; float32 instead of half precision if the configuration demands it (force_upcast).
         name: Name of the part.
+        kinds: Class names that the caller supports.
     Returns:
         The autoencoder.
     Raises:
         InputError: If the part is missing or damaged.
     """
-    make: Any = folder.part(name, "AutoencoderKL")
+    make: Any = folder.part(name, *kinds)
     config = folder.config(name)
     if config.get("force_upcast", True) and dtype != torch.float64:
         dtype = torch.float32

@@ -10,6 +10,7 @@ from sdekit.errors import InputError
 from sdekit.models import OpenedModel, recognises
 
 from .diffusers_folder import INDEX, PipelineFolder
+from .diffusers_images import open_ddpm, open_dit, open_ldm
 from .extras import require_package
 from .flux import open_flux
 from .pipeline_options import PipelineOptions
@@ -24,6 +25,11 @@ PIPELINES: dict[str, Callable[[PipelineFolder, PipelineOptions], OpenedModel]] =
     "StableDiffusion3Img2ImgPipeline": open_stable_diffusion_3,
     "FluxPipeline": open_flux,
     "FluxImg2ImgPipeline": open_flux,
+    "DDPMPipeline": open_ddpm,
+    "DDIMPipeline": open_ddpm,
+    "PNDMPipeline": open_ddpm,
+    "LDMPipeline": open_ldm,
+    "DiTPipeline": open_dit,
 }
 """Functions that open a pipeline, by the class name in model_index.json."""
 
@@ -40,7 +46,7 @@ def load_pipeline(
     attention_slices: bool = False,
     device: str = "cpu",
 ) -> OpenedModel:
-    """A folder of a diffusers pipeline: Stable Diffusion 1, 2, XL and 3, Flux, and others.
+    """A folder of a diffusers pipeline: Stable Diffusion 1, 2, XL and 3, Flux, DDPM, LDM and DiT.
 
     Nothing in the folder is executed, and only safetensors are read. Safety checkers are not run.
 

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from sdekit.data import range_units
 from sdekit.errors import InputError
 from sdekit.models import Codec, Conditioning, Encoder, OpenedModel, ScoreModel
 
 from .diffusers_folder import PipelineFolder
 from .diffusers_schedule import Schedule, read_schedule
+from .extras import require_package
+from .pixel_data import pixel_units
 from .strict_weights import DTYPES, build_module
 
 MOST_PIXELS = 16384
@@ -89,27 +90,29 @@ class PipelineOptions:
         return replace(schedule, inputs=replace(schedule.inputs, scale=time_scale))
 
 
-def read_network(folder: PipelineFolder, name: str, allowed: str, options: PipelineOptions) -> Any:
+def read_network(folder: PipelineFolder, name: str, allowed: str | tuple[str, ...], options: PipelineOptions) -> Any:
     """Read the denoising network of a pipeline.
 
     Arguments:
         folder: The pipeline.
         name: Name of the part.
-        allowed: Class name of the part.
+        allowed: Class name of the part, or several; the first one is built, as the others are its older names.
         options: Options of the loader.
     Returns:
         The network of diffusers.
     Raises:
         InputError: If the part is missing or damaged, or does not support an option.
     """
-    make: Any = folder.part(name, allowed)
+    names = (allowed,) if isinstance(allowed, str) else allowed
+    folder.part(name, *names)
+    make: Any = getattr(require_package("diffusers", "diffusers", str(folder.path)), names[0])
     config, source = folder.config(name), folder.path / name / "config.json"
     network: Any = build_module(
         lambda: make.from_config(config), folder.weights(name), dtype=options.torch_dtype, source=source
     )
     if options.attention_slices:
         if not hasattr(network, "set_attention_slice"):
-            raise InputError(f"{folder.path}: a {allowed} has no sliced attention: leave out attention_slices")
+            raise InputError(f"{folder.path}: a {names[0]} has no sliced attention: leave out attention_slices")
         network.set_attention_slice("auto")
     return network
 
@@ -149,7 +152,7 @@ def latent_model(
         model=model,
         shape=shape or codec.latent_shape,  # type: ignore[attr-defined]
         path=folder.path,
-        units=range_units(0.0, 255.0, "same", known=True),
+        units=pixel_units(codec.data_shape[0]),
         kind="image",
         grid=schedule.grid,
         makers_grid=schedule.makers_grid,

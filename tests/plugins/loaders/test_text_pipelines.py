@@ -122,8 +122,8 @@ def test_images_are_those_of_diffusers(name: str, text_pipeline: Folder) -> None
         mean = (pipe.vae.encode(expected).latent_dist.mean - (config.shift_factor or 0)) * config.scaling_factor
         assert distance(opened.encode(expected), mean) < 1e-5
     data = opened.to_data(z)
-    assert data.shape == (2, 3, 64, 64) and opened.data_shape == (3, 64, 64)
-    assert distance(torch.from_numpy(data), (expected + 1) * 127.5) < 1e-5
+    assert data.shape == (2, 64, 64, 3) and opened.data_shape == (3, 64, 64)  # pixels as in image files
+    assert distance(torch.from_numpy(data), ((expected + 1) * 127.5).movedim(1, -1)) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["sd15", "sdxl", "sd3", "flux"])
