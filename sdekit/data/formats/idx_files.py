@@ -21,44 +21,51 @@ MAX_RATIO = 100
 """Largest ratio of the size of unpacked images to the size of the gzip file, beyond the first 256 MiB."""
 
 IMAGE_FILE = re.compile(r"(?P<split>.*)images[-.]idx3-ubyte(\.gz)?")
+LABEL_FILE = re.compile(r".*labels[-.]idx1-ubyte(\.gz)?")
+TEST_SPLIT = re.compile(r"(^|[-_.])(t10k|test|val|valid|validation)[-_.]?$")
 UNSIGNED_BYTE = 0x08
 """Type code, the third byte of the magic number. The fourth byte is the number of dimensions."""
 
 
-def mnist(path: str) -> InMemoryDataset:
+def mnist(path: str, *, labels: str | None = None) -> InMemoryDataset:
     """Grey images of IDX files, the format of MNIST, with labels if their file is in the same folder.
 
     An item has shape (1, H, W) and pixels from 0 to 255. The labels are read from the file `…labels-idx1-ubyte` of the
-    same split, plain or gzipped.
+    same split, plain or gzipped. The classes are the values that occur.
 
     Arguments:
         path: File of images, `…images-idx3-ubyte` or the same with `.gz`; or a folder with such files. In a
-            folder, the training split has precedence over the split t10k.
+            folder, the training split is read, or else the only other set, but never the test split t10k.
+        labels: File of the labels, or "none" for no labels.
     Returns:
         Data set of grey images.
     Raises:
-        InputError: If a file is missing, has another format, or does not have the length that its header states.
+        InputError: If a file is missing, has another format, or does not have the length that its header states, or if
+            a folder contains several sets or only the test split.
     Source:
         http://yann.lecun.com/exdb/mnist.
     """
     if not os.path.exists(path):
         raise InputError(f"mnist:{path}: no such file or folder")
-    file = _choose(path) if os.path.isdir(path) else path
+    file, notes = _choose(path) if os.path.isdir(path) else (path, ())
     images = _read(file, 3)
     if len(images) < 2 or not images.size:
         raise InputError(f"{file}: images of shape {images.shape}; expected at least 2 images with pixels")
-    units = range_units(0.0, 255.0, "hw", known=True)
-    label_file = _find_labels(file)
-    if label_file is None:
-        return InMemoryDataset(images, units=units)
-    labels, names = check_labels(_read(label_file, 1), len(images), label_file)
-    return InMemoryDataset(images, units=units, labels=labels, classes=len(names), class_names=names)
+    data = InMemoryDataset(images, units=range_units(0.0, 255.0, "hw", known=True))
+    label_file, data.notes = labels, notes
+    if labels is None:
+        label_file, note = _find_labels(file)
+        data.notes += note
+    if label_file is not None and label_file != "none":
+        data.labels, data.class_names = check_labels(_read(label_file, 1), len(images), label_file)
+        data.classes = len(data.class_names)
+    return data
 
 
-def _choose(folder: str) -> str:
-    """Choose the image file of a folder: the training split, or else the split t10k, or else the only split.
+def _choose(folder: str) -> tuple[str, tuple[str, ...]]:
+    """Choose the image file of a folder: the training split, or else the only set that is not a test split.
 
-    A plain file has precedence over a gzipped file of the same split.
+    A plain file has precedence over a gzipped file of the same split. The result also contains notes.
     """
     splits: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
@@ -67,25 +74,36 @@ def _choose(folder: str) -> str:
             splits.setdefault(match["split"], name)
     if not splits:
         raise InputError(f"mnist:{folder} contains no IDX images; expected a file such as train-images-idx3-ubyte.gz")
-    for suffix in ("train-", "t10k-", ""):
-        matching = [split for split in splits if split.endswith(suffix)]
-        if len(matching) == 1:
-            return os.path.join(folder, splits[matching[0]])
-        if matching:
-            files = ", ".join(splits[split] for split in matching)
-            raise InputError(f"mnist:{folder} contains several sets ({files}); pass one of these files: mnist:FILE")
-    raise AssertionError("unreachable: every name ends with the empty string")
+    tests = [name for split, name in splits.items() if TEST_SPLIT.search(split)]
+    train = [name for split, name in splits.items() if split.endswith("train-")]
+    matching = train or [name for name in splits.values() if name not in tests]
+    if not matching:
+        raise InputError(
+            f"mnist:{folder} contains only the test split ({', '.join(tests)}); pass the file itself to train on it: "
+            "mnist:FILE"
+        )
+    if len(matching) > 1:
+        raise InputError(
+            f"mnist:{folder} contains several sets ({', '.join(matching)}); pass one of these files: mnist:FILE"
+        )
+    others = [name for name in splits.values() if name != matching[0]]
+    notes = (f"the images are read from {matching[0]}; not used: {', '.join(others)}",) if others else ()
+    return os.path.join(folder, matching[0]), notes
 
 
-def _find_labels(images: str) -> str | None:
-    """Return the label file of the same split as an image file, or None if there is no such file."""
+def _find_labels(images: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the label file of the same split as an image file, or None, and a note if there are other label files."""
     folder, name = os.path.split(images)
     plain = name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
     for candidate in (plain, plain + ".gz"):
         file = os.path.join(folder, candidate)
         if candidate not in (name, name.removesuffix(".gz")) and os.path.isfile(file):
-            return file
-    return None
+            return file, ()
+    others = [other for other in sorted(os.listdir(folder or ".")) if LABEL_FILE.fullmatch(other)]
+    if not others:
+        return None, ()
+    note = f"no labels were read: there is no file {plain}; choose another one ({', '.join(others)}) with "
+    return None, (note + "--option data.labels=FILE",)
 
 
 def _read(path: str, dims: int) -> np.ndarray:

@@ -31,12 +31,35 @@ def test_read(tmp_path: Path, idx: Idx, suffix: str) -> None:
         assert (data.units.low, data.units.high, data.units.shift, data.units.scale) == (0, 255, 127.5, 127.5)
 
 
-def test_prefers_train_then_t10k(tmp_path: Path, idx: Idx) -> None:
-    idx(tmp_path / "aaa-images-idx3-ubyte", IMAGES[:2])
+def test_the_test_split_is_never_chosen(tmp_path: Path, idx: Idx) -> None:
+    """The training split or the only other set is read; a folder with only the test split is refused."""
     idx(tmp_path / "t10k-images-idx3-ubyte", IMAGES[:3])
-    assert len(mnist(str(tmp_path))) == 3
+    with pytest.raises(
+        InputError, match=r"contains only the test split \(t10k-images-idx3-ubyte\); pass the file itself"
+    ):
+        mnist(str(tmp_path))
+    assert len(mnist(str(tmp_path / "t10k-images-idx3-ubyte"))) == 3
+    idx(tmp_path / "aaa-images-idx3-ubyte", IMAGES[:2])
+    assert len(mnist(str(tmp_path))) == 2
     idx(tmp_path / "train-images.idx3-ubyte", IMAGES)
-    assert len(mnist(str(tmp_path))) == 5 and mnist(str(tmp_path)).classes == 0
+    data = mnist(str(tmp_path))
+    assert len(data) == 5 and data.classes == 0
+    assert data.notes[0] == (
+        "the images are read from train-images.idx3-ubyte; not used: aaa-images-idx3-ubyte, t10k-images-idx3-ubyte"
+    )
+
+
+def test_labels_of_another_split_are_not_used(tmp_path: Path, idx: Idx) -> None:
+    """A note names them; `labels` chooses a file or none. The classes are the values that occur."""
+    idx(tmp_path / "train-images-idx3-ubyte", IMAGES)
+    idx(tmp_path / "t10k-labels-idx1-ubyte", LABELS[:4])
+    data = mnist(str(tmp_path))
+    assert data.classes == 0 and "no file train-labels-idx1-ubyte; choose another one (t10k-labels" in data.notes[0]
+    idx(tmp_path / "more", LABELS * 3 + 1)
+    data = mnist(str(tmp_path), labels=str(tmp_path / "more"))
+    assert data.class_names == ("1", "4", "7", "10") and data.notes == ()
+    idx(tmp_path / "train-labels-idx1-ubyte", LABELS)
+    assert mnist(str(tmp_path)).classes == 4 and mnist(str(tmp_path), labels="none").classes == 0
 
 
 def test_several_sets(tmp_path: Path, idx: Idx) -> None:
