@@ -94,6 +94,19 @@ def _merge_spellings(names: set[str]) -> dict[str, str]:
     return classes
 
 
+def occurring_classes(labels: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Renumber labels so that every class occurs.
+
+    Arguments:
+        labels: Labels (N,) in [0, classes).
+        names: Name of each class.
+    Returns:
+        Labels (N,) int64 and the names of the classes that occur, in the same order.
+    """
+    found, renumbered = np.unique(labels, return_inverse=True)
+    return renumbered.astype(np.int64), tuple(names[label] for label in found.tolist())
+
+
 def trained_labels(classes: int, untrained: Collection[int]) -> tuple[int, ...]:
     """Return the labels of classes with training items.
 

@@ -82,8 +82,8 @@ def load_data(spec: str, **options: Any) -> tuple[Dataset, Component]:
 def load_run_data(recipe: Recipe) -> Dataset:
     """Open the data of a run in order to continue its training.
 
-    Versions before 0.3 did not find all labels. The data of a run without classes, which has no option `labels`, are
-    opened without labels.
+    Versions before 0.3 had no option `labels`, and did not find all labels. The data of their runs are opened without
+    labels if the run has no classes, and with folders as classes if it has classes of images.
 
     Arguments:
         recipe: Recipe of the run.
@@ -95,8 +95,8 @@ def load_run_data(recipe: Recipe) -> Dataset:
     options = dict(recipe.data.options)
     name, _ = parse_spec(recipe.data.name, component_names("dataset"))
     known = parameters(find_component("dataset", name).load())
-    if not recipe.classes and "labels" in known and "labels" not in options:
-        options["labels"] = "none"
+    if "labels" in known and "labels" not in options and (name == "images" or not recipe.classes):
+        options["labels"] = "folders" if recipe.classes else "none"
     return load_data(recipe.data.name, **options)[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdekit.data import held_out
-from sdekit.runs import PREVIEWS
-from sdekit.training import classifier_recipe, load_data, plan, read_classifier, train
+from sdekit.data import held_out, with_classes
+from sdekit.runs import CONFIG, PREVIEWS, load_json, save_json
+from sdekit.training import classifier_recipe, load_data, load_run_data, plan, read_classifier, train
 
 CLI = Callable[..., Any]
 QUICK = ("--solver", "ddim", "--steps", 2)
@@ -152,3 +153,36 @@ def test_pictures_show_names(sdekit: CLI, tmp_path: Path) -> None:
     assert not np.array_equal(*captions) and all(caption.max() > 200 for caption in captions)
     (picture,) = (tmp_path / "run" / PREVIEWS).glob("*.png")
     assert Image.open(picture).height == 4 * (64 + 2 + 14) + 2
+
+
+def test_runs_of_earlier_versions_keep_their_labels(sdekit: CLI, tmp_path: Path) -> None:
+    """Labels were positions and folders sorted as text; such runs are sampled and resumed as before."""
+    spec = write(tmp_path / "x.npz", [1, 2, 3] * 8)
+    old, data = plan(spec, network="mlp", condition="label", options=OPTIONS)
+    options = {name: value for name, value in old.data.options.items() if name not in ("items", "labels")}
+    old = replace(old, data=replace(old.data, options=options), classes=4, class_names=(), untrained=())
+    trainer = train(old, data, tmp_path / "run")
+    y = trainer.data.labels_of([0, 1, 2])
+    assert y is not None and y.tolist() == [1, 2, 3]
+    path = tmp_path / "run" / CONFIG
+    save_json(path, {name: value for name, value in load_json(path).items() if name not in ("untrained", "sha256")})
+    assert sdekit("train", "--out", tmp_path / "run", "--resume", "--steps", 3).code == 0
+    assert sdekit("sample", tmp_path / "run", "-n", 4, *QUICK, "--out", tmp_path / "s").code == 0
+    assert record(tmp_path / "s")["labels"] == [0, 1, 2, 3]
+    assert sdekit("sample", tmp_path / "run", "-n", 1, *QUICK, "--label", 3, "--out", tmp_path / "t").code == 0
+    assert record(tmp_path / "t")["labels"] == [3]
+
+
+def test_folders_of_earlier_versions(tmp_path: Path) -> None:
+    """Shards were classes in the order of text, and unlabelled data stay without labels."""
+    for name in ("part10", "part9"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("L", (4, 4), 9 * len(name)).save(tmp_path / "data" / name / "a.png")
+    options = {"size": None, "skip_bad": False}
+    recipe, _ = plan(f"images:{tmp_path / 'data'}", network="mlp", options=OPTIONS | {"train": {"steps": 1}})
+    assert recipe.classes == 0
+    old = replace(recipe, data=replace(recipe.data, options=options), classes=2, class_names=("part10", "part9"))
+    assert load_run_data(old).class_names == ("part9", "part10")
+    y = with_classes(load_run_data(old), old.classes, old.class_names).labels_of([0, 1])
+    assert y is not None and y.tolist() == [0, 1]
+    assert load_run_data(replace(old, classes=0, class_names=())).classes == 0

@@ -58,6 +58,19 @@ class LeftOutFiles:
         stem, dot, suffix = name.rpartition("/")[2].rpartition(".")
         self.add(f".{suffix.lower()}" if dot and stem else "without a suffix", name)
 
+    def remove_suffix(self, name: str) -> None:
+        """Undo `add_suffix` for a file that is read after all.
+
+        Arguments:
+            name: Relative path of the file.
+        """
+        kind = f".{name.rpartition('.')[2].lower()}"
+        count, first = self._kinds.get(kind, (0, name))
+        if count > 1:
+            self._kinds[kind] = count - 1, first
+        else:
+            self._kinds.pop(kind, None)
+
     def __str__(self) -> str:
         """Return the numbers, such as "10 .heic (a.heic, ...), 1 hidden (.a)", or an empty text."""
         kinds = sorted(self._kinds.items(), key=lambda item: (-item[1][0], item[0]))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdekit.data.classes import occurring_classes
 from sdekit.data.dataset import Batch, Dataset, Units
 from sdekit.data.standardization import range_units
 from sdekit.errors import InputError, SdekitError
@@ -29,6 +30,7 @@ from .image_decoding import (
 )
 from .image_notes import conversion_notes, is_deep
 from .image_sources import Source, open_source
+from .label_files import labels_of_images
 
 SCAN_LIMIT = 20_000
 """Largest number of headers read when the data set is opened, if `size` is given."""
@@ -39,14 +41,13 @@ HEADER_BYTES = 2**16
 WHOLE_FILES = (".gif", ".tif", ".tiff", ".webp")
 """Suffixes of files that are read as a whole for the header, because it may be at the end or counts all frames."""
 
-SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
-
 
 def images(
     path: str,
     *,
     size: int | str | None = None,
     skip_bad: bool = False,
+    labels: str = "auto",
     depth: Literal["auto", 8] = "auto",
     background: str = "white",
 ) -> ImageDataset:
@@ -54,8 +55,12 @@ def images(
 
     PNG, JPEG, WebP, BMP, TIFF, GIF (the first frame) and PPM files are read. The attribute `notes` of the data set
     states how many other files are left out, and which images are converted. An item has shape (1, H, W) if every image
-    is grey, else (3, H, W). Two or more sub-folders with images are classes in the order of their names, if no image is
-    next to them. A single folder around all images is ignored, and so are hidden files.
+    is grey, else (3, H, W). Hidden files are ignored.
+
+    Labels are read from a file beside the images: `dataset.json` of StyleGAN and EDM, or `labels.csv`, `metadata.csv`
+    or `metadata.jsonl` with a file name and a label in each row. Without such a file, two or more sub-folders with
+    images are classes, if no image is next to them and they are not numbered shards, such as 00000 and 00001. Numbers
+    in the names of classes sort as numbers. Splits such as train and test are refused.
 
     Pixels of 8 bits, from 0 to 255, are mapped to [-1, 1]. Grey images of 16 or 32 bits keep their numbers, and the
     range of all numbers is mapped to [-1, 1]. Images of 8 bits and of more bits must not be mixed.
@@ -72,18 +77,21 @@ def images(
             square.
         skip_bad: Skip files that cannot be decoded. The attribute `skipped` contains their names. If a file
             proves to be damaged only when its pixels are read, the next good image replaces it.
+        labels: "auto", "folders" if the folders are classes in any case, "none", or a label file, as a path or as a
+            name inside the folder or zip file.
         depth: 8 rounds images of 16 bits to 8 bits; 65535 becomes 255.
         background: Colour with which transparent pixels are blended, such as white, black or #ff8000.
     Returns:
         Data set of images.
     Raises:
-        InputError: If the path contains no images, if the images have several sizes or depths, or if a header is
-            damaged and `skip_bad` is not set.
+        InputError: If the path contains no images, if its folders are splits of a data set, if an image has no label in
+            a label file, if the images have several sizes or depths, or if a header is damaged and `skip_bad` is not
+            set.
     """
     target = parse_size(size)
     check_colour(background)
     source = open_source(path)
-    labels, names = _classes(source, path)
+    classes, names, rule = labels_of_images(source, path, labels)
     scanned = np.arange(len(source.names))
     if target is not None and len(scanned) > SCAN_LIMIT:
         scanned = np.linspace(0, len(scanned) - 1, SCAN_LIMIT).astype(np.int64)
@@ -119,9 +127,10 @@ def images(
     good = np.delete(np.arange(len(source.names)), bad)
     data = ImageDataset(path, source, good, (channels, height, width), target, skip_bad, background, deep)
     data.skipped = tuple(printable(source.names[i]) for i in bad)
-    if labels is not None:
-        data.labels, data.classes, data.class_names = labels[good], len(names), names
-    data.notes = tuple(conversion_notes(counts, channels, deep, background))
+    if classes is not None:
+        data.labels, data.class_names = occurring_classes(classes[good], names)
+        data.classes = len(data.class_names)
+    data.notes = (*rule, *conversion_notes(counts, channels, deep, background))
     if left_out := str(source.left_out):
         data.notes += (f"left out in {path}: {left_out}",)
     if deep:
@@ -258,22 +267,6 @@ class ImageDataset(Dataset):
             if item not in self._bad:
                 self._bad.add(item)
                 self.skipped = (*self.skipped, printable(self._source.names[int(self._good[item])]))
-
-
-def _classes(source: Source, path: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Return labels (N,) int64 and class names, or None and () if there are no classes."""
-    names = source.folders
-    if "" in names or len(names) < 2:
-        return None, ()
-    if all(name.lower() in SPLIT_NAMES for name in names):
-        index = int(np.bincount(source.folder).argmax())
-        largest, parts = names[index], source.names[int((source.folder == index).argmax())].split("/")
-        folder = os.path.join(path, *parts[: parts.index(largest) + 1])
-        hint = f"images:{folder}" if os.path.isdir(path) else f"a zip file of '{largest}' only"
-        raise InputError(
-            f"images:{path}: its folders {', '.join(names)} are splits of one data set, not classes; pass {hint}"
-        )
-    return source.folder.astype(np.int64), tuple(printable(name) for name in names)
 
 
 def _scan(source: Source, indices: np.ndarray) -> Iterator[tuple[int, ImageHeader | Exception]]:

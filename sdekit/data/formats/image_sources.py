@@ -26,16 +26,18 @@ EXTENSIONS = (
 class Source(Protocol):
     """Image files in the order of their relative paths.
 
-    The top folder is the folder or zip file itself, or the only folder in it if all images are in that folder.
+    The top folder is the folder or zip file itself, or the innermost folder in it that contains all images.
 
     Attributes:
         names: Relative path of each file.
+        top: Relative path of the top folder with a slash at its end, or "".
         folders: Sorted names of the sub-folders of the top folder that contain images. "" stands for the top folder.
         folder: Index of the folder of each file in `folders`, (N,).
         left_out: Numbers of the files that are not images.
     """
 
     names: PackedNames
+    top: str
     folders: tuple[str, ...]
     folder: np.ndarray
     left_out: LeftOutFiles
@@ -106,7 +108,7 @@ class FolderSource:
         except OSError as error:
             raise InputError(f"images:{path}: cannot list {error.filename} ({error.strerror})") from error
         self.names = PackedNames(names)
-        self.folders, self.folder = _first_folders(names)
+        self.top, self.folders, self.folder = _first_folders(names)
 
     def read(self, i: int, limit: int | None = None) -> bytes:
         """Read file i, or its first `limit` bytes."""
@@ -149,7 +151,7 @@ class ZipSource:
                 )
         entries.sort(key=lambda entry: entry.filename)
         self.names = PackedNames(entry.filename for entry in entries)
-        self.folders, self.folder = _first_folders([entry.filename for entry in entries])
+        self.top, self.folders, self.folder = _first_folders([entry.filename for entry in entries])
         self._offset, self._packed, self._size = (
             np.array(
                 [min(getattr(entry, name), 2**62) for entry in entries], dtype=np.int64
@@ -231,11 +233,11 @@ def _is_visible(name: str) -> bool:
     return not name.startswith(".") and name != "__MACOSX"
 
 
-def _first_folders(paths: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return `folders` and `folder` of a source, from its relative paths. One folder around all images is ignored."""
-    tops = {first if slash else "" for first, slash, _ in (path.partition("/") for path in paths)}
-    wrapper = f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
-    firsts = (path.removeprefix(wrapper).partition("/") for path in paths)
+def _first_folders(paths: list[str]) -> tuple[str, tuple[str, ...], np.ndarray]:
+    """Return `top`, `folders` and `folder` of a source, from its sorted relative paths."""
+    top = os.path.commonprefix([paths[0], paths[-1]]).rpartition("/") if paths else ("", "", "")
+    start = top[0] + top[1]
+    firsts = (path.removeprefix(start).partition("/") for path in paths)
     number: dict[str, int] = {}
     folder = np.fromiter(
         (number.setdefault(first if slash else "", len(number)) for first, slash, _ in firsts), np.int32, len(paths)
@@ -243,4 +245,4 @@ def _first_folders(paths: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
     folders = tuple(sorted(number))
     rank = np.empty(len(number), dtype=np.int32)
     rank[[number[name] for name in folders]] = np.arange(len(number))
-    return folders, rank[folder]
+    return start, folders, rank[folder]
