@@ -126,7 +126,7 @@ def _split_names(text: str, names: tuple[str, ...], option: str, source: str) ->
         if names.count(name) != 1:
             raise InputError(unknown_name(f"column of {source} (that occurs once)", name, list(names), "Columns"))
     if len(set(chosen)) < len(chosen):
-        raise InputError(f"{source}: {option} '{text}' names a column twice")
+        raise InputError(f"{source}: the {option} '{text}' names a column twice")
     return tuple(names.index(name) for name in chosen)
 
 
