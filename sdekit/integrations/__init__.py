@@ -1,4 +1,4 @@
-"""sdekit's samplers in other programs: ComfyUI, A1111, SD.Next and k-diffusion."""
+"""sdekit's samplers in other programs: diffusers, ComfyUI, A1111, SD.Next and k-diffusion."""
 
 import lazy_loader
 

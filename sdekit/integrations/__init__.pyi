@@ -1,4 +1,5 @@
 from . import (
+    diffusers as diffusers,
     k_diffusion as k_diffusion,
 )
 from .scheduler_config import (

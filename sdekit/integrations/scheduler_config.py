@@ -68,7 +68,8 @@ def read_scheduler_config(config: Mapping[str, Any], kind: str | None = None) ->
 
     Arguments:
         config: Contents of scheduler_config.json.
-        kind: Class of the scheduler; None means the `_class_name` in the configuration.
+        kind: Class of the scheduler; None means the `_class_name` in the configuration. Without either, the names
+            of the settings decide.
     Returns:
         How the network was trained.
     Raises:
@@ -76,8 +77,10 @@ def read_scheduler_config(config: Mapping[str, Any], kind: str | None = None) ->
     """
     kind = str(kind or config.get("_class_name", ""))
     prediction_type = config.get("prediction_type") or "epsilon"
-    flow = kind.startswith("FlowMatch") or config.get("use_flow_sigmas") or prediction_type == "flow_prediction"
-    if flow:
+    table = "beta_schedule" in config or config.get("trained_betas") is not None
+    # the configuration of a scheduler that was not read from a file does not contain its class
+    flow = kind.startswith("FlowMatch") or (not kind and "shift" in config and not table)
+    if flow or config.get("use_flow_sigmas") or prediction_type == "flow_prediction":
         n = int(config.get("num_train_timesteps", 1000))
         inputs = NetworkInput(clock="t", scale=n, normalize=False)
         return TrainedModel(sde=RectifiedFlow(t_min=1 / n), prediction="flow", inputs=inputs)
@@ -86,7 +89,7 @@ def read_scheduler_config(config: Mapping[str, Any], kind: str | None = None) ->
             f"{kind}: prediction_type {prediction_type!r} is not supported: it must be one of "
             f"{', '.join(PREDICTION_TYPES)}"
         )
-    if kind.startswith("EDM"):
+    if kind.startswith("EDM") or (not kind and "sigma_data" in config):
         if prediction_type != "epsilon":
             raise InputError(f"{kind}: prediction_type {prediction_type!r} is not supported, only 'epsilon'")
         sde = EDM(sigma_min=config.get("sigma_min", 0.002), sigma_max=config.get("sigma_max", 80.0))
@@ -98,15 +101,15 @@ def read_scheduler_config(config: Mapping[str, Any], kind: str | None = None) ->
             raise InputError(f"{kind}: timestep_type 'continuous' needs sigma_min and sigma_max in the configuration")
         sde = EDM(sigma_min=float(config["sigma_min"]), sigma_max=float(config["sigma_max"]))
         return TrainedModel(sde=sde, prediction=prediction, inputs=NetworkInput(), guidance=guidance)
-    if "beta_schedule" not in config and config.get("trained_betas") is None:
+    if not table:
         raise InputError(
             f"{kind or 'the scheduler'} has no table of betas: supported are the schedulers with a beta_schedule, "
             "FlowMatch schedulers and EDM schedulers"
         )
-    table = _table(config, kind)
-    n = len(table.betas)
+    tabulated = _table(config, kind)
+    n = len(tabulated.betas)
     return TrainedModel(
-        sde=table,
+        sde=tabulated,
         prediction=prediction,
         inputs=NetworkInput(clock="t", scale=n, offset=-1, normalize=False),
         guidance=guidance,

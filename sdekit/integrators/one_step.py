@@ -41,7 +41,8 @@ class OneStep(Sampler):
     def trajectory(self, sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Tensor]:
         rows = (v.tolist() for v in self.coefficients(sde, times[:-1], times[1:]))
         for (t, s), a, b, c in zip(pairwise(times.unbind()), *rows, strict=True):
-            x = (x * a).add_(denoise(x, t), alpha=b)
+            x0 = denoise(x, t)
+            x = (x * a).add_(x0, alpha=b)
             if c:
                 x.add_(noise(t, s), alpha=c)
             yield x

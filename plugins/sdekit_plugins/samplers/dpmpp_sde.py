@@ -46,8 +46,8 @@ class DPMppSDE(Sampler):
         a_m, b_m, c_m = exponential_step(sde, t, m, scaling)
         a_s, b_s, _ = exponential_step(sde, t, s, scaling)
         decay, _, c_s = exponential_step(sde, m, s, scaling)
-        x_m = a_m * x + b_m * denoise(x, t)
-        x_s = a_s * x
+        x0 = denoise(x, t)
+        x_m, x_s = a_m * x + b_m * x0, a_s * x
         if self.eta:
             z = noise(t, m)
             x_m = x_m + c_m * z
