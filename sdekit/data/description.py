@@ -30,7 +30,7 @@ def describe_data(data: Dataset) -> list[str]:
         parts.append(f"conditioned on embeddings of shape {data.condition_shape}")
     elif data.classes:
         names = f" ({listing(data.class_names)})" if data.class_names else ""
-        parts.append(f"{data.classes} classes{names}")
+        parts.append(f"{data.classes} class{'' if data.classes == 1 else 'es'}{names}")
     else:
         parts.append("no labels")
     return [", ".join(part for part in parts if part), *data.notes]

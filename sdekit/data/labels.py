@@ -10,7 +10,7 @@ from sdekit.errors import InputError
 
 from .classes import is_number, number_names, whole_number
 from .dataset import Units
-from .standardization import column_statistics, vector_units
+from .standardization import CHUNK, column_statistics, vector_units
 
 MAX_CLASSES = 2**20
 """Largest accepted number of classes. More classes are probably numbers that were passed as labels by mistake."""
@@ -61,14 +61,27 @@ def _one_per_item(labels: np.ndarray, n: int, source: str) -> np.ndarray:
         if labels.size != n:
             raise InputError(f"{source}: {labels.size} labels for {n} items; expected one for each item")
         return labels.reshape(-1)
-    if labels.ndim == 2 and len(labels) == n and labels.dtype.kind in "iubf":
-        ones = labels == 1
-        if (ones.sum(1) == 1).all() and (ones | (labels == 0)).all():
-            return np.asarray(ones.argmax(1))
+    if labels.ndim == 2 and len(labels) == n and labels.dtype.kind in "iubf" and labels.shape[1] <= MAX_CLASSES:
+        found = _from_one_hot(labels)
+        if found is not None:
+            return found
     raise InputError(
         f"{source}: labels of shape {labels.shape}; expected one label for each item, ({n},), or one-hot rows with a "
         "single 1"
     )
+
+
+def _from_one_hot(labels: np.ndarray) -> np.ndarray | None:
+    """Return the position of the single 1 in each row (N,), or None if a row is not one-hot."""
+    found = np.empty(len(labels), dtype=np.int64)
+    rows = max(1, CHUNK // labels.shape[1])
+    for start in range(0, len(labels), rows):
+        part = np.asarray(labels[start : start + rows])
+        ones = part == 1
+        if not ((ones.sum(1) == 1).all() and (ones | (part == 0)).all()):
+            return None
+        found[start : start + rows] = ones.argmax(1)
+    return found
 
 
 def _check_whole(labels: np.ndarray, source: str) -> None:

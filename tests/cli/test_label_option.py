@@ -131,7 +131,7 @@ def test_label_of_a_classifier(sdekit: CLI, refused: CLI, tmp_path: Path) -> Non
     run, data = plan(three, network="mlp", condition="label", options=options)
     train(run, data, tmp_path / "run")
     message = refused("sample", tmp_path / "run", "--label", "dog", *judge, tmp_path / "t")
-    assert "its classes are labels 0 to 1 (cat, dog), and those of" in message and "the same label must mean" in message
+    assert "its classes are cat, dog, and those of" in message and "the same label must mean" in message
     same = classifier_recipe(run, labelled, source=source, train=train_options)
     assert same.class_names == ("ant", "cat", "dog") and same.untrained == (0,)
     trainer = train(same, labelled, tmp_path / "same")
@@ -186,3 +186,23 @@ def test_folders_of_earlier_versions(tmp_path: Path) -> None:
     y = with_classes(load_run_data(old), old.classes, old.class_names).labels_of([0, 1])
     assert y is not None and y.tolist() == [0, 1]
     assert load_run_data(replace(old, classes=0, class_names=())).classes == 0
+
+
+def test_the_weaker_run_of_autoguidance_has_the_same_classes(refused: CLI, numbered: Path, tmp_path: Path) -> None:
+    """Otherwise a label would mean another class in the weaker run."""
+    spec = write(tmp_path / "x.npz", [0, 1, 2] * 8)
+    recipe, data = plan(spec, network="mlp", condition="label", options=OPTIONS)
+    train(recipe, data, tmp_path / "weak")
+    given = ("--guidance", f"autoguidance:run={tmp_path / 'weak'}", "--out", tmp_path / "s")
+    assert "its classes are 0, 1, 2, and those of" in refused("sample", numbered, *given)
+
+
+def test_names_with_commas(sdekit: CLI, tmp_path: Path) -> None:
+    """A name with a comma is one class, whatever its capitals."""
+    spec = write(tmp_path / "x.npz", ["collie, rough", "pug"] * 8)
+    recipe, data = plan(spec, network="mlp", condition="label", options=OPTIONS)
+    train(recipe, data, tmp_path / "run")
+    for label, names in (("Collie, rough", ["collie, rough"] * 2), ("pug,collie", None), ("pug,1", ["pug", "pug"])):
+        result = sdekit("sample", tmp_path / "run", "-n", 2, *QUICK, "--label", label, "--out", tmp_path / label)
+        assert result.code == (2 if names is None else 0)
+        assert names is None or record(tmp_path / label)["label_names"] == names

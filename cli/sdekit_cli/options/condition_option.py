@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from sdekit.models import OpenedModel
 
+MOST_BYTES = 2**31
+"""Largest size of a file of embeddings."""
 LARGEST = 1e15
 """Largest number that is accepted, in the model's units. Its square is finite in float32; the data are about 1."""
 
@@ -108,7 +110,7 @@ def _embeddings(model: OpenedModel, file: str | None, n: int) -> Tensor | None:
             return None
         raise InputError(f"{model.path} was trained on embeddings: add --condition FILE.npy, with one row or {n} rows")
     try:
-        rows = np.asarray(read_npy(file, file), dtype=np.float64)
+        rows = np.asarray(read_npy(file, file, most_bytes=MOST_BYTES), dtype=np.float64)
     except (InputError, ValueError) as error:
         raise InputError(f"--condition {file}: expected a .npy file of embeddings ({error})") from error
     rows = rows[None] if rows.ndim == {"embedding": 1, "sequence": 2}.get(model.condition) else rows

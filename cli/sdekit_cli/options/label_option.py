@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Chosen = Sequence[tuple[str, Mapping[str, Any]]]
 """Name and options of each guidance, as `parse_guidance` returns them."""
 
+MOST_NAMES = 10
+"""Largest number of class names in a message."""
 LABEL_OPTIONS = {"negative"}
 """Options of guidances that are labels, of which -1 is the null condition."""
 
@@ -58,8 +60,11 @@ class Classes:
 
     def find_all(self, text: str, option: str) -> list[int]:
         """Return the labels of one class or of several classes that are separated by commas."""
-        if text in self.names or "," not in text:
+        try:
             return [self.find(text, option)]
+        except InputError:
+            if "," not in text:
+                raise
         return [self.find(part, option) for part in text.split(",")]
 
     def name(self, label: int) -> str | int | None:
@@ -159,6 +164,5 @@ def _are_same(one: Classes, other: Classes) -> bool:
 
 
 def _written(classes: Classes) -> str:
-    from sdekit.models import describe_classes
-
-    return describe_classes(classes.count, classes.names).partition(" the ")[2]
+    names = classes.names or [str(label) for label in range(classes.count)]
+    return ", ".join(names[:MOST_NAMES]) + (f", ... ({len(names)} in total)" if len(names) > MOST_NAMES else "")

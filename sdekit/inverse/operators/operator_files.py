@@ -22,6 +22,9 @@ from sdekit.errors import InputError
 OPAQUE = 128
 """Smallest alpha of a pixel that counts as opaque. Pixels with a smaller alpha are holes."""
 
+MOST_BYTES = 2**31
+"""Largest size of an array."""
+
 
 def read_array(path: str | Path, label: str, *, holes: bool = False, scale: bool = True) -> np.ndarray:
     """Read the numbers of a .npy file, or the pixels of an image.
@@ -41,7 +44,7 @@ def read_array(path: str | Path, label: str, *, holes: bool = False, scale: bool
     path = Path(path)
     check_regular(str(path), f"{label} {path}", "an array (.npy) or an image")
     try:
-        array = read_npy(str(path), "it") if is_array_file(path) else _pixels(path, holes, scale)
+        array = read_npy(str(path), "it", most_bytes=MOST_BYTES) if is_array_file(path) else _pixels(path, holes, scale)
         numbers = np.array(array, dtype=np.float64)
     except Exception as error:  # numpy and Pillow raise many kinds of errors for a damaged file
         raise InputError(f"{label} {path}: neither an array (.npy) nor an image that can be read ({error})") from error

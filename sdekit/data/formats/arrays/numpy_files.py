@@ -59,22 +59,26 @@ class Header(NamedTuple):
         return prod(self.shape) * self.dtype.itemsize
 
 
-def read_npy(path: str, source: str) -> np.ndarray:
+def read_npy(path: str, source: str, *, most_bytes: int | None = None) -> np.ndarray:
     """Map a .npy file into memory. Pickles are refused, so that no code is executed.
 
     Arguments:
         path: The file.
         source: Name of the file in messages, such as "array:x.npy".
+        most_bytes: Largest size of the array, for arrays that are copied into memory, or None for any size.
     Returns:
         Read-only array, whose parts are read when they are used.
     Raises:
-        InputError: If the file is no .npy file of numbers or texts, or shorter than its header states.
+        InputError: If the file is no .npy file of numbers or texts, shorter than its header states, or larger than
+            `most_bytes`.
     """
     check_regular(path, source, "a .npy file")
     try:
         with open(path, "rb") as file:
             header = _read_header(file, source)
         _check_size(header, os.path.getsize(path) - header.start, source)
+        if most_bytes is not None and header.size > most_bytes:
+            raise InputError(f"{source} contains {header.shape} numbers; expected at most {most_bytes >> 20} MiB")
         if not header.size:
             return np.empty(header.shape, header.dtype)
         order: Literal["F", "C"] = "F" if header.fortran_order else "C"

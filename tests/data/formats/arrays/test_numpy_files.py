@@ -15,6 +15,7 @@ import pytest
 from sdekit.data.formats import array
 from sdekit.data.formats.arrays.numpy_files import NpzFile, read_npy
 from sdekit.errors import InputError
+from sdekit.inverse.operators.operator_files import read_array
 
 
 def npy(header: str, data: bytes = b"", *, version: int = 1, length: int | None = None) -> bytes:
@@ -164,3 +165,15 @@ def test_arrays_are_read_as_numpy_does(tmp_path: Path, order: str, dtype: str) -
         np.savez_compressed(tmp_path / "a.npz", x=case)
         for found in (read_npy(str(tmp_path / "a.npy"), "a"), NpzFile(str(tmp_path / "a.npz"), "a").read("x")):
             assert found.dtype == case.dtype and np.array_equal(found, case)
+
+
+def test_a_sparse_file_is_not_copied(tmp_path: Path) -> None:
+    """A file of holes may be as large as its header states: it is mapped, but refused if it must be copied."""
+    path = tmp_path / "a.npy"
+    path.write_bytes(npy(text(f"({2**40}, 1)", "'|u1'")))
+    os.truncate(path, 2**40 + 4096)
+    assert read_npy(str(path), "a").shape == (2**40, 1)
+    with pytest.raises(InputError, match=r"contains \(1099511627776, 1\) numbers; expected at most 1 MiB"):
+        read_npy(str(path), "a", most_bytes=2**20)
+    with pytest.raises(InputError, match="expected at most 2048 MiB"):
+        read_array(path, "mask")
