@@ -25,6 +25,7 @@ import sdekit
 from sdekit.errors import InputError, SdekitError
 
 from .terminal.console import error, note, shown
+from .terminal.streams import standard_streams
 
 COMMANDS = {
     "train": "Train a score network on data.",
@@ -55,8 +56,6 @@ DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit")
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """Texts of a RuntimeError that libraries raise instead of a MemoryError."""
-
-OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Root(TyperGroup):
@@ -161,13 +160,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     run = _run_with_others if "WORLD_SIZE" in os.environ else _run
-    try:
-        run(arguments)
-    except SdekitError as failure:
-        error(str(failure))
-        sys.exit(failure.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with standard_streams():
+        try:
+            run(arguments)
+        except SdekitError as failure:
+            error(str(failure))
+            sys.exit(failure.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def _run(arguments: Sequence[str]) -> None:
@@ -196,7 +196,7 @@ def _run_with_others(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def report_failures() -> Iterator[None]:
-    """Context manager that turns a lack of memory and errors of stdout into `SdekitError`, and flushes stdout."""
+    """Context manager that turns a lack of memory and errors of files into `SdekitError`, and flushes stdout."""
     try:
         try:
             yield
@@ -216,10 +216,11 @@ def report_failures() -> Iterator[None]:
         _discard_output()
         raise SystemExit(1) from None  # as in `sdekit ... | head -1`: not an error to report
     except OSError as failure:
-        if failure.filename is not None or failure.errno not in OUTPUT_FAILED:
-            raise
+        reason, code = failure.strerror or str(failure), failure.errno
+        if failure.filename is not None:  # such as a path that is too long
+            raise (InputError if code == errno.ENAMETOOLONG else SdekitError)(f"{failure.filename}: {reason}") from failure
         _discard_output()
-        raise SdekitError(f"could not write the output: {failure.strerror}") from failure
+        raise SdekitError(f"could not write the output: {reason}") from failure
 
 
 def _discard_output() -> None:

@@ -1,3 +1,7 @@
+from .data_fingerprint import (
+    fingerprint as fingerprint,
+    is_same_data as is_same_data,
+)
 from .export_folder import (
     check_export_folder as check_export_folder,
     staged_export as staged_export,

@@ -6,14 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from sdekit.errors import InputError
 
+from .layout import CONFIG
 from .staging import write_atomically
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
 
 REMEDY = "Restore it from a copy, or train again"
 """Advice at the end of messages about damaged files."""
@@ -147,20 +151,25 @@ def step_of(path: Path, fields: Mapping[str, Any]) -> int:
     return step
 
 
-def check_recipe(path: Path, fields: Mapping[str, Any], digest: str) -> None:
-    """Check that weights were trained with a recipe. Files of version 0.1.0 do not record a recipe, and pass.
+def check_recipe(path: Path, fields: Mapping[str, Any], recipe: Recipe) -> None:
+    """Check that weights belong to a run. Files of earlier versions record less of their run, or nothing, and pass.
 
     Arguments:
         path: File of the weights, for messages.
         fields: Its fields.
-        digest: `Recipe.digest`.
+        recipe: Recipe of the run.
     Raises:
-        InputError: If the weights belong to another recipe.
+        InputError: If the weights belong to another run.
     """
-    if fields.get("recipe", digest) != digest:
+    if fields.get("recipe", recipe.digest) != recipe.digest:
         raise InputError(
-            f"{path} does not belong to the config.json of its run: these weights were trained with another process, "
+            f"{path} does not belong to the {CONFIG} of its run: these weights were trained with another process, "
             f"network, condition or units. {REMEDY}"
+        )
+    if recipe.identity and fields.get("run", recipe.identity) != recipe.identity:
+        raise InputError(
+            f"{path} does not belong to the {CONFIG} of its run: these weights were trained on other data, or with "
+            f"another seed or other options. {REMEDY}"
         )
 
 

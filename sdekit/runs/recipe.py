@@ -34,6 +34,8 @@ PLAIN = (
     "condition_shape",
     "data_std",
     "notes",
+    "fingerprint",
+    "identity",
 )
 
 LEGACY_DEFAULTS: dict[str, Any] = {"noise_top": 0.0, "exact_target": 0}
@@ -88,6 +90,10 @@ class Recipe:
         notes: Sentences about how the data were read, see `Dataset`. They do not affect the training, and comparisons
             ignore them.
         untrained: Labels of classes without training items, which are never requested from the model.
+        fingerprint: Numbers by which the data are recognised, see `sdekit.runs.fingerprint`. Empty before the training
+            starts, and for runs of earlier versions.
+        identity: Checksum of this recipe at the start of the training. All files of weights record it. Empty before the
+            training starts, and for runs of earlier versions.
     """
 
     data: Component
@@ -109,6 +115,8 @@ class Recipe:
     condition_shape: tuple[int, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     untrained: tuple[int, ...] = ()
+    fingerprint: tuple[float | None, ...] = field(default=(), compare=False)
+    identity: str = field(default="", compare=False)
 
     def build(self) -> ScoreModel:
         """Build the model with new weights, drawn with the seed of the run."""
@@ -173,6 +181,12 @@ class Recipe:
         condition += (self.condition_shape,) if self.condition_shape else ()  # older runs have no such field
         parts = (vars(self.sde), vars(self.network), self.prediction, self.shape, self.data_std, units, condition)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def identified(self, fingerprint: tuple[float | None, ...]) -> Recipe:
+        """Return the recipe of a new run on data with this fingerprint, with its `identity`."""
+        unidentified = replace(self, fingerprint=fingerprint, identity="")
+        fields = {k: v for k, v in unidentified.as_dict().items() if k not in ("format", "versions", "plugins")}
+        return replace(unidentified, identity=hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest())
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready fields: the recipe, its format, and the versions of packages."""

@@ -17,7 +17,7 @@ from sdekit.errors import InputError
 from sdekit.models import OpenedModel, ScoreModel, open_with, recognises
 from sdekit.registry import component_names, plugin_files
 
-from .files import check_recipe, load_json, load_tensors, load_tied, step_of
+from .files import REMEDY, check_recipe, load_json, load_tensors, load_tied, step_of
 from .layout import CONFIG, EXPORT, RunFolder
 from .recipe import Recipe
 from .schema import check_fields, check_format, is_row
@@ -135,7 +135,9 @@ def load_run_folder(path: str | Path, *, step: int | None = None) -> Run:
     folder = RunFolder(Path(path))
     recipe = read_recipe(folder.path)
     file = folder.model if step is None else _snapshot(folder, step)
-    if not (file.exists() or folder.checkpoint.exists()):
+    if not file.exists() and folder.checkpoint.exists():
+        raise InputError(f"{file} is missing. {REMEDY} (--resume writes it from the checkpoint)")
+    if not file.exists():
         raise InputError(
             f"{file} is missing: the run was not trained as far as its first checkpoint. Train it with --resume"
         )
@@ -145,7 +147,9 @@ def load_run_folder(path: str | Path, *, step: int | None = None) -> Run:
         load_tied(model.network, weights)
     except RuntimeError as error:
         raise InputError(f"{file} does not fit the network of {CONFIG}: {error}") from error
-    check_recipe(file, fields, recipe.digest)
+    check_recipe(file, fields, recipe)
+    if step is not None and step_of(file, fields) != step:
+        raise InputError(f"{file} contains the weights of step {step_of(file, fields)}. {REMEDY}")
     return Run.from_recipe(folder.path, recipe, model, step_of(file, fields))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from sdekit.data import Dataset
 from sdekit.errors import InputError, SdekitError
 
+from .data_fingerprint import fingerprint, is_same_data
 from .files import check_recipe, load_json, load_tensors, step_of
 from .layout import CHECKPOINT, CONFIG, LOCK, METRICS, MODEL, PREVIEWS, SNAPSHOTS, TUNED, RunFolder
 from .lock import FolderLock
@@ -126,7 +127,7 @@ def model_step(out: Path, recipe: Recipe | None = None) -> int | None:
     try:
         fields = load_tensors(file)[1]
         if recipe is not None:
-            check_recipe(file, fields, recipe.digest)
+            check_recipe(file, fields, recipe)
         return step_of(file, fields)
     except InputError:
         return None
@@ -172,5 +173,10 @@ def check_resumed(out: Path, recipe: Recipe, data: Dataset) -> Recipe:
         raise InputError(
             f"data {recorded.data.name!r} are not what the run was trained on: {len(data)} items of shape "
             f"{tuple(data.shape)} now, {recorded.items} of {recorded.shape} then, or in other units"
+        )
+    if not is_same_data(recorded.fingerprint, fingerprint(data)):
+        raise InputError(
+            f"data {recorded.data.name!r} are not what the run was trained on: their items have other values. Put the "
+            "data of the run back, or train into another --out"
         )
     return recorded

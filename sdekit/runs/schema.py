@@ -141,7 +141,10 @@ TEXT: Check = (_is_text, "text")
 TABLE: Check = (lambda v: isinstance(v, dict), "a table of fields")
 NAMES: Check = (lambda v: _all(v, _is_text), "a list of names")
 CONDITIONS = ("none", "label", "numbers", "embedding", "sequence")
-OPTIONAL = ("condition_names", "condition_units", "condition_shape", "objective", "notes", "untrained")
+OPTIONAL = (
+    *("condition_names", "condition_units", "condition_shape", "objective"),
+    *("notes", "untrained", "fingerprint", "identity"),
+)
 """Fields that config.json of earlier versions lacks."""
 FIELDS: dict[str, Check] = {
     **dict.fromkeys(("data", "sde", "network", "train", "units"), TABLE),
@@ -159,6 +162,8 @@ FIELDS: dict[str, Check] = {
     "notes": NAMES,
     "condition_shape": (lambda v: _all(v, lambda n: is_count(n, 1)), "a list of sizes"),
     "condition_units": (lambda v: v is None or isinstance(v, dict), "a table of fields, or null"),
+    "fingerprint": (lambda v: _all(v, lambda n: n is None or is_number(n)), "a list of numbers"),
+    "identity": TEXT,
 }
 COMPONENT = {"name": TEXT, "options": TABLE}
 UNITS: dict[str, Check] = {

@@ -9,8 +9,9 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +24,14 @@ from sdekit.errors import InputError, ProcessLost, SdekitError
 from sdekit.registry import build
 from sdekit.runs import (
     CONFIG,
+    METRICS,
     FolderLock,
     Recipe,
     RunFolder,
     check_recipe,
     check_resumed,
     checkpoint_status,
+    fingerprint,
     is_begun,
     lock_folder,
     model_step,
@@ -47,6 +50,11 @@ from .step_seeds import seed_from, seeded
 
 if TYPE_CHECKING:
     from .engines.engine import Engine
+
+
+LOSS_NAMES = ("loss", "learning_rate")
+LOSS_ROW = {"step", "seconds", "skipped", *LOSS_NAMES}
+"""Names in a row of metrics that contains the mean loss only. Other rows contain an evaluation."""
 
 
 class PreviewWarning(UserWarning):
@@ -121,6 +129,8 @@ class Trainer:
         self.batches = Batches(data, *order, rows=self.rows, ahead=self.device.type != "cpu")
         self.step, self.seconds, self._stop_requested, self._stopped = 0, 0.0, False, False
         self._losses_since: list[float] = []  # losses of the steps since the last row of metrics
+        self._rows: list[dict[str, Any]] = []  # of metrics.jsonl
+        self._config = b""  # contents of config.json
         self._ahead: dict[int, Inputs] = {}
         self.prepares = self.device.type != "cpu"  # prepare the next step's inputs while the device computes
         self._previews_fail = False
@@ -167,14 +177,15 @@ class Trainer:
         try:
             yield from self._run()
         except ProcessLost as error:
-            raise ProcessLost(f"{error}: training stopped and {checkpoint_status(self.out)}") from error
+            raise ProcessLost(f"{error}: training stopped and {self._status()}") from error
         finally:
             if self._lock:
                 self._lock.release()
 
     def _run(self) -> Iterator[Step]:
-        options, first = self.options, self.step
+        options, first, evaluated = self.options, self.step, 0
         clock = _Clock(self.seconds)
+        self._complete_metrics()
         while not self._is_over(clock):
             loss = self._step()
             self._losses_since.append(loss)
@@ -184,21 +195,21 @@ class Trainer:
             if self._lock:
                 self._lock.check()
             if self.step % options.log_every == 0:
-                mean = sum(self._losses_since) / len(self._losses_since)
-                self._log(loss=mean, learning_rate=learning_rate(options, self.step, self.progress))
-                self._losses_since = []
+                self._log_loss()
             if options.keep_every and self.step % options.keep_every == 0:
-                self._save_average(self.folder.snapshot(self.step))  # before the step can be resumed from
-            if self.step % options.checkpoint_every == 0:
+                self._keep_average()  # before the step can be resumed from
+            if self.step % options.checkpoint_every == 0 and not self.finished:
                 self.save()
-                self._log(**self.evaluate())
+                self._log_evaluation(last=False)
+                evaluated = self.step
             if options.preview_every and clock.since_preview >= options.preview_every:
                 clock.preview()
                 self._preview()
         if self.step > first:
             self.save()
-            if self.step % options.checkpoint_every:
-                self._log(**self.evaluate())
+            if evaluated < self.step:
+                self._log_evaluation(last=True)
+        if self.step > first or (self.finished and not self.folder.preview(self.step).exists()):
             self._preview()
 
     def _is_over(self, clock: _Clock) -> bool:
@@ -253,7 +264,7 @@ class Trainer:
         else:
             return
         raise SdekitError(
-            f"{cause.removesuffix(', ')}: training stopped and {checkpoint_status(self.out)}. Try a lower "
+            f"{cause.removesuffix(', ')}: training stopped and {self._status()}. Try a lower "
             "train.learning_rate, or precision fp32"
         )
 
@@ -277,7 +288,8 @@ class Trainer:
             self._previews_fail = True
             return
         if content is not None:
-            self._write(self.folder.preview(self.step), content)
+            with self._writing():
+                write_atomically(self.folder.preview(self.step), content)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -295,29 +307,42 @@ class Trainer:
         try:
             yield
         except SdekitError as error:
-            raise SdekitError(
-                f"{error}. Training stopped after step {self.step} and {checkpoint_status(self.out)}"
-            ) from error
+            raise SdekitError(f"{error}. Training stopped after step {self.step} and {self._status()}") from error
 
     # The run folder
 
     def save(self) -> None:
         """Save the checkpoint, then the model; each replaces the old file only when it is complete."""
         if self.is_main:
-            fields = {"seconds": self.seconds, "losses": self._losses_since, "recipe": self.recipe.digest}
-            self.state.save(self.folder.checkpoint, self.step, fields)
-        self._save_average(self.folder.model)
+            with self._writing():
+                self._save(self.folder)
+
+    def _save(self, folder: RunFolder) -> None:
+        fields = {"seconds": self.seconds, "losses": self._losses_since, **self._identity}
+        self.state.save(folder.checkpoint, self.step, fields)
+        self._save_average(folder.model)
+
+    def _keep_average(self) -> None:
+        if self.is_main:
+            with self._writing():
+                self._save_average(self.folder.snapshot(self.step))
 
     def _save_average(self, path: Path) -> None:
-        if self.is_main:
-            fields = {"step": self.step, "seconds": self.seconds, "recipe": self.recipe.digest}
-            self.state.save_average(path, fields)
+        self.state.save_average(path, {"step": self.step, "seconds": self.seconds, **self._identity})
+
+    @property
+    def _identity(self) -> dict[str, str]:
+        """Fields by which `check_recipe` recognises the weights of this run. Runs of earlier versions have one only."""
+        run = {"run": self.recipe.identity} if self.recipe.identity else {}
+        return {"recipe": self.recipe.digest} | run
 
     def _open(self, resume: bool) -> None:
         """Begin a run in the folder, or load the run in it and bring all its files to the same step."""
         if not resume:
+            self.recipe = self.recipe.identified(fingerprint(self.data))
             with staged_run(self.out) as new:
                 save_json(new / CONFIG, self.recipe.as_dict())
+            self._config = self.folder.config.read_bytes()
             return
         recover_run(self.out)
         previous = self._load()
@@ -329,39 +354,122 @@ class Trainer:
             save_json(self.folder.config, self.recipe.as_dict())
         if self.step and model_step(self.out, previous) != self.step:  # the run ended between saving these two
             self._save_average(self.folder.model)
-        rows = [row for row in read_metrics(self.out) if row["step"] <= self.step and self._belongs(row)]
-        write_atomically(self.folder.metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        self._config = self.folder.config.read_bytes()
+        rows = (self._undisturbed(row) for row in read_metrics(self.out) if row["step"] <= self.step)
+        self._rows = [row for row in rows if row is not None]
+        write_atomically(self.folder.metrics, _json_lines(self._rows))
 
     def _load(self) -> Recipe:
         """Load the last checkpoint, if there is one, and return the recipe of the folder."""
         previous = check_resumed(self.out, self.recipe, self.data)
+        self.recipe = replace(self.recipe, fingerprint=previous.fingerprint, identity=previous.identity)
         if is_begun(self.out):
             fields = self.state.load(self.folder.checkpoint)
-            check_recipe(self.folder.checkpoint, fields, previous.digest)
+            check_recipe(self.folder.checkpoint, fields, previous)
             self.step, self.seconds, self._losses_since = fields["step"], fields["seconds"], fields["losses"]
         return previous
 
-    def _belongs(self, row: dict[str, Any]) -> bool:
-        """Whether an uninterrupted run, which is evaluated at checkpoints and at its end, has this row of metrics."""
-        return "loss" in row or row["step"] % self.options.checkpoint_every == 0 or self.finished
+    def _undisturbed(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Return a row of metrics as an uninterrupted run writes it, or None if such a run does not write it."""
+        options, step = self.options, row["step"]
+        if step == self.step and self.finished:
+            return row
+        if row.keys() <= LOSS_ROW:
+            return row if step % options.log_every == 0 else None
+        if step % options.checkpoint_every:
+            return None
+        return {name: value for name, value in row.items() if name not in LOSS_NAMES}
+
+    def _log_loss(self) -> None:
+        self._log(**self._mean_loss())
+        self._losses_since = []
+
+    def _mean_loss(self) -> dict[str, Any]:
+        """Return the mean loss of the steps since the last row, and the learning rate; empty without such a step."""
+        losses = self._losses_since
+        if not losses:
+            return {}
+        rate = learning_rate(self.options, self.step, self.progress)
+        return dict(zip(LOSS_NAMES, (sum(losses) / len(losses), rate), strict=True))
+
+    def _log_evaluation(self, *, last: bool) -> None:
+        """Evaluate the averaged weights. The last row of a session also contains the loss of the steps since."""
+        self._log(**self._mean_loss() if last else {}, **self.evaluate())
+
+    def _complete_metrics(self) -> None:
+        """Write the evaluation that an earlier session did not write, because it was killed after it had saved."""
+        due = self.step and (self.finished or self.step % self.options.checkpoint_every == 0)
+        if self.is_main and due and all(row["step"] < self.step or row.keys() <= LOSS_ROW for row in self._rows):
+            self._log_evaluation(last=self.finished)
 
     def _log(self, **values: Any) -> None:
         row = {"step": self.step, "seconds": round(self.seconds, 3), **values}
         if self.batches.skipped:
             row["skipped"] = self.batches.skipped
-        self._write(self.folder.metrics, (json.dumps(row) + "\n").encode(), append=True)
-
-    def _write(self, path: Path, content: bytes, append: bool = False) -> None:
         if not self.is_main:
             return
+        self._rows.append(row)
+        with self._writing():
+            try:
+                with open(self.folder.metrics, "ab") as file:
+                    file.write(_json_lines([row]))
+            except OSError as error:
+                reason = error.strerror or error
+                raise SdekitError(f"could not write {self.folder.metrics}: {reason}; {self._status()}") from error
+
+    # Accidents
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Context manager for changes of the run folder. If they fail, the training is saved in another folder."""
         try:
-            path.parent.mkdir(exist_ok=True)
-            with open(path, "ab" if append else "wb") as file:
-                file.write(content)
+            self._check_folder()
+            yield
+        except SdekitError as error:
+            raise SdekitError(f"{error}. {self._rescue()}") from error
+
+    def _check_folder(self) -> None:
+        """Raise SdekitError if the run folder was moved, removed or replaced. It must not be created again in part."""
+        try:
+            unchanged = self.folder.config.read_bytes() == self._config
         except OSError as error:
             raise SdekitError(
-                f"could not write {path}: {error.strerror or error}; {checkpoint_status(self.out)}"
+                f"{self.out} was moved or removed during the training, or cannot be read any more "
+                f"({error.strerror or error}): training stopped after step {self.step}"
             ) from error
+        if not unchanged:
+            raise SdekitError(
+                f"{self.out} contains another run now, because its {CONFIG} was replaced during the training: training "
+                f"stopped after step {self.step}"
+            )
+
+    def _status(self) -> str:
+        """Describe the checkpoint in the run folder, for the message of a training that stops early."""
+        try:
+            self._check_folder()
+        except SdekitError as error:
+            return str(error)
+        return checkpoint_status(self.out)
+
+    def _rescue(self) -> str:
+        """Save the run in a new folder beside its own one, or in the temporary folder, and describe where it is."""
+        whole, number = self.out.absolute(), 1
+        for parent in dict.fromkeys((whole.parent, Path(gettempdir()))):
+            while os.path.lexists(place := parent / f"{whole.name}-rescued{'' if number == 1 else f'-{number}'}"):
+                number += 1
+            try:
+                with staged_run(place) as new:
+                    (new / CONFIG).write_bytes(self._config)
+                    self._save(RunFolder(new))
+                    (new / METRICS).write_bytes(_json_lines(self._rows))
+            except (SdekitError, OSError):
+                continue
+            return f"The run is saved up to step {self.step} in {place}: go on with --out {place} --resume"
+        return "It could not be saved in another folder either"
+
+
+def _json_lines(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 class _Losses(nn.Module):

@@ -24,6 +24,8 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
     Raises:
         InputError: If the file cannot be read, or contains an unknown name or a value of the wrong form.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"--config {path}: not a regular file; name a TOML file")
     try:
         fields = tomllib.loads(path.read_text())
     except FileNotFoundError:
