@@ -57,6 +57,9 @@ DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit")
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """Texts of a RuntimeError that libraries raise instead of a MemoryError."""
 
+OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""Errors of a standard output that is full, closed or disconnected."""
+
 
 class Root(TyperGroup):
     """The group of all commands; the commands of sdekit keep their names if a plugin adds one of the same name."""
@@ -216,11 +219,12 @@ def report_failures() -> Iterator[None]:
         _discard_output()
         raise SystemExit(1) from None  # as in `sdekit ... | head -1`: not an error to report
     except OSError as failure:
-        reason, code = failure.strerror or str(failure), failure.errno
-        if failure.filename is not None:  # such as a path that is too long
-            raise (InputError if code == errno.ENAMETOOLONG else SdekitError)(f"{failure.filename}: {reason}") from failure
-        _discard_output()
-        raise SdekitError(f"could not write the output: {reason}") from failure
+        reason = failure.strerror or str(failure)
+        if failure.filename is None and failure.errno in OUTPUT_FAILED:
+            _discard_output()
+            raise SdekitError(f"could not write the output: {reason}") from failure
+        kind = InputError if failure.errno == errno.ENAMETOOLONG else SdekitError
+        raise kind(reason if failure.filename is None else f"{failure.filename}: {reason}") from failure
 
 
 def _discard_output() -> None:

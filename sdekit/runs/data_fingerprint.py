@@ -38,7 +38,10 @@ def fingerprint(data: Dataset) -> Fingerprint:
         except SdekitError:  # a damaged item stops the step that needs it
             numbers += [None, None]
             continue
-        projection, mean = float(x.double().numpy().ravel() @ direction), None if y is None else float(y.double().mean())
+        projection, mean = (
+            float(x.double().numpy().ravel() @ direction),
+            None if y is None else float(y.double().mean()),
+        )
         numbers += [float(f"{projection:.6g}"), None if mean is None else float(f"{mean:.6g}")]
     return tuple(numbers)
 

@@ -83,7 +83,7 @@ def staged(
     Raises:
         SdekitError: If the files cannot be written or moved.
     """
-    created = [place for place in (out, *out.parents) if not place.exists()]
+    created = [place for place in (out, *out.parents) if not os.path.exists(place)]
     try:
         out.mkdir(parents=True, exist_ok=True)
         recover(out)
@@ -208,7 +208,7 @@ def _recover(folder: Path, stage: Path) -> None:
                 f"{folder}: a command was killed while it replaced the files in this folder, and the rest cannot be "
                 f"replaced now ({error.strerror or error}): make the folder writable"
             ) from error
-    _remove(stage)
+    shutil.rmtree(stage, ignore_errors=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP during a training: the first ends it after the current step, the second ends it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP during a training: the first ends it after the current step, the second at once."""
 
 from __future__ import annotations
 

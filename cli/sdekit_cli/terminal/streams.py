@@ -52,8 +52,8 @@ class ClosedStream(io.TextIOBase):
 def standard_streams() -> Iterator[None]:
     """Context manager that replaces missing standard streams, and ignores errors of stderr.
 
-    The descriptors 0 to 2 are opened if they are closed. Otherwise a file of the command could get one of these numbers,
-    and a library that prints would write into it.
+    The descriptors 0 to 2 are opened if they are closed. Otherwise a file of the command could get one of these
+    numbers, and a library that prints would write into it.
     """
     for number in range(3):
         try:
