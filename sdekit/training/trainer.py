@@ -381,8 +381,8 @@ class Trainer:
         return {name: value for name, value in row.items() if name not in LOSS_NAMES}
 
     def _log_loss(self) -> None:
-        self._log(**self._mean_loss())
-        self._losses_since = []
+        values, self._losses_since = self._mean_loss(), []  # before writing: a failure saves the run elsewhere
+        self._log(**values)
 
     def _mean_loss(self) -> dict[str, Any]:
         """Return the mean loss of the steps since the last row, and the learning rate; empty without such a step."""
