@@ -90,8 +90,8 @@ class Recipe:
         notes: Sentences about how the data were read, see `Dataset`. They do not affect the training, and comparisons
             ignore them.
         untrained: Labels of classes without training items, which are never requested from the model.
-        fingerprint: Numbers by which the data are recognised, see `sdekit.runs.fingerprint`. Empty before the training
-            starts, and for runs of earlier versions.
+        fingerprint: Numbers by which the data are recognised, see `sdekit.runs.fingerprint`. Empty for runs of earlier
+            versions.
         identity: Checksum of this recipe at the start of the training. All files of weights record it. Empty before the
             training starts, and for runs of earlier versions.
     """
@@ -182,11 +182,11 @@ class Recipe:
         parts = (vars(self.sde), vars(self.network), self.prediction, self.shape, self.data_std, units, condition)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def identified(self, fingerprint: tuple[float | None, ...]) -> Recipe:
-        """Return the recipe of a new run on data with this fingerprint, with its `identity`."""
-        unidentified = replace(self, fingerprint=fingerprint, identity="")
-        fields = {k: v for k, v in unidentified.as_dict().items() if k not in ("format", "versions", "plugins")}
-        return replace(unidentified, identity=hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest())
+    def identified(self) -> Recipe:
+        """Return the recipe of a new run, with its `identity`."""
+        anonymous = replace(self, identity="")
+        fields = {k: v for k, v in anonymous.as_dict().items() if k not in ("format", "versions", "plugins")}
+        return replace(self, identity=hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest())
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready fields: the recipe, its format, and the versions of packages."""

@@ -15,7 +15,7 @@ from sdekit.data import Dataset, parse_spec, split
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import PREDICTIONS
 from sdekit.registry import complete_options, component_names, find_component, parameters, unknown_name
-from sdekit.runs import Component, Recipe, TrainOptions, check_batch, train_options
+from sdekit.runs import Component, Recipe, TrainOptions, check_batch, fingerprint, train_options
 
 GROUPS = ("data", "sde", "network", "train")
 MOST_READ = 2**16  # largest number of items that are read in order to find the labels that occur
@@ -155,6 +155,7 @@ def plan(
         condition_shape=data.condition_shape,
         notes=tuple(data.notes),
         data_std=_estimate_std(data, split(len(data), train.held_out)[0]),
+        fingerprint=fingerprint(data),
     )
     untrained = untrained_labels(data, recipe.train) if condition == "label" else ()
     return _with_chosen_sizes(replace(recipe, untrained=untrained)), data

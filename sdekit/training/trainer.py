@@ -31,7 +31,6 @@ from sdekit.runs import (
     check_recipe,
     check_resumed,
     checkpoint_status,
-    fingerprint,
     is_begun,
     lock_folder,
     model_step,
@@ -339,7 +338,7 @@ class Trainer:
     def _open(self, resume: bool) -> None:
         """Begin a run in the folder, or load the run in it and bring all its files to the same step."""
         if not resume:
-            self.recipe = self.recipe.identified(fingerprint(self.data))
+            self.recipe = self.recipe.identified()
             with staged_run(self.out) as new:
                 save_json(new / CONFIG, self.recipe.as_dict())
             self._config = self.folder.config.read_bytes()

@@ -25,6 +25,7 @@ from sdekit.runs import (
     TrainOptions,
     check_batch,
     check_format,
+    fingerprint,
     load_json,
     load_tensors,
     load_tied,
@@ -158,6 +159,7 @@ def classifier_recipe(
     return replace(
         run,
         objective=NAME,
+        fingerprint=fingerprint(data),
         data=source,
         network=Component(name=NETWORK, options=encoder.options),
         condition="none",
