@@ -58,7 +58,7 @@ class FullCovarianceMixture:
 
         def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
             check_rows("FullCovarianceMixture: x", x, self.shape)
-            z = x.flatten(1).double()
+            z = x.flatten(1).to(self.means.device).double()
             like = z.new_empty(len(z), 1, 1, 1)
             alpha, sigma = broadcast(sde.alpha(t), like), broadcast(sde.sigma(t), like)
             total = alpha**2 * self.covariances + sigma**2 * torch.eye(z.shape[1], dtype=torch.float64)
@@ -69,7 +69,7 @@ class FullCovarianceMixture:
             share: Tensor = (self.log_weights - 0.5 * ((difference * solved).sum((-1, -2)) + _log_det(factor))).softmax(
                 1
             )
-            mean: Tensor = (share[:, None] @ means)[:, 0].view_as(x).to(x.dtype)
+            mean: Tensor = (share[:, None] @ means)[:, 0].view(x.shape).to(x)
             return mean
 
         return denoise

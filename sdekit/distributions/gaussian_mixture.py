@@ -64,12 +64,12 @@ class GaussianMixture:
 
         def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
             alpha, sigma = self._scales(sde, t, x)
-            z = x.flatten(1).double()
+            z = x.flatten(1).to(self.means.device).double()
             difference, total = self._difference(z, alpha, sigma)
             scaled = difference / total
             means = torch.addcmul(self.means, alpha * self.variances, scaled)
             weights = self._log_joint(difference * scaled, total, y).softmax(1)
-            return (weights.unsqueeze(1) @ means).squeeze(1).view_as(x).to(x.dtype)
+            return (weights.unsqueeze(1) @ means).squeeze(1).view(x.shape).to(x)
 
         return denoise
 
@@ -101,9 +101,9 @@ class GaussianMixture:
         check_rows("GaussianMixture: x", x, self.shape)
         one = torch.ones((), dtype=torch.float64)
         alpha, sigma = (one, 0 * one) if sde is None or t is None else self._scales(sde, as_time(t), x)
-        difference, total = self._difference(x.flatten(1).double(), alpha, sigma)
+        difference, total = self._difference(x.flatten(1).to(self.means.device).double(), alpha, sigma)
         log_joint = self._log_joint(difference * difference / total, total, y)
-        return (log_joint.logsumexp(1) - 0.5 * difference.shape[2] * math.log(2 * math.pi)).to(x.dtype)
+        return (log_joint.logsumexp(1) - 0.5 * difference.shape[2] * math.log(2 * math.pi)).to(x)
 
     def sample(
         self, n: int, seed: int = 0, sde: SDE | None = None, t: Tensor | float | None = None, y: int | None = None
@@ -157,7 +157,7 @@ class GaussianMixture:
         check_rows("GaussianMixture: x", x, self.shape)
         check_time_shape("GaussianMixture", t, len(x))
         device = self.means.device
-        like_x = x.new_empty((len(x), 1, 1), dtype=torch.float64, device=device)
+        like_x = torch.empty(len(x), 1, 1, dtype=torch.float64, device=device)
         return broadcast(sde.alpha(t), like_x), broadcast(sde.sigma(t), like_x)
 
     def _difference(self, z: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,6 +170,7 @@ class GaussianMixture:
         if y is None:
             return log_prob + self.log_weights
         check_labels("GaussianMixture: y", y, len(log_prob), len(self.means))
+        y = y.to(self.means.device)
         is_null = (y < 0)[:, None]
         chosen = torch.nn.functional.one_hot(y.long().clamp(min=0), len(self.means)).bool()
         return torch.where(is_null, log_prob + self.log_weights, log_prob.masked_fill(~chosen, -math.inf))

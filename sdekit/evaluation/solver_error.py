@@ -130,7 +130,7 @@ def measure_errors(
             except SdekitError:  # too few evaluations for this sampler, or it diverged
                 yield Measurement(sampler, grid, nfe, 0, None, 0.0)
                 continue
-            error = float((samples.x - truth).double().square().mean().sqrt())
+            error = float((samples.x - truth).cpu().double().square().mean().sqrt())
             yield Measurement(sampler, grid, nfe, samples.nfe, error, time.perf_counter() - began)
 
 

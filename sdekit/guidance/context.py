@@ -43,7 +43,7 @@ class SamplingContext:
             Start and end of the step, on the CPU, each of the shape of t. If t is the last time of the grid, both are
             equal to it.
         """
-        t = t.to("cpu", torch.float64)
+        t = t.cpu().double()
         i = torch.searchsorted(-self.times, -t, right=True).clamp(min=1)
         return self.times[i - 1], self.times[i.clamp(max=len(self.times) - 1)]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import SdekitError
-from sdekit.processes import broadcast
+from sdekit.processes import best_float, broadcast
 
 METHODS = {"dopri5": scipy.integrate.RK45, "bosh3": scipy.integrate.RK23}
 """Name of each method and the scipy class that provides its Butcher tableau (A, B, C, E). In both methods, the last
@@ -54,8 +54,8 @@ def solve_adaptive(
     a, b, c, e = (torch.as_tensor(getattr(tableau, name), dtype=torch.float64).tolist() for name in "ABCE")
     power = -1 / (tableau.error_estimator_order + 1)
     sign = 1.0 if r_end > r else -1.0
-    end = r_end.to(y.device)
-    r = r.to(y.device).expand(len(y)).clone()
+    end = r_end.cpu()  # r and the step sizes are float64 on the CPU, because some devices have no float64
+    r = r.cpu().expand(len(y)).clone()
     slope = field(r, y)
     h = _first_step(field, r, y, slope, end - r, rtol, atol, -power)
     for _ in range(MAX_STEPS):
@@ -100,8 +100,8 @@ def _largest(tolerance: float | Tensor) -> float:
 
 
 def _rms(z: Tensor) -> Tensor:
-    """Return the root mean square of each sample, (B,), float64."""
-    return z.flatten(1).double().square().mean(1).sqrt()
+    """Return the root mean square of each sample, (B,), float64 on the CPU."""
+    return z.flatten(1).to(best_float(z.device)).square().mean(1).sqrt().cpu().double()
 
 
 def _first_step(

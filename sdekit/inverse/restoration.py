@@ -110,7 +110,7 @@ def estimate_noise(
     method = "mmps" if isinstance(operator, LinearOperator) else "dps"
     for _ in range(rounds):
         problem = Problem(operator, measured, std)
-        x = restore(model.sde, model, problem, method, n=n, steps=steps, device=device, y=y).x.double().cpu()
+        x = restore(model.sde, model, problem, method, n=n, steps=steps, device=device, y=y).x.cpu().double()
         variance = problem.residual(x).square().sum() / (n * operator.count)
         std, before = max(float(variance.sqrt()), 1e-6), std
         if abs(std - before) < 0.05 * before:

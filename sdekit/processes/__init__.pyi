@@ -18,6 +18,7 @@ from .sde import (
     LARGEST_RHO as LARGEST_RHO,
     SDE as SDE,
     as_time as as_time,
+    best_float as best_float,
     broadcast as broadcast,
     check_process as check_process,
     check_time_shape as check_time_shape,

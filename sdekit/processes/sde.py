@@ -29,6 +29,8 @@ def as_time(t: Tensor | float) -> Tensor:
         InputError: If t is not a real number or a tensor of real numbers.
     """
     try:
+        if isinstance(t, Tensor) and best_float(t.device) != torch.float64:
+            t = t.cpu()
         return torch.as_tensor(t, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise InputError(f"a time must be a number or a tensor of numbers, got {describe_value(t)}") from None
@@ -46,6 +48,21 @@ def broadcast(coefficient: Tensor, x: Tensor) -> Tensor:
     if coefficient.ndim == 0:
         return coefficient
     return coefficient.to(x).view(-1, *[1] * (x.ndim - 1))
+
+
+def best_float(device: torch.device) -> torch.dtype:
+    """Return float64, or float32 on devices without float64, such as MPS.
+
+    Arguments:
+        device: Device of a tensor.
+    Returns:
+        The dtype.
+    """
+    try:
+        torch.empty((), dtype=torch.float64, device=device)
+    except (TypeError, RuntimeError):
+        return torch.float32
+    return torch.float64
 
 
 class SDE(ABC):

@@ -353,7 +353,7 @@ def _resolve_times(
         if steps is not None or nfe is not None:
             raise InputError("sample: a grid of explicit times sets the number of steps: leave steps and nfe out")
         check_tensor("sample: grid", grid, finite=False)
-        return _check_times(sde, grid.to("cpu", torch.float64))
+        return _check_times(sde, grid.cpu().double())
     if steps is not None and nfe is not None:
         raise InputError(f"sample: steps={steps} and nfe={nfe} both given: choose one")
     if nfe is not None:

@@ -173,7 +173,7 @@ def in_data_units(x: Tensor, opened: OpenedModel) -> Tensor:
     import torch
 
     shift, scale = (torch.as_tensor(np.asarray(v)) for v in (opened.units.shift, opened.units.scale))
-    return x.detach().double().cpu() * scale + shift
+    return x.detach().cpu().double() * scale + shift
 
 
 def as_images(x: Tensor, opened: OpenedModel) -> np.ndarray | None:

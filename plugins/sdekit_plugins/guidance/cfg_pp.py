@@ -50,4 +50,4 @@ def _rho_ratio(sde: SDE, t: Tensor, ratio: float) -> Tensor:
         return torch.tensor(ratio, dtype=torch.float64)
     start, end = context.step_containing(t)
     rho_ratio = torch.full_like(start, ratio) if context.adaptive else sde.rho(end) / sde.rho(start)
-    return torch.where(t.to("cpu", torch.float64) > context.times[-1], rho_ratio, 0)
+    return torch.where(t.cpu().double() > context.times[-1], rho_ratio, 0)

@@ -114,11 +114,11 @@ def resample(log_weight: Tensor, z: Tensor, *, always: bool = False) -> tuple[Te
         Douc, Cappe & Moulines 2005.
     """
     k = len(log_weight)
-    share = log_weight.double().softmax(0)
-    offset = torch.special.ndtr(z.flatten(1)[:, :1].double())  # (B, 1), uniform in [0, 1]
-    points = (torch.arange(k, dtype=torch.float64, device=z.device) / k + offset) % 1
-    drawn = torch.searchsorted(share.cumsum(0).T.contiguous(), points).clamp(max=k - 1).T
-    replace = (share.square().sum(0) * k > 2) | always
+    share = log_weight.cpu().double().softmax(0)
+    offset = torch.special.ndtr(z.flatten(1)[:, :1].cpu().double())  # (B, 1), uniform in [0, 1]
+    points = (torch.arange(k, dtype=torch.float64) / k + offset) % 1
+    drawn = torch.searchsorted(share.cumsum(0).T.contiguous(), points).clamp(max=k - 1).T.to(z.device)
+    replace = ((share.square().sum(0) * k > 2) | always).to(z.device)
     unchanged = torch.arange(k, device=z.device)[:, None]
     return torch.where(replace, drawn, unchanged), torch.where(replace, 0.0, log_weight)
 

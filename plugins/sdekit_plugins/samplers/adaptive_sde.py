@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.processes import SDE, Denoiser, renoise
+from sdekit.processes import SDE, Denoiser, best_float, renoise
 from sdekit.sampling import Noise, Sampler, path_time, time_at
 
 SMALLEST_STEP = 1e-9
@@ -82,7 +82,8 @@ class AdaptiveSDE(Sampler):
         first = renoise(sde, x, x0, t, s, z)
         second = renoise(sde, x, (x0 + denoise(first, s)) / 2, t, s, z)
         scale = self.atol + self.rtol * first.abs().maximum(x.abs())
-        return second, ((first - second) / scale).flatten(1).double().square().mean(1).sqrt().cpu()
+        error = ((first - second) / scale).flatten(1).to(best_float(x.device))
+        return second, error.square().mean(1).sqrt().cpu().double()
 
     def _check_step(self, t: Tensor, h: Tensor, running: Tensor) -> None:
         if (bad := running & (h < SMALLEST_STEP)).any():

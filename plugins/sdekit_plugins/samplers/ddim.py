@@ -9,7 +9,7 @@ from torchdiffeq import odeint
 
 from sdekit.errors import InputError
 from sdekit.integrators import Coefficients, OneStep
-from sdekit.processes import SDE, Denoiser, renoise_weights
+from sdekit.processes import SDE, Denoiser, best_float, renoise_weights
 from sdekit.sampling import Noise
 
 LARGEST_PATH = 2**22
@@ -72,6 +72,6 @@ def euler(sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor) -> Iterator[Ten
         t, sigma_t = next(calls)  # one call per step, in order: the exact time of the grid, without the inverse of c
         return denoise(sigma_t * y, t)
 
-    path = odeint(x0, x / sigma[0], (alpha / sigma).to(x.device), method="euler")
+    path = odeint(x0, x / sigma[0], (alpha / sigma).to(x.device, best_float(x.device)), method="euler")
     for y, sigma_s in zip(path[1:], sigma[1:].unbind(), strict=True):
         yield sigma_s * y

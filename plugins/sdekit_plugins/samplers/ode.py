@@ -13,7 +13,7 @@ from torchdiffeq import odeint
 
 from sdekit.errors import InputError, SdekitError
 from sdekit.integrators import METHODS, Field, ToleranceError, solve_adaptive
-from sdekit.processes import SDE, Denoiser, FlowCoordinates
+from sdekit.processes import SDE, Denoiser, FlowCoordinates, best_float
 from sdekit.sampling import Noise, Sampler
 
 FIXED = {"euler": (1, 1), "midpoint": (2, 2), "heun2": (2, 2), "heun3": (3, 3), "rk4": (4, 4)}
@@ -105,7 +105,12 @@ class ODE(Sampler):
 
     def _torchdiffeq(self, field: Field, y: Tensor, r: Tensor) -> Iterator[Tensor]:
         """Yield y at r[1:], from one call of `odeint` over the whole grid."""
-        r = r.to(y.device)
+        r = r.to(y.device, best_float(y.device))
+        if r.dtype != torch.float64 and self.method not in FIXED:
+            raise InputError(
+                f"ode: method {self.method} needs float64, which the device {y.device} does not have; use "
+                "method=dopri5, bosh3 or rk4, or sample on the CPU"
+            )
         tolerances = {"rtol": self.rtol, "atol": self.atol} if self.method not in FIXED else {}
         options: dict[str, object] | None = None
         if self.method in ADAMS:
@@ -137,13 +142,14 @@ class _Field:
         if self.calls == self.ode.max_calls and self.ode.method in ADAPTIVE:
             raise ToleranceError
         self.calls += 1
+        r = r if r.dtype == torch.float64 else r.cpu().double()
         self.recent.append(r)
         return self.flow.field(self.denoise, r, y)
 
     def describe_failure(self) -> str:
         """Return the message of a failed run: tolerances, calls, time of the slowest sample, and advice."""
         recent = torch.stack([r.max() for r in self.recent])
-        t, step = self.flow.time(recent[-1].double()), float(recent.max() - recent.min())
+        t, step = self.flow.time(recent[-1].cpu().double()), float(recent.max() - recent.min())
         ode, exhausted = self.ode, self.calls == self.ode.max_calls
         return (
             f"ode: {ode.method} cannot meet rtol={ode.rtol:g}, atol={ode.atol:g} "

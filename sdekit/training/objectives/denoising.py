@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sdekit.data import Batch, Dataset
 from sdekit.models import Condition, ScoreModel, condition_parts, drop_conditions
+from sdekit.processes import best_float
 from sdekit.runs import Recipe, TrainOptions
 from sdekit.training.noise_levels import draw, times
 from sdekit.training.objective import Inputs, Objective
@@ -64,8 +65,13 @@ class Denoising(Objective):
         """Compute the squared error of each item."""
         model = cast(ScoreModel, module)
         device = next(model.parameters()).device
-        x0, t, eps, y, mean, vector = (None if z is None else z.to(device, non_blocking=True) for z in inputs)
+        x0, eps, y, mean, vector = (
+            None if z is None else z.to(device, non_blocking=True) for z in (inputs[0], *inputs[2:])
+        )
+        t = inputs[1]
         assert x0 is not None and t is not None and eps is not None
+        if best_float(device) == torch.float64:  # times stay on the CPU for devices without float64
+            t = t.to(device, non_blocking=True)
         if vector is None:
             return model.loss(x0, t, eps, y, mean=mean)
         condition = Condition({**condition_parts(y), "augmentation": vector})
