@@ -94,6 +94,7 @@ def sdekit_loaders() -> dict[str, str]:
     """Return the loaders of models that other toolkits saved, by name."""
     return {
         "bare": "sdekit_plugins.loaders.single_files.bare_weights:bare",
+        "compvis": "sdekit_plugins.loaders.single_files.compvis:compvis",
         "diffusers": "sdekit_plugins.loaders.diffusers_pipelines:load_pipeline",
         "edm": "sdekit_plugins.loaders.checkpoints.edm_checkpoints:load_edm",
         "guided-diffusion": "sdekit_plugins.loaders.checkpoints.guided_diffusion_checkpoints:load_guided_diffusion",
