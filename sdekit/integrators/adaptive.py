@@ -80,8 +80,8 @@ def solve_adaptive(
             break
     stuck = int(h.where(running, torch.inf).argmin())
     raise ToleranceError(
-        f"{method} cannot meet rtol={_largest(rtol):g}, atol={_largest(atol):g} at r = {float(r[stuck]):.6g}: its step fell to "
-        f"{float(h[stuck]):.2g}. Raise the tolerances, compute in float64, or choose a fixed-step method"
+        f"{method} cannot meet rtol={_largest(rtol):g}, atol={_largest(atol):g} at r = {float(r[stuck]):.6g}: its step "
+        f"fell to {float(h[stuck]):.2g}. Raise the tolerances, compute in float64, or choose a fixed-step method"
     )
 
 
