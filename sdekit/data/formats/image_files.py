@@ -130,9 +130,10 @@ def images(
     if classes is not None:
         data.labels, data.class_names = occurring_classes(classes[good], names)
         data.classes = len(data.class_names)
-    data.notes = (*rule, *conversion_notes(counts, channels, deep, background))
+    data.notes = tuple(conversion_notes(counts, channels, deep, background))
     if left_out := str(source.left_out):
         data.notes += (f"left out in {path}: {left_out}",)
+    data.notes += rule
     if deep:
         data.measure_range()
     return data
