@@ -150,7 +150,7 @@ def require_condition(guidance: str, y: Tensor | None) -> Tensor:
         InputError: If y is None.
     """
     if y is None:
-        raise InputError(f"{guidance}: this guidance needs a condition: give y (--label)")
+        raise InputError(f"{guidance}: this guidance needs a condition: give y (--label or --prompt)")
     return y
 
 

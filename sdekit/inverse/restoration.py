@@ -11,7 +11,7 @@ from sdekit.arguments import check_count, check_instance, check_tensor
 from sdekit.errors import InputError
 from sdekit.guidance import Guidance, NamedGuidance, format_component
 from sdekit.inverse.operators import LinearOperator, Operator
-from sdekit.models import ScoreModel
+from sdekit.models import Condition, ScoreModel
 from sdekit.processes import SDE, Denoiser
 from sdekit.sampling import Sampler, Samples, sample
 
@@ -71,7 +71,7 @@ def estimate_noise(
     operator: Operator,
     measurement: Tensor,
     *,
-    y: Tensor | None = None,
+    y: Tensor | Condition | None = None,
     rounds: int = 20,
     n: int = 4,
     steps: int = 16,

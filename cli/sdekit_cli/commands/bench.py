@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError
+from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import PluginFiles, Trust, check_sample_count, load_plugin_files, pick_device
 from sdekit_cli.terminal.console import note, print_json, progress_bar, show_table
 
@@ -128,9 +129,8 @@ def _model(run: str, sde: str, n: int, device: str, trust: bool) -> "tuple[SDE, 
         x = mixture.sample(n, 0, process, process.t_max)
         return process, mixture.denoiser(process), x, 1.0
     _check_name(run)
-    from sdekit.models import open_model
 
-    opened = open_model(run, device=device, trust=trust)
+    opened = open_run(run, device=device, trust=trust)
     model, process, y = opened.model, opened.model.sde, opened.examples(n)
 
     def denoise(x: "Tensor", t: "Tensor") -> "Tensor":

@@ -48,6 +48,8 @@ def edit(
         strength = 0.5 if strength is None else strength
         t = float(time_of_strength(sde, strength, opened.data_std))
     x0 = torch.from_numpy((original.numpy() - opened.units.shift) / opened.units.scale)
+    with torch.no_grad():
+        x0 = opened.encode(x0[None].to(session.device, torch.float32))[0]
     truncated, x = add_noise(sde, x0, t, session.seeds, device=session.device)
     samples = session.draw(session.sampler, name=session.solver, sde=truncated, x=x)
     if samples is None:  # only the first of several processes writes

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device, refuse_export
 from sdekit_cli.terminal.console import console, note, print_json, quoted
 
@@ -33,14 +34,13 @@ def export(
     """
     load_plugin_files(plugin, quiet=json)
     from sdekit.export import export_model, format_of
-    from sdekit.models import open_model
     from sdekit.runs import check_export_folder
 
     refuse_export(Path(run), "export the run itself")
     format_of(format).check(f"format {format!r}")
     if out is not None:
         check_export_folder(out, overwrite=overwrite)
-    opened = open_model(run, device=pick_device(device))
+    opened = open_run(run, device=pick_device(device), quiet=json)
     if out is None:
         source = opened.path.resolve()
         out = source.with_name(f"{source.name if source.is_dir() else source.stem}-{format}")

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import print_json, show_table
 
@@ -42,7 +43,7 @@ def info(
     load_plugin_files(plugin, quiet=json)
     from sdekit.training import is_classifier
 
-    fields = _classifier_fields(Path(run)) if is_classifier(Path(run)) else _model_fields(run, trust)
+    fields = _classifier_fields(Path(run)) if is_classifier(Path(run)) else _model_fields(run, trust, quiet=json)
     if json:
         print_json(fields)
         return
@@ -67,12 +68,11 @@ def _as_text(value: Any) -> str:
     return "  ".join([*names, " ".join(f"{k}={v}" for k, v in options.items())])
 
 
-def _model_fields(spec: str, trust: bool) -> dict[str, Any]:
+def _model_fields(spec: str, trust: bool, *, quiet: bool) -> dict[str, Any]:
     """Return the fields of a run, an export, or a model in another format."""
-    from sdekit.models import open_model
     from sdekit.runs import Run
 
-    opened = open_model(spec, trust=trust)
+    opened = open_run(spec, trust=trust, quiet=quiet)
     return _run_fields(opened) if isinstance(opened, Run) else _other_fields(spec, opened)
 
 

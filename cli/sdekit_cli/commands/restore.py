@@ -146,10 +146,12 @@ def _build_restorer(
 ) -> "tuple[Guidance | Sampler, float]":
     """Build the method in the units of the model. Return it and the noise's standard deviation in data units."""
     from sdekit.inverse import Problem, build_restorer, estimate_noise
-    from sdekit.inverse.operators import in_model_units
+    from sdekit.inverse.operators import Decoded, in_model_units
 
     model = session.opened.model
     operator, y, unit = in_model_units(measured.operator, session.opened.units, measured.y, 1.0)
+    if session.opened.codec is not None:
+        operator = Decoded(operator, session.opened.shape, session.opened.decode)
     if known_std is None:
         with without_backend_warnings():
             std = estimate_noise(model, operator, y, y=session.y, device=session.device)

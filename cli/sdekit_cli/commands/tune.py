@@ -14,6 +14,7 @@ from rich.table import Table
 from sdekit.errors import InputError
 from sdekit.registry import component_options, parse_assignments
 from sdekit_cli.options.assignments import with_data_std
+from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import (
     PluginFiles,
     check_sample_count,
@@ -69,11 +70,10 @@ def tune(
     refuse_export(Path(run), "tune the run before you export it")
     solver_options = component_options("sampler", solver, parse_assignments(option or ()))
 
-    from sdekit.models import open_model
     from sdekit.registry import build
     from sdekit.tuning import check_tunable, save_tuned, tune as tune_sampler, weights_digest
 
-    opened = open_model(run, device=pick_device(device))
+    opened = open_run(run, device=pick_device(device), quiet=json)
     sampler = build("sampler", solver, **with_data_std("sampler", solver, solver_options, opened.data_std))
     folder = opened.path if opened.facts["format"] == "run" else None  # sdekit writes into its own folders only
     if folder is not None:

@@ -91,7 +91,7 @@ def read_sample(path: Path, opened: OpenedModel, option: str) -> Tensor:
     sample = torch.from_numpy(read_numbers(path, opened, option))
     if has_holes(path):
         note("{} {}: transparent pixels are blended with white", option, path)
-    shape = opened.shape
+    shape = opened.data_shape
     if len(shape) == 3 and tuple(sample.shape) != shape:
         if sample.ndim == 3 and tuple(sample.movedim(-1, 0).shape) == shape:
             sample = sample.movedim(-1, 0)
@@ -132,7 +132,7 @@ def measure(
     from sdekit.inverse.operators import leave_out_holes, measurement_from_array
     from sdekit.registry import build
 
-    operator: Operator = build("operator", operator_name, opened.shape, **operator_options)
+    operator: Operator = build("operator", operator_name, opened.data_shape, **operator_options)
     if measurement is not None:
         label = f"--measurement {measurement}"
         array = read_numbers(measurement, opened, "--measurement", holes=True)
@@ -155,8 +155,8 @@ def _typical_samples(opened: OpenedModel, n: int) -> Tensor:
     """Return numbers (n, *shape) of about the largest size in the data, in the units of the data, float64."""
     import torch
 
-    x = torch.randn(n, *opened.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return in_data_units(3 * x, opened)
+    x = torch.randn(n, *opened.data_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return _with_data_units(3 * x, opened)
 
 
 def _check_range(numbers: Tensor, typical: Tensor, place: str, subject: str) -> None:
@@ -169,7 +169,18 @@ def _check_range(numbers: Tensor, typical: Tensor, place: str, subject: str) -> 
 
 
 def in_data_units(x: Tensor, opened: OpenedModel) -> Tensor:
-    """Convert samples (B, *shape) from the units of the model to those of the data, float64 on the CPU."""
+    """Convert samples (B, *shape) to data (B, *data_shape) in their own units, float64 on the CPU.
+
+    Samples of a model of latents are decoded.
+    """
+    import torch
+
+    with torch.no_grad():
+        return _with_data_units(opened.decode(x), opened)
+
+
+def _with_data_units(x: Tensor, opened: OpenedModel) -> Tensor:
+    """Convert data (B, *data_shape) from the units of the model, or of its codec, to their own, float64 on the CPU."""
     import torch
 
     shift, scale = (torch.as_tensor(np.asarray(v)) for v in (opened.units.shift, opened.units.scale))

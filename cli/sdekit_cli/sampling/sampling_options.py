@@ -30,7 +30,8 @@ class SamplingOptions:
         int | None, typer.Option(help="Largest number of network evaluations per sample, instead of --steps.")
     ] = None
     n: Annotated[
-        int | None, typer.Option("-n", help="Number of samples, with the seeds 0 to n - 1 (sample: 64, others: 8).")
+        int | None,
+        typer.Option("-n", help="Number of samples, with the seeds 0 to n - 1 (sample: 64, others: 8; of texts: 4)."),
     ] = None
     seeds: Annotated[str | None, typer.Option(help="Seeds of the samples: 0-63 or 3,17,20-29.")] = None
     label: Annotated[
@@ -42,6 +43,17 @@ class SamplingOptions:
     condition: Annotated[
         str | None, typer.Option(metavar="X,Y", help="Numbers to condition on, if RUN was trained on numbers.")
     ] = None
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Text of the samples; may be repeated: of several, the seed chooses one."),
+    ] = None
+    negative: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Text that guidance moves samples away from, in place of no text."),
+    ] = None
+    size: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the images, if RUN makes images of any size.")
+    ] = None
     guidance: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,13 +62,18 @@ class SamplingOptions:
         ),
     ] = None
     grid: Annotated[
-        str | None, typer.Option(help="Time grid: karras, uniform, log-snr, ... (default: of the solver).")
+        str | None,
+        typer.Option(
+            help="Time grid: karras, uniform, log-snr, ..., or maker, that of RUN's makers (default: of the solver)."
+        ),
     ] = None
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the solver, or grid.NAME of the grid.")
     ] = None
     noise: Annotated[str | None, typer.Option(help="seed, or brownian: the same path for any number of steps.")] = None
-    batch_size: Annotated[int | None, typer.Option(help="Samples at a time; does not change the samples.")] = None
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples at a time (of texts: 1); does not change the samples.")
+    ] = None
     device: DeviceName = "auto"
     backend: BackendName = None
     trust: Trust = False

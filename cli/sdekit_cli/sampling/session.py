@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import sdekit
@@ -14,6 +14,7 @@ from sdekit.errors import InputError, SdekitError
 from sdekit.registry import component_options, parse_assignments, parse_component
 from sdekit_cli.options.assignments import with_data_std
 from sdekit_cli.options.label_option import find_classes, name_labels, resolve_labels
+from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import (
     backend_record,
     build_guidance,
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 256
 """Batch size if --batch-size is not given."""
+
+TEXT_SAMPLES, TEXT_EVALUATIONS, TEXT_SOLVER = 4, 25, "auto"
+"""Number of samples, network evaluations and solver for a model of texts if the user chooses none."""
+
+MAKER = "maker"
+"""Name of the grid that the makers of an opened model used."""
 
 FAR_OUTSIDE = 2.0
 """Distance of a value from the middle of the data's range, in units of half the range, that is reported."""
@@ -67,8 +74,10 @@ class SamplingSession:
         solver_options = {k: v for k, v in assignments.items() if not k.startswith("grid.")}
         if grid_options and options.grid is None:
             raise InputError("options of the grid need its name: add --grid karras, for example")
+        self.assignments, self.nfe = solver_options, options.nfe
         self.solver, self.solver_options = _choose_solver(options, solver, solver_options)
-        self.grid_options = {} if options.grid is None else component_options("grid", options.grid, grid_options)
+        named = options.grid not in (None, MAKER)
+        self.grid_options = component_options("grid", options.grid, grid_options) if named and options.grid else {}
         self.chosen_guidance = parse_guidance(options.guidance or ())
         self.backend = parse_backend(options.backend)
 
@@ -77,11 +86,15 @@ class SamplingSession:
 
         Without --grid, a grid that the makers of the model recommend replaces the grid of the solver.
         """
-        from sdekit.models import open_model
         from sdekit.registry import build
 
         options, self.device = self.options, pick_device(self.options.device)
-        self.opened = open_model(options.run, device=self.device, trust=options.trust)
+        self.opened = open_run(
+            options.run, device=self.device, trust=options.trust, size=options.size, quiet=options.json
+        )
+        self.of_texts = self.opened.encoder is not None
+        if self.of_texts:
+            self._choose_for_texts()
         data_std = self.opened.data_std
         solver_options = with_data_std("sampler", self.solver, self.solver_options, data_std)
         self.sampler: Sampler = build("sampler", self.solver, **solver_options)
@@ -89,7 +102,11 @@ class SamplingSession:
         if options.grid is None and self.opened.grid is not None:
             self.grid_name, grid_options = parse_component(self.opened.grid)
             self.grid_options = component_options("grid", self.grid_name, grid_options)
-        if self.grid_name is not None:
+        if self.grid_name == MAKER:
+            if self.opened.makers_grid is None:
+                raise InputError(f"--grid {MAKER}: {options.run} does not record a grid of its makers")
+            self.grid = self.opened.makers_grid
+        elif self.grid_name is not None:
             self.grid_options = with_data_std("grid", self.grid_name, self.grid_options, data_std)
             self.grid = build("grid", self.grid_name, **self.grid_options)
         self.classes = find_classes(self.opened, self.chosen_guidance)
@@ -98,7 +115,15 @@ class SamplingSession:
         name_labels(self.guidance_records, self.classes)
         use_backend(self.opened.model, self.backend)
         self.y = None
-        if self.opened.condition != "none" or options.label is not None or options.condition is not None:
+        other = options.label is not None or options.condition is not None
+        if options.prompt or options.negative is not None or (self.of_texts and not other):
+            from sdekit_cli.options.prompt_option import encode_prompts
+
+            if other:
+                raise InputError("--prompt and --negative exclude --label and --condition")
+            self.y = encode_prompts(self.opened, options.prompt or (), options.negative, self.seeds)
+            self.opened = replace(self.opened, encoder=None)  # its memory is free for the network
+        elif self.opened.condition != "none" or options.label is not None or options.condition is not None:
             from sdekit_cli.options.condition_option import conditions
 
             guided = bool(self.guidance)
@@ -110,6 +135,19 @@ class SamplingSession:
                 guided=guided,
                 classes=self.classes,
             )
+
+    def _choose_for_texts(self) -> None:
+        """Replace the defaults by those for a model of texts, whose samples are large."""
+        options = self.options
+        if options.n is None and options.seeds is None:
+            self.seeds = tuple(range(TEXT_SAMPLES))
+        if options.solver is None:
+            self.solver, self.solver_options = _choose_solver(options, TEXT_SOLVER, self.assignments)
+        if options.steps is None and options.nfe is None:
+            from sdekit.registry import build
+
+            calls = build("sampler", self.solver, **self.solver_options).calls_per_step
+            self.nfe = None if calls is None else TEXT_EVALUATIONS
 
     @property
     def solver_record(self) -> dict[str, Any]:
@@ -144,9 +182,10 @@ class SamplingSession:
         sde = sde or model.sde
         part = self._part()
         seeds, x, y = self.seeds[part], None if x is None else x[part], None if self.y is None else self.y[part]
-        budget: dict[str, Any] = {"steps": options.steps, "nfe": options.nfe, "grid": self.grid} | arguments
+        budget: dict[str, Any] = {"steps": options.steps, "nfe": self.nfe, "grid": self.grid} | arguments
         guidances = [*self.guidance, *guidance]
-        batch_size = min(len(seeds), MOST_AT_ONCE) if options.batch_size is None else options.batch_size
+        at_once = 1 if self.of_texts else MOST_AT_ONCE
+        batch_size = min(len(seeds), at_once) if options.batch_size is None else options.batch_size
         samples = None
         quiet = without_backend_warnings() if self.backend else nullcontext()
         with quiet, progress_bar("calls", quiet=options.json) as bar:
@@ -203,7 +242,7 @@ class SamplingSession:
         return gather(samples, self.seeds, self.opened.shape)
 
     def _evaluations_per_batch(
-        self, sampler: Sampler, sde: SDE, guidances: list[Guidance], y: Tensor | None, budget: Mapping[str, Any]
+        self, sampler: Sampler, sde: SDE, guidances: list[Guidance], y: Any, budget: Mapping[str, Any]
     ) -> int | None:
         """Return the largest number of network evaluations of one batch, or None if it depends on the samples."""
         import torch
@@ -242,11 +281,12 @@ class SamplingSession:
         """
         import torch
 
+        from sdekit.models import is_label
         from sdekit.registry import plugin_files
         from sdekit.runs import write_results
 
         options, y = self.options, self.y
-        labels = None if y is None or y.is_floating_point() else y.tolist()
+        labels = y.tolist() if isinstance(y, torch.Tensor) and is_label(y) else None
         label_names = None if labels is None else [self.classes.name(label) for label in labels]
         far_outside = share_far_outside(samples.x, self.opened.data_range)
         record = {
@@ -261,6 +301,9 @@ class SamplingSession:
             "labels": labels,
             "label_names": label_names,
             "condition": options.condition,
+            "prompt": options.prompt,
+            "negative": options.negative,
+            "size": options.size,
             "guidance": self.guidance_records,
             "noise": self.noise_name,
             "times": samples.times.tolist(),
@@ -292,7 +335,7 @@ class SamplingSession:
             print_json({k: v["name"] if isinstance(v, dict) else v for k, v in entries.items()} | files)
             return
         where = "look at [bold]{}[/]" if picture else "they are in {}"
-        channels = self.opened.shape[0]
+        channels = self.opened.data_shape[0]
         if picture and self.opened.kind == "image" and channels not in (1, 3):
             where += f" (it shows {3 if channels > 3 else 1} of {channels} channels)"
         values = (len(self.seeds), description, samples.nfe, self.seconds, picture or path)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sdekit.errors import InputError
 
 from .extras import require_package
+from .strict_weights import opened
 
 INDEX = "model_index.json"
 CONFIGS = ("config.json", "scheduler_config.json")
@@ -146,6 +150,23 @@ class PipelineFolder:
             )
         raise InputError(f"{folder / (stem + '.safetensors')} is missing: download the folder again")
 
+    def memory(self, dtype: torch.dtype | None) -> dict[str, int]:
+        """Return the memory that the weights of each part need, from the sizes of their files.
+
+        Arguments:
+            dtype: Dtype of the weights in memory, or None for that of the files.
+        Returns:
+            Bytes by the name of the part.
+        """
+        needed = {}
+        for name in self.parts:
+            with suppress(InputError):  # a part that cannot be read is reported when it is opened
+                if self.index[name][0] in STEMS and (self.path / name / "config.json").is_file():
+                    files = self.weights(name)
+                    wanted = torch.float32 if self.config(name).get("force_upcast") else dtype
+                    needed[name] = int(sum(file.stat().st_size for file in files) * _growth(files[0], wanted))
+        return needed
+
     @staticmethod
     def _variants(folder: Path, stem: str) -> list[str]:
         """Return the variants of which weights exist."""
@@ -174,6 +195,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise InputError(f"{path} contains {type(fields).__name__}, expected a JSON object")
     return fields
+
+
+def _growth(file: Path, dtype: torch.dtype | None) -> float:
+    """Return the size of a weight in memory as a multiple of its size in a file, judged by the first tensor."""
+    if dtype is None:
+        return 1.0
+    with opened(file) as tensors:
+        stored = tensors.get_slice(next(iter(tensors.keys()))).get_dtype()
+    return dtype.itemsize / {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}.get(stored, dtype.itemsize)
 
 
 def _shards(index: Path) -> list[Path]:

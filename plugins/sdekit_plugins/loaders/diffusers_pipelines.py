@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
+
+import torch
 
 from sdekit.errors import InputError
 from sdekit.models import OpenedModel, recognises
@@ -15,6 +19,8 @@ from .extras import require_package
 from .flux import open_flux
 from .pipeline_options import PipelineOptions
 from .stable_diffusion import open_stable_diffusion, open_stable_diffusion_3, open_stable_diffusion_xl
+
+logger = logging.getLogger("sdekit.loaders")
 
 PIPELINES: dict[str, Callable[[PipelineFolder, PipelineOptions], OpenedModel]] = {
     "StableDiffusionPipeline": open_stable_diffusion,
@@ -80,4 +86,20 @@ def load_pipeline(
         attention_slices=attention_slices,
         device=str(device),
     )
-    return PIPELINES[folder.pipeline](folder, options)
+    needed = folder.memory(options.torch_dtype)
+    _log_memory(path, needed, torch.device(options.device))
+    model = PIPELINES[folder.pipeline](folder, options)
+    return replace(model, facts={**model.facts, "memory": {name: _size(n) for name, n in needed.items()}})
+
+
+def _log_memory(path: str, needed: Mapping[str, int], device: torch.device) -> None:
+    """Log the memory that the weights need, before they are read, and warn if the device has less."""
+    total, parts = sum(needed.values()), ", ".join(f"{name} {_size(n)}" for name, n in needed.items())
+    logger.info("%s: the weights need %s (%s)", path, _size(total), parts)
+    if device.type == "cuda" and (free := torch.cuda.mem_get_info(device)[0]) < total:
+        logger.warning("%s is free on %s: take dtype=bf16, or --device cpu", _size(free), device)
+
+
+def _size(n: int) -> str:
+    """Write a number of bytes, such as "3.4 GB"."""
+    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"

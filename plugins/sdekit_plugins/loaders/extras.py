@@ -29,4 +29,5 @@ def require_package(name: str, extra: str, purpose: str) -> ModuleType:
         ) from error
     if name in ("diffusers", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
+        import_module(f"{name}.utils.logging").disable_progress_bar()
     return module

@@ -18,6 +18,9 @@ from .strict_weights import check_names, sizes
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 T5_TOKENIZERS = ("T5Tokenizer", "T5TokenizerFast")
 
+TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
+"""Files of which a tokenizer needs one group. Without any of them, transformers makes a tokenizer without words."""
+
 
 class Encoded(NamedTuple):
     """Result of one text encoder.
@@ -142,6 +145,9 @@ def read_t5(folder: PipelineFolder, number: int, dtype: torch.dtype | None, *, l
 def _tokenizer(folder: PipelineFolder, name: str, allowed: tuple[str, ...]) -> Any:
     """Read a tokenizer, without code from its folder and without the network."""
     make: Any = folder.part(name, *allowed)
+    if not any(all((folder.path / name / file).is_file() for file in files) for files in TOKENIZER_FILES):
+        wanted = " or ".join(" and ".join(files) for files in TOKENIZER_FILES)
+        raise InputError(f"{folder.path / name} is no complete tokenizer, it lacks {wanted}: download the folder again")
     try:
         return make.from_pretrained(folder.path / name, local_files_only=True)
     except Exception as error:  # the tokenizers raise many types
@@ -164,6 +170,7 @@ def _text_model(folder: PipelineFolder, name: str, allowed: tuple[str, ...], dty
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in the report, and refused below
             variant=dotted or None,
             dtype=dtype if dtype is not None else "auto",
         )

@@ -22,6 +22,7 @@ from .operator_files import (
     read_mask as read_mask,
 )
 from .operator_units import (
+    Decoded as Decoded,
     in_model_units as in_model_units,
     leave_out_holes as leave_out_holes,
     measurement_from_array as measurement_from_array,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,6 +40,30 @@ class Scaled(LinearOperator):
 
     def adjoint(self, y: Tensor) -> Tensor:
         return self.scale.to(y) * self.operator.adjoint(y)
+
+
+class Decoded(Operator):
+    """The operator z -> A(decode(z)) on latents, which is not linear even if A is.
+
+    Arguments:
+        operator: The operator A on data in the units of the codec.
+        shape: Shape of one latent.
+        decode: Differentiable function from latents (B, *shape) to data.
+    """
+
+    def __init__(self, operator: Operator, shape: tuple[int, ...], decode: Callable[[Tensor], Tensor]) -> None:
+        self.operator, self.decode = operator, decode
+        self.shape, self.measured = tuple(shape), operator.measured
+
+    @property
+    def count(self) -> int:
+        return self.operator.count
+
+    def check(self, y: Tensor) -> Tensor:
+        return self.operator.check(y)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return self.operator.apply(self.decode(x))
 
 
 def in_model_units(
