@@ -102,8 +102,8 @@ def estimate_noise(
     check_tensor("estimate_noise: measurement", measurement)
     rounds, n = check_count("estimate_noise: rounds", rounds, least=1), check_count("estimate_noise: n", n, least=1)
     if y is not None:
-        check_instance("estimate_noise: y", y, Tensor, "a tensor (k, ...)")
-        y = y.reshape(1) if not y.ndim else y
+        check_instance("estimate_noise: y", y, (Tensor, Condition), "a tensor (k, ...) or a Condition")
+        y = y.reshape(1) if isinstance(y, Tensor) and not y.ndim else y
     measured = operator.check(measurement.double())
     y = None if y is None else y[torch.arange(n) % len(y)]
     std = max(float(measured.square().sum().div(operator.count).sqrt()), 1e-6)

@@ -150,6 +150,12 @@ class SamplingSession:
             self.nfe = None if calls is None else TEXT_EVALUATIONS
 
     @property
+    def text_record(self) -> dict[str, Any]:
+        """The options of a model of texts, for the record; empty for other models."""
+        options = self.options
+        return {"prompt": options.prompt, "negative": options.negative, "size": options.size} if self.of_texts else {}
+
+    @property
     def solver_record(self) -> dict[str, Any]:
         """The solver and all of its options, for the record."""
         return {"solver": self.solver, "options": asdict(self.sampler)}
@@ -301,9 +307,7 @@ class SamplingSession:
             "labels": labels,
             "label_names": label_names,
             "condition": options.condition,
-            "prompt": options.prompt,
-            "negative": options.negative,
-            "size": options.size,
+            **self.text_record,
             "guidance": self.guidance_records,
             "noise": self.noise_name,
             "times": samples.times.tolist(),
