@@ -175,7 +175,7 @@ def _registered(sde: SDE, path: Path) -> Component:
     """Return the registered name and the options of a process."""
     process: Any = sde
     fields = dataclasses.fields(process) if dataclasses.is_dataclass(process) else ()
-    options = {field.name: getattr(sde, field.name) for field in fields}
+    options = {field.name: getattr(sde, field.name) for field in fields if field.init}
     plain = all(isinstance(value, (bool, int, float, str)) for value in options.values())
     for name in component_names("sde") if plain else ():
         if find_component("sde", name).load() is type(sde):

@@ -60,24 +60,21 @@ class Storage:
     size: int
     region: Region | None = None
     mapped: bool = False
-    loaded: Tensor | None = None
 
     def load(self) -> Tensor:
-        """Return all numbers as a vector."""
-        if self.loaded is None:
-            region = self.region
-            assert region is not None
-            wanted = self.size * self.dtype.itemsize
-            if region.stop - region.start != wanted:
-                raise region.damaged(f"{self.size} numbers of {self.dtype} are {region.stop - region.start} bytes")
-            if self.mapped and wanted:
-                numbers = np.memmap(region.source, np.uint8, "c", region.start, (wanted,))
-                self.loaded = torch.from_numpy(np.asarray(numbers)).view(self.dtype)
-            else:
-                self.loaded = torch.empty(self.size, dtype=self.dtype)
-                region.file.seek(region.start)
-                region.file.readinto(self.loaded.view(torch.uint8).numpy())  # type: ignore[attr-defined]
-        return self.loaded
+        """Return all numbers as a vector. It is not kept, so that converted weights are not in memory twice."""
+        region = self.region
+        assert region is not None
+        wanted = self.size * self.dtype.itemsize
+        if region.stop - region.start != wanted:
+            raise region.damaged(f"{self.size} numbers of {self.dtype} are {region.stop - region.start} bytes")
+        if self.mapped and wanted:
+            numbers = np.memmap(region.source, np.uint8, "c", region.start, (wanted,))
+            return torch.from_numpy(np.asarray(numbers)).view(self.dtype)
+        result = torch.empty(self.size, dtype=self.dtype)
+        region.file.seek(region.start)
+        region.file.readinto(result.view(torch.uint8).numpy())  # type: ignore[attr-defined]
+        return result
 
 
 @dataclass(eq=False)

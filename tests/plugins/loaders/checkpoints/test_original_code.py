@@ -15,6 +15,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from sdekit.errors import InputError
+from sdekit.export.exported_model import _registered
 from sdekit.models import OpenedModel, open_model
 from sdekit.processes import VE
 from sdekit.registry import build
@@ -204,3 +205,10 @@ def test_commands_run(original_file: Write, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     samples = np.load(out / "samples.npy")
     assert samples.shape == (2, 16, 16, 3) and np.abs(samples - 127.5).max() > 10
+
+
+def test_processes_of_snapshots_can_be_exported(original_file: Write) -> None:
+    """An export records the process of a snapshot, so that it can be built again."""
+    for name in ("edm-edm-ddpmpp", "edm-vp-ddpmpp", "edm-ve-ncsnpp"):
+        opened = open_model(f"edm:{original_file('edm', name)}")
+        assert _registered(opened.model.sde, opened.path).build("sde") == opened.model.sde
