@@ -1,11 +1,12 @@
 """Lock of a run folder for one trainer. The operating system frees it when the process ends, for whatever reason.
 
-On Windows, which has no `fcntl`, `msvcrt` locks one byte far beyond the end of the file, so that its contents stay
-readable.
+`filelock` locks the open file on every operating system. On Windows its first byte then cannot be read by other
+processes, so that the name of the owner starts at the second byte.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import sys
@@ -15,12 +16,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 from sdekit.errors import InputError, SdekitError
 
 from .layout import LOCK
 
-FAR = 2**30
-"""Position of the byte that is locked on Windows."""
 _HELD: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()  # locks of this process
 _GUARD = threading.Lock()
 
@@ -91,12 +92,13 @@ def _locked(path: Path, folder: Path) -> int | None:
     """Open and lock the file; return None on file systems without locks. Raises InputError if it is locked already."""
     while True:
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         except OSError:  # writing the run will report what is wrong with the folder
             return None
         try:
             _lock(file)
-        except (BlockingIOError, PermissionError):
+        except BlockingIOError:
+            os.lseek(file, 1, os.SEEK_SET)
             owner = os.read(file, 200).decode(errors="replace").strip()
             os.close(file)
             raise InputError(
@@ -110,9 +112,15 @@ def _locked(path: Path, folder: Path) -> int | None:
             return None
         if _is_at(path, file):
             os.ftruncate(file, 0)
-            os.write(file, f"{os.getpid()} on {platform.node()}\n".encode())
+            os.write(file, f"\n{os.getpid()} on {platform.node()}\n".encode())
             return file
         os.close(file)  # the previous owner removed the file when it ended
+
+
+def _lock(file: int) -> None:
+    """Lock an open file or folder. Raise BlockingIOError if it is locked, and OSError if it cannot be locked."""
+    if not lock_descriptor(file, blocking=False):
+        raise BlockingIOError(errno.EWOULDBLOCK, "locked by another process")
 
 
 def _unlock(path: Path, file: int | None, process: int) -> None:
@@ -133,19 +141,3 @@ def _is_at(path: Path, file: int) -> bool:
         return os.path.samestat(os.fstat(file), path.stat())
     except OSError:
         return False
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: int) -> None:
-        os.lseek(file, FAR, os.SEEK_SET)
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        finally:
-            os.lseek(file, 0, os.SEEK_SET)
-else:
-    import fcntl
-
-    def _lock(file: int) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -219,7 +219,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     metrics = RunFolder(path).metrics
     try:
-        lines = metrics.read_text(errors="replace").splitlines()
+        lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:

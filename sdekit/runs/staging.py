@@ -169,7 +169,7 @@ def _replaced_names(out: Path, new: Path, replaced: Callable[[], Iterable[str]],
 def _commit(out: Path, stage: Path, names: list[str]) -> None:
     """Move the earlier files away and the new files to `out`: all of them, or none if one move fails."""
     draft = stage / f"{COMMIT}.partial"
-    draft.write_text(json.dumps(names))
+    draft.write_text(json.dumps(names), encoding="utf-8")
     _flush(draft)
     done: list[tuple[Path, Path]] = []
     try:

@@ -75,7 +75,7 @@ def test_held_until_the_run_is_over(tmp_path: Path, moons: Moons, monkeypatch: p
     lock = tmp_path / LOCK
     trainer = Trainer(recipe, data, tmp_path)
     for _ in trainer.run():
-        assert lock.read_text().startswith(str(os.getpid()))
+        assert lock.read_text().strip().startswith(str(os.getpid()))
     assert not lock.exists()
     for _ in trainer.run():
         pass

@@ -27,7 +27,7 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
     if path.exists() and not path.is_file():
         raise InputError(f"--config {path}: not a regular file; name a TOML file")
     try:
-        fields = tomllib.loads(path.read_text())
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"--config {path}: no such file") from None
     except (OSError, ValueError) as error:
