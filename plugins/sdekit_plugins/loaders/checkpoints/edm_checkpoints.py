@@ -38,6 +38,8 @@ SIGMA_RANGE = (0.002, 80.0)
 DEEPEST = 32
 """Modules in modules."""
 
+FIRST = ("img_resolution", "img_channels", "label_dim", "use_fp16")
+"""First arguments of every preconditioning, which a file may state without their names."""
 COMMON = {"img_resolution": None, "img_channels": None, "label_dim": 0, "use_fp16": False, "model_type": "DhariwalUNet"}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "EDMPrecond": COMMON | {"sigma_min": 0.0, "sigma_max": math.inf, "sigma_data": 0.5},
@@ -182,9 +184,10 @@ def _read_snapshot(region: Region) -> Snapshot:
             )
         raise InputError(f"{source} is no snapshot of EDM: expected a network under 'ema', found {held}")
     known = ARGUMENTS[network.cls]
-    given = network.state.get("_init_kwargs")
-    if not isinstance(given, dict) or network.state.get("_init_args"):
-        raise InputError(f"{source} does not contain the named arguments of its network")
+    given, positional = network.state.get("_init_kwargs"), network.state.get("_init_args") or ()
+    if not isinstance(given, dict) or not isinstance(positional, tuple) or len(positional) > len(FIRST):
+        raise InputError(f"{source} does not contain the arguments of its network")
+    given = dict(zip(FIRST, positional, strict=False)) | given
     model_type = given.get("model_type", known["model_type"])
     if model_type not in ("SongUNet", "DhariwalUNet"):
         raise InputError(

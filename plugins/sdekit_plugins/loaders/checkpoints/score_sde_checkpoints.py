@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -160,7 +160,11 @@ def load_score_sde(
         network = _fill(design, side, bool(fir), tensors, path, negative=kind == "ve")
         if kind == "ve":
             low, high, steps = _sigma_range(table)
-            low, high = choose_range(choose, table, sigma_min, sigma_max, low, high)
+            if table is None:
+                low, high = choose("sigma_min", sigma_min, low), choose("sigma_max", sigma_max, high)
+            else:
+                low = low if sigma_min is None else sigma_min
+                high = high if sigma_max is None else sigma_max
             process: SDE = VE(sigma_min=low, sigma_max=high)
             if design.fourier:
                 inputs = NetworkInput(clock="rho", scale=1, normalize=False)
@@ -193,20 +197,6 @@ def load_score_sde(
         facts={"network": "NCSN++" if design.encoder != "none" else "DDPM++", "weights": weights},
         guesses=guesses,
     )
-
-
-def choose_range(
-    choose: Callable[[str, Any, Any], Any],
-    table: TensorInFile | None,
-    sigma_min: float | None,
-    sigma_max: float | None,
-    low: float,
-    high: float,
-) -> tuple[float, float]:
-    """Return the range of sigma: the options, the file's table, or an assumption if the file has no table."""
-    if table is None:
-        return choose("sigma_min", sigma_min, low), choose("sigma_max", sigma_max, high)
-    return (low if sigma_min is None else sigma_min), (high if sigma_max is None else sigma_max)
 
 
 def _sigma_range(table: TensorInFile | None) -> tuple[float, float, int]:

@@ -124,8 +124,9 @@ def noise_levels(m: int, c_1: float = 0.001, c_2: float = 0.008) -> Tensor:
 
 def edm_content(config: dict[str, Any], tensors: dict[str, Tensor], easy: type[dict[str, Any]]) -> dict[str, Any]:
     """Return the content of a network snapshot of EDM."""
-    arguments = {name: value for name, value in config.items() if name != "class_name"}
-    state = module_state(tensors, _init_args=(), _init_kwargs=arguments, skip_scale=np.sqrt(0.5))
+    arguments = {name: value for name, value in config.items() if name not in ("class_name", "_init_args")}
+    positional = config.get("_init_args", ())
+    state = module_state(tensors, _init_args=positional, _init_kwargs=arguments, skip_scale=np.sqrt(0.5))
     if config["class_name"] == "iDDPMPrecond":
         state["_buffers"]["u"] = noise_levels(1000)
     loss = Persistent("EDMLoss", {"P_mean": -1.2, "P_std": 1.2, "sigma_data": 0.5})

@@ -152,6 +152,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "labels": (lambda c, t: c.update(label_dim="many"), "label_dim must be a whole number"),
     "levels": (lambda c, t: c.update(channel_mult=[1] * 1000), "channel_mult must be a list of at most 12"),
     "embedding": (lambda c, t: c.update(channel_mult_noise=3), "embedding_type and channel_mult_noise"),
+    "arguments": (lambda c, t: c.update(_init_args=(16, 3, 3, False, 0.1)), "does not contain the arguments"),
     "sigma": (lambda c, t: c.update(sigma_max="large"), "sigma_max must be a number"),
 }
 

@@ -212,3 +212,16 @@ def test_processes_of_snapshots_can_be_exported(original_file: Write) -> None:
     for name in ("edm-edm-ddpmpp", "edm-vp-ddpmpp", "edm-ve-ncsnpp"):
         opened = open_model(f"edm:{original_file('edm', name)}")
         assert _registered(opened.model.sde, opened.path).build("sde") == opened.model.sde
+
+
+def test_arguments_without_names_are_read(edm_writer: Any, original_file: Write, tmp_path: Path) -> None:
+    """A snapshot whose network was built with positional arguments is the same network."""
+
+    def without_names(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        config["_init_args"] = tuple(config.pop(name) for name in ("img_resolution", "img_channels", "label_dim"))
+
+    one = open_model(f"edm:{edm_writer('edm-ve-ncsnpp', tmp_path / 'network.pkl', without_names)}")
+    two = open_model(f"edm:{original_file('edm', 'edm-ve-ncsnpp')}")
+    assert one.shape == two.shape and one.classes == two.classes
+    for mine, theirs in zip(one.model.state_dict().values(), two.model.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
