@@ -13,8 +13,16 @@ from torch import Tensor, nn
 from sdekit.backends import PreparedNetwork, needs_gradient, no_gradients_message
 from sdekit.data import Units
 from sdekit.errors import InputError, SdekitError
-from sdekit.models import Condition, Conditioning, OpenedModel, ScoreModel, example_conditions, recognises
-from sdekit.processes import SDE
+from sdekit.models import (
+    Condition,
+    Conditioning,
+    NetworkInput,
+    OpenedModel,
+    ScoreModel,
+    example_conditions,
+    recognises,
+)
+from sdekit.processes import SDE, TabulatedVP
 from sdekit.registry import component_names, find_component, unknown_name
 from sdekit.runs import (
     EXPORT,
@@ -29,17 +37,22 @@ from sdekit.runs import (
 )
 
 from .export_formats import FORMATS, Format, machine
+from .model_card import CARD, model_card
+from .portable_exports import PORTABLE, read_pipeline, read_weights
 from .traced_program import Inputs, program, quiet
 
 RUN_VERSION, VERSION = 1, 2
 """Versions of the layout: an export of a run, and an export of a model without a recipe."""
+
+TABLE = "tabulated"
+"""Name of a process with a table of betas in an export."""
 
 TOLERANCE = 1e-4
 """Largest deviation of an exported network's output, relative to the largest output."""
 
 
 def export_model(opened: OpenedModel, out: Path, form: str, *, overwrite: bool = False) -> float:
-    """Write the network of a model, and everything else that sampling needs, into a new folder.
+    """Write the network of a model, everything else that sampling needs, and a model card into a new folder.
 
     The network's files are read back and compared with the network at four noise levels before the folder is put in
     place.
@@ -47,32 +60,48 @@ def export_model(opened: OpenedModel, out: Path, form: str, *, overwrite: bool =
     Arguments:
         opened: A run, or a model in another format.
         out: Folder to write.
-        form: A key of `FORMATS`.
+        form: A key of `FORMATS`, "safetensors" or "diffusers".
         overwrite: Replace an earlier export in the folder.
     Returns:
         Largest deviation of an output, relative to the largest output.
     Raises:
-        InputError: If the folder contains other files, a package is missing, or the process or the condition of the
-            model cannot be recorded.
+        InputError: If the folder contains other files, a package is missing, the process or the condition of the model
+            cannot be recorded, or the format does not suit the model.
         SdekitError: If the network cannot be exported, or the result deviates by more than `TOLERANCE`.
     """
-    export_format = format_of(form)
-    export_format.check(f"format {form!r}")
-    network = opened.model.network
+    check_format(form)
+    model = opened.model
+    network = model.network
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    saved = opened.recipe if isinstance(opened, Run) else _SavedModel.of(opened)
-    name, version = ("recipe", RUN_VERSION) if isinstance(saved, Recipe) else ("model", VERSION)
+    traced = form not in PORTABLE
+    saved: Recipe | _SavedModel | None = None
+    if isinstance(opened, Run):
+        saved = opened.recipe
+    elif traced:
+        saved = _SavedModel.of(opened)
+    version = RUN_VERSION if isinstance(saved, Recipe) else VERSION
     about = {"version": version, "format": form, "step": opened.step, **machine(device)}
+    fields = {} if saved is None else {"recipe" if isinstance(saved, Recipe) else "model": saved.as_dict()}
     with staged_export(out, overwrite=overwrite) as folder:
-        worst = 0.0
-        for network_name, inputs in traced_inputs(saved.shape, saved.conditioning, device).items():
-            file = folder / (network_name + export_format.suffix)
-            with quiet():
-                export_format.write(program(network, inputs), file)
-                worst = max(worst, deviation(network, export_format.read(file, device), inputs))
+        worst = _write_programs(opened, folder, FORMATS[form], device) if traced else PORTABLE[form](opened, folder)
         if not worst <= TOLERANCE:
             raise SdekitError(f"format {form!r} deviates from the network by {worst:.2g}: nothing was written")
-        save_json(folder / EXPORT, {"export": about, name: saved.as_dict()})
+        (folder / CARD).write_text(model_card(opened, form), "utf-8")
+        save_json(folder / EXPORT, {"export": about, **fields})
+    return worst
+
+
+def _write_programs(opened: OpenedModel, folder: Path, form: Format, device: torch.device) -> float:
+    """Write the network as programs, and return the largest deviation of their outputs."""
+    worst, sde = 0.0, opened.model.sde
+    levels = sde.time(torch.logspace(1, -2, 4, dtype=torch.float64)).clamp(sde.t_min, sde.t_max)
+    c_noise = opened.model.inputs.c_noise(sde, levels)
+    condition = opened.recipe.conditioning if isinstance(opened, Run) else opened.conditioning
+    for network_name, inputs in traced_inputs(opened.shape, condition, device).items():
+        file = folder / (network_name + form.suffix)
+        with quiet():
+            form.write(program(opened.model.network, inputs), file)
+            worst = max(worst, deviation(opened.model.network, form.read(file, device), inputs, c_noise))
     return worst
 
 
@@ -95,11 +124,15 @@ def load_export(path: str | Path, *, device: torch.device | str = "cpu", trust: 
     try:
         about = fields["export"]
         version, form, step = int(about["version"]), str(about["format"]), about["step"]
-        saved = None if version > VERSION else _saved_model(fields)
+        saved = None if version > VERSION or form == "diffusers" else _saved_model(fields)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path / EXPORT} does not describe an export ({type(error).__name__}: {error})") from error
-    if saved is None:
+    if version > VERSION:
         raise InputError(f"{path} was exported by a newer sdekit (layout {version}; this reads {VERSION}): upgrade it")
+    if saved is None:
+        return read_pipeline(path, device)
+    if form == "safetensors" and isinstance(saved, Recipe):
+        return Run.from_recipe(path, saved, read_weights(path, saved), int(step))
     export_format = format_of(form)
     if export_format.code and not trust:
         raise InputError(
@@ -113,8 +146,11 @@ def load_export(path: str | Path, *, device: torch.device | str = "cpu", trust: 
         raise InputError(f"{path} was compiled for {'; '.join(differ)}: export the model again on this machine")
     condition = saved.conditioning
     network = ExportedNetwork(path, saved.shape, condition, export_format, device)
-    sde = saved.sde.build("sde")
-    model = ScoreModel(network, sde, saved.prediction, data_std=saved.data_std, condition=condition).eval()
+    sde = saved.sde.build("sde") if isinstance(saved, Recipe) else saved.build_process()
+    inputs = NetworkInput() if isinstance(saved, Recipe) else saved.inputs
+    model = ScoreModel(
+        network, sde, saved.prediction, data_std=saved.data_std, condition=condition, inputs=inputs
+    ).eval()  # fmt: skip
     if isinstance(saved, Recipe):
         return Run.from_recipe(path, saved, model, int(step))
     return OpenedModel(path=path, model=model, shape=saved.shape, step=step, **saved.facts)
@@ -130,6 +166,7 @@ class _SavedModel:
     conditioning: Conditioning
     shape: tuple[int, ...]
     facts: dict[str, Any]
+    inputs: NetworkInput = NetworkInput()
 
     @classmethod
     def of(cls, opened: OpenedModel) -> _SavedModel:
@@ -144,14 +181,15 @@ class _SavedModel:
         facts = {name: getattr(opened, name) for name in names}
         return cls(
             sde=_registered(model.sde, opened.path), prediction=model.prediction, data_std=model.data_std,
-            conditioning=condition, shape=opened.shape, facts=facts,
+            conditioning=condition, shape=opened.shape, facts=facts, inputs=model.inputs,
         )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
         names = ("classes", "numbers", "embedding", "null", "class_names", "untrained")
         condition = {name: getattr(self.conditioning, name) for name in names}
         units = {k: vars(v) if isinstance(v, Units) else v for k, v in self.facts.items()}
-        return vars(self) | {"sde": vars(self.sde), "conditioning": condition, "facts": units}
+        inputs = vars(self.inputs)
+        return vars(self) | {"sde": vars(self.sde), "conditioning": condition, "facts": units, "inputs": inputs}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> _SavedModel:
@@ -159,8 +197,15 @@ class _SavedModel:
         for name in ("units", "condition_units"):
             facts[name] = None if facts[name] is None else Units.from_dict(facts[name])
         condition = Conditioning(**_tuples(fields["conditioning"]))
-        sde = Component.from_dict(fields["sde"])
-        return cls(**_tuples(fields) | {"sde": sde, "conditioning": condition, "facts": facts})
+        sde, inputs = Component.from_dict(fields["sde"]), NetworkInput(**fields.get("inputs", {}))
+        return cls(**_tuples(fields) | {"sde": sde, "conditioning": condition, "facts": facts, "inputs": inputs})
+
+    def build_process(self) -> SDE:
+        """Build the process."""
+        if self.sde.name == TABLE:
+            return TabulatedVP(tuple(self.sde.options["betas"]))
+        sde: SDE = self.sde.build("sde")
+        return sde
 
 
 def _saved_model(fields: dict[str, Any]) -> Recipe | _SavedModel:
@@ -172,7 +217,9 @@ def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _registered(sde: SDE, path: Path) -> Component:
-    """Return the registered name and the options of a process."""
+    """Return the registered name and the options of a process, or its table of betas."""
+    if isinstance(sde, TabulatedVP):
+        return Component(name=TABLE, options={"betas": list(sde.betas)})
     process: Any = sde
     fields = dataclasses.fields(process) if dataclasses.is_dataclass(process) else ()
     options = {field.name: getattr(sde, field.name) for field in fields if field.init}
@@ -245,6 +292,20 @@ def format_of(name: str) -> Format:
     return FORMATS[name]
 
 
+def check_format(name: str) -> None:
+    """Check that a format of an export exists, and that the packages that it needs are installed.
+
+    Arguments:
+        name: A key of `FORMATS` or `PORTABLE`.
+    Raises:
+        InputError: If there is no such format (the message suggests a similar name), or a package is missing.
+    """
+    if name in FORMATS:
+        FORMATS[name].check(f"format {name!r}")
+    elif name not in PORTABLE:
+        raise InputError(unknown_name("format", name, sorted([*FORMATS, *PORTABLE]), "Formats"))
+
+
 def traced_inputs(shape: tuple[int, ...], condition: Conditioning, device: torch.device) -> dict[str, Inputs]:
     """Return the inputs, of one row, with which each file of an export is traced.
 
@@ -262,21 +323,21 @@ def traced_inputs(shape: tuple[int, ...], condition: Conditioning, device: torch
     return inputs | ({conditional: (x, c_noise, y.to(device))} if isinstance(y, Tensor) else {})
 
 
-def deviation(network: nn.Module, prepared: PreparedNetwork, inputs: Inputs, rows: int = 4) -> float:
+def deviation(network: nn.Module, prepared: PreparedNetwork, inputs: Inputs, c_noise: Tensor) -> float:
     """Compare a prepared network with the network itself, for standard normal x at several noise levels.
 
     Arguments:
         network: The network.
         prepared: The network as read from an export.
         inputs: Inputs of one row, for shapes and the condition.
-        rows: Number of noise levels.
+        c_noise: Time inputs of the network at these noise levels, (n,).
     Returns:
         Largest difference of the outputs, relative to the largest output.
     """
     generator = torch.Generator().manual_seed(0)
+    rows = len(c_noise)
     x = torch.randn(rows, *inputs[0].shape[1:], generator=generator).to(inputs[0])
-    c_noise = torch.linspace(-1.5, 1, rows).to(x)
-    batch: tuple[Any, ...] = (x, c_noise, None if inputs[2] is None else inputs[2].repeat_interleave(rows, 0))
+    batch: tuple[Any, ...] = (x, c_noise.to(x), None if inputs[2] is None else inputs[2].repeat_interleave(rows, 0))
     with torch.no_grad():
         expected = network(*batch)
         return float((prepared(*batch) - expected).abs().max() / expected.abs().max().clamp(min=1e-6))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdekit.errors import InputError
 
-from .layout import EXPORT, EXPORTED_NETWORKS
+from .layout import EXPORT, EXPORT_FILES, EXPORTED_NETWORKS
 from .staging import names_in, recover, staged
 
 
@@ -54,7 +54,7 @@ def _check(out: Path, *, overwrite: bool) -> list[str]:
         raise InputError(f"{out} is not empty and contains no export: choose another --out")
     if not overwrite:
         raise InputError(f"{out} already contains an export: replace it with --overwrite, or choose another --out")
-    foreign = [name for name in names if name != EXPORT and name.partition(".")[0] not in EXPORTED_NETWORKS]
+    foreign = [name for name in names if name not in EXPORT_FILES and name.partition(".")[0] not in EXPORTED_NETWORKS]
     if foreign:
         raise InputError(f"{out} also contains {foreign[0]!r}, not part of an export: choose another --out")
     return names

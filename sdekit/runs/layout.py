@@ -17,6 +17,8 @@ EXPORT = "export.json"
 """Description of an export; a run folder does not have this file."""
 EXPORTED_NETWORKS = ("unconditional", "conditional")
 """Names of the network's files in an export, without the suffix of their format."""
+EXPORT_FILES = (EXPORT, MODEL, "README.md", "model_index.json", "unet", "scheduler")
+"""All other files and folders of an export."""
 
 
 def snapshot_name(step: int) -> str:

@@ -74,7 +74,7 @@ def test_the_same_denoiser(run: Run, form: str, tmp_path: Path) -> None:
         for y in (None, torch.arange(rows) % 2, torch.full((rows,), -1)):
             assert torch.allclose(opened.model(x, t, y), run.model(x, t, y), atol=1e-5)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"out"} and len(list((tmp_path / "out").iterdir())) == 3
+    assert names == {"out"} and len(list((tmp_path / "out").iterdir())) == 4
     if form == "onnx":
         with pytest.raises(InputError, match="out has no gradients with respect to x.*backend 'eager'"):
             opened.model(torch.randn(3, 2, requires_grad=True), 0.5)
