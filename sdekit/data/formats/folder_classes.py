@@ -37,12 +37,9 @@ Classes = tuple[np.ndarray | None, tuple[str, ...], tuple[str, ...]]
 def classes_of_folders(source: Source, path: str, *, chosen: bool = False) -> Classes:
     """Return the classes of the images in the folders of a source.
 
-    Two or more folders are classes, unless
-
-    - an image is beside them,
-    - they are the splits of a data set, such as train and test, which is an error, or
-    - they are shards: numbered parts such as img1 and img2, or numbers of four or more digits such as 00000 and 00001
-      between which no file name and no file number repeats.
+    Two or more folders are classes, unless an image is beside them, or they are shards: numbered parts such as img1 and
+    img2, or numbers of four or more digits such as 00000 and 00001 between which no file name and no file number
+    repeats. `refuse_splits` refuses the splits of a data set before.
 
     Arguments:
         source: Image files.
@@ -51,7 +48,7 @@ def classes_of_folders(source: Source, path: str, *, chosen: bool = False) -> Cl
     Returns:
         Labels, names of the classes in their natural order, and notes about the rule.
     Raises:
-        InputError: If the folders are splits, or if `chosen` is set and there are not two or more folders of images.
+        InputError: If `chosen` is set and there are not two or more folders of images.
     """
     folders = [name for name in source.folders if name]
     if chosen and (len(folders) < 2 or len(folders) < len(source.folders)):
@@ -62,14 +59,10 @@ def classes_of_folders(source: Source, path: str, *, chosen: bool = False) -> Cl
     if len(folders) < 2:
         return None, (), ()
     if not chosen:
-        _refuse_splits(source, folders, path)
         names = listing([printable(name) for name in folders])
         if len(folders) < len(source.folders):
-            return (
-                None,
-                (),
-                (f"no labels were read: images lie beside the folders {names}, so that these are no classes",),
-            )
+            note = f"no labels were read: images lie beside the folders {names}, so that these are no classes"
+            return None, (), (note,)
         if _are_shards(source, folders):
             return None, (), (f"no labels were read: the folders {names} are numbered shards, not classes ({CHOOSE})",)
     order = sort_names(folders)
@@ -105,19 +98,33 @@ def _find_splits(names: Sequence[str]) -> list[str]:
     return splits if len(kinds) == 2 or len(splits) == len(names) else []
 
 
-def _refuse_splits(source: Source, folders: list[str], path: str) -> None:
-    """Raise InputError if the folders, or the folders below each of them, are splits of one data set."""
-    splits = _find_splits(folders)
+def refuse_splits(source: Source, path: str) -> None:
+    """Check that no images of a test or validation split are read by accident.
+
+    Arguments:
+        source: Image files.
+        path: Folder or zip file.
+    Raises:
+        InputError: If the folders, or the folders below each of them, are splits of one data set, if all images are in
+            the folder of a test split inside `path`, or if such a folder is beside images.
+    """
+    folders = [name for name in source.folders if name]
+    tests = [name for name in (*source.top.split("/"), *(folders if "" in source.folders else ())) if _is_test(name)]
+    splits = _find_splits(folders) or tests
     if splits:
         training = [name for name in splits if split_of(name)[0] == "train"] or splits
-        counts = {name: int((source.folder == source.folders.index(name)).sum()) for name in training}
-        largest = max(training, key=lambda name: counts[name])
-        hint = f"images:{os.path.join(path, source.top, largest)}"
-        hint = hint if os.path.isdir(path) else f"a zip file of '{largest}' only"
-        raise InputError(
-            f"images:{path}: its folders {', '.join(map(printable, splits))} are splits of one data set, not classes; "
-            f"pass {hint}"
-        )
+        counts = {
+            name: int((source.folder == source.folders.index(name)).sum()) for name in training if name in folders
+        }
+        largest = max(counts, key=lambda name: counts[name]) if counts else ""
+        place = os.path.join(path, source.top, largest).rstrip("/")
+        hint = f"images:{place}" if os.path.isdir(path) else f"a zip file of '{largest or splits[0]}' only"
+        found = ", ".join(map(printable, splits))
+        if splits == tests:
+            raise InputError(
+                f"images:{path}: its folder {found} is a test or validation split; to train on it, pass {hint}"
+            )
+        raise InputError(f"images:{path}: its folders {found} are splits of one data set, not classes; pass {hint}")
     below = sorted({second for second in (_second_folder(source, i) for i in range(len(source.names))) if second})
     splits = _find_splits(below) if len(below) < 100 else []
     if splits:
@@ -125,6 +132,12 @@ def _refuse_splits(source: Source, folders: list[str], path: str) -> None:
             f"images:{path}: the folders {', '.join(map(printable, splits))} below its folders are splits of one data "
             "set; move the images of the training split into a folder of their own and pass it"
         )
+
+
+def _is_test(name: str) -> bool:
+    """Return whether a folder has the name of a test or validation split, such as test or val_images."""
+    split, rest = split_of(name)
+    return split == "test" and all(word in PLAIN_WORDS for word in rest)
 
 
 def _second_folder(source: Source, i: int) -> str:

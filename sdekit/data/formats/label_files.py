@@ -17,7 +17,7 @@ from sdekit.data.labels import check_names
 from sdekit.errors import InputError
 
 from .file_names import printable
-from .folder_classes import Classes, classes_of_folders
+from .folder_classes import Classes, classes_of_folders, refuse_splits
 from .image_sources import Source
 from .regular_files import read_regular
 
@@ -56,10 +56,14 @@ def labels_of_images(source: Source, path: str, choice: str) -> Classes:
     Returns:
         Labels (N,) int64 or None, names of the classes, and notes about the rule.
     Raises:
-        InputError: If a label file cannot be read, or if an image has no label in it.
+        InputError: If a label file cannot be read, if an image has no label in it, or if the folders are splits of a
+            data set, unless `choice` is "folders".
     """
-    if choice in ("none", "folders"):
-        return classes_of_folders(source, path, chosen=True) if choice == "folders" else (None, (), ())
+    if choice == "folders":
+        return classes_of_folders(source, path, chosen=True)
+    refuse_splits(source, path)
+    if choice == "none":
+        return None, (), ()
     notes: list[str] = []
     for name in LABEL_FILES if choice == "auto" else (choice,):
         content = _read(source, path, name, chosen=choice != "auto")

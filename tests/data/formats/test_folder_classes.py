@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sdekit.data.formats.folder_classes import classes_of_folders
+from sdekit.data.formats.folder_classes import classes_of_folders, refuse_splits
 from sdekit.data.formats.image_sources import Source, open_source
+from sdekit.data.formats.label_files import labels_of_images
 from sdekit.errors import InputError
 
 
@@ -38,7 +39,9 @@ def source(folder: Path, names: str) -> Source:
 )
 def test_classes(tmp_path: Path, names: str, classes: str, labels: list[int]) -> None:
     """Folders around all images are ignored, and numbers in names sort as numbers."""
-    found, class_names, notes = classes_of_folders(source(tmp_path, names), "photos")
+    files = source(tmp_path, names)
+    refuse_splits(files, "photos")
+    found, class_names, notes = classes_of_folders(files, "photos")
     assert found is not None and found.tolist() == labels and class_names == tuple(classes.split())
     assert notes == ("the classes are the folders of the images",)
 
@@ -68,19 +71,28 @@ def test_shards(tmp_path: Path, names: str) -> None:
     ("names", "message"),
     [
         ("train/a.png train/b.png test/c.png", "its folders test, train are splits of one data set, not classes"),
-        ("all/Train/cat/a.png all/Validation/cat/b.png", "Train, Validation are splits"),
-        ("test/a.png val/b.png", "test, val are splits"),
-        ("train/a.png test/b.png extra/c.png", "test, train are splits"),
-        ("train_images/a.png test_images/b.png", "test_images, train_images are splits"),
-        ("trainA/a.png trainB/b.png testA/c.png testB/d.png", "testA, testB, trainA, trainB are splits"),
-        ("cifar-train/a.png cifar-test/b.png", "cifar-test, cifar-train are splits"),
+        ("all/Train/cat/a.png all/Validation/cat/b.png", "Train, Validation are splits of one data set"),
+        ("test/a.png val/b.png", "test, val are splits of one data set"),
+        ("train/a.png test/b.png extra/c.png", "test, train are splits of one data set"),
+        ("train_images/a.png test_images/b.png", "test_images, train_images are splits of one data set"),
+        (
+            "trainA/a.png trainB/b.png testA/c.png testB/d.png",
+            "testA, testB, trainA, trainB are splits of one data set",
+        ),
+        ("cifar-train/a.png cifar-test/b.png", "cifar-test, cifar-train are splits of one data set"),
         ("cat/train/a.png cat/test/b.png dog/train/c.png", "the folders test, train below its folders are splits"),
+        ("data/test/cat/a.png data/test/dog/b.png", "its folder test is a test or validation split"),
+        ("a.png b.png val_images/c.png", "its folder val_images is a test or validation split"),
     ],
 )
 def test_splits_are_refused(tmp_path: Path, names: str, message: str) -> None:
     """The message names the folder to pass, and never proposes the test split if there is another one."""
+    files = source(tmp_path, names)
     with pytest.raises(InputError, match=re.escape(message)) as error:
-        classes_of_folders(source(tmp_path, names), str(tmp_path))
+        refuse_splits(files, str(tmp_path))
+    for choice in ("auto", "none"):
+        with pytest.raises(InputError, match=re.escape(message)):
+            labels_of_images(files, str(tmp_path), choice)
     if "pass images:" in str(error.value):
         place = Path(str(error.value).partition("pass images:")[2])
         assert place.is_dir() and ("train" in place.name.lower() or "train" not in names.lower())
