@@ -98,6 +98,7 @@ def sdekit_loaders() -> dict[str, str]:
         "diffusers": "sdekit_plugins.loaders.diffusers_pipelines:load_pipeline",
         "edm": "sdekit_plugins.loaders.checkpoints.edm_checkpoints:load_edm",
         "guided-diffusion": "sdekit_plugins.loaders.checkpoints.guided_diffusion_checkpoints:load_guided_diffusion",
+        "hub": "sdekit_plugins.loaders.hub:load_from_hub",
         "k-diffusion": "sdekit_plugins.loaders.single_files.k_diffusion_file:k_diffusion",
         "lucidrains": "sdekit_plugins.loaders.single_files.lucidrains:lucidrains",
         "score-sde": "sdekit_plugins.loaders.checkpoints.score_sde_checkpoints:load_score_sde",
