@@ -33,6 +33,7 @@ COMMANDS = {
     "sample": "Draw samples from a trained run with any solver.",
     "restore": "Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, colours, ...",
     "edit": "Add noise to an image and denoise it again (SDEdit): variations of it, or a sketch made realistic.",
+    "nll": "Compute the negative log-likelihood of data, with standard errors, by the probability-flow ODE.",
     "export": "Export a model to a folder that can be sampled without the Python code of its network.",
     "info": "Describe a saved model, and check that its files are complete and unaltered.",
     "verify": "Check components against exact answers: order, marginals, noise, network calls, inverses, and more.",

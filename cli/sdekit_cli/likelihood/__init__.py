@@ -1,0 +1,1 @@
+"""Parts of the commands `nll`, `encode`, `decode`, `interpolate` and `classify`."""

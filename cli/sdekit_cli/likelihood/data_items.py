@@ -1,0 +1,183 @@
+"""Items of a data set in the units of an opened model, for commands that evaluate a model on data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sdekit.errors import InputError
+from sdekit.registry import parse_assignments
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sdekit.data import Dataset
+    from sdekit.models import OpenedModel
+
+DEFAULT_ITEMS = 256
+"""Number of items that a command evaluates if the user does not choose it."""
+NARROW = 0.02
+"""Data that span less than this part of the range of the model's data are probably in other units."""
+
+
+@dataclass(frozen=True)
+class DataItems:
+    """Chosen items of a data set, read in the units of a model.
+
+    Arguments:
+        opened: The model.
+        data: The data set.
+        spec: The data set as the user wrote it.
+        indices: Indices of the chosen items, (n,).
+        part: "held-out items" or "items", for messages.
+    """
+
+    opened: OpenedModel
+    data: Dataset
+    spec: str
+    indices: np.ndarray
+    part: str = "items"
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, rows: slice) -> tuple[Tensor, np.ndarray, Tensor | None]:
+        """Read the items of some rows.
+
+        Arguments:
+            rows: Rows among the chosen items.
+        Returns:
+            Items in the model's units (B, *shape), the same in the units of the data, and labels (B,) that are
+            positions among the classes of the model, or None.
+        Raises:
+            InputError: If an item contains a number that is not finite, or lies outside of the range of the model's
+                data, or its class is not one of the model's.
+        """
+        import torch
+
+        batch = self.data.batch(self.indices[rows])
+        raw = self.data.units.to_data(batch.x)
+        bad = np.flatnonzero(~np.isfinite(raw.reshape(len(raw), -1)).all(1))
+        if bad.size:
+            raise InputError(f"{self.spec}: item {self.indices[rows][bad[0]]} contains a number that is not finite")
+        self._check_range(raw)
+        y = None
+        if batch.y is not None and self.data.classes:
+            y = torch.tensor([self._positions[int(label)] for label in batch.y])
+        return self.opened.to_model(raw), raw, y
+
+    @property
+    def _positions(self) -> Sequence[int]:
+        """Position of each class of the data among the classes of the model; -1 if the model has no such class."""
+        ours, theirs = list(self.opened.class_names), list(self.data.class_names)
+        if not ours or not theirs:
+            return range(max(self.data.classes, 1))
+        return [ours.index(name) if name in ours else -1 for name in theirs]
+
+    def _check_range(self, raw: np.ndarray) -> None:
+        """Raise InputError if the numbers do not fit the range of the model's data."""
+        low, high = self.opened.units.low, self.opened.units.high
+        if low is None or high is None:
+            return
+        least, most = float(raw.min()), float(raw.max())
+        tolerance = 1e-3 * (high - low)
+        if least < low - tolerance or most > high + tolerance or (most - least) < NARROW * (high - low) < high - low:
+            raise InputError(
+                f"{self.spec} contains numbers from {least:g} to {most:g}, but the data of {self.opened.path} are from "
+                f"{low:g} to {high:g}: rescale the data"
+            )
+
+
+def open_items(
+    opened: OpenedModel,
+    spec: str | None,
+    *,
+    options: Sequence[str] = (),
+    n: int | None = None,
+    every: bool = False,
+) -> DataItems:
+    """Open the data of --data, or the held-out items of the run's own data.
+
+    Arguments:
+        opened: The model.
+        spec: Value of --data, or None for the run's own data.
+        options: Options of the data set, NAME=VALUE.
+        n: Number of items, which are evenly spaced; None for 256 or all items if there are fewer.
+        every: Whether to take all items.
+    Returns:
+        The chosen items.
+    Raises:
+        InputError: If the data cannot be opened or have another shape than the model.
+    """
+    from sdekit.data import split
+    from sdekit.runs import Run
+    from sdekit.training import load_data
+
+    part = "items"
+    if spec is None:
+        if not isinstance(opened, Run):
+            raise InputError(f"{opened.path} is no run, so its data are unknown: add --data SPEC")
+        component, held_out = opened.recipe.data, opened.recipe.train.held_out
+        data, _ = load_data(component.name, **component.options)
+        train, held = split(len(data), held_out)
+        chosen, part, spec = (held, "held-out items", component.name) if len(held) else (train, part, component.name)
+    else:
+        data, _ = load_data(spec, **parse_assignments(options))
+        chosen = np.arange(len(data))
+    if tuple(data.shape) != tuple(opened.shape):
+        raise InputError(
+            f"{spec} has items of shape {tuple(data.shape)}, but {opened.path} was trained on {tuple(opened.shape)}"
+        )
+    if n is not None and n < 1:
+        raise InputError(f"-n must be at least 1, got {n}")
+    count = len(chosen) if every else min(len(chosen), DEFAULT_ITEMS if n is None else n)
+    rows = np.linspace(0, len(chosen) - 1, count).round().astype(int)
+    return DataItems(opened, data, spec, chosen[rows], part)
+
+
+def with_dtype(opened: OpenedModel, dtype: str) -> OpenedModel:
+    """Convert a model to float32 or float64.
+
+    Arguments:
+        opened: The model.
+        dtype: "float32" or "float64".
+    Returns:
+        The model with weights of this type.
+    Raises:
+        InputError: If there is no such type.
+    """
+    if dtype not in ("float32", "float64"):
+        raise InputError(f"--dtype {dtype}: choose float32 or float64")
+    if dtype == "float64":
+        opened.model.double()
+    return opened
+
+
+def labels_for(opened: OpenedModel, labels: Tensor | None, spec: str) -> Tensor | None:
+    """Return the labels as conditions of a model, or None if it takes none.
+
+    Arguments:
+        opened: The model.
+        labels: Positions among the classes of the model, or None.
+        spec: Data of the labels, for messages.
+    Returns:
+        The labels (B,) int64, or None.
+    Raises:
+        InputError: If the model takes a condition that the data do not have.
+    """
+    if opened.condition == "none":
+        return None
+    if opened.condition != "label":
+        raise InputError(
+            f"{opened.path} was trained on {opened.condition} as its condition, which is not supported here"
+        )
+    if labels is None:
+        raise InputError(f"{spec} has no labels, but {opened.path} was trained with labels")
+    if bool((labels < 0).any()):
+        raise InputError(
+            f"{spec} contains a class that {opened.path} was not trained on: {', '.join(opened.class_names)}"
+        )
+    return labels
