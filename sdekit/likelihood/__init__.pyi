@@ -5,6 +5,9 @@ from .dequantization import (
     check_bins as check_bins,
     log_density_in_data_units as log_density_in_data_units,
 )
+from .interpolation import (
+    spherical_interpolation as spherical_interpolation,
+)
 from .probability_flow import (
     FlowSolver as FlowSolver,
     LogLikelihood as LogLikelihood,
