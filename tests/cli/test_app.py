@@ -23,6 +23,10 @@ COMMANDS = [
     ("tune",),
     ("restore",),
     ("edit",),
+    ("nll",),
+    ("encode",),
+    ("decode",),
+    ("interpolate",),
     *(("plugins", name) for name in ("list", "show", "new", "check")),
 ]
 
