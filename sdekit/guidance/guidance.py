@@ -181,8 +181,8 @@ def require_data_range(guidance: str, low: float | None, high: float | None) -> 
     """
     if low is None or high is None:
         raise InputError(
-            f"{guidance}: needs the range of the data in the model's units, which this model does not record: "
-            "give low=VALUE,high=VALUE"
+            f"{guidance}: needs the range of the data in the model's units: give low=VALUE,high=VALUE. Only the "
+            "command line takes it from the model, if the model records it"
         )
     if not -math.inf < low < high < math.inf:
         raise InputError(f"{guidance}: needs finite low < high, got {low} and {high}")

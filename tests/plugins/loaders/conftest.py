@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -201,3 +201,66 @@ def text_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
         return folder / name
 
     return make
+
+
+class Folders(NamedTuple):
+    """Folders of tiny pipelines without text, with random weights."""
+
+    ddpm: Path
+    clipped: Path
+    ldm: Path
+    dit: Path
+
+
+def with_weights(network: Any) -> Any:
+    """Fill parameters that are zero at first, so that every part of the network has an effect."""
+    generator = torch.Generator().manual_seed(9)
+    for parameter in network.parameters():
+        if not bool(parameter.any()):
+            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Save tiny pipelines without text whose options are those of published ones. Read only."""
+    diffusers = pytest.importorskip("diffusers")
+    root = tmp_path_factory.mktemp("diffusers-images")
+    blocks = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
+    sizes = {"layers_per_block": 1, "block_out_channels": (16, 32), "norm_num_groups": 8, "attention_head_dim": 8}
+    older = {"flip_sin_to_cos": False, "freq_shift": 1, "downsample_padding": 0, "norm_eps": 1e-6}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        for name, clip in (("ddpm", False), ("clipped", True)):
+            unet = with_weights(
+                diffusers.UNet2DModel(sample_size=8, in_channels=3, out_channels=3, **sizes, **blocks, **older)
+            )
+            scheduler = diffusers.DDPMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=clip)
+            diffusers.DDPMPipeline(unet, scheduler).save_pretrained(root / name)
+        vq = diffusers.VQModel(
+            **{"down_block_types": ("DownEncoderBlock2D",) * 3, "up_block_types": ("UpDecoderBlock2D",) * 3},
+            **{"block_out_channels": (8, 8, 8), "latent_channels": 3, "num_vq_embeddings": 64, "norm_num_groups": 8},
+        )
+        vq.quantize.embedding.weight.data = 20 * torch.randn(64, 3)  # far apart, so that rounding does not matter
+        unet = with_weights(diffusers.UNet2DModel(sample_size=8, in_channels=3, out_channels=3, **sizes, **blocks))
+        scaled = {"beta_start": 0.0015, "beta_end": 0.0195, "beta_schedule": "scaled_linear", "clip_sample": False}
+        ldm = diffusers.LDMPipeline(vqvae=vq.eval(), unet=unet, scheduler=diffusers.DDIMScheduler(**scaled))
+        ldm.save_pretrained(root / "ldm")
+        transformer = diffusers.DiTTransformer2DModel(
+            **{"num_attention_heads": 2, "attention_head_dim": 8, "in_channels": 4, "out_channels": 8, "num_layers": 2},
+            **{"sample_size": 8, "patch_size": 2, "num_embeds_ada_norm": 10, "attention_bias": True},
+        )
+        vae = diffusers.AutoencoderKL(
+            **{"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2},
+            **{"block_out_channels": (8, 8), "latent_channels": 4, "norm_num_groups": 8, "sample_size": 16},
+        )
+        dit = diffusers.DiTPipeline(
+            transformer=with_weights(transformer),
+            vae=vae.eval(),
+            scheduler=diffusers.DDIMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=False),
+        )
+        dit.save_pretrained(root / "dit")
+        index = json.loads((root / "dit" / "model_index.json").read_text())
+        index["id2label"] = {str(i): f"class {i}, the {i}th" for i in range(10)}  # as the published folder has it
+        (root / "dit" / "model_index.json").write_text(json.dumps(index))
+    return Folders(*(root / name for name in Folders._fields))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,68 +33,6 @@ SOLVERS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "unipc": ("unipc", {"order": 2}, "UniPCMultistepScheduler", MULTISTEP),
 }
 STEPS = 6
-
-
-class Folders(NamedTuple):
-    """Folders of tiny pipelines with random weights."""
-
-    ddpm: Path
-    clipped: Path
-    ldm: Path
-    dit: Path
-
-
-def with_weights(network: Any) -> Any:
-    """Fill parameters that are zero at first, so that every part of the network has an effect."""
-    generator = torch.Generator().manual_seed(9)
-    for parameter in network.parameters():
-        if not bool(parameter.any()):
-            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
-    return network.eval()
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Save tiny pipelines whose options are those of published ones. Read only."""
-    root = tmp_path_factory.mktemp("diffusers-images")
-    blocks = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
-    sizes = {"layers_per_block": 1, "block_out_channels": (16, 32), "norm_num_groups": 8, "attention_head_dim": 8}
-    older = {"flip_sin_to_cos": False, "freq_shift": 1, "downsample_padding": 0, "norm_eps": 1e-6}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        for name, clip in (("ddpm", False), ("clipped", True)):
-            unet = with_weights(
-                diffusers.UNet2DModel(sample_size=8, in_channels=3, out_channels=3, **sizes, **blocks, **older)
-            )
-            scheduler = diffusers.DDPMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=clip)
-            diffusers.DDPMPipeline(unet, scheduler).save_pretrained(root / name)
-        vq = diffusers.VQModel(
-            **{"down_block_types": ("DownEncoderBlock2D",) * 3, "up_block_types": ("UpDecoderBlock2D",) * 3},
-            **{"block_out_channels": (8, 8, 8), "latent_channels": 3, "num_vq_embeddings": 64, "norm_num_groups": 8},
-        )
-        vq.quantize.embedding.weight.data = 20 * torch.randn(64, 3)  # far apart, so that rounding does not matter
-        unet = with_weights(diffusers.UNet2DModel(sample_size=8, in_channels=3, out_channels=3, **sizes, **blocks))
-        scaled = {"beta_start": 0.0015, "beta_end": 0.0195, "beta_schedule": "scaled_linear", "clip_sample": False}
-        ldm = diffusers.LDMPipeline(vqvae=vq.eval(), unet=unet, scheduler=diffusers.DDIMScheduler(**scaled))
-        ldm.save_pretrained(root / "ldm")
-        transformer = diffusers.DiTTransformer2DModel(
-            **{"num_attention_heads": 2, "attention_head_dim": 8, "in_channels": 4, "out_channels": 8, "num_layers": 2},
-            **{"sample_size": 8, "patch_size": 2, "num_embeds_ada_norm": 10, "attention_bias": True},
-        )
-        vae = diffusers.AutoencoderKL(
-            **{"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2},
-            **{"block_out_channels": (8, 8), "latent_channels": 4, "norm_num_groups": 8, "sample_size": 16},
-        )
-        dit = diffusers.DiTPipeline(
-            transformer=with_weights(transformer),
-            vae=vae.eval(),
-            scheduler=diffusers.DDIMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=False),
-        )
-        dit.save_pretrained(root / "dit")
-        index = json.loads((root / "dit" / "model_index.json").read_text())
-        index["id2label"] = {str(i): f"class {i}, the {i}th" for i in range(10)}  # as the published folder has it
-        (root / "dit" / "model_index.json").write_text(json.dumps(index))
-    return Folders(*(root / name for name in Folders._fields))
 
 
 @cache
@@ -160,7 +98,7 @@ def difference(one: Tensor, other: Tensor) -> float:
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("name", ["ddpm", "ldm"])
-def test_unconditional(folders: Folders, name: str, solver: str) -> None:
+def test_unconditional(folders: Any, name: str, solver: str) -> None:
     """Samples equal those of diffusers to 1e-5, decoded ones too, and do not depend on the batch size."""
     folder = getattr(folders, name)
     opened, pipeline, x = opened_from(folder), pipeline_of(folder), noise(4, opened_from(folder).shape)
@@ -175,7 +113,7 @@ def test_unconditional(folders: Folders, name: str, solver: str) -> None:
         assert difference(torch.from_numpy(opened.to_data(drawn)), (127.5 * (decoded + 1)).movedim(1, -1)) < 1e-5
 
 
-def test_clipped(folders: Folders) -> None:
+def test_clipped(folders: Any) -> None:
     """With the guidance clip, samples equal diffusers' clipped ones to 5e-5, and the facts contain the clipping."""
     opened, pipeline = opened_from(folders.clipped), pipeline_of(folders.clipped)
     assert opened.facts["makers_clip"] == "x_0 to [-1, 1]: --guidance clip"
@@ -192,7 +130,7 @@ def test_clipped(folders: Folders) -> None:
         assert difference(ours(opened, solver, x, times, guidance=clip), expected) < 5e-5
 
 
-def test_ancestral_steps(folders: Folders) -> None:
+def test_ancestral_steps(folders: Any) -> None:
     """The images of DDPMPipeline are those of ddpm with clip and the same noise."""
     opened = opened_from(folders.clipped)
     pipeline = diffusers.DDPMPipeline.from_pretrained(folders.clipped)
@@ -215,7 +153,7 @@ def test_ancestral_steps(folders: Folders) -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_labels(folders: Folders, solver: str) -> None:
+def test_labels(folders: Any, solver: str) -> None:
     """DiT with cfg equals diffusers to 1e-5, as latents and as images; the learned variance is cut."""
     opened, pipeline = opened_from(folders.dit), pipeline_of(folders.dit)
     labels, x = torch.tensor([2, 7, 0, 9]), noise(4, opened.shape)
@@ -235,14 +173,14 @@ def test_labels(folders: Folders, solver: str) -> None:
     assert difference(torch.from_numpy(opened.to_data(drawn)), (127.5 * (decoded + 1)).movedim(1, -1)) < 1e-5
 
 
-def test_class_names(folders: Folders) -> None:
+def test_class_names(folders: Any) -> None:
     """Labels have the first of their names."""
     opened = opened_from(folders.dit)
     assert opened.condition == "label" and opened.classes == 10
     assert opened.conditioning.label_of("class 7") == 7
 
 
-def test_codecs_invert(folders: Folders) -> None:
+def test_codecs_invert(folders: Any) -> None:
     """Encoding is the mean of the encoder, scaled; it has no random numbers."""
     opened, pipeline = opened_from(folders.dit), pipeline_of(folders.dit)
     data = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
@@ -253,7 +191,7 @@ def test_codecs_invert(folders: Folders) -> None:
 
 
 @pytest.mark.parametrize("label", [-2, 10])
-def test_a_label_out_of_range(folders: Folders, label: int) -> None:
+def test_a_label_out_of_range(folders: Any, label: int) -> None:
     """The message contains the valid labels."""
     opened = opened_from(folders.dit)
     with pytest.raises(InputError, match=f"label {label}: this model has the labels 0 to 9"):
@@ -294,7 +232,7 @@ CHANGES: list[tuple[str, str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("name", "part", "changes", "message"), CHANGES, ids=[m for *_, m in CHANGES])
 def test_damaged_configurations(
-    folders: Folders, tmp_path: Path, name: str, part: str, changes: dict[str, Any], message: str
+    folders: Any, tmp_path: Path, name: str, part: str, changes: dict[str, Any], message: str
 ) -> None:
     """A configuration that does not fit is refused with its path."""
     path = edited(getattr(folders, name), tmp_path / "copy", part, **changes)
@@ -304,7 +242,7 @@ def test_damaged_configurations(
 
 
 @pytest.mark.parametrize("fault", ["missing", "extra", "shape"])
-def test_damaged_weights(folders: Folders, tmp_path: Path, fault: str) -> None:
+def test_damaged_weights(folders: Any, tmp_path: Path, fault: str) -> None:
     """A tensor that is missing, extra or of another shape is refused by its name, where diffusers invents numbers."""
     shutil.copytree(folders.ddpm, tmp_path / "copy")
     file = tmp_path / "copy" / "unet" / "diffusion_pytorch_model.safetensors"
@@ -321,7 +259,7 @@ def test_damaged_weights(folders: Folders, tmp_path: Path, fault: str) -> None:
     assert str(tmp_path) in str(error.value)
 
 
-def test_other_folders(folders: Folders, tmp_path: Path) -> None:
+def test_other_folders(folders: Any, tmp_path: Path) -> None:
     """A folder that is not a pipeline is refused with what it contains; a bare path is answered with the loader."""
     (tmp_path / "notes.txt").touch()
     with pytest.raises(InputError, match="model_index.json is missing.* It contains notes.txt"):
@@ -337,7 +275,7 @@ def test_other_folders(folders: Folders, tmp_path: Path) -> None:
         open_model(f"diffusers:{folders.ddpm},size=15")
 
 
-def test_an_older_name_of_the_transformer(folders: Folders, tmp_path: Path) -> None:
+def test_an_older_name_of_the_transformer(folders: Any, tmp_path: Path) -> None:
     """Folders of early versions have DiT's transformer as a Transformer2DModel."""
     older = {"_class_name": "Transformer2DModel", "norm_type": "ada_norm_zero"}
     path = edited(folders.dit, tmp_path / "copy", "transformer", **older)
