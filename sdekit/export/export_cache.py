@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from sdekit.backends import PreparedNetwork, cache_folder
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import Condition
+from sdekit.runs import staged
 
 from .export_formats import machine
 from .exported_model import format_of
@@ -69,12 +69,8 @@ class CachedExport:
         return self.prepared[keys[index]]
 
     def _write(self, traced: torch.export.ExportedProgram, path: Path) -> None:
-        """Write to a temporary folder first, because two processes may do this at the same time."""
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            partial = Path(folder) / path.name
-            with quiet():
-                self.format.write(traced, partial)
-            os.replace(partial, path)
+        with staged(path.parent) as new, quiet():
+            self.format.save(traced, new / path.name)
 
     def _digest(self, device: torch.device) -> str:
         """Checksum of all that determines the file: weights, attributes and source of every module, versions."""

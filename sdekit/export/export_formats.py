@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sdekit.backends import PreparedNetwork
-from sdekit.errors import InputError
+from sdekit.errors import InputError, SdekitError
 
 LARGEST_PROTOBUF = 2**30
 """Largest size of weights in bytes for an ONNX graph in one file, because a protobuf is limited to 2 GiB."""
@@ -51,6 +51,23 @@ class Format:
         missing = [name for name in self.needs[: None if writing else 1] if find_spec(name) is None]
         if missing:
             raise InputError(f"{user} needs {' and '.join(missing)}: pip install 'sdekit[onnx]'")
+
+    def save(self, program: torch.export.ExportedProgram, path: Path) -> None:
+        """Write a program to a file.
+
+        Arguments:
+            program: The program.
+            path: The file.
+        Raises:
+            SdekitError: If it cannot be written, for example because the disk is full.
+        """
+        try:
+            self.write(program, path)
+        except SdekitError:
+            raise
+        except Exception as error:  # the three libraries raise many types
+            reason = next(iter(str(error).strip().splitlines()), "")
+            raise SdekitError(f"could not write {path.name} ({type(error).__name__}: {reason[:300]})") from error
 
 
 def _write_torch(program: torch.export.ExportedProgram, path: Path) -> None:

@@ -100,7 +100,7 @@ def _write_programs(opened: OpenedModel, folder: Path, form: Format, device: tor
     for network_name, inputs in traced_inputs(opened.shape, condition, device).items():
         file = folder / (network_name + form.suffix)
         with quiet():
-            form.write(program(opened.model.network, inputs), file)
+            form.save(program(opened.model.network, inputs), file)
             worst = max(worst, deviation(opened.model.network, form.read(file, device), inputs, c_noise))
     return worst
 

@@ -241,6 +241,8 @@ def open_model(
     """
     spec, inline = split_loader_options(check_path("open_model", path_or_name))
     loader, path = _loader_and_path(spec)
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise InputError(f"{path} is a device, a pipe or a socket: name a file or a folder")
     chosen = {**inline, **(options or {})}
     return open_with(loader, path, device=device, backend=backend, trust=trust, step=step, shape=shape, options=chosen)
 
@@ -351,6 +353,8 @@ def _loader_and_path(spec: str) -> tuple[str, str]:
 
 def _recognises(loader: str, path: Path) -> bool:
     """Whether a loader recognises an existing path; a loader that cannot be imported recognises nothing."""
+    if not (path.is_file() or path.is_dir()):  # opening a pipe would wait for ever
+        return False
     with suppress(Exception):
         test: Callable[[Path], bool] | None = getattr(find_component("loader", loader).load(), "recognises", None)
         return test is not None and bool(test(path))

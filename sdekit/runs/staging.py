@@ -11,6 +11,7 @@ A single file needs no list, because one rename replaces it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -49,6 +50,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         SdekitError: If the file cannot be written, for example because the disk is full.
     """
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError(errno.EEXIST, "it exists and is not a regular file")
         path.parent.mkdir(exist_ok=True)
         recover(path.parent)
         with _stage(path.parent) as stage:
