@@ -282,4 +282,5 @@ def _summary(trainer: "Trainer", out: Path, loss: float | None) -> dict[str, Any
         "held_out_loss": held_out if held_out is None else round(held_out, 5),
         "finished": trainer.finished,
         "skipped": len(trainer.data.skipped),
+        "notes": list(trainer.data.notes),
     }

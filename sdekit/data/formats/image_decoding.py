@@ -24,7 +24,7 @@ GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I", "F")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF tag for images rotated by 90 degrees
 ORIENTATION_TAG = 0x0112
-BITS_PER_SAMPLE_TAG = 258
+BITS_PER_SAMPLE_TAG, SAMPLES_PER_PIXEL_TAG = 258, 277  # of TIFF files
 
 MAX_PIXELS = 89_000_000
 """Largest number of pixels of an image. A small file can claim a picture that does not fit into memory."""
@@ -180,11 +180,18 @@ def _opened(data: bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         recognized = any(data.startswith(start) for start in FIRST_BYTES)
         problem = "damaged, cut short or of an unknown kind" if recognized else f"not a {FORMAT_NAMES} image"
+        if data.startswith((b"II*\0", b"MM\0*")):
+            problem += ", such as a TIFF image of many bands; convert such images to one array and pass array:PATH"
         raise OSError(problem) from error
     except Image.DecompressionBombError as error:
         raise OSError(f"more than {MAX_PIXELS // 1_000_000} million pixels") from error
     if image.width * image.height > MAX_PIXELS:
         raise OSError(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS // 1_000_000} million")
+    bands = getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL_TAG, 1)
+    if bands > 4:  # Pillow would leave out all but three or four
+        raise OSError(
+            f"a TIFF image of {bands} bands; convert such images to one array (N, {bands}, H, W) and pass array:PATH"
+        )
     return image
 
 

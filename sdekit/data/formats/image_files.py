@@ -38,6 +38,12 @@ SCAN_LIMIT = 20_000
 HEADER_BYTES = 2**16
 """Number of bytes read for a header. If they are too few, the whole file is read."""
 
+BRIGHTNESS_ITEMS = 16
+"""Number of images that are decoded to find out whether all are nearly black."""
+
+NEARLY_BLACK = 64
+"""Images whose largest pixel is smaller are nearly black."""
+
 WHOLE_FILES = (".gif", ".tif", ".tiff", ".webp")
 """Suffixes of files that are read as a whole for the header, because it may be at the end or counts all frames."""
 
@@ -49,6 +55,7 @@ def images(
     skip_bad: bool = False,
     labels: str = "auto",
     depth: Literal["auto", 8] = "auto",
+    scale: Literal["auto", "global"] = "auto",
     background: str = "white",
 ) -> ImageDataset:
     """Images in a folder, its sub-folders, or a zip file, sorted by relative path.
@@ -80,6 +87,8 @@ def images(
         labels: "auto", "folders" if the folders are classes in any case, "none", or a label file, as a path or as a
             name inside the folder or zip file.
         depth: 8 rounds images of 16 bits to 8 bits; 65535 becomes 255.
+        scale: "global" maps the range of the numbers of all images to [-1, 1], also for images of 8 bits, such as
+            masks of the values 0 and 1. "auto" does so for images of 16 and 32 bits, and maps 8 bits from 0..255.
         background: Colour with which transparent pixels are blended, such as white, black or #ff8000.
     Returns:
         Data set of images.
@@ -134,8 +143,10 @@ def images(
     if left_out := str(source.left_out):
         data.notes += (f"left out in {path}: {left_out}",)
     data.notes += rule
-    if deep:
+    if deep or scale == "global":
         data.measure_range()
+    elif channels == 1:
+        data.check_brightness()
     return data
 
 
@@ -221,10 +232,22 @@ class ImageDataset(Dataset):
             raise InputError(str(error)) from error
         self.units = range_units(min(lows), max(highs), known=True)
         scope = "" if len(items) == len(self) else f" of {len(items)} images"
-        self.notes = (
-            f"the images have 16 or 32 bits: the range of their numbers{scope} is mapped to -1..1",
-            *self.notes,
-        )
+        kind = "have 16 or 32 bits" if self._deep else "have 8 bits"
+        self.notes = (f"the images {kind}: the range of their numbers{scope} is mapped to -1..1", *self.notes)
+
+    def check_brightness(self) -> None:
+        """Add a note if all pixels of some images are nearly black, as in masks of the values 0 and 1."""
+        items = np.linspace(0, len(self) - 1, min(len(self), BRIGHTNESS_ITEMS)).astype(np.int64)
+        try:
+            largest = max(int(self._decode(int(item)).max()) for item in items)
+        except Exception:  # reported when the image is read
+            return
+        if 0 < largest < NEARLY_BLACK:
+            self.notes = (
+                f"the largest pixel of {len(items)} images is {largest} of 255, so that they are nearly black "
+                "(--option data.scale=global maps the range of the pixels to -1..1)",
+                *self.notes,
+            )
 
     def labels_of(self, indices: Sequence[int] | np.ndarray) -> Tensor | None:
         """Return the labels at these indices without reading a file. A damaged file keeps its own label."""

@@ -281,7 +281,8 @@ def test_sixteen_bits_keep_their_depth(tmp_path: Path, suffix: str, size: int | 
         assert (data.units.low, data.units.high) == (100, 1113) and x.min() == -1 and x.max() == 1
         assert np.abs(data.units.to_data(x)[0, 0] - numbers).max() < 1e-3
     rounded = images(str(tmp_path), depth=8)
-    assert (rounded.units.high, rounded.notes) == (255, ("2 16-bit images are converted to grey of 8 bits",))
+    assert rounded.units.high == 255 and rounded.notes[-1] == "2 16-bit images are converted to grey of 8 bits"
+    assert "the largest pixel of 2 images is 4 of 255" in rounded.notes[0]
 
 
 def test_floating_point_images(tmp_path: Path, save: Save) -> None:
@@ -354,3 +355,27 @@ def test_huge_pictures(tmp_path: Path, save: Save) -> None:
     (tmp_path / "c.gif").symlink_to("b.png")
     data = images(str(tmp_path), size=8, skip_bad=True)
     assert len(data) == 1 and data.skipped == ("b.png", "c.gif")
+
+
+def test_masks_of_small_values(tmp_path: Path) -> None:
+    """Images of 8 bits that are nearly black are reported, and their range can be mapped to [-1, 1]."""
+    for i in range(2):
+        Image.fromarray((np.eye(8) * (i + 1)).astype(np.uint8)).save(tmp_path / f"{i}.png")
+    assert "the largest pixel of 2 images is 2 of 255" in images(str(tmp_path)).notes[0]
+    data = images(str(tmp_path), scale="global")
+    assert (data.units.low, data.units.high) == (0, 2) and data.batch([0, 1]).x.unique().tolist() == [-1, 0, 1]
+    assert "the images have 8 bits: the range" in data.notes[0]
+
+
+def test_images_of_many_bands(tmp_path: Path) -> None:
+    """A TIFF image of more than four bands is refused, because Pillow leaves out bands."""
+    entries = {256: 8, 257: 8, 258: 8, 259: 1, 262: 2, 273: 400, 277: 6, 278: 8, 279: 8 * 8 * 6, 338: 0}
+    kinds = {258: (3, 6, 300), 338: (3, 3, 320)}
+    directory = struct.pack("<H", len(entries))
+    for tag, value in entries.items():
+        kind, count, content = kinds.get(tag, (4, 1, value))
+        directory += struct.pack("<HHII", tag, kind, count, content)
+    content = (b"II*\0" + struct.pack("<I", 8) + directory).ljust(300, b"\0") + struct.pack("<6H", *[8] * 6)
+    (tmp_path / "a.tif").write_bytes(content.ljust(400, b"\0") + bytes(8 * 8 * 6))
+    with pytest.raises(InputError, match="a.tif.*6 bands.*pass array:PATH"):
+        images(str(tmp_path))
