@@ -2,8 +2,8 @@
 
     python benchmarks/opening_memory.py [GIGABYTES] [fp32|bf16]
 
-The folder is written by one process and opened by another one, whose memory is measured: the peak of its resident memory
-after the imports, every tensor read once.
+The folder is written by one process and opened by another one, whose memory is measured: the peak of its resident
+memory after the imports, with every tensor read once.
 """
 
 from __future__ import annotations

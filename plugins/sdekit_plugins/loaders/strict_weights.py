@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ M = TypeVar("M", bound=nn.Module)
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Dtypes of weights by their name on the command line."""
+
+CHUNK = 20_000_000
+"""Numbers that are read from a file before it is closed and opened again."""
 
 RENAMED = (
     (r"\.query\.(weight|bias)$", r".to_q.\1"),
@@ -121,10 +125,11 @@ def load_weights(
     found = {n: s for n, s in found.items() if n in expected or not any(p.search(n) for p in ignored)}
     check_names(expected, found, files[0] if len(files) == 1 else files[0].parent)
     for file in files:
-        with opened(file) as tensors:
-            for name in tensors.keys():  # noqa: SIM118  # not a dict
-                if rename(name) in expected:
-                    _assign(module, rename(name), _converted(tensors.get_tensor(name), dtype))
+        for names in _chunks(sizes([file])):
+            with opened(file) as tensors:
+                for name in names:
+                    if rename(name) in expected:
+                        _assign(module, rename(name), _converted(tensors.get_tensor(name), dtype))
 
 
 def build_module(make: Callable[[], M], files: Sequence[Path], *, dtype: torch.dtype | None, source: str | Path) -> M:
@@ -149,6 +154,21 @@ def build_module(make: Callable[[], M], files: Sequence[Path], *, dtype: torch.d
         raise InputError(f"{source} does not describe a network ({type(error).__name__}: {error})") from error
     load_weights(module, files, dtype=dtype)
     return module.eval().requires_grad_(False)
+
+
+def _chunks(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[list[str]]:
+    """Yield the names of tensors in groups of about `CHUNK` numbers.
+
+    A file is opened once for each group, because the pages of all tensors that were read stay in memory until it is
+    closed, even if the tensors were converted.
+    """
+    names, count = list[str](), 0
+    for name, shape in shapes.items():
+        names, count = [*names, name], count + math.prod(shape)
+        if count > CHUNK:
+            yield names
+            names, count = [], 0
+    yield names
 
 
 def _present_name(module: nn.Module) -> Callable[[str], str]:
