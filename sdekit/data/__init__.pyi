@@ -11,6 +11,7 @@ from .dataset import (
 )
 from .description import (
     describe_data as describe_data,
+    listing as listing,
 )
 from .handwritten_digits import (
     digits as digits,

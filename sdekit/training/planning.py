@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sdekit.arguments import check_instance
-from sdekit.data import Dataset, parse_spec, split
+from sdekit.data import Dataset, listing, parse_spec, split
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import PREDICTIONS
 from sdekit.registry import complete_options, component_names, find_component, parameters, unknown_name
@@ -134,6 +134,10 @@ def plan(
     data, component = load_data(spec, **groups["data"])
     condition = _check_condition(spec, data, condition, prediction)
     train = train_options(default_training(data) | groups["train"])
+    untrained = untrained_labels(data, train) if condition == "label" else ()
+    if untrained:
+        names = listing([data.class_names[label] if data.class_names else str(label) for label in untrained])
+        data.notes += (f"no item of {names} is in the training part, so that these classes are never requested",)
     _check_training(spec, data, condition, train)
     network = default_network(data) if network is None else network
     network_options = _with_derived_options(groups["network"], data, condition, train)
@@ -154,11 +158,11 @@ def plan(
         condition_units=data.condition_units,
         condition_shape=data.condition_shape,
         notes=tuple(data.notes),
+        untrained=untrained,
         data_std=_estimate_std(data, split(len(data), train.held_out)[0]),
         fingerprint=fingerprint(data),
     )
-    untrained = untrained_labels(data, recipe.train) if condition == "label" else ()
-    return _with_chosen_sizes(replace(recipe, untrained=untrained)), data
+    return _with_chosen_sizes(recipe), data
 
 
 def untrained_labels(data: Dataset, train: TrainOptions) -> tuple[int, ...]:

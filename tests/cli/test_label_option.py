@@ -100,6 +100,7 @@ def test_a_class_that_is_only_held_out(sdekit: CLI, refused: CLI, tmp_path: Path
     spec = write(tmp_path / "x.npz", list(labels))
     recipe, data = plan(spec, network="mlp", condition="label", options=OPTIONS)
     assert recipe.class_names == ("a", "b", "rare") and recipe.untrained == (2,)
+    assert "no item of rare is in the training part, so that these classes are never requested" in recipe.notes
     assert set(map(int, recipe.examples(9).tolist())) == {0, 1}  # type: ignore[union-attr]
     trainer = train(recipe, data, tmp_path / "run")
     assert not len(trainer.held_out) and trainer.evaluate() == {"held_out_loss": None}
@@ -160,7 +161,7 @@ def test_runs_of_earlier_versions_keep_their_labels(sdekit: CLI, tmp_path: Path)
     spec = write(tmp_path / "x.npz", [1, 2, 3] * 8)
     old, data = plan(spec, network="mlp", condition="label", options=OPTIONS)
     options = {name: value for name, value in old.data.options.items() if name not in ("items", "labels")}
-    old = replace(old, data=replace(old.data, options=options), classes=4, class_names=(), untrained=())
+    old = replace(old, data=replace(old.data, options=options), classes=4, class_names=(), fingerprint=())
     trainer = train(old, data, tmp_path / "run")
     y = trainer.data.labels_of([0, 1, 2])
     assert y is not None and y.tolist() == [1, 2, 3]

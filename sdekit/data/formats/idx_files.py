@@ -52,7 +52,7 @@ def mnist(path: str, *, labels: str | None = None) -> InMemoryDataset:
     if len(images) < 2 or not images.size:
         raise InputError(f"{file}: images of shape {images.shape}; expected at least 2 images with pixels")
     data = InMemoryDataset(images, units=range_units(0.0, 255.0, "hw", known=True))
-    label_file, data.notes = labels, notes
+    label_file, data.notes = None if labels is None else os.path.expanduser(labels), notes
     if labels is None:
         label_file, note = _find_labels(file)
         data.notes += note

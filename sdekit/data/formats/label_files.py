@@ -65,7 +65,7 @@ def labels_of_images(source: Source, path: str, choice: str) -> Classes:
     if choice == "none":
         return None, (), ()
     notes: list[str] = []
-    for name in LABEL_FILES if choice == "auto" else (choice,):
+    for name in LABEL_FILES if choice == "auto" else (os.path.expanduser(choice),):
         content = _read(source, path, name, chosen=choice != "auto")
         if content is None:
             continue

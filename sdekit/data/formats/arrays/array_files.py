@@ -78,6 +78,7 @@ def array(
         InputError: If the file cannot be read, if it contains fewer than two items, if a number is not finite, or if
             several arrays may be the items.
     """
+    labels = None if labels is None else os.path.expanduser(labels)
     loaded = _load(path, items, labels if condition is None else "none")
     values, source = loaded.items, os.path.basename(path)
     _check_items(values, source)
