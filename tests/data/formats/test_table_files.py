@@ -299,3 +299,14 @@ def test_bounded_reading(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         table(str(file.parent / "pipe.csv"))
     with pytest.raises(InputError, match="is a folder"):
         table(str(file.parent))
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"), [("3 1 2 1", "1 2 3"), ("1 1.0 02 1", "1 02"), ("class10 class2 a a", "a class2 class10")]
+)
+def test_names_of_classes(tmp_path: Path, cells: str, names: str) -> None:
+    """Classes are the values that occur, under their own names, and numbers in names sort as numbers."""
+    rows = "\n".join(f"{i},{cell}" for i, cell in enumerate(cells.split()))
+    (tmp_path / "t.csv").write_text(f"x,k\n{rows}\n")
+    data = table(str(tmp_path / "t.csv"), label="k")
+    assert data.class_names == tuple(names.split()) and data.classes == len(data.class_names)
