@@ -80,3 +80,48 @@ def test_it_lies_beside_the_run_and_is_not_opened_unasked(
     assert "already contains an export" in refused("export", tmp_path / "run", "--format", "torch")
     assert "no format 'onxn'; did you mean 'onnx'?" in refused("export", moons_run, "--format", "onxn")
     assert "no such run folder" in refused("export", tmp_path / "none", "--format", "torch")
+
+
+def test_weights_and_card(sdekit: Callable[..., Any], moons_run: Path, tmp_path: Path) -> None:
+    """`--format safetensors` writes a folder that draws the same samples as the run, and a model card."""
+    out = tmp_path / "weights"
+    assert sdekit("export", moons_run, "--format", "safetensors", "--out", out).code == 0
+    assert "| data set | moons" in (out / "README.md").read_text("utf-8")
+    for source, name in ((moons_run, "a"), (out, "b")):
+        assert sdekit("sample", source, *HOW, "--out", tmp_path / name).code == 0
+    assert np.array_equal(np.load(tmp_path / "a" / "samples.npy"), np.load(tmp_path / "b" / "samples.npy"))
+
+
+def test_the_hub_as_target(
+    sdekit: Callable[..., Any], refused: Callable[..., str], moons_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--out hub:OWNER/NAME` uploads all files; a missing token is reported before anything is exported."""
+    import huggingface_hub
+
+    files = list[str]()
+
+    class Api:
+        def create_repo(self, repository: str, **options: Any) -> None:
+            assert repository == "me/moons" and options["private"]
+
+        def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str) -> str:
+            files.extend(sorted(file.name for file in Path(folder_path).iterdir()))
+            return f"https://huggingface.co/{repo_id}"
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    command = ("export", moons_run, "--format", "safetensors", "--out", "hub:me/moons")
+    assert "hf auth login" in refused(*command)
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: "token")
+    result = sdekit(*command, "--json")
+    assert json.loads(result.out)["export"] == "https://huggingface.co/me/moons"
+    assert files == ["README.md", "export.json", "model.safetensors"]
+    assert "OWNER/NAME" in refused("export", moons_run, "--format", "safetensors", "--out", "hub:moons")
+    assert "--public" in refused("export", moons_run, "--format", "safetensors", "--public")
+
+
+def test_a_run_is_no_pipeline(refused: Callable[..., str], moons_run: Path, tmp_path: Path) -> None:
+    """`--format diffusers` of a network without a counterpart says why, and names other formats."""
+    pytest.importorskip("diffusers")
+    message = refused("export", moons_run, "--format", "diffusers", "--out", tmp_path / "out")
+    assert "UNet2DModel" in message and "--format safetensors" in message
