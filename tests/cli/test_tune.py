@@ -70,6 +70,12 @@ def test_json(sdekit: CLI, moons: Path) -> None:
         )
 
 
+def test_fine_solutions_that_take_all_the_time(sdekit: CLI, moons: Path) -> None:
+    """If the fine solutions take longer than the time limit, tuning ends at once, without an error."""
+    result = sdekit("tune", moons, "--nfe", 5, "-n", 4, "--held-out", 2, "--time-limit", 1e-9, "--json")
+    assert result.code == 0 and json.loads(result.out)["tuned"][0]["calls"] == 5, result.err
+
+
 def test_stale(sdekit: CLI, moons: Path, digits_run: Path, tmp_path: Path) -> None:
     """A result for other weights is not used, and a message says so."""
     found = Tuned(calls=5, levels=(4.0, 1.0, 0.3, 0.1), gains=(), starts=1, untuned=2.0, tuned=1.0)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from sdekit.models import OpenedModel
     from sdekit.tuning import Starts, Tuned
 
+SHORTEST = 1e-3
+"""Seconds that are left for tuning if the fine solutions took all the time."""
+
 FIRST_TUNING_SEED = 2**31
 """First seed of the starts used for tuning, far from the seeds of samples."""
 
@@ -94,7 +97,7 @@ def tune(
             task = bar.add_task(f"tuning {solver} for {remaining[0]} evaluations", total=None)
             tuned = tune_sampler(
                 sde, model, sampler, nfe=remaining[0], train=train, check=check, held_out=test,
-                weights=not times_only, time_limit=(deadline - time.monotonic()) / len(remaining),
+                weights=not times_only, time_limit=max(deadline - time.monotonic(), SHORTEST) / len(remaining),
                 tick=partial(_advance, bar, task),
             )  # fmt: skip
             saved = folder is not None and tuned.helps
