@@ -147,7 +147,7 @@ def latent_model(
         data_std=schedule.data_std,
         condition=condition,
         inputs=schedule.inputs,
-    )
+    ).eval()
     return OpenedModel(
         model=model,
         shape=shape or codec.latent_shape,  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.models import OpenedModel, ScoreModel
+from sdekit.models import Condition, OpenedModel, ScoreModel, example_conditions
 from sdekit.processes import SDE, as_time
 from sdekit.verify.common.report import Check, Finding, at_most, same, skip
 
@@ -181,7 +181,7 @@ def shape(open_model: Open) -> Finding:
     for t in (as_time(sde.t_min), sde.time(as_time(1.0)), as_time(sde.t_max)):
         for rows in (x, x[:1]):
             with torch.no_grad():
-                out = model(rows, t)
+                out = model(rows, t, _conditions(model, len(rows)))
             measured = f"{tuple(out.shape)} {out.dtype}, {'finite' if out.isfinite().all() else 'not finite'}"
             expected = f"{tuple(rows.shape)} {rows.dtype}, finite"
             if measured != expected:
@@ -190,10 +190,18 @@ def shape(open_model: Open) -> Finding:
     return Finding(True, f"(B, {', '.join(map(str, x.shape[1:]))})", "as x, finite")
 
 
+def _conditions(model: ScoreModel, rows: int) -> Tensor | Condition | None:
+    """Return conditions for a model that cannot do without one, else None. All rows have the same condition."""
+    if model.condition is None or model.condition.null:
+        return None
+    y = example_conditions(model.condition, 1)
+    return None if y is None else y[torch.zeros(rows, dtype=torch.long)]
+
+
 def _denoise(model: ScoreModel, x: Tensor) -> Tensor:
     """Denoise x at noise level rho = 1."""
     with torch.no_grad():
-        x0: Tensor = model(x, model.sde.time(as_time(1.0)))
+        x0: Tensor = model(x, model.sde.time(as_time(1.0)), _conditions(model, len(x)))
     return x0
 
 
