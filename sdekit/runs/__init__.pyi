@@ -23,6 +23,7 @@ from .layout import (
     CONFIG as CONFIG,
     EXPORT as EXPORT,
     EXPORTED_NETWORKS as EXPORTED_NETWORKS,
+    LOCK as LOCK,
     METRICS as METRICS,
     MODEL as MODEL,
     PREVIEWS as PREVIEWS,

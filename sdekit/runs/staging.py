@@ -18,6 +18,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -38,6 +39,7 @@ MOST_AGE = 86400.0
 """Age in seconds at which a staging folder counts as abandoned on a file system without locks."""
 MOST_BYTES = 2**24
 """Largest size of a `commit.json`."""
+_THREAD = threading.local()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -77,9 +79,9 @@ def staged(
 
     Arguments:
         out: Folder of the files, which is created.
-        replaced: Function that returns the names in `out` to remove. It is called when the new files are complete, must
-            not call `recover`, and raises InputError if `out` contains files that must not be replaced. Files with the
-            names of new files are always replaced.
+        replaced: Function that returns the names in `out` to remove. It is called when the new files are complete, and
+            raises InputError if `out` contains files that must not be replaced. Files with the names of new files are
+            always replaced.
         description: Noun phrase for the new files, for messages.
     Yields:
         The empty folder.
@@ -111,7 +113,8 @@ def staged(
 def recover(folder: Path) -> None:
     """Finish or undo the replacement of files in a folder by a process that was killed, and remove its staging folder.
 
-    Staging folders of living processes stay as they are.
+    Staging folders of living processes stay as they are. While files are being moved in a folder, this waits; in the
+    thread that moves them it does nothing.
 
     Arguments:
         folder: Any path. Nothing happens if it is not a folder.
@@ -122,6 +125,8 @@ def recover(folder: Path) -> None:
         if not any(name.startswith(STAGE) for name in os.listdir(folder)):
             return
     except (OSError, ValueError):
+        return
+    if os.path.realpath(folder) in _moving():
         return
     with _exclusive(folder):
         for stage in sorted(folder.glob(f"{STAGE}*")):
@@ -274,7 +279,17 @@ def _exclusive(folder: Path) -> Iterator[None]:
                 file = os.open(folder, os.O_RDONLY)
                 stack.callback(os.close, file)
                 _wait_for_lock(file, folder)
+        _moving().append(os.path.realpath(folder))
+        stack.callback(_moving().pop)
         yield
+
+
+def _moving() -> list[str]:
+    """Return the folders in which this thread is moving files."""
+    if not hasattr(_THREAD, "moving"):
+        _THREAD.moving = []
+    moving: list[str] = _THREAD.moving
+    return moving
 
 
 def _wait_for_lock(file: int, folder: Path) -> None:

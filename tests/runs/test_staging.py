@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,20 @@ def test_living_process_is_not_disturbed(tmp_path: Path) -> None:
         recover(tmp_path)
         assert (one / "a").exists()
     assert contents(tmp_path) == {"a": "one", "b": "two", "c": "three"}
+
+
+def test_recover_within_a_replacement(tmp_path: Path) -> None:
+    """The function that checks the folder may call `recover`, which does not wait for its own process."""
+
+    def check() -> list[str]:
+        recover(tmp_path)
+        return names_in(tmp_path)
+
+    started = time.monotonic()
+    (tmp_path / "a").write_text("old")
+    with staged(tmp_path, check) as new:
+        (new / "b").write_text("new")
+    assert contents(tmp_path) == {"b": "new"} and time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("names", [["../victim"], ["/etc"], [".."], [""], "ab", {"a": 1}, [1], None])

@@ -82,11 +82,12 @@ def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], dev
     from sdekit.data import parse_spec
     from sdekit.networks import Encoder
     from sdekit.registry import component_names
-    from sdekit.runs import TrainOptions, read_recipe
+    from sdekit.runs import LOCK, TrainOptions, names_in, read_recipe, recover_run
     from sdekit.training import Trainer, classifier_recipe, load_data
 
     recipe = read_recipe(run, with_data=data is None)
-    if process_rank() == 0 and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    recover_run(out)
+    if process_rank() == 0 and out.exists() and (not out.is_dir() or names_in(out) not in ([], [LOCK])):
         raise InputError(f"{out} is not empty: choose another --out, or continue the training in it with --resume")
     spec = recipe.data.name if data is None else data
     of_data = component_options("dataset", parse_spec(spec, component_names("dataset"))[0], groups["data"])

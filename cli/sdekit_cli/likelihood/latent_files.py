@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdekit.errors import InputError
-from sdekit.runs import staged
+from sdekit.runs import names_in, recover, staged
 
 if TYPE_CHECKING:
     from sdekit.models import OpenedModel
@@ -45,9 +45,10 @@ def check_out(out: Path, *, overwrite: bool) -> list[str]:
     Raises:
         InputError: If other files are in the folder, or earlier ones without `overwrite`.
     """
+    recover(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file: choose a folder")
-    names = sorted(p.name for p in out.iterdir() if not p.name.startswith(".sdekit-")) if out.is_dir() else []
+    names = names_in(out)
     foreign = [name for name in names if name not in NAMES]
     if foreign:
         raise InputError(f"--out {out} contains other files ({foreign[0]}, ...): choose another folder")
@@ -91,6 +92,7 @@ def read_latents(path: Path, opened: OpenedModel) -> Latents:
     """
     from sdekit.data.formats import read_npy
 
+    recover(path if path.is_dir() else path.parent)
     file = path / "latents.npy" if path.is_dir() else path
     try:
         z = np.array(read_npy(str(file), str(file)), dtype=np.float32)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.runs import recover, write_atomically
+from sdekit.runs import recover, staged, write_atomically
 
 
 class PartialRows:
@@ -113,9 +113,9 @@ class PartialRows:
         Arguments:
             record: JSON-ready facts.
         """
-        write_atomically(self.complete, self._csv(self._rows).encode())
-        write_atomically(self.out / f"{self.name}.json", (json.dumps(dict(record), indent=2) + "\n").encode())
-        self.partial.unlink(missing_ok=True)
+        with staged(self.out, lambda: [self.partial.name]) as new:
+            (new / self.complete.name).write_text(self._csv(self._rows), encoding="utf-8")
+            (new / f"{self.name}.json").write_text(json.dumps(dict(record), indent=2) + "\n", encoding="utf-8")
 
     def _csv(self, rows: Sequence[Sequence[float]], *, header: bool = True) -> str:
         """Return rows as text; the first column contains whole numbers."""
