@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sdekit.arguments import check_device
 from sdekit.backends import PreparedNetwork, needs_gradient, no_gradients_message
 from sdekit.data import Units
 from sdekit.errors import InputError, SdekitError
@@ -28,15 +30,21 @@ from sdekit.runs import (
     EXPORT,
     EXPORTED_NETWORKS,
     Component,
+    ExportAbout,
+    ExportRecord,
     Recipe,
     Run,
+    build_recorded,
+    check_fields,
     is_export,
     load_json,
+    read_record,
     save_json,
     staged_export,
 )
 
 from .export_formats import FORMATS, Format, machine
+from .file_checksums import check_files, checksums
 from .model_card import CARD, model_card
 from .portable_exports import PORTABLE, read_pipeline, read_weights
 from .traced_program import Inputs, program, quiet
@@ -46,6 +54,10 @@ RUN_VERSION, VERSION = 1, 2
 
 TABLE = "tabulated"
 """Name of a process with a table of betas in an export."""
+
+FACTS = ("kind", "classes", "class_names", "condition_names", "grid", "units", "condition_units")
+CONDITIONING = ("classes", "numbers", "embedding", "null", "class_names", "untrained")
+"""Facts about a model without a recipe, and about its condition, that export.json records."""
 
 TOLERANCE = 1e-4
 """Largest deviation of an exported network's output, relative to the largest output."""
@@ -80,13 +92,14 @@ def export_model(opened: OpenedModel, out: Path, form: str, *, overwrite: bool =
     elif traced:
         saved = _SavedModel.of(opened)
     version = RUN_VERSION if isinstance(saved, Recipe) else VERSION
-    about = {"version": version, "format": form, "step": opened.step, **machine(device)}
+    about: dict[str, Any] = {"version": version, "format": form, "step": opened.step, **machine(device)}
     fields = {} if saved is None else {"recipe" if isinstance(saved, Recipe) else "model": saved.as_dict()}
     with staged_export(out, overwrite=overwrite) as folder:
         worst = _write_programs(opened, folder, FORMATS[form], device) if traced else PORTABLE[form](opened, folder)
         if not worst <= TOLERANCE:
             raise SdekitError(f"format {form!r} deviates from the network by {worst:.2g}: nothing was written")
         (folder / CARD).write_text(model_card(opened, form), "utf-8")
+        about["files"] = checksums(folder)
         save_json(folder / EXPORT, {"export": about, **fields})
     return worst
 
@@ -119,20 +132,15 @@ def load_export(path: str | Path, *, device: torch.device | str = "cpu", trust: 
         InputError: If the export is damaged or newer than this sdekit, its format needs `trust` or a missing package,
             or it was compiled for another machine.
     """
-    path, device = Path(path), torch.device(device)
-    fields = load_json(path / EXPORT)
-    try:
-        about = fields["export"]
-        version, form, step = int(about["version"]), str(about["format"]), about["step"]
-        saved = None if version > VERSION or form == "diffusers" else _saved_model(fields)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path / EXPORT} does not describe an export ({type(error).__name__}: {error})") from error
-    if version > VERSION:
-        raise InputError(f"{path} was exported by a newer sdekit (layout {version}; this reads {VERSION}): upgrade it")
+    path, device = Path(path), check_device("load_export", device)
+    about, saved = _read_description(path)
+    form, step = about.format, about.step
+    checked = {"checksums": check_files(path, about.files)} if form in PORTABLE else {}
     if saved is None:
-        return read_pipeline(path, device)
+        return _with_facts(read_pipeline(path, device), checked)
     if form == "safetensors" and isinstance(saved, Recipe):
-        return Run.from_recipe(path, saved, read_weights(path, saved), int(step))
+        model = read_weights(path, saved)
+        return _with_facts(Run.from_recipe(path, saved, model, step or 0), checked)
     export_format = format_of(form)
     if export_format.code and not trust:
         raise InputError(
@@ -141,19 +149,27 @@ def load_export(path: str | Path, *, device: torch.device | str = "cpu", trust: 
         )
     export_format.check(f"{path} (format {form!r})", writing=False)
     here = machine(device)
-    differ = [f"{name} {about.get(name)}, not {here[name]}" for name in here if about.get(name) != here[name]]
+    differ = [f"{name} {getattr(about, name)}, not {here[name]}" for name in here if getattr(about, name) != here[name]]
     if export_format.pinned and differ:
         raise InputError(f"{path} was compiled for {'; '.join(differ)}: export the model again on this machine")
+    checked = {"checksums": check_files(path, about.files)}
     condition = saved.conditioning
     network = ExportedNetwork(path, saved.shape, condition, export_format, device)
-    sde = saved.sde.build("sde") if isinstance(saved, Recipe) else saved.build_process()
+    sde: SDE = build_recorded(
+        path / EXPORT, "sde", lambda: saved.sde.build("sde") if isinstance(saved, Recipe) else saved.build_process()
+    )
     inputs = NetworkInput() if isinstance(saved, Recipe) else saved.inputs
     model = ScoreModel(
         network, sde, saved.prediction, data_std=saved.data_std, condition=condition, inputs=inputs
     ).eval()  # fmt: skip
     if isinstance(saved, Recipe):
-        return Run.from_recipe(path, saved, model, int(step))
-    return OpenedModel(path=path, model=model, shape=saved.shape, step=step, **saved.facts)
+        return _with_facts(Run.from_recipe(path, saved, model, step or 0), checked)
+    return OpenedModel(path=path, model=model, shape=saved.shape, step=step, facts=checked, **saved.facts)
+
+
+def _with_facts(opened: OpenedModel, facts: Mapping[str, Any]) -> OpenedModel:
+    """Return an opened model with further facts for `sdekit info`."""
+    return replace(opened, facts={**opened.facts, **facts})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,28 +193,32 @@ class _SavedModel:
                 f"{opened.path}: this model cannot be exported, because its condition has several parts, is a "
                 "sequence, or has a null value of its own"
             )
-        names = ("kind", "classes", "class_names", "condition_names", "grid", "units", "condition_units")
-        facts = {name: getattr(opened, name) for name in names}
+        if opened.codec is not None or opened.encoder is not None:
+            raise InputError(f"{opened.path}: a model with a codec or an encoder cannot be exported")
+        facts = {name: getattr(opened, name) for name in FACTS}
         return cls(
             sde=_registered(model.sde, opened.path), prediction=model.prediction, data_std=model.data_std,
             conditioning=condition, shape=opened.shape, facts=facts, inputs=model.inputs,
         )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
-        names = ("classes", "numbers", "embedding", "null", "class_names", "untrained")
-        condition = {name: getattr(self.conditioning, name) for name in names}
+        condition = {name: getattr(self.conditioning, name) for name in CONDITIONING}
         units = {k: vars(v) if isinstance(v, Units) else v for k, v in self.facts.items()}
         inputs = vars(self.inputs)
         return vars(self) | {"sde": vars(self.sde), "conditioning": condition, "facts": units, "inputs": inputs}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> _SavedModel:
-        facts = _tuples(fields["facts"])
+        known = {name: fields["facts"][name] for name in FACTS if name in fields["facts"]}
+        facts = _tuples(known)
         for name in ("units", "condition_units"):
-            facts[name] = None if facts[name] is None else Units.from_dict(facts[name])
-        condition = Conditioning(**_tuples(fields["conditioning"]))
-        sde, inputs = Component.from_dict(fields["sde"]), NetworkInput(**fields.get("inputs", {}))
-        return cls(**_tuples(fields) | {"sde": sde, "conditioning": condition, "facts": facts, "inputs": inputs})
+            facts[name] = None if facts.get(name) is None else Units.from_dict(facts[name])
+        condition = Conditioning(**_tuples({n: v for n, v in fields["conditioning"].items() if n in CONDITIONING}))
+        sde = Component.from_dict(fields["sde"])
+        inputs = NetworkInput(**fields.get("inputs") or {})
+        plain = {name: fields[name] for name in ("prediction", "data_std")}
+        shape = tuple(fields["shape"])
+        return cls(sde=sde, conditioning=condition, shape=shape, facts=facts, inputs=inputs, **plain)
 
     def build_process(self) -> SDE:
         """Build the process."""
@@ -208,8 +228,26 @@ class _SavedModel:
         return sde
 
 
-def _saved_model(fields: dict[str, Any]) -> Recipe | _SavedModel:
-    return Recipe.from_dict(fields["recipe"]) if "recipe" in fields else _SavedModel.from_dict(fields["model"])
+def _read_description(path: Path) -> tuple[ExportAbout, Recipe | _SavedModel | None]:
+    """Read export.json and check all of its fields. A pipeline of diffusers describes its model itself."""
+    where, fields = path / EXPORT, load_json(path / EXPORT)
+    about = read_record(ExportAbout, fields.get("export"), where, "an export")
+    if about.version > VERSION:
+        raise InputError(
+            f"{path} was exported by a newer sdekit (layout {about.version}; this reads {VERSION}): upgrade it"
+        )
+    record = read_record(ExportRecord, fields, where, "an export")
+    if about.format == "diffusers":
+        return about, None
+    try:
+        if record.recipe is not None:
+            check_fields(fields["recipe"], where, "an export")
+            return about, Recipe.from_dict(fields["recipe"])
+        if record.model is not None:
+            return about, _SavedModel.from_dict(fields["model"])
+    except (InputError, TypeError) as error:
+        raise InputError(f"{where} does not describe an export ({error})") from error
+    raise InputError(f"{where} does not describe an export (recipe and model are missing)")
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

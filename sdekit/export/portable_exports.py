@@ -13,7 +13,19 @@ from sdekit.data import Units
 from sdekit.errors import InputError
 from sdekit.models import NetworkInput, OpenedModel, ScoreModel, open_with
 from sdekit.processes import TabulatedVP
-from sdekit.runs import MODEL, Recipe, Run, load_tensors, load_tied, save_tensors, untie
+from sdekit.runs import (
+    EXPORT,
+    MODEL,
+    SMALL,
+    Recipe,
+    Run,
+    build_bounded,
+    build_recorded,
+    load_tensors,
+    load_tied,
+    save_tensors,
+    untie,
+)
 
 PREDICTION_TYPES = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 """Predictions of a DDPMScheduler of diffusers."""
@@ -51,7 +63,8 @@ def read_weights(path: Path, recipe: Recipe) -> ScoreModel:
         InputError: If the file is missing or damaged, or does not fit the network.
     """
     weights, _ = load_tensors(path / MODEL)
-    model = recipe.build()
+    most = 2 * sum(tensor.numel() for tensor in weights.values()) + SMALL
+    model = build_recorded(path / EXPORT, "network", lambda: build_bounded(recipe.build, most))
     try:
         load_tied(model.network, weights)
     except RuntimeError as error:

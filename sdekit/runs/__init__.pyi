@@ -18,6 +18,11 @@ from .files import (
     step_of as step_of,
     untie as untie,
 )
+from .json_files import (
+    load_fields as load_fields,
+    parse_json as parse_json,
+    read_bounded as read_bounded,
+)
 from .layout import (
     CHECKPOINT as CHECKPOINT,
     CONFIG as CONFIG,
@@ -33,6 +38,11 @@ from .layout import (
 )
 from .lock import (
     FolderLock as FolderLock,
+)
+from .network_limits import (
+    SMALL as SMALL,
+    build_bounded as build_bounded,
+    build_recorded as build_recorded,
 )
 from .recipe import (
     Component as Component,
@@ -65,9 +75,16 @@ from .run_folder import (
 )
 from .schema import (
     FORMAT as FORMAT,
+    ClassifierRecord as ClassifierRecord,
+    CountersRecord as CountersRecord,
+    ExportAbout as ExportAbout,
+    ExportRecord as ExportRecord,
+    TunedRecord as TunedRecord,
+    check_fields as check_fields,
     check_format as check_format,
     is_count as is_count,
     is_number as is_number,
+    read_record as read_record,
 )
 from .staging import (
     names_in as names_in,

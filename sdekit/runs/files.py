@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sdekit.data.formats import read_regular
 from sdekit.errors import InputError
 
+from .json_files import load_fields, parse_json
 from .layout import CONFIG
 from .staging import write_atomically
 
 if TYPE_CHECKING:
     from .recipe import Recipe
 
+MOST_HEADER = 2**25
+"""Largest size in bytes of the header of a safetensors file."""
+MOST_TENSORS = 100_000
+"""Largest number of tensors in a file."""
 REMEDY = "Restore it from a copy, or train again"
 """Advice at the end of messages about damaged files."""
 
@@ -47,16 +53,17 @@ def load_json(path: Path) -> dict[str, Any]:
         InputError: If the file is missing, truncated or altered.
     """
     try:
-        fields = json.loads(path.read_bytes())
+        fields = dict(load_fields(path))
         expected = fields.pop("sha256")
+        actual = _json_digest(fields)
     except FileNotFoundError:
         raise InputError(f"{path} is missing. {REMEDY}") from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is damaged or truncated ({type(error).__name__}: {error}). {REMEDY}") from error
-    if expected != _json_digest(fields):
-        raise InputError(_altered(path, expected, _json_digest(fields)))
-    loaded: dict[str, Any] = fields
-    return loaded
+    except (OSError, ValueError, KeyError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise InputError(f"{path} is damaged or truncated ({reason}). {REMEDY}") from error
+    if expected != actual:
+        raise InputError(_altered(path, expected, actual))
+    return fields
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], fields: Mapping[str, Any] | None = None) -> None:
@@ -95,6 +102,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_header(path)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -107,12 +115,30 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if actual != expected:
         raise InputError(_altered(path, expected, actual))
     try:
-        fields = json.loads(record)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: its fields cannot be read ({error}). {REMEDY}") from error
+        fields = parse_json(record)
+    except ValueError as error:
+        raise InputError(f"{path}: its fields cannot be read ({str(error)[:200]}). {REMEDY}") from error
     if not isinstance(fields, dict):
         raise InputError(f"{path}: its fields are {record[:60]}; expected a table. {REMEDY}")
     return tensors, fields
+
+
+def check_header(path: Path) -> None:
+    """Check the header of a safetensors file before the file is mapped into memory.
+
+    Arguments:
+        path: The file.
+    Raises:
+        OSError: If the file cannot be read or is not a regular file.
+        ValueError: If the header is too long, is no JSON, or names too many tensors.
+    """
+    start = read_regular(str(path), 8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > min(MOST_HEADER, path.stat().st_size - 8):
+        raise ValueError(f"its header of {length:,} bytes is longer than the file, or than {MOST_HEADER:,} bytes")
+    header = parse_json(read_regular(str(path), 8 + length)[8:])
+    if not isinstance(header, dict) or len(header) > MOST_TENSORS:
+        raise ValueError(f"its header is not a table of at most {MOST_TENSORS:,} tensors")
 
 
 def recorded_checksum(path: Path) -> str:
@@ -128,9 +154,10 @@ def recorded_checksum(path: Path) -> str:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_header(path)
         with safe_open(path, "pt") as file:
             return str((file.metadata() or {}).get("sha256"))
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}). {REMEDY}") from error
 
 
@@ -210,8 +237,8 @@ def _first_names(network: nn.Module) -> dict[str, str]:
     return later
 
 
-def _altered(path: Path, expected: str, actual: str) -> str:
-    return f"{path} was altered: its checksum is {actual[:16]}, recorded is {expected[:16]}. {REMEDY}"
+def _altered(path: Path, expected: object, actual: str) -> str:
+    return f"{path} was altered: its checksum is {actual[:16]}, recorded is {str(expected)[:16]}. {REMEDY}"
 
 
 def _json_digest(fields: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdekit.errors import InputError
 
+from .json_files import load_fields
 from .staging import names_in, recover, staged
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ FILES = (
     *RECORDS,
 )
 IMAGES = "images"
+MOST_RECORD = 2**28
+"""Largest size in bytes of a record, which contains the seed of every sample."""
 IMAGE = re.compile(r"(0|[1-9]\d*)\.png")
 MOST_IN_GRID = 1024
 """Largest number of images in grid.png."""
@@ -171,7 +173,6 @@ def _foreign_names(out: Path) -> list[str]:
 def _is_our_record(path: Path) -> bool:
     """Whether sdekit wrote a record: it then has a checksum."""
     try:
-        fields = json.loads(path.read_bytes())
+        return {"run", "seeds", "sha256"} <= load_fields(path, MOST_RECORD).keys()
     except (OSError, ValueError):
         return False
-    return isinstance(fields, dict) and {"run", "seeds", "sha256"} <= fields.keys()

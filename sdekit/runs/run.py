@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,9 @@ from sdekit.models import OpenedModel, ScoreModel, open_with, recognises
 from sdekit.registry import component_names, plugin_files
 
 from .files import REMEDY, check_recipe, load_json, load_tensors, load_tied, step_of
+from .json_files import parse_json, read_bounded
 from .layout import CONFIG, EXPORT, RunFolder
+from .network_limits import SMALL, build_bounded, build_recorded
 from .recipe import Recipe
 from .schema import check_fields, check_format, is_row
 from .staging import recover
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 PATH_FORMATS = ("images", "mnist", "array", "table")
 """Built-in data sets with the path of a file or folder in their SPEC. In the SPEC of a plugin it may be any text."""
+
+MOST_METRICS = 2**28
+"""Largest size in bytes of metrics.jsonl."""
 
 NOT_A_RUN = "{0} is a classifier, not a run: use it as  --guidance classifier:run={0}"
 
@@ -142,7 +146,7 @@ def load_run_folder(path: str | Path, *, step: int | None = None) -> Run:
             f"{file} is missing: the run was not trained as far as its first checkpoint. Train it with --resume"
         )
     weights, fields = load_tensors(file)
-    model = _build(folder, recipe)
+    model = _build(folder, recipe, sum(tensor.numel() for tensor in weights.values()))
     try:
         load_tied(model.network, weights)
     except RuntimeError as error:
@@ -200,9 +204,9 @@ def read_config(path: Path) -> tuple[Recipe, Sequence[str]]:
     check_format(fields, config)
     if fields.get("kind") == "classifier":
         raise InputError(NOT_A_RUN.format(path))
-    check_fields(fields, config)
+    record = check_fields(fields, config)
     try:
-        return Recipe.from_dict(fields), fields.get("plugins") or ()
+        return Recipe.from_dict(fields), record.plugins or ()
     except (TypeError, InputError) as error:
         raise InputError(f"{config} does not describe a run ({error})") from error
 
@@ -219,15 +223,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     metrics = RunFolder(path).metrics
     try:
-        lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_bounded(metrics, MOST_METRICS).decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:
         raise InputError(f"{metrics} cannot be read ({error.strerror or error}): move it away") from error
     rows = []
     for line in lines:
-        with suppress(ValueError, RecursionError):
-            rows.append(json.loads(line))
+        with suppress(ValueError):
+            rows.append(parse_json(line))
     return [row for row in rows if is_row(row)]
 
 
@@ -256,16 +260,11 @@ def when_written(path: str | Path) -> tuple[int, ...]:
     return tuple(file.stat().st_mtime_ns for file in files)
 
 
-def _build(folder: RunFolder, recipe: Recipe) -> ScoreModel:
-    """Build the model of a config.json, which may have been edited by hand."""
-    parts: dict[str, Callable[[], Any]] = {"sde": lambda: recipe.sde.build("sde"), "network": recipe.build}
-    for part, build in parts.items():
-        try:
-            built = build()
-        except (InputError, TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
-            raise InputError(f"{folder.config}: its {part} cannot be built from its options ({error})") from error
-    model: ScoreModel = built
-    return model
+def _build(folder: RunFolder, recipe: Recipe, weights: int) -> ScoreModel:
+    """Build the model of a config.json, which may have been edited by hand, with at most twice the saved weights."""
+    build_recorded(folder.config, "sde", lambda: recipe.sde.build("sde"))
+    most = 2 * weights + SMALL
+    return build_recorded(folder.config, "network", lambda: build_bounded(recipe.build, most))
 
 
 def _snapshot(folder: RunFolder, step: int) -> Path:

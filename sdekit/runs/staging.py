@@ -249,7 +249,7 @@ def _committed_names(stage: Path) -> list[str] | None:
             return None
         if not stat.S_ISREG((status := os.lstat(commit)).st_mode) or status.st_size > MOST_BYTES:
             return None
-        names = json.loads(commit.read_bytes())
+        names = json.loads(commit.read_bytes().decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     valid = isinstance(names, list) and all(isinstance(n, str) and n == os.path.basename(n) for n in names)

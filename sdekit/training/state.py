@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sdekit.errors import InputError
-from sdekit.runs import REMEDY, TrainOptions, is_count, is_number, load_tensors, load_tied, save_tensors, step_of, untie
+from sdekit.runs import CountersRecord, TrainOptions, load_tensors, load_tied, read_record, save_tensors, step_of, untie
 
 from .ema import EMA
 from .optimizer import adamw
@@ -92,11 +92,5 @@ class State:
 def _check_counters(path: Path, fields: dict[str, Any]) -> None:
     """Raise InputError for a counter of a wrong type. Older files have no "losses" and "updates"."""
     fields["step"] = step_of(path, fields)
-    losses, updates = fields.setdefault("losses", []), fields.setdefault("updates", {})
-    for name, good in {
-        "seconds": is_number(fields.get("seconds")),
-        "losses": isinstance(losses, list) and all(isinstance(loss, float) for loss in losses),
-        "updates": isinstance(updates, dict) and all(is_count(count) for count in updates.values()),
-    }.items():
-        if not good:
-            raise InputError(f"{path}: {name} is {str(fields.get(name))[:60]!r}. {REMEDY}")
+    record = read_record(CountersRecord, fields, path, "a checkpoint")
+    fields |= {"losses": record.losses, "updates": record.updates}

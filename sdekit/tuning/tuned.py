@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 from sdekit import __version__
 from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser, evaluate_denoiser
-from sdekit.runs import RunFolder, load_json, recorded_checksum, save_json
+from sdekit.runs import RunFolder, TunedRecord, load_json, read_record, recorded_checksum, save_json
 
 TUNED_FORMAT = 1
 """Version of the file."""
@@ -144,23 +143,22 @@ def find_tuned(run: Path, solver: str, options: Mapping[str, Any], calls: int) -
         InputError: If the file is damaged.
     """
     path = RunFolder(run).tuned(solver, calls)
-    if not path.is_file():
+    if not path.exists():
         return None, ""
     fields = load_json(path)
     if fields.get("format") != TUNED_FORMAT:
-        return None, f"{path} was written by sdekit {fields.get('versions', {}).get('sdekit', 'of another version')}"
+        versions = fields.get("versions")
+        writer = versions.get("sdekit") if isinstance(versions, dict) else None
+        return None, f"{path} was written by sdekit {str(writer)[:20] if writer else 'of another version'}"
+    record = read_record(TunedRecord, fields, path, "tuned times")
+    if record.levels != sorted(record.levels, reverse=True):
+        raise InputError(f"{path} does not describe tuned times (levels do not decrease): tune again")
     if fields["model"] != weights_digest(run):
         return None, f"{path} belongs to other weights: the run was trained further"
     if fields["options"] != json.loads(json.dumps(dict(options))):
         return None, f"{path} is for {solver} with other options"
-    tuned = Tuned(
-        levels=tuple(fields["levels"]),
-        gains=tuple(tuple(row) for row in fields["gains"]),
-        **{name: fields[name] for name in ("calls", "starts", "untuned", "tuned")},
-    )
-    if not all(map(math.isfinite, (*tuned.levels, *(gain for row in tuned.gains for gain in row)))):
-        raise InputError(f"{path}: not all of its numbers are finite: tune again")
-    return tuned, ""
+    numbers = {name: getattr(record, name) for name in ("calls", "starts", "untuned", "tuned")}
+    return Tuned(levels=tuple(record.levels), gains=tuple(map(tuple, record.gains)), **numbers), ""
 
 
 def weights_digest(run: Path) -> str:

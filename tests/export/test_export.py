@@ -101,7 +101,7 @@ def test_trust(exported: Path) -> None:
     [
         (lambda about: about.update(version=99), "newer sdekit .layout 99"),
         (lambda about: about.update(format="onxn"), "no format 'onxn'; did you mean 'onnx'?"),
-        (lambda about: about.pop("format"), "does not describe an export .KeyError"),
+        (lambda about: about.pop("format"), "does not describe an export .format is missing"),
         (lambda about: about.update(format="aoti", torch="1.0"), "compiled for torch 1.0, not .*export the model"),
     ],
 )
@@ -116,6 +116,9 @@ def test_damaged(exported: Path) -> None:
     """Missing and damaged files, and an altered description, are named."""
     file, description = exported / "conditional.pt2", exported / EXPORT
     file.write_bytes(b"PK but no archive")
+    with pytest.raises(InputError, match=r"conditional.pt2 was altered: its SHA-256 is"):
+        load_run(exported, trust=True)
+    altered(exported, lambda about: about.pop("files"))  # an export of an earlier version has no checksums
     with pytest.raises(InputError, match=r"conditional.pt2 cannot be read"):
         load_run(exported, trust=True)
     file.unlink()
@@ -124,6 +127,39 @@ def test_damaged(exported: Path) -> None:
     description.write_text(json.dumps(json.loads(description.read_text()) | {"recipe": {}}))
     with pytest.raises(InputError, match="export.json was altered"):
         load_run(exported, trust=True)
+
+
+def test_every_flipped_bit_is_noticed(exported: Path) -> None:
+    """A bit that is flipped anywhere in a file is noticed before the file is opened, and so is a swap of two files."""
+    first, second = exported / "unconditional.pt2", exported / "conditional.pt2"
+    content = first.read_bytes()
+    for position in (0, len(content) // 3, len(content) // 2, len(content) - 1):
+        flipped = bytearray(content)
+        flipped[position] ^= 16
+        first.write_bytes(flipped)
+        with pytest.raises(InputError, match=r"unconditional.pt2 was altered: .*export the model again"):
+            load_run(exported, trust=True)
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    with pytest.raises(InputError, match="conditional.pt2 was altered"):
+        load_run(exported, trust=True)
+
+
+def test_added_files_and_exports_without_checksums(exported: Path) -> None:
+    """A network's file that is not recorded is refused; other files are reported; old exports open and are reported."""
+    assert load_run(exported, trust=True).facts["checksums"] == "all 3 files are unaltered"
+    (exported / "notes.txt").write_text("mine")
+    assert "not part of the export: notes.txt" in load_run(exported, trust=True).facts["checksums"]
+    (exported / "conditional.onnx").write_bytes(b"from elsewhere")
+    with pytest.raises(InputError, match="conditional.onnx is not part of this export"):
+        load_run(exported, trust=True)
+    (exported / "conditional.onnx").unlink()
+    altered(exported, lambda about: about.pop("files"))
+    assert "not recorded" in load_run(exported, trust=True).facts["checksums"]
+    for name in ("../unconditional.pt2", "export.json", ""):
+        altered(exported, lambda about, name=name: about.update(files={name: "0" * 64}))  # type: ignore[misc]
+        with pytest.raises(InputError, match="does not describe an export .files contains the name"):
+            load_run(exported, trust=True)
 
 
 def test_other_dtypes_and_conditions(run: Run, exported: Path, tmp_path: Path) -> None:
@@ -166,7 +202,11 @@ def test_a_model_without_a_recipe(tmp_path: Path) -> None:
     opened = OpenedModel(model=model.eval(), shape=(2,), **facts)
     assert export_model(opened, tmp_path / "out", "torch") <= TOLERANCE
     again = open_model(tmp_path / "out", trust=True)
-    assert type(again) is OpenedModel and again.model.sde == model.sde and again.facts == {"format": "export"}
+    assert (
+        type(again) is OpenedModel
+        and again.model.sde == model.sde
+        and again.facts == {"format": "export", "checksums": "all 1 files are unaltered"}
+    )
     names = ("shape", "units", "kind", "classes", "condition_names", "condition_units", "grid", "step", "conditioning")
     assert all(getattr(again, name) == getattr(opened, name) for name in names)
     x, y = torch.randn(3, 2), torch.randn(3, 2)

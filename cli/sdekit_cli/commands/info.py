@@ -82,6 +82,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "format": run.facts["format"],
+        **({"checksums": run.facts["checksums"]} if "checksums" in run.facts else {}),
         "data": {"spec": recipe.data.name, "options": recipe.data.options},
         "items": recipe.items,
         "shape": list(run.shape),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sdekit.arguments import check_device, check_path
 from sdekit.data import Batch, Dataset, Units, split, with_classes
 from sdekit.errors import InputError
 from sdekit.models import Classifier
@@ -20,9 +21,13 @@ from sdekit.processes import as_time
 from sdekit.runs import (
     CONFIG,
     MODEL,
+    SMALL,
+    ClassifierRecord,
     Component,
     Recipe,
     TrainOptions,
+    build_bounded,
+    build_recorded,
     check_batch,
     check_format,
     fingerprint,
@@ -30,6 +35,7 @@ from sdekit.runs import (
     load_tensors,
     load_tied,
     read_recipe,
+    read_record,
     train_options,
 )
 from sdekit.training.noise_levels import draw
@@ -212,7 +218,11 @@ def read_classifier(path: Path, *, resume: bool = False) -> Recipe:
             f"{path} was written by sdekit 0.1, whose classifiers cannot be trained further: use it as it is, or train "
             "again into another --out"
         )
-    return _recipe_of_version_01(fields)
+    read_record(ClassifierRecord, fields, path / CONFIG, "a classifier")
+    try:
+        return _recipe_of_version_01(fields)
+    except InputError as error:
+        raise InputError(f"{path / CONFIG} does not describe a classifier ({error})") from error
 
 
 def load_classifier(path: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
@@ -226,11 +236,14 @@ def load_classifier(path: str | Path, *, device: torch.device | str = "cpu") -> 
     Raises:
         InputError: If the folder is missing, damaged or altered, or contains no classifier.
     """
-    path = Path(path)
-    model = Classification(read_classifier(path)).build()
+    path = Path(check_path("load_classifier", path))
+    recipe, device = read_classifier(path), check_device("load_classifier", device)
     if not (path / MODEL).exists():
         raise InputError(f"{path / MODEL} is missing: train the classifier as far as its first checkpoint, by --resume")
     weights, _ = load_tensors(path / MODEL)
+    most = 2 * sum(tensor.numel() for tensor in weights.values()) + SMALL
+    build = lambda: build_bounded(Classification(recipe).build, most)  # noqa: E731
+    model = build_recorded(path / CONFIG, "network", build)
     try:
         load_tied(model, weights)
     except RuntimeError as error:
