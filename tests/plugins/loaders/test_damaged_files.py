@@ -107,8 +107,8 @@ def old(**changes: Any) -> dict[str, Any]:
 
 LUCIDRAINS: list[tuple[dict[str, Any], str, str]] = [
     (checkpoint(), "", "does not contain the size of the images: add it, such as lucidrains:"),
-    (checkpoint(), ",size=9", "images of 9 x 9 pixels do not fit this network: its sides are multiples of 2"),
-    (checkpoint(), ",size=0", "0 x 0"),
+    (checkpoint(), ",size=9", "size 9: this model makes images in multiples of 2 pixels"),
+    (checkpoint(), ",size=0", "size '0': write WIDTHxHEIGHT"),
     (checkpoint(betas=None), ",size=8", "a tensor is missing: betas"),
     (checkpoint(betas=torch.zeros(100)), ",size=8,prediction=eps", "each between 0 and 1"),
     (checkpoint(betas=torch.ones(2, 2)), ",size=8", r"table of betas has the shape \(2, 2\)|expected one row"),

@@ -43,6 +43,8 @@ def test_pixels(sdekit: CLI, folders: Any, tmp_path: Path) -> None:
     assert code == 0 and "far outside of the data's range" in message and "add --guidance clip" in message
     code, _, message = sdekit(*given, tmp_path / "clipped", "--guidance", "clip")
     assert code == 0 and "outside" not in message
+    code, _, message = sdekit(*given, tmp_path / "text", "--prompt", "a cat")
+    assert code == 2 and "text" in message and not (tmp_path / "text").exists(), message
     samples = np.load(tmp_path / "clipped" / "samples.npy")
     assert samples.shape == (2, 8, 8, 3) and samples.min() >= -1e-3 and samples.max() <= 255.001
     assert Image.open(tmp_path / "clipped" / "images" / "0.png").size == (8, 8)

@@ -73,7 +73,7 @@ def test_lucidrains(name: str, tmp_path: Path) -> None:
     assert opened.model.prediction == name and opened.step == 7 and opened.facts["weights"] == "average (ema)"
     assert opened.shape == (case["unet"].get("channels", 3), SIZE, SIZE) and opened.data_range == (-1, 1)
     compare(opened, [(index + 1) / len(case["betas"]) for index in FILE["indices"]], case["x0"])
-    last = open_model(f"lucidrains:{path},size=[{SIZE},{2 * SIZE}],ema=false")
+    last = open_model(f"lucidrains:{path},size={2 * SIZE}x{SIZE},ema=false")
     assert last.shape[1:] == (SIZE, 2 * SIZE) and not any(bool(p.any()) for p in last.model.parameters())
     with pytest.raises(InputError, match=f"did you mean lucidrains:{path}"):
         open_model(path)

@@ -12,6 +12,7 @@ from torch import Tensor
 from sdekit.errors import InputError
 from sdekit.models import NetworkInput, OpenedModel, ScoreModel, recognises
 from sdekit.processes import TabulatedVP
+from sdekit_plugins.loaders.pipeline_options import PipelineOptions
 from sdekit_plugins.loaders.pixel_data import pixel_units
 
 from .weight_files import load_strictly, read_weights, require_tensors
@@ -27,7 +28,7 @@ BUFFER = re.compile(r"(\w*alphas_cumprod\w*|betas|posterior_\w+|\w*loss_weight)"
 def lucidrains(
     path: str,
     *,
-    size: tuple[int, int] | int | None = None,
+    size: str = "",
     prediction: Literal["eps", "x0", "v"] | None = None,
     ema: bool = True,
 ) -> OpenedModel:
@@ -39,7 +40,7 @@ def lucidrains(
 
     Arguments:
         path: File `model-N.pt` of the trainer, or a state dict of its `GaussianDiffusion`.
-        size: Height and width of the images, or one number for both; required.
+        size: Size of the images, WIDTHxHEIGHT or one number; required.
         prediction: Prediction of the network, for a file whose loss weights do not determine it.
         ema: Whether to use the averaged weights, if the file contains them.
     Returns:
@@ -139,14 +140,12 @@ def _prediction(tensors: Mapping[str, Tensor], path: str) -> str:
     )
 
 
-def _shape(size: tuple[int, int] | int | None, network: Any, path: str) -> tuple[int, int, int]:
+def _shape(size: str, network: Any, path: str) -> tuple[int, int, int]:
     """Return (C, H, W), or raise InputError if the size is missing or the network cannot process it."""
-    if size is None:
+    if not size:
         raise InputError(f"{path} does not contain the size of the images: add it, such as lucidrains:{path},size=64")
-    height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) < 1 or height % network.divisor or width % network.divisor:
-        raise InputError(
-            f"{path}: images of {height} x {width} pixels do not fit this network: its sides are multiples of "
-            f"{network.divisor}"
-        )
+    try:
+        height, width = PipelineOptions(size=size).latent_size(1, None, network.divisor)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return network.channels, height, width
