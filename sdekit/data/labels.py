@@ -90,7 +90,7 @@ def _check_whole(labels: np.ndarray, source: str) -> None:
         bad = np.flatnonzero(~((labels == np.rint(labels)) & (np.abs(labels) <= LARGEST_WHOLE)))
     if bad.size:
         raise InputError(
-            f"{source}: label {labels[bad[0]]:g} at index {bad[0]}; expected whole numbers or text. Numbers can be a "
+            f"{source}: label {labels[bad[0]]:g} at index {bad[0]}; expected integers or text. Numbers can be a "
             "condition: --condition NAME"
         )
 

@@ -41,7 +41,7 @@ def test_classes_are_the_values_that_occur(labels: np.ndarray, found: list[int],
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0.0, 1.5, 2.0], r"label 1.5 at index 1; expected whole numbers or text"),
+        ([0.0, 1.5, 2.0], r"label 1.5 at index 1; expected integers or text"),
         ([0.0, np.nan, 2.0], r"label nan at index 1"),
         ([0.0, np.inf, 2.0], r"label inf at index 1"),
         (["1", "nan", "2"], r"label nan at index 1"),

@@ -119,19 +119,19 @@ class _Loaded(NamedTuple):
 
 
 def _with_labels(loaded: _Loaded, units: Units, source: str, *, required: bool) -> InMemoryDataset:
-    """Return the data set with its labels. Labels that the user did not choose and that are no classes are left out."""
+    """Return the data set with its labels. Masks or vectors with the name of labels are left out, with a note."""
     data = InMemoryDataset(loaded.items, units=units)
     data.notes = loaded.notes
     if loaded.labels is None:
         return data
     n, name = len(loaded.items), f"'{loaded.label_name}' in {source}"
-    if not required and loaded.labels.shape[:1] != (n,) and loaded.labels.size == max(loaded.labels.shape, default=0):
-        required = loaded.labels.size != n  # another number of labels than items is always an error
+    one_each = loaded.labels.size == max(loaded.labels.shape, default=0)  # masks and vectors have more numbers
     try:
         data.labels, data.class_names = check_labels(loaded.labels, n, name)
     except InputError as error:
-        if required:
-            raise
+        if required or one_each:
+            remedy = "" if required else "; --option data.labels=none trains without labels"
+            raise InputError(f"{error}{remedy}") from None
         data.notes += (f"no labels were read ({error})",)
         return data
     data.class_names = _named(data.class_names, loaded.class_names)

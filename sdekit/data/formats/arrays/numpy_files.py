@@ -210,7 +210,10 @@ def _read_header(file: IO[bytes], source: str) -> Header:
     except InputError:
         raise
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError, EOFError) as error:
-        raise InputError(f"{source} has a damaged header ({str(error)[:100] or type(error).__name__})") from error
+        raise InputError(
+            f"{source} cannot be read (its header is damaged: {str(error)[:100] or type(error).__name__}); it may be "
+            "incomplete: write it again"
+        ) from error
     if dtype.hasobject:
         raise InputError(f"{source} contains Python objects; expected an array of numbers, not a list")
     if dtype.kind not in "iufcbSUmM" or not dtype.itemsize:

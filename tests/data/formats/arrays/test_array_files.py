@@ -212,9 +212,7 @@ def test_labels_of_the_test_split_are_not_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [
-        (np.linspace(0, 1, 8), "label 0.142857 at index 1; expected whole numbers"),
         (np.zeros((8, 4, 4)), "labels of shape (8, 4, 4)"),
-        (np.full(8, np.nan), "label nan at index 0"),
         (np.array([None] * 8), "contains Python objects"),
     ],
 )
@@ -227,6 +225,20 @@ def test_arrays_that_are_no_labels(tmp_path: Path, labels: np.ndarray, reason: s
         array(path, labels="y_train")
     with pytest.raises(InputError, match="has no labels to condition on.*" + re.escape(reason)):
         plan(f"array:{path}", condition="label")
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [(np.linspace(0, 1, 8), "label 0.142857 at index 1"), (np.full(8, np.nan), "label nan at index 0")],
+)
+def test_one_number_for_each_item_that_is_no_class(tmp_path: Path, labels: np.ndarray, reason: str) -> None:
+    """It is refused with the option that trains without labels; as a condition it may be any finite number."""
+    path = written(tmp_path, y_train=labels)
+    with pytest.raises(InputError, match=f"{reason}; expected integers or text.*data.labels=none trains without"):
+        array(path)
+    assert array(path, labels="none").classes == 0
+    if np.isfinite(labels).all():
+        assert array(path, condition="y_train").condition_names == ("number1",)
 
 
 def test_items_and_labels_of_choice(tmp_path: Path) -> None:

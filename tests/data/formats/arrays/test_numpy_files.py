@@ -30,7 +30,7 @@ def text(shape: str, dtype: str = "'<f4'", order: str = "False") -> str:
 
 
 HOSTILE = {
-    "items": (npy(text("(10**30, 3)")), "damaged header"),
+    "items": (npy(text("(10**30, 3)")), "header is damaged"),
     "huge": (npy(text(f"({10**30}, 3)")), "impossible shape"),
     "large": (npy(text("(100000000000, 3)"), b"1234"), r"which is 1200000000000 bytes, and 4 bytes follow"),
     "empty-huge": (npy(text(f"({10**30}, 0)")), "impossible shape"),
@@ -41,13 +41,13 @@ HOSTILE = {
     "fields": (npy(text("(10,)", "[('a', '<f4')]"), bytes(40)), "expected a plain array"),
     "objects": (npy(text("(10,)", "'|O'"), bytes(80)), "contains Python objects"),
     "nested-objects": (npy(text("(10,)", "[('a', '|O')]"), bytes(80)), "contains Python objects"),
-    "deep": (npy(text("(" * 300 + ")" * 300)), "damaged header"),
-    "long-header": (npy(text("(10,)") + " " * 60000, bytes(40)), "damaged header"),
-    "long-header-2": (npy(text("(10,)"), bytes(40), version=2, length=2**31), "damaged header"),
-    "code": (npy("__import__('os').system('false')"), "damaged header"),
-    "type": (npy(text("(10,)", "'nothing'")), "damaged header"),
-    "no-dict": (npy("17"), "damaged header"),
-    "short": (b"\x93NUMPY\x01", "damaged header"),
+    "deep": (npy(text("(" * 300 + ")" * 300)), "header is damaged"),
+    "long-header": (npy(text("(10,)") + " " * 60000, bytes(40)), "header is damaged"),
+    "long-header-2": (npy(text("(10,)"), bytes(40), version=2, length=2**31), "header is damaged"),
+    "code": (npy("__import__('os').system('false')"), "header is damaged"),
+    "type": (npy(text("(10,)", "'nothing'")), "header is damaged"),
+    "no-dict": (npy("17"), "header is damaged"),
+    "short": (b"\x93NUMPY\x01", "header is damaged"),
     "version": (npy(text("(1,)"), bytes(4), version=9), "has fields, or format"),
 }
 
