@@ -28,6 +28,7 @@ def files(tmp_path: Path, pictures: Path) -> Path:
     (tmp_path / "short.csv").write_text("\n".join([*rows[:6], "1", *rows[6:]]))
     x = np.random.default_rng(0).random((6, 2))
     np.savez(tmp_path / "labels.npz", x=x, y=np.array([0, 1, -1, 0, 1, 1]))
+    np.savez(tmp_path / "float.npz", x=x, y=np.linspace(0, 1, 6))
     np.savez(tmp_path / "count.npz", x=x, y=np.array([0, 1]))
     np.save(tmp_path / "nan.npy", np.where(x == x[3, 1], np.nan, x))
     np.save(tmp_path / "good.npy", x)
