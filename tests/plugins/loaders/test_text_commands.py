@@ -60,7 +60,7 @@ def test_sample(sdekit: Callable[..., Result], sd15: str, tmp_path: Path) -> Non
     assert result.code == 0, result.err
     assert result.err.index("the weights need") < result.err.index("drew 4 samples with auto: 3 network evaluations")
     samples = np.load(tmp_path / "a" / "samples.npy")
-    assert samples.shape == (4, 3, 64, 64) and np.isfinite(samples).all()
+    assert samples.shape == (4, 64, 64, 3) and np.isfinite(samples).all()
     assert Image.open(tmp_path / "a" / "images" / "3.png").size == (64, 64)
     fields = record(tmp_path / "a")
     assert (fields["prompt"], fields["negative"], fields["size"]) == (["a red dog"], "bad", "64")
@@ -105,7 +105,7 @@ def test_edit(sdekit: Callable[..., Result], sd15: str, tmp_path: Path) -> None:
     result = sdekit("edit", sd15, *arguments, "--t", "0.5", "--out", tmp_path / "out")
     assert result.code == 0, result.err
     opened = open_model(f"{sd15},size=32")
-    latent = opened.to_model(np.asarray(Image.open(tmp_path / "in.png"), np.float64).transpose(2, 0, 1)[None])[0]
+    latent = opened.to_model(np.asarray(Image.open(tmp_path / "in.png"), np.float64)[None])[0]
     assert opened.encoder is not None
     y, t = opened.encoder(["a dog"] * 2), torch.tensor(0.5)
     expected = edit(opened.model.sde, opened.model, latent, t, sampler="auto", seeds=[0, 1], nfe=2, y=y).x
