@@ -445,7 +445,8 @@ class Trainer:
     def _status(self) -> str:
         """Describe the checkpoint in the run folder, for the message of a training that stops early."""
         try:
-            self._check_folder()
+            if self.is_main:  # the process that wrote the folder
+                self._check_folder()
         except SdekitError as error:
             return str(error)
         return checkpoint_status(self.out)
