@@ -126,6 +126,8 @@ class Source:
         return f"plugin {self.name!r} of {self.package} {self.version}"
 
 
+MOST_SOURCE = 2**24
+"""Largest size in bytes of a plugin file."""
 _files: list[Path] = []
 
 
@@ -141,6 +143,8 @@ def load_plugin_file(path: Path) -> None:
         return
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"--plugin {path}: {'no such file' if path.suffix == '.py' else 'name a Python file (.py)'}")
+    if path.stat().st_size > MOST_SOURCE:
+        raise InputError(f"--plugin {path}: larger than {MOST_SOURCE:,} bytes, which no source file is")
     _files.append(path)
     load_plugins.cache_clear()
     problems = [problem for problem in load_plugins().problems if f" of {path} local" in problem]

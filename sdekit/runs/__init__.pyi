@@ -50,7 +50,10 @@ from .recipe import (
 )
 from .results import (
     check_results_folder as check_results_folder,
+    check_writable as check_writable,
+    keep_result as keep_result,
     npy_bytes as npy_bytes,
+    write_or_keep as write_or_keep,
     write_results as write_results,
 )
 from .run import (

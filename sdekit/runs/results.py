@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile, mkstemp
 from typing import TYPE_CHECKING, Any
 
-from sdekit.errors import InputError
+from sdekit.errors import InputError, SdekitError
 
 from .json_files import load_fields
-from .staging import names_in, recover, staged
+from .staging import names_in, recover, staged, write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +61,8 @@ def write_results(
     Returns:
         The picture to look at, or None for data without pictures.
     Raises:
-        SdekitError: If the files cannot be written. Earlier results are then unchanged.
+        SdekitError: If the files cannot be written. Earlier results are then unchanged, and the message names the file
+            that keeps the samples.
     """
     import numpy as np
 
@@ -69,7 +71,7 @@ def write_results(
     from .files import save_json
 
     data, main_picture = opened.to_data(samples.x), None
-    with staged_results(out, overwrite=overwrite) as new:
+    with _kept(data), staged_results(out, overwrite=overwrite) as new:
         np.save(new / SAMPLES, data)
         for name, content in (other_files or {}).items():
             (new / name).write_bytes(content)
@@ -88,6 +90,17 @@ def write_results(
     return None if main_picture is None else out / main_picture
 
 
+@contextmanager
+def _kept(data: np.ndarray) -> Iterator[None]:
+    """Context manager that keeps the samples in the folder of temporary files if writing fails."""
+    try:
+        yield
+    except SdekitError as error:
+        if " are in " in str(error):  # the files were moved beside --out
+            raise
+        raise SdekitError(f"{error}. {keep_result(npy_bytes(data), SAMPLES)}") from error
+
+
 def npy_bytes(array: np.ndarray) -> bytes:
     """Return the contents of a .npy file.
 
@@ -103,6 +116,60 @@ def npy_bytes(array: np.ndarray) -> bytes:
     return content.getvalue()
 
 
+def check_writable(path: Path, option: str) -> None:
+    """Check that a file or a folder can be written, before the computation whose result it is to contain.
+
+    Arguments:
+        path: File or folder, which need not exist.
+        option: Option that names it, for the message.
+    Raises:
+        InputError: If it cannot be written. Nothing is left behind.
+    """
+    try:
+        if path.exists() and not (path.is_dir() or path.is_file()):
+            raise InputError(f"{option} {path} is a device, a pipe or a socket: choose another path")
+        folder = path if path.is_dir() else next(place for place in path.absolute().parents if place.exists())
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{option} {path} cannot be written ({error.strerror or error}): choose another path"
+        ) from error
+
+
+def keep_result(content: bytes, name: str) -> str:
+    """Write a result that could not be written to its place into the folder of temporary files.
+
+    Arguments:
+        content: The result.
+        name: File name, to recognise it by.
+    Returns:
+        A sentence that names the file, or says why the result is lost.
+    """
+    try:
+        file, path = mkstemp(prefix="sdekit-", suffix=f"-{name[-60:]}")
+        with open(file, "wb") as opened:
+            opened.write(content)
+    except OSError as error:
+        return f"The result could not be kept in another place either ({error.strerror or error})"
+    return f"The result is kept in {path}"
+
+
+def write_or_keep(path: Path, content: bytes) -> None:
+    """Write a file atomically, or keep its content in the folder of temporary files if this fails.
+
+    Arguments:
+        path: File to write.
+        content: Contents of the file.
+    Raises:
+        SdekitError: If the file cannot be written. The message names the file that keeps the content.
+    """
+    try:
+        write_atomically(path, content)
+    except SdekitError as error:
+        raise SdekitError(f"{error}. {keep_result(content, path.name)}") from error
+
+
 def check_results_folder(out: Path, *, overwrite: bool) -> None:
     """Check that results can be written to a folder without loss of other files.
 
@@ -110,10 +177,11 @@ def check_results_folder(out: Path, *, overwrite: bool) -> None:
         out: Folder, which need not exist.
         overwrite: Whether earlier results may be replaced.
     Raises:
-        InputError: If the folder contains other files, or earlier results without `overwrite`.
+        InputError: If the folder contains other files, or earlier results without `overwrite`, or cannot be written.
     """
     recover(out)
     _check(out, overwrite=overwrite)
+    check_writable(out, "--out")
 
 
 @contextmanager

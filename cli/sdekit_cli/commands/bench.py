@@ -77,7 +77,10 @@ def bench(
         recommended_pair,
         sampler_grid_pairs,
     )
-    from sdekit.runs import write_atomically
+    from sdekit.runs import check_writable, write_or_keep
+
+    if plot is not None:
+        check_writable(plot, "--plot")
 
     pairs = sampler_grid_pairs(solver or (), grid or ())
     _check_budgets(pairs, budgets)
@@ -90,13 +93,13 @@ def bench(
             bar.update(task, advance=1, description=f"{measurement.sampler} ({measurement.grid})")
             measurements.append(measurement)
     choice = recommended_pair(measurements)
-    if plot is not None:
-        write_atomically(plot, plot_errors(measurements, lambda *pair: pair == choice))
     if json:
         print_json({"run": run, "n": n} | as_report(measurements))
-        return
-    _show(measurements, budgets)
-    note("closest to the best over all numbers of evaluations: [bold]--solver {} --grid {}[/]", *choice)
+    else:
+        _show(measurements, budgets)
+        note("closest to the best over all numbers of evaluations: [bold]--solver {} --grid {}[/]", *choice)
+    if plot is not None:  # after the results are printed, which a failure must not lose
+        write_or_keep(plot, plot_errors(measurements, lambda *pair: pair == choice))
 
 
 def _check_budgets(pairs: list[tuple[str, str]], budgets: list[int]) -> None:

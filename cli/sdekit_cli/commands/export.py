@@ -54,7 +54,7 @@ def export(
     import tempfile
 
     from sdekit.export import FORMATS, check_format, check_hub, export_model, hub_repository, upload
-    from sdekit.runs import check_export_folder
+    from sdekit.runs import check_export_folder, check_writable
 
     refuse_export(Path(run), "export the run itself")
     check_format(format)
@@ -73,6 +73,7 @@ def export(
             folder = Path(temporary) / repository.partition("/")[2]
         else:
             folder = source.with_name(name) if out is None else Path(out)
+        check_writable(folder, "--out")
         with console.status(f"exporting to {format} ..."):
             deviation = export_model(opened, folder, format, overwrite=overwrite)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -33,6 +33,7 @@ def train_classifier(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     plugin: PluginFiles = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the classifier in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a classifier of noisy data, for guidance of a run that was trained without labels.
@@ -53,7 +54,10 @@ def train_classifier(
     )
     if resume and (options or data):
         raise InputError("--resume takes everything from --out: beside it only RUN and --device")
-    trainer = _resumed(run, out, device) if resume else _planned(run, out, data, group_options(options, GROUPS), device)
+    if resume and overwrite:
+        raise InputError("--resume continues the classifier in --out, and --overwrite replaces it: choose one")
+    grouped = group_options(options, GROUPS)
+    trainer = _resumed(run, out, device) if resume else _planned(run, out, data, grouped, device, overwrite)
     run_training(trainer, quiet=json)
     if trainer.interrupted:
         again = f"sdekit train-classifier {quoted(run)} --out {quoted(out)} --resume"
@@ -77,18 +81,40 @@ def train_classifier(
     )
 
 
-def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], device: str) -> "Trainer":
+def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], device: str, overwrite: bool) -> "Trainer":
     """Make the trainer of a new classifier."""
     from sdekit.data import parse_spec
     from sdekit.networks import Encoder
     from sdekit.registry import component_names
-    from sdekit.runs import LOCK, TrainOptions, names_in, read_recipe, recover_run
-    from sdekit.training import Trainer, classifier_recipe, load_data
+    from sdekit.runs import (
+        CONFIG,
+        LOCK,
+        TrainOptions,
+        check_run_folder,
+        check_writable,
+        names_in,
+        read_recipe,
+        recover_run,
+    )
+    from sdekit.training import Trainer, classifier_recipe, is_classifier, load_data
 
     recipe = read_recipe(run, with_data=data is None)
     recover_run(out)
-    if process_rank() == 0 and out.exists() and (not out.is_dir() or names_in(out) not in ([], [LOCK])):
-        raise InputError(f"{out} is not empty: choose another --out, or continue the training in it with --resume")
+    if (
+        process_rank() == 0
+        and not overwrite
+        and out.exists()
+        and (not out.is_dir() or names_in(out) not in ([], [LOCK]))
+    ):
+        raise InputError(
+            f"{out} is not empty: choose another --out, continue the training in it with --resume, or add --overwrite"
+        )
+    if process_rank() == 0 and overwrite:
+        check_run_folder(out, overwrite=True)
+        if (out / CONFIG).exists() and not is_classifier(out):
+            raise InputError(f"{out} is a run, not a classifier: choose another --out")
+    if process_rank() == 0:
+        check_writable(out, "--out")
     spec = recipe.data.name if data is None else data
     of_data = component_options("dataset", parse_spec(spec, component_names("dataset"))[0], groups["data"])
     of_data = recipe.data.options | of_data if data is None else of_data
@@ -99,7 +125,7 @@ def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], dev
     with console.status("reading the data ..."):
         items, source = load_data(spec, **of_data)
     classifier = classifier_recipe(recipe, items, source=source, train=train, network=network)
-    return Trainer(classifier, items, out, device=pick_device(device))
+    return Trainer(classifier, items, out, device=pick_device(device), overwrite=overwrite)
 
 
 def _resumed(run: Path, out: Path, device: str) -> "Trainer":

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from sdekit.errors import InputError
+from sdekit.errors import InputError, SdekitError
 from sdekit.registry import component_options, parse_assignments
 from sdekit_cli.options.assignments import with_data_std
 from sdekit_cli.options.model_option import open_run
@@ -74,6 +75,7 @@ def tune(
     solver_options = component_options("sampler", solver, parse_assignments(option or ()))
 
     from sdekit.registry import build
+    from sdekit.runs import RunFolder, check_writable, keep_result
     from sdekit.tuning import check_tunable, save_tuned, tune as tune_sampler, weights_digest
 
     opened = open_run(run, device=pick_device(device), quiet=json)
@@ -81,10 +83,12 @@ def tune(
     folder = opened.path if opened.facts["format"] == "run" else None  # sdekit writes into its own folders only
     if folder is not None:
         weights_digest(folder)
+        check_writable(RunFolder(folder).tuned(solver, nfe[0]), "the run folder's file")
     sde, model = opened.model.sde, opened.model
     for evaluations in nfe:
         check_tunable(sde, sampler, evaluations)
     results: list[tuple[Tuned, Path | None]] = []
+    failures: list[str] = []
     deadline, remaining = time.monotonic() + time_limit, sorted(set(nfe))
     with progress_bar(quiet=json) as bar:
         train, check, test = _solved_starts(opened, n, held_out, device, time_limit / 4, bar)
@@ -101,13 +105,24 @@ def tune(
                 tick=partial(_advance, bar, task),
             )  # fmt: skip
             saved = folder is not None and tuned.helps
-            results.append((tuned, save_tuned(folder, solver, asdict(sampler), tuned) if folder and saved else None))
+            path = None
+            if folder is not None and saved:
+                try:
+                    path = save_tuned(folder, solver, asdict(sampler), tuned)
+                except SdekitError as error:  # the other numbers of evaluations are tuned and printed first
+                    content = dumps(_as_json(tuned, None)).encode()
+                    failures.append(f"{error}. {keep_result(content, f'{solver}-{tuned.calls}.json')}")
+            results.append((tuned, path))
             bar.update(task, total=1, completed=1)
             del remaining[0]
     if json:
         print_json({"run": run, "solver": solver, "tuned": [_as_json(*result) for result in results]})
+    else:
+        _show(results)
+    if failures:
+        raise SdekitError("; ".join(failures))
+    if json:
         return
-    _show(results)
     if folder is None:
         note("{} is not a run folder, so nothing was stored: --json prints the times and coefficients", run)
     else:

@@ -1,5 +1,6 @@
 """The command `sdekit verify`."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -49,6 +50,10 @@ def verify(
         raise InputError(f"--plot {plot}: name a .png file in an existing folder")
     if plot is not None and not any(map(_declares_order, targets)):
         raise InputError(f"--plot {plot}: no check of {', '.join(names)} measures an error against steps: omit --plot")
+    if plot is not None:
+        from sdekit.runs import check_writable
+
+        check_writable(plot, "--plot")
     from sdekit.verify import registered_checks, run_checks
 
     reports = []
@@ -59,11 +64,11 @@ def verify(
             reports.append(run_checks(argument, target.kind, checks, lambda _: bar.advance(task)))  # noqa: B023
         if not json:
             _show(reports[-1])
-    if plot is not None:
-        _plot(reports, plot)
     if json:
         passed = all(report.passed for report in reports)
         print_json({"passed": passed, "quick": quick, "components": [report.as_dict() for report in reports]})
+    if plot is not None:  # after the results are printed, which a failure must not lose
+        _plot(reports, plot)
     if not all(report.passed for report in reports):
         raise typer.Exit(1)
 
@@ -143,6 +148,7 @@ def _plot(reports: "list[Report]", path: Path) -> None:
     from matplotlib.figure import Figure
 
     from sdekit.errors import SdekitError
+    from sdekit.runs import write_or_keep
 
     curves = [(f"{r.component} {c.name}", c.curve) for r in reports for c in r.results if c.curve]
     if not curves:
@@ -154,7 +160,6 @@ def _plot(reports: "list[Report]", path: Path) -> None:
         axes.loglog(*zip(*curve, strict=True), marker="o", label=label)
     axes.set(xlabel="steps", ylabel="error")
     axes.legend(fontsize="small")
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise SdekitError(f"--plot {path}: {error.strerror or error}") from error
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_or_keep(path, content.getvalue())

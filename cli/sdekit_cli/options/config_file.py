@@ -11,6 +11,9 @@ from sdekit.errors import InputError
 from sdekit.registry import parameters, unknown_name
 from sdekit.runs import TrainOptions
 
+MOST_BYTES = 2**24
+"""Largest size of a config file."""
+
 
 def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, str], dict[str, Any]]:
     """Read a config file: names at the top (`sde = "vp"`), options in tables (`[option.sde]`).
@@ -26,11 +29,13 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
     """
     if path.exists() and not path.is_file():
         raise InputError(f"--config {path}: not a regular file; name a TOML file")
+    if path.exists() and path.stat().st_size > MOST_BYTES:
+        raise InputError(f"--config {path}: larger than {MOST_BYTES:,} bytes; name a TOML file")
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"--config {path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"--config {path}: {error}") from error
     tables = fields.pop("option", {})
     for name, value in fields.items():
