@@ -16,6 +16,17 @@ from sdekit.processes import EDM, SDE, RectifiedFlow, TabulatedVP, as_time
 PREDICTION_TYPES = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "flow"}
 """Values of `prediction_type` in diffusers, and the predictions of sdekit."""
 
+NEARLY_ZERO = (
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Schedulers of diffusers that replace the last alpha, which is 0 with zero terminal SNR, by 2^-12.
+
+They compute with rho = sigma / alpha, which must be finite. Schedulers like DDIMScheduler keep the exact 0.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
@@ -36,13 +47,6 @@ class TrainedModel:
     data_std: float = 1.0
     guidance: tuple[str, ...] = ()
     learned_variance: bool = False
-
-    def __post_init__(self) -> None:
-        if self.prediction == "eps" and self.sde.alpha(as_time(self.sde.t_max)) < 1e-6:
-            raise InputError(
-                "the scheduler has prediction_type 'epsilon' and zero terminal SNR, but x_0 cannot be computed from "
-                "the noise where alpha is 0: a model with rescale_betas_zero_snr predicts v or x_0"
-            )
 
     def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return (c_skip, c_out) of D = c_skip x + c_out F at times t, each of the shape of t."""
@@ -81,24 +85,21 @@ def read_scheduler_config(config: Mapping[str, Any], kind: str | None = None) ->
     # the configuration of a scheduler that was not read from a file does not contain its class
     flow = kind.startswith("FlowMatch") or (not kind and "shift" in config and not table)
     if flow or config.get("use_flow_sigmas") or prediction_type == "flow_prediction":
-        n = int(config.get("num_train_timesteps", 1000))
+        n = _table_length(config)
         inputs = NetworkInput(clock="t", scale=n, normalize=False)
         return TrainedModel(sde=RectifiedFlow(t_min=1 / n), prediction="flow", inputs=inputs)
     if prediction_type not in PREDICTION_TYPES:
-        raise InputError(
-            f"{kind}: prediction_type {prediction_type!r} is not supported: it must be one of "
-            f"{', '.join(PREDICTION_TYPES)}"
-        )
+        raise InputError(f"prediction_type {prediction_type!r} is not one of {', '.join(PREDICTION_TYPES)}")
     if kind.startswith("EDM") or (not kind and "sigma_data" in config):
         if prediction_type != "epsilon":
-            raise InputError(f"{kind}: prediction_type {prediction_type!r} is not supported, only 'epsilon'")
-        sde = EDM(sigma_min=config.get("sigma_min", 0.002), sigma_max=config.get("sigma_max", 80.0))
+            raise InputError(f"prediction_type {prediction_type!r} of {kind or 'EDM'} has no counterpart in sdekit")
+        sde = EDM(sigma_min=float(config.get("sigma_min", 0.002)), sigma_max=float(config.get("sigma_max", 80.0)))
         std = float(config.get("sigma_data", 0.5))
         return TrainedModel(sde=sde, prediction="edm", inputs=NetworkInput(), data_std=std)
     prediction, guidance = PREDICTION_TYPES[prediction_type], _limits(config)
-    if config.get("timestep_type") == "continuous":  # a network that receives log(sigma) / 4, on EDM's process
-        if not (config.get("sigma_min") and config.get("sigma_max")):
-            raise InputError(f"{kind}: timestep_type 'continuous' needs sigma_min and sigma_max in the configuration")
+    # the network receives log(rho) / 4, and sigma_min and sigma_max, if present, are the range of its training
+    continuous = config.get("timestep_type") == "continuous"
+    if continuous and config.get("sigma_min") and config.get("sigma_max"):
         sde = EDM(sigma_min=float(config["sigma_min"]), sigma_max=float(config["sigma_max"]))
         return TrainedModel(sde=sde, prediction=prediction, inputs=NetworkInput(), guidance=guidance)
     if not table:
@@ -106,38 +107,63 @@ def read_scheduler_config(config: Mapping[str, Any], kind: str | None = None) ->
             f"{kind or 'the scheduler'} has no table of betas: supported are the schedulers with a beta_schedule, "
             "FlowMatch schedulers and EDM schedulers"
         )
-    tabulated = _table(config, kind)
-    n = len(tabulated.betas)
+    tabulated = _read_table(config)
+    if prediction == "eps" and tabulated.alpha(as_time(1.0)) < 1e-6:
+        raise InputError(
+            "prediction_type 'epsilon' with zero terminal SNR: at the last index x is noise alone, so its noise does "
+            "not determine x_0. Set prediction_type to 'v_prediction', or rescale_betas_zero_snr to false"
+        )
+    if config.get("rescale_betas_zero_snr") and kind in NEARLY_ZERO:
+        tabulated = _with_last_alpha(tabulated, 2**-12)
+    index = NetworkInput(clock="t", scale=len(tabulated.betas), offset=-1, normalize=False)
     return TrainedModel(
         sde=tabulated,
         prediction=prediction,
-        inputs=NetworkInput(clock="t", scale=n, offset=-1, normalize=False),
+        inputs=NetworkInput(normalize=False) if continuous else index,
         guidance=guidance,
         learned_variance=str(config.get("variance_type", "")).startswith("learned"),
     )
 
 
-def _table(config: Mapping[str, Any], kind: str) -> TabulatedVP:
-    """Return the table of betas of a configuration."""
-    n, schedule = int(config.get("num_train_timesteps", 1000)), config.get("beta_schedule", "linear")
-    ends = {"beta_min": float(config.get("beta_start", 1e-4)), "beta_max": float(config.get("beta_end", 0.02))}
+def _read_table(config: Mapping[str, Any]) -> TabulatedVP:
+    """Return the process of the table of betas, whose last alpha is 0 with zero terminal SNR."""
     if (trained := config.get("trained_betas")) is not None:
         table = TabulatedVP(tuple(map(float, trained)))
-    elif schedule == "linear":
-        table = TabulatedVP.linear(n=n, **ends)
-    elif schedule == "scaled_linear":
-        table = TabulatedVP.scaled_linear(n=n, **ends)
-    elif schedule == "squaredcos_cap_v2":
-        table = TabulatedVP.cosine(n=n)
-    elif schedule == "sigmoid":
-        part = torch.linspace(-6, 6, n, dtype=torch.float64).sigmoid()
-        table = TabulatedVP(tuple((part * (ends["beta_max"] - ends["beta_min"]) + ends["beta_min"]).tolist()))
     else:
-        raise InputError(
-            f"{kind}: beta_schedule {schedule!r} is not supported: it must be linear, scaled_linear, "
-            "squaredcos_cap_v2 or sigmoid"
-        )
+        table = _build_table(config)
     return table.with_zero_terminal_snr() if config.get("rescale_betas_zero_snr") else table
+
+
+def _build_table(config: Mapping[str, Any]) -> TabulatedVP:
+    """Return the process of a named table of betas."""
+    n, schedule = _table_length(config), config.get("beta_schedule", "linear")
+    low, high = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
+    if schedule == "linear":
+        return TabulatedVP.linear(n=n, beta_min=low, beta_max=high)
+    if schedule == "scaled_linear":
+        return TabulatedVP.scaled_linear(n=n, beta_min=low, beta_max=high)
+    if schedule == "squaredcos_cap_v2":
+        return TabulatedVP.cosine(n=n)
+    if schedule == "sigmoid":
+        part = torch.linspace(-6, 6, n, dtype=torch.float64).sigmoid()
+        return TabulatedVP(tuple((part * (high - low) + low).tolist()))
+    raise InputError(
+        f"beta_schedule {schedule!r} is not one of linear, scaled_linear, squaredcos_cap_v2, sigmoid, or trained_betas"
+    )
+
+
+def _table_length(config: Mapping[str, Any]) -> int:
+    """Return num_train_timesteps, checked before a table of that length is built."""
+    n = int(config.get("num_train_timesteps", 1000))
+    if not 2 <= n <= 1_000_000:
+        raise InputError(f"num_train_timesteps is {n}: it must be between 2 and 1000000")
+    return n
+
+
+def _with_last_alpha(sde: TabulatedVP, alpha: float) -> TabulatedVP:
+    """Return the process with a last alpha that is not 0 but a small number."""
+    before = float(sde.alpha(as_time(1 - 1 / len(sde.betas))))
+    return TabulatedVP((*sde.betas[:-1], 1 - (alpha / before) ** 2))
 
 
 def _limits(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import torch
 
 from sdekit.errors import InputError
 from sdekit.integrations import read_scheduler_config
-from sdekit.processes import EDM, RectifiedFlow
+from sdekit.processes import EDM, RectifiedFlow, TabulatedVP
 
 diffusers = pytest.importorskip("diffusers")
 SCALED = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
@@ -21,7 +21,9 @@ SCALED = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0
         ("DDPMScheduler", {"beta_schedule": "sigmoid"}),
         ("DDPMScheduler", {"trained_betas": [0.1, 0.2, 0.3]}),
         ("DDIMScheduler", {**SCALED, "rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}),
+        ("EulerDiscreteScheduler", {**SCALED, "rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}),
         ("PNDMScheduler", SCALED),
+        ("DDPMScheduler", {"num_train_timesteps": 50}),
         ("EulerDiscreteScheduler", SCALED),
         ("DPMSolverMultistepScheduler", {**SCALED, "prediction_type": "sample"}),
     ],
@@ -37,6 +39,26 @@ def test_a_table_has_the_alphas_of_diffusers(kind: str, options: dict[str, Any])
     assert model.inputs.c_in(model.sde, t, 1.0) is None
     expected = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}[scheduler.config.prediction_type]
     assert model.prediction == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "alpha"),
+    [
+        ("DDIMScheduler", 0),
+        ("DDPMScheduler", 0),
+        ("EulerDiscreteScheduler", 2**-12),
+        ("EulerAncestralDiscreteScheduler", 2**-12),
+        ("DPMSolverMultistepScheduler", 2**-12),
+        ("UniPCMultistepScheduler", 2**-12),
+    ],
+)
+def test_the_last_alpha_of_zero_terminal_snr(kind: str, alpha: float) -> None:
+    """It is exactly 0 as in DDIM, or 2^-12 in the schedulers of diffusers that divide by alpha."""
+    options = {**SCALED, "rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+    scheduler = getattr(diffusers, kind)(**options)
+    last = read_scheduler_config(scheduler.config, kind).sde.alpha(torch.tensor(1.0, dtype=torch.float64))
+    assert float(last) == pytest.approx(alpha, rel=1e-6, abs=0)
+    assert float(scheduler.alphas_cumprod[-1]) == pytest.approx(alpha**2, rel=1e-6, abs=1e-13)
 
 
 @pytest.mark.parametrize("kind", ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"])
@@ -85,6 +107,15 @@ def test_continuous_timesteps() -> None:
     torch.testing.assert_close(torch.stack(model.coefficients(sigma)), torch.tensor([1 / 5, -2 / 5**0.5]).double())
 
 
+def test_continuous_timesteps_of_a_table() -> None:
+    """Without a range of noise levels, the process is that of the table, and the network receives log(rho) / 4."""
+    model = read_scheduler_config({**SCALED, "timestep_type": "continuous", "prediction_type": "v_prediction"})
+    t = torch.tensor([0.1, 0.9], dtype=torch.float64)
+    assert isinstance(model.sde, TabulatedVP) and model.inputs.c_in(model.sde, t, 1.0) is None
+    torch.testing.assert_close(model.timestep(t), model.sde.rho(t).log() / 4)
+    torch.testing.assert_close(model.time(model.timestep(t)), t)
+
+
 def test_limits_of_x0() -> None:
     """clip_sample and thresholding are guidances."""
     table = {"_class_name": "DDPMScheduler", "beta_schedule": "linear"}
@@ -98,9 +129,18 @@ def test_limits_of_x0() -> None:
     ("config", "message"),
     [
         ({"_class_name": "ScoreSdeVeScheduler", "snr": 0.15}, "no table of betas"),
-        ({"_class_name": "DDPMScheduler", "beta_schedule": "laplace"}, "laplace"),
+        ({"_class_name": "DDPMScheduler", "beta_schedule": "laplace"}, "'laplace' is not one of linear"),
+        (
+            {"_class_name": "DDPMScheduler", "beta_schedule": "sigmoid", "num_train_timesteps": 10**12},
+            "is 1000000000000",
+        ),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 0}, "num_train_timesteps is 0"),
         ({"_class_name": "DDPMScheduler", "beta_schedule": "linear", "prediction_type": "noise"}, "'noise'"),
         ({"_class_name": "DDIMScheduler", "beta_schedule": "linear", "rescale_betas_zero_snr": True}, "zero terminal"),
+        (
+            {"_class_name": "EulerDiscreteScheduler", **SCALED, "rescale_betas_zero_snr": True},
+            "zero terminal SNR: .* x_0",
+        ),
         ({"_class_name": "EDMEulerScheduler", "prediction_type": "v_prediction"}, "v_prediction"),
     ],
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sdekit.errors import InputError
 from sdekit.models import Conditioning, OpenedModel, ScoreModel
+from sdekit.registry import parse_component
 
 from .autoencoder_codec import KLCodec, VQCodec, downsampling, read_autoencoder
 from .diffusers_folder import PipelineFolder
@@ -33,7 +34,11 @@ def open_ddpm(folder: PipelineFolder, options: PipelineOptions) -> OpenedModel:
     height, width = options.latent_size(1, _sample_size(folder, "unet"), 2 ** (levels - 1))
     shape = (network.channels, height, width)
     model = ScoreModel(network, schedule.sde, schedule.prediction, data_std=schedule.data_std, inputs=schedule.inputs)
-    clip = schedule.clip
+    facts = {"format": "diffusers", "pipeline": folder.pipeline, "parts": folder.parts, **schedule.facts}
+    for name, limits in map(parse_component, schedule.guidance):
+        if name == "clip":
+            low, high = float(limits["low"]), float(limits["high"])
+            facts["makers_clip"] = f"x_0 to [{low:g}, {high:g}]: --guidance clip"
     return OpenedModel(
         model=model,
         shape=shape,
@@ -42,8 +47,7 @@ def open_ddpm(folder: PipelineFolder, options: PipelineOptions) -> OpenedModel:
         kind="image",
         grid=schedule.grid,
         makers_grid=schedule.makers_grid,
-        facts={"format": "diffusers", "pipeline": folder.pipeline, "parts": folder.parts, **schedule.facts}
-        | ({} if clip is None else {"makers_clip": f"x_0 to [{clip[0]:g}, {clip[1]:g}]: --guidance clip"}),
+        facts=facts,
         guesses={**schedule.guesses, **folder.guesses},
     )
 

@@ -16,7 +16,6 @@ from sdekit.errors import InputError
 from sdekit.models import OpenedModel, PromptWarning, open_model
 from sdekit.registry import build
 from sdekit.sampling import add_noise, sample
-from sdekit_plugins.loaders.diffusers_schedule import read_schedule
 
 Folder = Callable[[str], Path]
 PROMPT, NEGATIVE, STEPS = "a red dog and the cat", "bad", 10
@@ -247,12 +246,3 @@ def test_sizes(text_pipeline: Folder) -> None:
     ]:
         with pytest.raises(InputError, match=message):
             open_model(f"diffusers:{folder},size={size}")
-
-
-def test_schedules_of_zero_snr(text_pipeline: Folder) -> None:
-    """DDIM's last alpha is 0; the schedulers that diffusers gives 2^-12 keep it."""
-    config = json.loads((text_pipeline("sd21_zero_snr") / "scheduler" / "scheduler_config.json").read_text())
-    one = torch.ones((), dtype=torch.float64)
-    assert read_schedule(config, "").sde.alpha(one) == 0
-    config["_class_name"] = "EulerDiscreteScheduler"
-    assert float(read_schedule(config, "").sde.alpha(one)) == pytest.approx(2**-12, rel=1e-6)
