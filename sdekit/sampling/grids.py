@@ -164,10 +164,11 @@ def cosine(sde: SDE, n: int) -> Tensor:
 
 
 def shift(sde: SDE, n: int, *, shift: float = 1.0, last: float | None = None) -> Tensor:
-    """Equal steps in u = sigma / (alpha + sigma), then rho times a factor: the grid of large rectified flows.
+    """Equal steps in sigma / (alpha + sigma), then rho times a factor, as for large rectified flows.
 
-    u is the time of the rectified flow with the noise level rho. Large images need more steps at high noise, so the
-    factor is larger for them: 3 for Stable Diffusion 3, exp(mu) for Flux, whose mu is linear in the number of patches.
+    u = sigma / (alpha + sigma) is the time of the rectified flow with the noise level rho. Large images need more steps
+    at high noise, so the factor is larger for them: 3 for Stable Diffusion 3, exp(mu) for Flux, whose mu is linear in
+    the number of patches.
 
     Arguments:
         sde: Process.

@@ -186,6 +186,8 @@ def find_kind(name: str) -> str:
     if not kinds:
         names = sorted({n for _, n in load_plugins().entries} | {*PREDICTIONS})
         raise InputError(unknown_name("component", name, names, "Installed"))
+    if len(kinds) == 2 and "loader" in kinds:  # a loader needs a path, so a bare name means the other component
+        kinds.remove("loader")
     if len(kinds) > 1:
         raise InputError(f"{name!r} is the name of a {' and a '.join(kinds)}: choose one with kind=NAME (--kind NAME)")
     return kinds[0]

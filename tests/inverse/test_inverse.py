@@ -282,7 +282,7 @@ def test_mistakes_are_told() -> None:
     """Measurements that do not fit, operators that are not linear, and options out of range are refused."""
     with pytest.raises(InputError, match=r"measurement has shape \(3,\).* makes \(2,\) of a sample of shape \(6,\)"):
         Problem(PROBLEM.operator, torch.zeros(3))
-    with pytest.raises(InputError, match="at least 0 and finite, got -1"):
+    with pytest.raises(InputError, match="noise_std must be at least 0, got -1"):
         Problem(PROBLEM.operator, torch.zeros(2), -1.0)
     phase = Problem(Magnitude((6,)), torch.ones(6))
     for method in sorted(set(METHODS) - {"dps"}):

@@ -1,6 +1,7 @@
 """The command `sdekit verify`."""
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -97,6 +98,9 @@ def find_target(argument: str, kind: str | None) -> Target:
 
     name, colon, path = argument.partition(":")
     kinds = [k for k, n in entries if n == name and kind in (None, k)]
+    if len(kinds) == 2 and "loader" in kinds:  # a loader is verified with a path, another component without one
+        has_path = bool(colon) and not re.match(r"[\w.]+=", path)
+        kinds = [k for k in kinds if (k == "loader") == has_path]
     if len(kinds) > 1:
         raise InputError(f"{name!r} is a {' and a '.join(kinds)}: choose one with --kind")
     if kinds == ["loader"] and colon:
