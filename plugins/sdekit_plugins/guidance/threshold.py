@@ -21,7 +21,7 @@ def threshold(
     high: float | None = None,
     largest: float = math.inf,
 ) -> Denoiser:
-    """Dynamic thresholding: clip the denoised x_0 at a quantile of each sample, and divide it by that quantile.
+    """Dynamic thresholding: clip the denoised x_0 at a quantile of each sample, and divide by it.
 
     Let [low, high] = [center - half, center + half], z = D(x, y) - center, and s the quantile of |z| / half in each
     sample, but at least 1. Then D' = center + min(max(z, -s half), s half) / s. With s = 1 this is `clip`; a sample
