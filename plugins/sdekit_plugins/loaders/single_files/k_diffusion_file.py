@@ -29,7 +29,7 @@ def _is_k_diffusion(path: Path) -> bool:
 
 @recognises(_is_k_diffusion)
 def k_diffusion(path: str, *, config: str | None = None, ema: bool = True) -> OpenedModel:
-    """Open a network `image_v1` of k-diffusion: a U-Net in pixels with EDM's preconditioning, without labels.
+    """Open a network `image_v1` of k-diffusion: a U-Net in pixels, preconditioned as EDM, without labels.
 
     Arguments:
         path: File .safetensors of `convert_for_inference.py`, or a checkpoint .pth of `train.py`.
