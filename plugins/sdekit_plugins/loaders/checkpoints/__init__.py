@@ -1,1 +1,1 @@
-"""Loaders of single files with the weights of a network, and the readers that they share."""
+"""Loaders of single files that fill networks of sdekit with the weights of other toolkits."""

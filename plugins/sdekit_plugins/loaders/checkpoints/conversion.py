@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sdekit.errors import InputError
-
-from .tensor_files import TensorInFile
+from sdekit_plugins.loaders.weight_files.tensor_in_file import TensorInFile
 
 MOST_EXTRA = 4
 
@@ -46,8 +45,8 @@ class Filling:
             raise InputError(
                 f"{self.source}: the tensor {name} has the shape {tensor.shape}, and this network needs {shape}"
             )
-        if not tensor.storage.dtype.is_floating_point:
-            raise InputError(f"{self.source}: the tensor {name} has the type {tensor.storage.dtype}, not real numbers")
+        if not tensor.dtype.is_floating_point:
+            raise InputError(f"{self.source}: the tensor {name} has the type {tensor.dtype}, not real numbers")
         return tensor.load().float()
 
     def tensor(self, target: str, name: str, convert: Convert | None = None, shape: tuple[int, ...] = ()) -> None:

@@ -20,6 +20,9 @@ from sdekit.models import Conditioning, NetworkInput, OpenedModel, ScoreModel, r
 from sdekit.networks import ADM, DDPMpp, NCSNpp
 from sdekit.processes import EDM, SDE, VE, VP, TabulatedVP
 from sdekit_plugins.loaders.pixel_data import pixel_units
+from sdekit_plugins.loaders.weight_files.inert_pickle import Instance, Region, read_pickle
+from sdekit_plugins.loaders.weight_files.tensor_in_file import TensorInFile
+from sdekit_plugins.loaders.weight_files.torch_file import TENSORS, open_region, storage_of_bytes
 
 from .conversion import (
     Convert,
@@ -29,8 +32,6 @@ from .conversion import (
     geometric_frequencies,
     sine_first,
 )
-from .inert_pickle import Instance, Region, read_pickle
-from .tensor_files import TENSORS, TensorInFile, open_region, storage_of_bytes
 
 DATA_STD = 0.5
 SIGMA_RANGE = (0.002, 80.0)
@@ -228,8 +229,6 @@ def _constructors(source: str) -> dict[str, Callable[..., Any]]:
         "torch.storage._load_from_bytes": lambda content: storage_of_bytes(content, source),
         "dnnlib.util.EasyDict": lambda *_: {},
         "dnnlib.EasyDict": lambda *_: {},
-        "builtins.set": lambda items=(): set(),
-        "__builtin__.set": lambda items=(): set(),
         "numpy.dtype": lambda name, *_: name,
         "numpy.core.multiarray.scalar": number,
         "numpy._core.multiarray.scalar": number,

@@ -22,9 +22,11 @@ from sdekit.models import Conditioning, NetworkInput, OpenedModel, ScoreModel, r
 from sdekit.networks import ADM
 from sdekit.processes import TabulatedVP
 from sdekit_plugins.loaders.pixel_data import pixel_units
+from sdekit_plugins.loaders.weight_files.state_dict import open_weights, tensors_of
+from sdekit_plugins.loaders.weight_files.tensor_in_file import TensorInFile
+from sdekit_plugins.loaders.weight_files.torch_file import file_contains
 
 from .conversion import Filling, build_on_meta, check_whole, geometric_frequencies, heads_first
-from .tensor_files import TensorInFile, file_contains, open_torch_file, tensors_of
 
 BLOCK = {
     "norm0": "in_layers.0",
@@ -128,8 +130,8 @@ def load_guided_diffusion(
     Source:
         Dhariwal & Nichol 2021; the settings of the published models are in the README of their code.
     """
-    with open_torch_file(path) as content:
-        tensors = tensors_of(content, path)
+    with open_weights(path) as content:
+        tensors = tensors_of(content, path, prefix="module.")
         design = _architecture(tensors, path)
         published = PUBLISHED.get(design.multipliers, Published(_side(design)))
         guesses: dict[str, Any] = {}

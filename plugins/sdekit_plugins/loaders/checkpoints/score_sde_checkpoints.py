@@ -22,9 +22,11 @@ from sdekit.models import NetworkInput, OpenedModel, ScoreModel, recognises
 from sdekit.networks import DDPMpp, NCSNpp
 from sdekit.processes import SDE, VE, VP, SubVP, TabulatedVP
 from sdekit_plugins.loaders.pixel_data import pixel_units
+from sdekit_plugins.loaders.weight_files.state_dict import open_weights, tensors_of
+from sdekit_plugins.loaders.weight_files.tensor_in_file import TensorInFile
+from sdekit_plugins.loaders.weight_files.torch_file import file_contains
 
 from .conversion import Filling, build_on_meta, geometric_frequencies, sine_first
-from .tensor_files import TensorInFile, file_contains, open_torch_file, tensors_of
 
 SIGMA_RANGE = (0.01, 50.0)
 BETA_RANGE = (0.1, 20.0)
@@ -129,7 +131,7 @@ def load_score_sde(
     Source:
         Song et al. 2021, appendices C and H.
     """
-    with open_torch_file(path) as content:
+    with open_weights(path) as content:
         tensors = _weights(content, path, weights)
         table = tensors.pop("sigmas", None)
         design = _architecture(tensors, path)
@@ -218,7 +220,7 @@ def _weights(content: Any, source: str, weights: str) -> dict[str, TensorInFile]
     if not isinstance(content, dict):
         raise InputError(f"{source} is no checkpoint of score_sde: it contains no dictionary")
     full = "model" in content and isinstance(content["model"], dict)
-    tensors = tensors_of(content["model"] if full else content, source)
+    tensors = tensors_of(content["model"] if full else content, source, prefix="module.")
     if not any(name.startswith("all_modules.") for name in tensors):
         raise InputError(
             f"{source} contains no network of score_sde: its tensors are {', '.join(list(tensors)[:3])}, and those of "

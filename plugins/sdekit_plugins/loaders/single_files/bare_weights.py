@@ -14,10 +14,12 @@ from sdekit.models import PREDICTIONS, Conditioning, NetworkInput, OpenedModel, 
 from sdekit.processes import SDE, TabulatedVP, as_time
 from sdekit.registry import build, component_options, parse_component
 from sdekit_plugins.loaders.pixel_data import pixel_units
+from sdekit_plugins.loaders.weight_files.state_dict import load_strictly, open_weights, tensors_of
+from sdekit_plugins.loaders.weight_files.tensor_in_file import TensorInFile
 
 from .foreign_network import CalledNetwork, build_network
-from .weight_files import load_strictly, read_weights, require_tensors
 
+MOST_BETAS = 10**6
 MOST_VALUES = 2**28
 """Largest number of values of one sample."""
 
@@ -74,26 +76,27 @@ def bare(
         InputError: If the file is damaged, a tensor is missing or left over, an option is missing or wrong, or the
             network cannot be built or called.
     """
-    tensors = require_tensors(_state_dict(read_weights(path)), path)
-    if not network or not shape:
-        missing = " and ".join(name for name, value in (("network", network), ("shape", shape)) if not value)
-        raise InputError(
-            f"{path} contains tensors without a description: state {missing}, such as "
-            f"bare:{path},network=package.module:Class,shape=[3,32,32]"
-        )
-    _check_options(path, shape, prediction, low, high, classes, null_label)
-    sde = _build_process(path, process, tensors.pop(table) if table in tensors else None, table)
-    clock = clock or ("index" if isinstance(sde, TabulatedVP) else "t")
-    inputs = _network_input(path, sde, clock, clock_scale, clock_offset, normalize)
-    own, unused = tensors, []
-    if prefix:
-        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        unused = [name for name in tensors if not name.startswith(prefix)]
-    called = CalledNetwork(build_network(network, arguments or {}, shape, classes), shape[0], classes, null_label)
-    try:
-        load_strictly(called.network, own, path)
-    except InputError as error:
-        raise InputError(f"{error}{_suggest_prefix(called.network, tensors, prefix)}") from None
+    with open_weights(path) as content:
+        tensors = tensors_of(_state_dict(content), path)
+        if not network or not shape:
+            missing = " and ".join(name for name, value in (("network", network), ("shape", shape)) if not value)
+            raise InputError(
+                f"{path} contains tensors without a description: state {missing}, such as "
+                f"bare:{path},network=package.module:Class,shape=[3,32,32]"
+            )
+        _check_options(path, shape, prediction, low, high, classes, null_label)
+        sde = _build_process(path, process, tensors.pop(table) if table in tensors else None, table)
+        clock = clock or ("index" if isinstance(sde, TabulatedVP) else "t")
+        inputs = _network_input(path, sde, clock, clock_scale, clock_offset, normalize)
+        own, unused = tensors, []
+        if prefix:
+            own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            unused = [name for name in tensors if not name.startswith(prefix)]
+        called = CalledNetwork(build_network(network, arguments or {}, shape, classes), shape[0], classes, null_label)
+        try:
+            load_strictly(called.network, own, path)
+        except InputError as error:
+            raise InputError(f"{error}{_suggest_prefix(called.network, tensors, prefix)}") from None
     condition = Conditioning(classes=classes, null=null_label is not None, null_refusal=NO_NULL) if classes else None
     model = ScoreModel(called, sde, prediction, data_std=data_std, condition=condition, inputs=inputs)
     _try_once(model, shape, network)
@@ -143,7 +146,7 @@ def _check_options(
         )
 
 
-def _build_process(path: str, process: str, table: Tensor | None, name: str) -> SDE:
+def _build_process(path: str, process: str, table: TensorInFile | None, name: str) -> SDE:
     """Build the process from its name and options, or from a table of betas or of their cumulative products."""
     if not name:
         kind, assignments = parse_component(process)
@@ -151,9 +154,9 @@ def _build_process(path: str, process: str, table: Tensor | None, name: str) -> 
         return sde
     if table is None:
         raise InputError(f"{path} has no tensor {name!r}, which table={name} names")
-    values = table.double()
-    if values.ndim != 1 or len(values) < 2:
-        raise InputError(f"{path}: tensor {name} has the shape {tuple(values.shape)}, expected one row of betas")
+    if table.ndim != 1 or not 2 <= table.numel <= MOST_BETAS:
+        raise InputError(f"{path}: tensor {name} has the shape {table.shape}, expected one row of betas")
+    values = table.load().double()
     if bool((values.diff() < 0).all()):
         products = torch.cat([torch.ones(1, dtype=torch.float64), values])
         values = 1 - products[1:] / products[:-1]
@@ -172,7 +175,7 @@ def _network_input(path: str, sde: SDE, clock: str, scale: float, offset: float,
     return NetworkInput(clock="t", scale=len(sde.betas) * scale, offset=offset - scale, normalize=normalize)
 
 
-def _suggest_prefix(network: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> str:
+def _suggest_prefix(network: nn.Module, tensors: Mapping[str, TensorInFile], prefix: str) -> str:
     """Suggest the prefix with which all tensors of the network are in the file, or return an empty text."""
     own = list(network.state_dict())
     candidates = {name[: -len(own[0])] for name in tensors if name.endswith(own[0])} if own else set()

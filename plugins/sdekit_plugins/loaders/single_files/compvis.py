@@ -15,9 +15,10 @@ from sdekit.errors import InputError
 from sdekit.models import OpenedModel, recognises
 from sdekit_plugins.loaders.diffusers_folder import STEMS, PipelineFolder
 from sdekit_plugins.loaders.diffusers_pipelines import load_pipeline
+from sdekit_plugins.loaders.weight_files.state_dict import open_weights, tensors_of
+from sdekit_plugins.loaders.weight_files.tensor_in_file import TensorInFile
 
 from .compvis_names import Rename, autoencoder_names, clip_names, unet_names
-from .weight_files import read_weights, require_tensors
 
 CONFIGURATION = ("*.json", "*.txt", "*.model")
 """Files of a pipeline that are not weights."""
@@ -43,40 +44,41 @@ def compvis(path: str, *, config: str = "", size: str = "", dtype: str = "auto",
         InputError: If the file is damaged, a tensor is missing, left over or of another shape, or the folder is of
             another pipeline.
     """
-    tensors = _state_dict(read_weights(path), path)
-    if not config:
-        raise InputError(
-            f"{path} does not contain the configuration of its networks: name a local folder of a diffusers pipeline "
-            f"with the same networks, whose weights may be missing: compvis:{path},config=FOLDER"
-        )
-    folder = PipelineFolder.read(Path(config))
-    if folder.pipeline != "StableDiffusionPipeline":
-        raise InputError(f"{config} is a {folder.pipeline}: single files of StableDiffusionPipeline can be opened")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        copy = Path(name) / "pipeline"
-        for file in (file for pattern in CONFIGURATION for file in Path(config).rglob(pattern)):
-            target = copy / file.relative_to(config)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-        unused = _convert(tensors, folder, copy, path)
-        try:
-            opened = load_pipeline(str(copy), size=size, dtype=dtype, device=device)  # type: ignore[arg-type]
-        except InputError as error:
-            raise InputError(str(error).replace(str(copy), f"{path} with {config}")) from error
+    with open_weights(path) as content:
+        tensors = _state_dict(content, path)
+        if not config:
+            raise InputError(
+                f"{path} does not contain the configuration of its networks: name a local folder of a diffusers "
+                f"pipeline with the same networks, whose weights may be missing: compvis:{path},config=FOLDER"
+            )
+        folder = PipelineFolder.read(Path(config))
+        if folder.pipeline != "StableDiffusionPipeline":
+            raise InputError(f"{config} is a {folder.pipeline}: single files of StableDiffusionPipeline can be opened")
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+            copy = Path(name) / "pipeline"
+            for file in (file for pattern in CONFIGURATION for file in Path(config).rglob(pattern)):
+                target = copy / file.relative_to(config)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+            unused = _convert(tensors, folder, copy, path)
+            try:
+                opened = load_pipeline(str(copy), size=size, dtype=dtype, device=device)  # type: ignore[arg-type]
+            except InputError as error:
+                raise InputError(str(error).replace(str(copy), f"{path} with {config}")) from error
     facts = {**opened.facts, "format": "compvis", "configuration": config, "tensors_not_used": unused}
     return OpenedModel(**{**vars(opened), "path": Path(path), "facts": facts})
 
 
-def _state_dict(content: Any, path: str) -> dict[str, Tensor]:
+def _state_dict(content: Any, path: str) -> dict[str, TensorInFile]:
     """Return the tensors of a file, which must have the names of latent diffusion."""
     inside = content.get("state_dict") if isinstance(content, Mapping) else None
-    tensors = require_tensors(content if inside is None else inside, path)
+    tensors = tensors_of(content if inside is None else inside, path)
     if not any(name.startswith("model.diffusion_model.") for name in tensors):
         raise InputError(f"{path}: a tensor is missing: model.diffusion_model.*, as in files of latent diffusion")
     return tensors
 
 
-def _convert(tensors: Mapping[str, Tensor], folder: PipelineFolder, copy: Path, path: str) -> int:
+def _convert(tensors: Mapping[str, TensorInFile], folder: PipelineFolder, copy: Path, path: str) -> int:
     """Write the tensors of each part under their names in diffusers. Return the number of tensors that are not used."""
     layers, channels = folder.config("unet").get("layers_per_block", 2), folder.config("vae").get("block_out_channels")
     if not isinstance(layers, int) or not isinstance(channels, list):
@@ -95,7 +97,8 @@ def _convert(tensors: Mapping[str, Tensor], folder: PipelineFolder, copy: Path, 
         for name, tensor in own.items():
             if (new := rename(name.removeprefix(prefix))) is not None:
                 linear = part == "vae" and ".attentions." in new and tensor.ndim == 4
-                renamed[new] = (tensor[:, :, 0, 0] if linear else tensor).contiguous()
+                value = tensor.load()
+                renamed[new] = (value[:, :, 0, 0] if linear else value).contiguous()
         used += len(renamed)
         file = copy / part / f"{STEMS[folder.index[part][0]]}.safetensors"
         save_file(renamed, file, {"format": "pt"})

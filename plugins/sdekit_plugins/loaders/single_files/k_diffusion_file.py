@@ -13,8 +13,8 @@ from sdekit.errors import InputError
 from sdekit.models import OpenedModel, ScoreModel, recognises
 from sdekit.processes import EDM
 from sdekit_plugins.loaders.pixel_data import pixel_units
-
-from .weight_files import load_strictly, read_weights, require_tensors, safetensors_metadata
+from sdekit_plugins.loaders.weight_files.safetensors_file import safetensors_metadata
+from sdekit_plugins.loaders.weight_files.state_dict import load_strictly, open_weights, tensors_of
 
 WRAPPER = "inner_model."
 """Prefix of the tensors of a network that receives parameters of augmentations."""
@@ -44,23 +44,23 @@ def k_diffusion(path: str, *, config: str | None = None, ema: bool = True) -> Op
     """
     from .karras_unet import KarrasUNet
 
-    content = read_weights(path)
     facts = {}
-    if isinstance(content, Mapping) and "model_ema" in content:
-        name = "model_ema" if ema else "model"
-        tensors, inside = require_tensors(content.get(name), path, name), content.get("config")
-        facts["weights"] = "average (ema)" if ema else "last (not averaged)"
-    else:
-        tensors, inside = require_tensors(content, path), safetensors_metadata(path).get("config")
-    source, settings = _read_config(path, config, inside)
-    try:
-        sizes, shape, sde, data_std = _parse_config(settings)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
-    with torch.device("meta"):
-        network: Any = KarrasUNet(sizes)
-    network = network.to_empty(device="cpu")
-    load_strictly(network, {name.removeprefix(WRAPPER): tensor for name, tensor in tensors.items()}, path)
+    with open_weights(path) as content:
+        if isinstance(content, Mapping) and "model_ema" in content:
+            name = "model_ema" if ema else "model"
+            tensors, inside = tensors_of(content.get(name), path, name), content.get("config")
+            facts["weights"] = "average (ema)" if ema else "last (not averaged)"
+        else:
+            tensors, inside = tensors_of(content, path), safetensors_metadata(path).get("config")
+        source, settings = _read_config(path, config, inside)
+        try:
+            sizes, shape, sde, data_std = _parse_config(settings)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+        with torch.device("meta"):
+            network: Any = KarrasUNet(sizes)
+        network = network.to_empty(device="cpu")
+        load_strictly(network, {name.removeprefix(WRAPPER): tensor for name, tensor in tensors.items()}, path)
     return OpenedModel(
         model=ScoreModel(network, sde, "edm", data_std=data_std),
         shape=shape,

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from sdekit.errors import InputError
 from sdekit.models import NetworkInput, OpenedModel, ScoreModel, recognises
 from sdekit.processes import TabulatedVP
 from sdekit_plugins.loaders.pipeline_options import PipelineOptions
 from sdekit_plugins.loaders.pixel_data import pixel_units
-
-from .weight_files import load_strictly, read_weights, require_tensors
+from sdekit_plugins.loaders.weight_files.state_dict import load_strictly, open_weights, tensors_of
+from sdekit_plugins.loaders.weight_files.tensor_in_file import TensorInFile
 
 TABLE = ("betas", "alphas_cumprod", "loss_weight")
 """Buffers of the diffusion that define its process and prediction."""
+
+MOST_BETAS = 10**6
 
 BUFFER = re.compile(r"(\w*alphas_cumprod\w*|betas|posterior_\w+|\w*loss_weight)")
 """Names of the buffers of the diffusion, which all follow from its betas."""
@@ -52,27 +53,31 @@ def lucidrains(
     """
     from .lucidrains_unet import Architecture, LucidrainsUNet
 
-    tensors, weights, step = _diffusion(read_weights(path), path, ema)
-    betas = tensors["betas"].double()
-    if betas.ndim != 1 or not all(tensors[name].shape == betas.shape for name in TABLE if name in tensors):
-        raise InputError(f"{path}: the table of betas has the shape {tuple(betas.shape)}, expected one row")
-    predicted = prediction or _prediction(tensors, path)
-    network_tensors = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
-    if extra := [name for name in tensors if not name.startswith("model.") and not BUFFER.fullmatch(name)]:
-        raise InputError(f"{path}: a tensor does not belong to this diffusion: {', '.join(extra[:6])}")
-    try:
-        architecture = Architecture.of(network_tensors)
-    except KeyError as error:
-        raise InputError(
-            f"{path}: a tensor is missing: model.{error.args[0]}. Checkpoints of versions without learned memory in "
-            "the attention, and of other networks than `Unet`, cannot be opened"
-        ) from None
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    with torch.device("meta"):
-        network: Any = LucidrainsUNet(architecture)
-    network = network.to_empty(device="cpu")
-    load_strictly(network, network_tensors, path)
+    with open_weights(path) as content:
+        tensors, weights, step = _diffusion(content, path, ema)
+        table = tensors["betas"]
+        if table.ndim != 1 or not all(tensors[name].shape == table.shape for name in TABLE if name in tensors):
+            raise InputError(f"{path}: the table of betas has the shape {table.shape}, expected one row")
+        if table.numel > MOST_BETAS:
+            raise InputError(f"{path}: the table has {table.numel} betas, more than {MOST_BETAS}")
+        betas = table.load().double()
+        predicted = prediction or _prediction(tensors, path)
+        network_tensors = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
+        if extra := [name for name in tensors if not name.startswith("model.") and not BUFFER.fullmatch(name)]:
+            raise InputError(f"{path}: a tensor does not belong to this diffusion: {', '.join(extra[:6])}")
+        try:
+            architecture = Architecture.of(network_tensors)
+        except KeyError as error:
+            raise InputError(
+                f"{path}: a tensor is missing: model.{error.args[0]}. Checkpoints of versions without learned memory "
+                "in the attention, and of other networks than `Unet`, cannot be opened"
+            ) from None
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        with torch.device("meta"):
+            network: Any = LucidrainsUNet(architecture)
+        network = network.to_empty(device="cpu")
+        load_strictly(network, network_tensors, path)
     shape = _shape(size, network, path)
     try:
         sde = TabulatedVP(tuple(betas.tolist()))
@@ -95,7 +100,7 @@ def lucidrains(
     )
 
 
-def _diffusion(content: Any, path: str, ema: bool) -> tuple[dict[str, Tensor], str, int | None]:
+def _diffusion(content: Any, path: str, ema: bool) -> tuple[dict[str, TensorInFile], str, int | None]:
     """Return the tensors of the `GaussianDiffusion` in a file, a name for these weights, and the training step."""
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: expected the checkpoint of a trainer, got a {type(content).__name__}")
@@ -107,11 +112,11 @@ def _diffusion(content: Any, path: str, ema: bool) -> tuple[dict[str, Tensor], s
         average = average if isinstance(average, Mapping) else {}
         averaged = {k.removeprefix("ema_model."): v for k, v in average.items() if str(k).startswith("ema_model.")}
         if averaged:
-            tensors, weights = require_tensors(averaged, path, "ema"), "average (ema)"
+            tensors, weights = tensors_of(averaged, path, "ema"), "average (ema)"
         else:
-            tensors, weights = require_tensors(content["model"], path, "model"), "last (not averaged)"
+            tensors, weights = tensors_of(content["model"], path, "model"), "last (not averaged)"
     else:
-        tensors = require_tensors(content, path)
+        tensors = tensors_of(content, path)
     if "betas" not in tensors or not any(name.startswith("model.") for name in tensors):
         missing = "betas" if "betas" not in tensors else "model.*"
         raise InputError(
@@ -121,17 +126,17 @@ def _diffusion(content: Any, path: str, ema: bool) -> tuple[dict[str, Tensor], s
     return tensors, weights, step
 
 
-def _prediction(tensors: Mapping[str, Tensor], path: str) -> str:
+def _prediction(tensors: Mapping[str, TensorInFile], path: str) -> str:
     """Return the prediction that the weights of the loss belong to.
 
     With snr clipped at an unknown gamma they are snr / snr for eps, snr for x0, and snr / (snr + 1) for v.
     """
     weights = tensors.get("loss_weight")
     if weights is not None:
-        snr = (1 - tensors["betas"].double()).cumprod(0)
+        snr = (1 - tensors["betas"].load().double()).cumprod(0)
         snr = snr / (1 - snr)
         for prediction, factor in (("eps", snr), ("x0", torch.ones_like(snr)), ("v", snr + 1)):
-            clipped = weights.double() * factor
+            clipped = weights.load().double() * factor
             if torch.allclose(clipped, snr.clamp(max=float(clipped.max())), rtol=1e-3, atol=0):
                 return prediction
     raise InputError(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdekit.errors import InputError
+from sdekit_plugins.loaders.weight_files.tensor_in_file import TensorInFile
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Architecture:
     lowest: Level
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> Architecture:
+    def of(cls, tensors: Mapping[str, TensorInFile]) -> Architecture:
         """Read the sizes from tensors.
 
         Arguments:
@@ -74,13 +75,13 @@ class Architecture:
         )
 
 
-def _size(tensors: Mapping[str, Tensor], name: str, axes: int, axis: int) -> int:
+def _size(tensors: Mapping[str, TensorInFile], name: str, axes: int, axis: int) -> int:
     if tensors[name].ndim != axes:
         raise InputError(f"tensor {name} has the shape {tuple(tensors[name].shape)}, expected {axes} axes")
     return tensors[name].shape[axis]
 
 
-def _level(tensors: Mapping[str, Tensor], convolution: str, attention: str) -> Level:
+def _level(tensors: Mapping[str, TensorInFile], convolution: str, attention: str) -> Level:
     """Return the sizes of one resolution from its first convolution and its attention."""
     full = f"{attention}.to_out.weight" in tensors
     heads = _size(tensors, f"{attention}.mem_kv", 4, 1)

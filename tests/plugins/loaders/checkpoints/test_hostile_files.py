@@ -18,8 +18,8 @@ import torch
 
 from sdekit.errors import InputError
 from sdekit.models import open_model
-from sdekit_plugins.loaders.checkpoints import inert_pickle
-from sdekit_plugins.loaders.checkpoints.inert_pickle import Region, read_pickle
+from sdekit_plugins.loaders.weight_files import inert_pickle
+from sdekit_plugins.loaders.weight_files.inert_pickle import Region, read_pickle
 
 Write = Callable[[str, str], Path]
 PREFIX = {".pkl": "edm", ".pth": "score-sde", ".pt": "guided-diffusion"}
@@ -258,8 +258,8 @@ def test_other_contents_are_refused(original_file: Write, tmp_path: Path) -> Non
     """Files of other networks say what they contain."""
     pt, pth = tmp_path / "model.pt", tmp_path / "model.pth"
     cases: list[tuple[Path, Any, str]] = [
-        (pt, [torch.ones(2)], "no dictionary of tensors"),
-        (pt, {"a": torch.ones(2), "epoch": 3}, "its entry 'epoch' is no tensor"),
+        (pt, [torch.ones(2)], "its content is not a state dict, but a list"),
+        (pt, {"a": torch.ones(2), "epoch": 3}, "'epoch' is a int, not a tensor"),
         (pt, {"conv.weight": torch.ones(2)}, "no network of guided-diffusion"),
         (pt, {"input_blocks.0.0.weight": torch.ones(8, 3, 3, 3)}, "a classifier of guided-diffusion"),
         (pth, [1], "no dictionary"),
@@ -312,8 +312,8 @@ def test_paths_that_are_no_files_are_refused(tmp_path: Path) -> None:
     for path, message in (
         (tmp_path / "missing.pkl", "No such file"),
         (tmp_path, "is a folder"),
-        (pipe, "not a regular file"),
-        (Path("/dev/zero"), "not a regular file"),
+        (pipe, "is a device, a pipe or a socket"),
+        (Path("/dev/zero"), "is a device, a pipe or a socket"),
     ):
         for loader in PREFIX.values():
             with pytest.raises(InputError, match=message):

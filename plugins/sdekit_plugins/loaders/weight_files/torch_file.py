@@ -1,4 +1,4 @@
-"""Read the tensors of files that torch.save wrote, and of tensors inside a pickle, without running anything.
+"""Read the files that torch.save wrote, and storages inside a pickle, as plain data without running anything.
 
 torch.save writes a zip file (since torch 1.6) or a sequence of pickles followed by the numbers. The contents are read
 as plain data by `inert_pickle`. A tensor is read when it is used: from a zip file by mapping the file into memory.
@@ -7,23 +7,20 @@ as plain data by `inert_pickle`. A tensor is read when it is used: from a zip fi
 from __future__ import annotations
 
 import io
-import math
 import os
 import stat
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from sdekit.errors import InputError
 
 from .inert_pickle import Constructors, Region, read_pickle
+from .tensor_in_file import MappedFile, Storage, TensorInFile
 
 DTYPES = {
     "torch.FloatStorage": torch.float32,
@@ -36,6 +33,8 @@ DTYPES = {
     "torch.CharStorage": torch.int8,
     "torch.ByteStorage": torch.uint8,
     "torch.BoolStorage": torch.bool,
+    "torch.ComplexFloatStorage": torch.complex64,
+    "torch.ComplexDoubleStorage": torch.complex128,
 }
 MAGIC = 0x1950A86A20F9469CFC6C
 """First number of a file of torch.save before torch 1.6."""
@@ -43,72 +42,6 @@ ZIP_START = b"PK\x03\x04"
 LONGEST_LOOK = 2**22
 LOCAL_HEADER = 30
 """Bytes of the header of an entry of a zip file, without its name and extra field."""
-
-
-@dataclass(eq=False)
-class Storage:
-    """Numbers of one or several tensors in a file.
-
-    Arguments:
-        dtype: Type of the numbers.
-        size: How many numbers.
-        region: Their place in the file, once it is known.
-        mapped: Whether to map the file into memory, in place of reading it.
-    """
-
-    dtype: torch.dtype
-    size: int
-    region: Region | None = None
-    mapped: bool = False
-
-    def load(self) -> Tensor:
-        """Return all numbers as a vector. It is not kept, so that converted weights are not in memory twice."""
-        region = self.region
-        assert region is not None
-        wanted = self.size * self.dtype.itemsize
-        if region.stop - region.start != wanted:
-            raise region.damaged(f"{self.size} numbers of {self.dtype} are {region.stop - region.start} bytes")
-        if self.mapped and wanted:
-            numbers = np.memmap(region.source, np.uint8, "c", region.start, (wanted,))
-            return torch.from_numpy(np.asarray(numbers)).view(self.dtype)
-        result = torch.empty(self.size, dtype=self.dtype)
-        region.file.seek(region.start)
-        region.file.readinto(result.view(torch.uint8).numpy())  # type: ignore[attr-defined]
-        return result
-
-
-@dataclass(eq=False)
-class TensorInFile:
-    """A tensor that is read from its file when it is used.
-
-    Arguments:
-        storage: Its numbers.
-        offset: Index of the first number in the storage.
-        shape: Its shape.
-        stride: Step in the storage for each axis.
-    """
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        sizes = (*self.shape, *self.stride, self.offset)
-        if len(self.shape) != len(self.stride) or not all(type(n) is int and n >= 0 for n in sizes):
-            raise ValueError("a tensor whose shape is no list of sizes")
-        last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True))
-        if self.numel and (last >= self.storage.size or self.numel > self.storage.size):
-            raise ValueError("a tensor with more elements than the file has numbers for it")
-
-    @property
-    def numel(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    def load(self) -> Tensor:
-        """Return the tensor."""
-        return self.storage.load().as_strided(self.shape, self.stride, self.offset)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> TensorInFile:
@@ -134,10 +67,14 @@ TENSORS: Constructors = {
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "collections.OrderedDict": _dictionary,
+    "collections.defaultdict": lambda factory=None, items=(), *_: _dictionary(items),
     "torch.Size": tuple,
+    **dict.fromkeys(("builtins.set", "__builtin__.set"), lambda *_: set()),
+    **dict.fromkeys(("torch.device", "_codecs.encode"), lambda *_: None),
+    **dict.fromkeys(map(str, DTYPES.values()), lambda *_: None),
     **dict.fromkeys(DTYPES, lambda *_: None),
 }
-"""Names in the files of torch.save."""
+"""Names in the files of torch.save. The content of sets and the text of devices are not needed."""
 
 
 @contextmanager
@@ -154,28 +91,28 @@ def open_region(path: str | os.PathLike[str]) -> Iterator[Region]:
     try:
         status = os.stat(path)  # before opening: a pipe would wait for its other end
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}")
-        with Path(path).open("rb") as file:
-            yield Region(file, 0, status.st_size, str(path))
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
+            raise InputError(f"{path} is {kind}: name a file")
+        file = Path(path).open("rb")  # noqa: SIM115  # errors of other files in the body are not errors of this one
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    with file:
+        yield Region(file, 0, status.st_size, str(path))
 
 
-@contextmanager
-def open_torch_file(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a file of torch.save.
+def read_torch_file(region: Region) -> Any:
+    """Read a file of torch.save.
 
     Arguments:
-        path: File to read.
-    Yields:
+        region: The whole file.
+    Returns:
         Its content as plain data. Tensors are `TensorInFile`; load them before the file is closed.
     Raises:
         InputError: If it is no such file, is damaged, or contains a name that files of tensors do not need.
     """
-    with open_region(path) as region:
-        start = region.read(min(4, region.stop))
-        region.position = 0
-        yield _read_zip(region) if start == ZIP_START else read_legacy(region, TENSORS)
+    start = region.read(min(4, region.stop))
+    region.position = 0
+    return _read_zip(region) if start == ZIP_START else read_legacy(region, TENSORS)
 
 
 def read_legacy(region: Region, constructors: Constructors) -> Any:
@@ -235,13 +172,14 @@ def _read_zip(region: Region) -> Any:
     if "byteorder" in entries and (order := place("byteorder")).read(min(6, order.stop - order.start)) != b"little":
         raise region.damaged("it was not written by a little-endian machine")
     storages: dict[str, Storage] = {}
+    file = MappedFile(region.source, region.stop)
 
     def persistent(reference: Any) -> Storage:
         _, kind, key, _, size = reference
         if type(size) is not int or not 0 <= size <= region.stop:
             raise ValueError("a storage without a valid size")
         if str(key) not in storages:
-            storages[str(key)] = Storage(DTYPES[str(kind)], size, place(f"data/{key}"), mapped=True)
+            storages[str(key)] = Storage(DTYPES[str(kind)], size, place(f"data/{key}"), file)
         return storages[str(key)]
 
     return read_pickle(place("data.pkl"), TENSORS, persistent)
@@ -267,25 +205,6 @@ def storage_of_bytes(content: Any, source: str) -> Storage:
     if not isinstance(storage, Storage):
         raise content.damaged("a tensor has no numbers")
     return storage
-
-
-def tensors_of(content: Any, source: str) -> dict[str, TensorInFile]:
-    """Return the tensors of a state dictionary by name.
-
-    Arguments:
-        content: Value from a file.
-        source: Path of the file, for messages.
-    Returns:
-        Tensors by name, without the prefix "module." of DataParallel.
-    Raises:
-        InputError: If the content is no dictionary of tensors.
-    """
-    if not isinstance(content, Mapping) or not content:
-        raise InputError(f"{source} contains no dictionary of tensors")
-    for name, tensor in content.items():
-        if not isinstance(name, str) or not isinstance(tensor, TensorInFile):
-            raise InputError(f"{source}: its entry {str(name)[:80]!r} is no tensor, so it is no state dictionary")
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def file_contains(path: Path, *texts: bytes) -> bool:

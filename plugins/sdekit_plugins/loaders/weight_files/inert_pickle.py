@@ -198,7 +198,8 @@ class _Machine:
         if full not in self.constructors:
             raise InputError(
                 f"{self.region.source} contains the name {full!r}, which files of this format do not need. Such a name "
-                "can run code when a program unpickles the file; sdekit imported and ran nothing"
+                "can run code when a program unpickles the file; sdekit imported and ran nothing. If you trust the "
+                "file, save its tensors as safetensors with the program that wrote it"
             )
         self.push(Name(str(module), str(name)))
 
