@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sdekit.errors import InputError
 from sdekit_plugins.loaders.strict_weights import check_names
@@ -84,11 +85,18 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, TensorInFile], sourc
             raise InputError(
                 f"{source}: the tensor {name} has the type {tensor.dtype}, and this network needs real numbers"
             )
-        value = tensor.load()
-        if not bool(value.to(own[name].dtype).isfinite().all()):
-            raise InputError(f"{source}: the tensor {name} contains numbers that are not finite")
         with torch.no_grad():
-            own[name].copy_(value)
+            own[name].copy_(tensor.load())
+        if not _is_finite(own[name]):
+            raise InputError(f"{source}: the tensor {name} contains numbers that are not finite")
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Whether all numbers are finite, without memory for an answer per number as `isfinite` needs."""
+    if value.numel() == 0 or not (value.is_floating_point() or value.is_complex()):
+        return True
+    low, high = (torch.view_as_real(value) if value.is_complex() else value).aminmax()
+    return math.isfinite(low) and math.isfinite(high)
 
 
 def _described(value: Any) -> str:

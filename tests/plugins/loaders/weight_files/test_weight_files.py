@@ -167,13 +167,14 @@ FAULTS: list[tuple[dict[str, torch.Tensor], str]] = [
     ({"bias": torch.ones(3), "more": torch.ones(1)}, "1 extra .more."),
     ({"bias": torch.ones(4)}, "of another shape .bias 4, not 3"),
     ({"bias": torch.tensor([1.0, torch.inf, 0])}, "the tensor bias contains numbers that are not finite"),
+    ({"bias": torch.tensor([1.0, torch.nan, 0])}, "the tensor bias contains numbers that are not finite"),
     ({"bias": torch.ones(3, dtype=torch.complex64)}, "the tensor bias has the type torch.complex64"),
     ({"bias": torch.full((3,), 1e300, dtype=torch.float64)}, "the tensor bias contains numbers that are not finite"),
 ]
 
 
 @each_format
-@pytest.mark.parametrize(("changes", "message"), FAULTS, ids=[message for _, message in FAULTS])
+@pytest.mark.parametrize(("changes", "message"), FAULTS, ids=range(len(FAULTS)))
 def test_tensors_that_do_not_fit_are_named(
     save: Save, changes: dict[str, torch.Tensor], message: str, tmp_path: Path
 ) -> None:
