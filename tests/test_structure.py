@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,16 @@ def module_of(path: Path) -> tuple[str, ...]:
     return path.relative_to(base).with_suffix("").parts
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def imports(path: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Every import of a file: its line, the absolute module, and the names taken from it."""
     package = module_of(path)[:-1]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -203,7 +210,7 @@ def test_no_override_is_ignored(path: Path) -> None:
 @each_source
 def test_public_things_are_documented(path: Path) -> None:
     """Every module, public class and public function says what it is; a hook implementation has its hook for that."""
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = parsed(path)
     kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     public = [n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_") and not is_hook(n)]
     missing = [node.name for node in public if not ast.get_docstring(node)]
@@ -218,7 +225,7 @@ def test_nothing_is_unpickled(path: Path) -> None:
     for pattern, why in FORBIDDEN.items():
         found = re.search(pattern, text)
         assert not found, f"{name_of(path)} contains {found and found.group()}: {why}"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
             safe = any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)
             assert safe, f"{name_of(path)}:{node.lineno}: torch.load without weights_only=True"

@@ -205,7 +205,7 @@ def test_a_model_without_a_recipe(tmp_path: Path) -> None:
     assert (
         type(again) is OpenedModel
         and again.model.sde == model.sde
-        and again.facts == {"format": "export", "checksums": "all 1 files are unaltered"}
+        and again.facts == {"format": "export", "checksums": "all 2 files are unaltered"}
     )
     names = ("shape", "units", "kind", "classes", "condition_names", "condition_units", "grid", "step", "conditioning")
     assert all(getattr(again, name) == getattr(opened, name) for name in names)

@@ -23,11 +23,11 @@ def mixture(d: int) -> GaussianMixture:
 def test_log_likelihood_is_exact(sde: SDE) -> None:
     """With the exact trace in float64, log p has an error below 1e-5 at the default and 1e-6 at a tight tolerance."""
     model = mixture(2)
-    x0 = model.sample(40, seed=3)
+    x0 = model.sample(24, seed=3)
     default = log_likelihood(sde, model.denoiser(sde), x0).log_prob - model.log_prob(x0)
     assert default.abs().mean() < 1e-5
-    tight = log_likelihood(sde, model.denoiser(sde), x0[:8], solver=FlowSolver(tolerance=1e-9)).log_prob
-    assert (tight - model.log_prob(x0[:8])).abs().mean() < 1e-6
+    tight = log_likelihood(sde, model.denoiser(sde), x0[:4], solver=FlowSolver(tolerance=1e-8)).log_prob
+    assert (tight - model.log_prob(x0[:4])).abs().mean() < 1e-6
 
 
 def test_log_likelihood_is_exact_in_many_dimensions() -> None:
@@ -98,15 +98,15 @@ def test_a_result_does_not_depend_on_its_batch() -> None:
 
 @pytest.mark.parametrize(
     "trace",
-    [Hutchinson(probes=8), Hutchinson(probes=3, kind="orthogonal"), HutchPlusPlus(probes=3, repeats=3)],
-    ids=["rademacher", "orthogonal", "hutch++"],
+    [Hutchinson(probes=3, kind="orthogonal"), HutchPlusPlus(probes=3, repeats=3)],
+    ids=["orthogonal", "hutch++"],
 )
 def test_standard_errors_of_probes_are_honest(trace: Hutchinson | HutchPlusPlus) -> None:
     """In 200 repetitions, the 95% interval of a mean of 30 log-densities covers it 92 to 98% of the time."""
     sde, model, n = VP(), mixture(4), 30
     data = model.sample(n, seed=7)
     exact = log_likelihood(sde, model.denoiser(sde), data, trace=ExactTrace()).log_prob.mean()
-    solver = FlowSolver(tolerance=1e-4)
+    solver = FlowSolver(tolerance=1e-3)
     result = log_likelihood(sde, model.denoiser(sde), data.repeat(200, 1), trace=trace, solver=solver)
     error = result.log_prob.view(200, n).mean(1) - exact
     standard_error = result.trace_error.view(200, n).square().sum(1).sqrt() / n

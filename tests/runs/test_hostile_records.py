@@ -119,7 +119,7 @@ READERS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("record", READERS)
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(seed=st.integers(0, 2**32))
 def test_a_changed_record_is_read_or_refused(folders: dict[str, Path], record: str, seed: int) -> None:
     """A record with one or two changed fields and a right checksum is read, or ends in one InputError."""

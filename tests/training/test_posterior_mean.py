@@ -57,7 +57,8 @@ def test_loss_on_the_mean_has_the_same_minimizer_and_less_variance() -> None:
         network = torch.nn.Linear(2, 2).double()
         torch.nn.init.constant_(network.weight, 0.3)
         torch.nn.init.constant_(network.bias, bias)
-        model = ScoreModel(lambda z, c, y, f=network: f(z), sde, data_std=0.8)  # type: ignore[arg-type]
+        network.forward = lambda z, c, y, f=network.forward: f(z)
+        model = ScoreModel(network, sde, data_std=0.8)
         plain = weights @ model.loss(flat, t.expand(n), eps)
         exact = model.loss(flat, t.expand(n), eps, mean=mean)
         torch.testing.assert_close(exact, exact[:1].expand(n))

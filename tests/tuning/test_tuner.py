@@ -72,7 +72,7 @@ def test_untuned_where_nothing_helps() -> None:
 
 def test_no_time_leaves_it_untuned() -> None:
     """With no time left, the sampler is left as it is."""
-    found = tune(VP(), PAIR.denoiser(VP()), "auto", nfe=5, time_limit=-1, **sets(VP()))
+    found = tune(VP(), PAIR.denoiser(VP()), "auto", nfe=5, time_limit=1e-9, **sets(VP()))
     assert found.ratio == 1
 
 

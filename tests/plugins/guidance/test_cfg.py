@@ -102,5 +102,5 @@ def test_a_scale_that_is_not_finite(scale: float) -> None:
 
 
 def test_without_a_condition() -> None:
-    with pytest.raises(InputError, match=r"cfg: this guidance needs a condition: give y \(--label\)"):
+    with pytest.raises(InputError, match=r"cfg: this guidance needs a condition: give y \(--label or --prompt\)"):
         sample(VP(), MIXTURE.denoiser(VP()), "ddim", shape=(2,), n=2, guidance="cfg")
