@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from sdekit.models import Condition
 
 ADAPTIVE = "dopri5"
-"""The default solver: of the methods of `ode` and the fixed-step samplers, the cheapest on mixtures in 2 to 256
-dimensions whose error of log p is at most 1e-5 (see benchmarks/likelihood.py)."""
+"""The default solver. On a mixture in 2 and in 64 dimensions, its error of log p at about 115 network evaluations was
+smaller than that of each fixed-step method that was tried at 100 evaluations (heun, ddim, dpmpp-2m, dpmpp-3m, unipc,
+deis, ipndm, lms, exp-rk3, rk4)."""
 LEAST_TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}
 """Smallest tolerance that a dtype can meet."""
 DEFAULT_TOLERANCE = {torch.float32: 1e-5, torch.float64: 3e-6}

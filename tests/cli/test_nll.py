@@ -102,7 +102,7 @@ def test_data_in_other_units_and_nan_are_refused(sdekit: CLI, digits_run: Path, 
     """The ranges of both are named; a NaN is refused with its place."""
     np.save(tmp_path / "wide.npy", np.full((3, 8, 8), 255.0) * np.arange(3)[:, None, None])
     result = sdekit("nll", digits_run, "--data", f"array:{tmp_path / 'wide.npy'}", "--out", tmp_path / "a")
-    assert result.code == 2
+    assert result.code == 2 and "from 0 to 510" in result.err and "from 0 to 16" in result.err
     data = np.zeros((3, 8, 8))
     data[1, 2, 3] = np.nan
     np.save(tmp_path / "nan.npy", data)

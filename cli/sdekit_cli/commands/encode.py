@@ -29,7 +29,9 @@ def encode(
     ] = None,
     n: Annotated[int | None, typer.Option("-n", help="Number of items, evenly spaced (default: at most 256).")] = None,
     solver: Annotated[str, typer.Option(help="dopri5, bosh3, or a deterministic solver such as ddim.")] = "dopri5",
-    tolerance: Annotated[float | None, typer.Option(help="Tolerance of dopri5 and bosh3 (default: 1e-5).")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Tolerance of dopri5 and bosh3 (default: 1e-5, in float64 3e-6).")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of another solver.")] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the data set.")] = None,
     batch_size: Annotated[int, typer.Option(help="Items at a time; does not change the result.")] = 64,

@@ -42,7 +42,9 @@ def nll(
     trace: Annotated[str, typer.Option(help="Trace: auto, exact, hutchinson or hutch++.")] = "auto",
     probes: Annotated[int, typer.Option(help="Random probes of the trace; 2 or more give a standard error.")] = 8,
     solver: Annotated[str, typer.Option(help="dopri5, bosh3, or a deterministic solver with --steps.")] = "dopri5",
-    tolerance: Annotated[float | None, typer.Option(help="Tolerance of dopri5 and bosh3 (default: 1e-5).")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Tolerance of dopri5 and bosh3 (default: 1e-5, in float64 3e-6).")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of another solver.")] = None,
     dequantization: Annotated[
         str | None,

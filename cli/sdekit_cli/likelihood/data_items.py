@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ITEMS = 256
 """Number of items that a command evaluates if the user does not choose it."""
-NARROW = 0.02
-"""Data that span less than this part of the range of the model's data are probably in other units."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,8 @@ class DataItems:
         if low is None or high is None:
             return
         least, most = float(raw.min()), float(raw.max())
-        tolerance = 1e-3 * (high - low)
-        if least < low - tolerance or most > high + tolerance or (most - least) < NARROW * (high - low) < high - low:
+        tolerance = 0.1 * (high - low)  # a range may be that of the training items alone
+        if least < low - tolerance or most > high + tolerance:
             raise InputError(
                 f"{self.spec} contains numbers from {least:g} to {most:g}, but the data of {self.opened.path} are from "
                 f"{low:g} to {high:g}: rescale the data"
@@ -130,6 +128,13 @@ def open_items(
     if tuple(data.shape) != tuple(opened.shape):
         raise InputError(
             f"{spec} has items of shape {tuple(data.shape)}, but {opened.path} was trained on {tuple(opened.shape)}"
+        )
+    low, high, theirs = opened.units.low, opened.units.high, data.units
+    known = None not in (low, high, theirs.low, theirs.high)
+    if known and (theirs.high - theirs.low) < (high - low) / 4:  # type: ignore[operator]
+        raise InputError(
+            f"{spec} has values from {theirs.low:g} to {theirs.high:g}, but the data of {opened.path} are from {low:g} "
+            f"to {high:g}: rescale the data"
         )
     if n is not None and n < 1:
         raise InputError(f"-n must be at least 1, got {n}")
