@@ -1,4 +1,4 @@
-from .common.report import (
+from .common.check_results import (
     Check as Check,
     Finding as Finding,
     NotConforming as NotConforming,

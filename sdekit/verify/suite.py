@@ -18,7 +18,7 @@ from sdekit.registry import find_component, load_plugins, unknown_name
 from sdekit.sampling import Sampler
 from sdekit.verify.sampler_checks import all_checks
 
-from .common.report import Check, Report, Result
+from .common.check_results import Check, Report, Result
 from .component_checks import (
     backend_checks,
     dataset_checks,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sdekit.backends import TOLERANCE
 from sdekit.errors import InputError
-from sdekit.verify.common.report import Check, Finding, at_most, same, skip
+from sdekit.verify.common.check_results import Check, Finding, at_most, same, skip
 
 from .network_checks import build_network, network_inputs
 

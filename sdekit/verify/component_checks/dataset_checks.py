@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sdekit.data import Batch, Dataset
-from sdekit.verify.common.report import Check, Finding, at_most, same
+from sdekit.verify.common.check_results import Check, Finding, at_most, same
 
 Open = Callable[[], Dataset]
 Metric = Callable[..., float]

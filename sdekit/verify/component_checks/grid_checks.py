@@ -8,7 +8,7 @@ import torch
 
 from sdekit.processes import EDM, SDE, VE, VP, Cosine, RectifiedFlow, SubVP, TabulatedVP
 from sdekit.sampling import Grid
-from sdekit.verify.common.report import Check, Finding, same
+from sdekit.verify.common.check_results import Check, Finding, same
 
 PROCESSES: dict[str, SDE] = {
     "vp": VP(),

@@ -13,8 +13,8 @@ from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
 from sdekit.processes import SDE, VP, Denoiser, RectifiedFlow, as_time
 from sdekit.registry import parameters
+from sdekit.verify.common.check_results import Check, Finding, at_most, skip
 from sdekit.verify.common.problems import MIXTURE_2D, RecordingDenoiser
-from sdekit.verify.common.report import Check, Finding, at_most, skip
 
 Guidance = Callable[..., Denoiser]
 

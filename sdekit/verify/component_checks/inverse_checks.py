@@ -15,8 +15,8 @@ from sdekit.inverse import Problem, restore
 from sdekit.inverse.operators import LinearOperator, Matrix, Operator, check_linear
 from sdekit.processes import SDE, VP, RectifiedFlow
 from sdekit.sampling import Sampler
+from sdekit.verify.common.check_results import Check, Finding, at_most, same, skip
 from sdekit.verify.common.problems import MIXTURE_2D, energy_distance
-from sdekit.verify.common.report import Check, Finding, at_most, same, skip
 
 SHAPES: tuple[tuple[int, ...], ...] = ((12,), (1, 8, 8), (3, 8, 8))
 Build = Callable[..., Operator]

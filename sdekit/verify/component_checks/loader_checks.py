@@ -18,7 +18,7 @@ from torch import Tensor
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import Condition, OpenedModel, ScoreModel, example_conditions
 from sdekit.processes import SDE, as_time
-from sdekit.verify.common.report import Check, Finding, at_most, same, skip
+from sdekit.verify.common.check_results import Check, Finding, at_most, same, skip
 
 Load = Callable[..., ScoreModel]
 Open = Callable[[], ScoreModel]

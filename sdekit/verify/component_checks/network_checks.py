@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sdekit.errors import InputError
-from sdekit.verify.common.report import Check, Finding, at_most, same
+from sdekit.verify.common.check_results import Check, Finding, at_most, same
 
 SHAPES: tuple[tuple[int, ...], ...] = ((2,), (1, 8, 8), (3, 16, 16))
 Shape = tuple[int, ...]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sdekit.data import Batch, Dataset
 from sdekit.runs import Recipe
 from sdekit.training import Objective, plan
-from sdekit.verify.common.report import Check, Finding, at_most
+from sdekit.verify.common.check_results import Check, Finding, at_most
 
 BuildObjective = Callable[[Recipe], Objective]
 ROWS = 70  # the noise of so many rows is drawn in more than one block

@@ -13,8 +13,8 @@ from sdekit.errors import InputError
 from sdekit.models import PREDICTIONS, ScoreModel
 from sdekit.processes import EDM, SDE, VE, VP, Cosine, RectifiedFlow, SubVP, as_time
 from sdekit.registry import unknown_name
+from sdekit.verify.common.check_results import Check, Finding, at_most, same
 from sdekit.verify.common.problems import MIXTURE_2D
-from sdekit.verify.common.report import Check, Finding, at_most, same
 
 Read = Callable[..., ScoreModel]
 """Function `(network, sde, *, data_std)` that returns a ScoreModel."""

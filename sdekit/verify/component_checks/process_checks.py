@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sdekit.processes import SDE, as_time
+from sdekit.verify.common.check_results import Check, Finding, at_most
 from sdekit.verify.common.literature import published_coefficients
-from sdekit.verify.common.report import Check, Finding, at_most
 
 Scale = Callable[[Tensor], Tensor]
 

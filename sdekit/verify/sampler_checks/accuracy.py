@@ -12,6 +12,7 @@ from torch import Tensor
 from sdekit.errors import InputError
 from sdekit.processes import SDE, as_time
 from sdekit.sampling import Sampler, karras, log_snr, uniform
+from sdekit.verify.common.check_results import Check, Finding, at_most, skip
 from sdekit.verify.common.problems import (
     ERROR_FLOOR,
     MIXTURE_1D,
@@ -26,7 +27,6 @@ from sdekit.verify.common.problems import (
     trial_processes,
     uneven_grid,
 )
-from sdekit.verify.common.report import Check, Finding, at_most, skip
 
 STEPS = (20, 40, 80, 160, 320)
 MakeGrid = Callable[[SDE, int], Tensor]

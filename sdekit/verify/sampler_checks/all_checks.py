@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sdekit.sampling import Sampler
+from sdekit.verify.common.check_results import Check
 from sdekit.verify.common.problems import trial_processes
-from sdekit.verify.common.report import Check
 
 from . import accuracy, contract, randomness, single_steps
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from sdekit.distributions import GaussianMixture
 from sdekit.processes import SDE, VE, VP, RectifiedFlow, as_time
 from sdekit.sampling import Sampler, SeedNoise, karras, sample
+from sdekit.verify.common.check_results import Check, Finding, at_most, same
 from sdekit.verify.common.problems import MIXTURE_2D, RecordingDenoiser, initial_x, run_sampler, trial_processes
-from sdekit.verify.common.report import Check, Finding, at_most, same
 
 DECORATE = "decorate the class with @dataclass(frozen=True, kw_only=True)"
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sdekit.processes import SDE
 from sdekit.sampling import Sampler, SeedNoise, karras, sample
+from sdekit.verify.common.check_results import Check, Finding, at_most, same
 from sdekit.verify.common.problems import MIXTURE_2D, initial_x, run_sampler
-from sdekit.verify.common.report import Check, Finding, at_most, same
 
 
 def checks(sampler: Sampler, sde: SDE) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from sdekit.errors import InputError
 from sdekit.processes import SDE, as_time
 from sdekit.sampling import Sampler, karras
+from sdekit.verify.common.check_results import Check, Finding, skip
 from sdekit.verify.common.problems import (
     ERROR_FLOOR,
     LEAST_RHO,
@@ -25,7 +26,6 @@ from sdekit.verify.common.problems import (
     run_sampler,
     trial_processes,
 )
-from sdekit.verify.common.report import Check, Finding, skip
 
 LARGEST_STEP = 1.6
 """Largest single step, in log rho."""
