@@ -90,6 +90,34 @@ def sdekit_backends() -> dict[str, str]:
 
 
 @hookimpl
+def sdekit_metrics() -> dict[str, str]:
+    """Return the metrics, which compare samples with data, by name; a module is imported when it is used."""
+    return {
+        "classifier-test": "sdekit_plugins.metrics.classifier_test:classifier_accuracy",
+        "correlations": "sdekit_plugins.metrics.column_tests:correlations",
+        "coverage": "sdekit_plugins.metrics.neighbour_shares:coverage",
+        "density": "sdekit_plugins.metrics.neighbour_shares:density",
+        "energy": "sdekit_plugins.metrics.energy_statistic:energy_distance",
+        "frechet": "sdekit_plugins.metrics.frechet:frechet_distance",
+        "kernel": "sdekit_plugins.metrics.kernel_distances:kernel_distance",
+        "ks": "sdekit_plugins.metrics.column_tests:ks",
+        "mmd": "sdekit_plugins.metrics.kernel_distances:mmd",
+        "precision": "sdekit_plugins.metrics.neighbour_shares:precision",
+        "recall": "sdekit_plugins.metrics.neighbour_shares:recall",
+        "sliced-w2": "sdekit_plugins.metrics.sliced_wasserstein:sliced_w2",
+    }
+
+
+@hookimpl
+def sdekit_features() -> dict[str, str]:
+    """Return the extractors of features by name; a module is imported when it is used."""
+    return {
+        "classifier": "sdekit_plugins.features.classifier_features:classifier_features",
+        "raw": "sdekit_plugins.features.raw_values:raw",
+    }
+
+
+@hookimpl
 def sdekit_loaders() -> dict[str, str]:
     """Return the loaders of models that other toolkits saved, by name."""
     return {

@@ -1,4 +1,4 @@
-"""Evaluation: errors of samplers against the exact solution of the probability flow."""
+"""Evaluation: metrics of samples with intervals and floors, memorization, and errors of samplers."""
 
 import lazy_loader
 

@@ -44,16 +44,26 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor | float) -> Tensor:
         """Return the logits (B, classes) of x (B, *) at times t of shape () or (B,)."""
-        t = as_time(t)
-        alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
-        signal = alpha * self.data_std
-        norm = (signal**2 + sigma**2).rsqrt()  # c_in; signal norm = (1 + (rho / data_std)^2)^(-1/2)
-        c_noise = (sigma / alpha).clamp(1e-4, LARGEST_RHO).log() / 4
-        out = self.network(broadcast(norm, x) * x, c_noise.to(x.device, x.dtype).expand(len(x)))
+        scaled, c_noise, gain = self._network_input(x, as_time(t))
+        out = self.network(scaled, c_noise)
         expected = (len(x), len(self.log_prior))
         if not isinstance(out, Tensor) or out.shape != expected:
             got = tuple(out.shape) if isinstance(out, Tensor) else describe_value(out)
             raise InputError(f"the network {type(self.network).__name__} returned {got}, expected logits {expected}")
-        gain = (signal * norm).to(x.device, x.dtype).expand(len(x))
         logits: Tensor = self.log_prior.to(x.dtype) + gain[:, None] * out
         return logits
+
+    def features(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """Return the features (B, d) before the last layer of the network, which must have a method `features`."""
+        scaled, c_noise, _ = self._network_input(x, as_time(t))
+        features: Tensor = self.network.features(scaled, c_noise)  # type: ignore[operator]
+        return features
+
+    def _network_input(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return c_in x (B, *), c_noise (B,), and the factor (B,) of the output."""
+        alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
+        signal = alpha * self.data_std
+        norm = (signal**2 + sigma**2).rsqrt()  # c_in; signal norm = (1 + (rho / data_std)^2)^(-1/2)
+        c_noise = (sigma / alpha).clamp(1e-4, LARGEST_RHO).log() / 4
+        gain = (signal * norm).to(x.device, x.dtype).expand(len(x))
+        return broadcast(norm, x) * x, c_noise.to(x.device, x.dtype).expand(len(x)), gain

@@ -67,10 +67,13 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
         """Map x (B, *shape) and c_noise (B,) to (B, classes)."""
+        out: Tensor = self.last(F.dropout(self.features(x, c_noise), self.dropout, self.training))
+        return out
+
+    def features(self, x: Tensor, c_noise: Tensor) -> Tensor:
+        """Map x (B, *shape) and c_noise (B,) to the features (B, d) before the last layer."""
         condition = self.condition(c_noise)
         h = self.first(x if self.image else x.flatten(1))
         for block in self.blocks:
             h = block(h, condition)
-        h = F.layer_norm(h.flatten(1), (h[0].numel(),))
-        out: Tensor = self.last(F.dropout(h, self.dropout, self.training))
-        return out
+        return F.layer_norm(h.flatten(1), (h[0].numel(),))

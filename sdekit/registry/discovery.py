@@ -37,6 +37,7 @@ KINDS = {
     "backend": "sdekit_backends",
     "dataset": "sdekit_datasets",
     "metric": "sdekit_metrics",
+    "features": "sdekit_features",
     "loader": "sdekit_loaders",
     "objective": "sdekit_objectives",
 }

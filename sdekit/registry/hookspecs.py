@@ -71,7 +71,15 @@ def sdekit_datasets() -> Targets:  # type: ignore[empty-body]
 
 @hookspec
 def sdekit_metrics() -> Targets:  # type: ignore[empty-body]
-    """Metrics: `target(samples, reference, **options) -> float`."""
+    """Metrics: `target(samples, reference, **options) -> float`; `sdekit.evaluation.metric_traits` adds facts."""
+
+
+@hookspec
+def sdekit_features() -> Targets:  # type: ignore[empty-body]
+    """Extractors of features: `target(**options) -> sdekit.evaluation.Extractor`, for metrics of features.
+
+    If a target has options named `device` or `trust`, `sdekit evaluate` passes them.
+    """
 
 
 @hookspec

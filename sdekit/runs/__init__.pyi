@@ -26,6 +26,7 @@ from .json_files import (
 from .layout import (
     CHECKPOINT as CHECKPOINT,
     CONFIG as CONFIG,
+    EVALUATION as EVALUATION,
     EXPORT as EXPORT,
     EXPORTED_NETWORKS as EXPORTED_NETWORKS,
     LOCK as LOCK,

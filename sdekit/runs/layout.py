@@ -12,6 +12,7 @@ METRICS = "metrics.jsonl"
 PREVIEWS = "previews"
 SNAPSHOTS = "kept"
 TUNED = "tuned"
+EVALUATION = "evaluation"
 LOCK = ".lock"
 EXPORT = "export.json"
 """Description of an export; a run folder does not have this file."""
@@ -61,6 +62,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """File of metrics, with one JSON object per line."""
         return self.path / METRICS
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder of `sdekit evaluate`: the metrics, pictures and samples."""
+        return self.path / EVALUATION
 
     def preview(self, step: int) -> Path:
         """Picture of samples drawn at a training step."""

@@ -9,14 +9,14 @@ from sdekit.errors import InputError, SdekitError
 
 from .data_fingerprint import fingerprint, is_same_data
 from .files import check_recipe, load_json, load_tensors, step_of
-from .layout import CHECKPOINT, CONFIG, LOCK, METRICS, MODEL, PREVIEWS, SNAPSHOTS, TUNED, RunFolder
+from .layout import CHECKPOINT, CONFIG, EVALUATION, LOCK, METRICS, MODEL, PREVIEWS, SNAPSHOTS, TUNED, RunFolder
 from .lock import FolderLock
 from .recipe import Recipe
 from .run import load_checkpoint, read_config, read_recipe
 from .staging import names_in, recover, staged
 from .training_options import REMOVED_OPTIONS
 
-SUBFOLDERS = (str(Path(CHECKPOINT).parent), PREVIEWS, SNAPSHOTS, TUNED)
+SUBFOLDERS = (str(Path(CHECKPOINT).parent), PREVIEWS, SNAPSHOTS, TUNED, EVALUATION)
 
 
 def check_run_folder(out: Path, *, overwrite: bool) -> None:

@@ -16,6 +16,9 @@ from .engines.engine import (
 from .engines.single_process import (
     SingleProcess as SingleProcess,
 )
+from .evaluation_data import (
+    open_real_data as open_real_data,
+)
 from .noise_levels import (
     draw as draw,
     times as times,

@@ -22,6 +22,7 @@ from .common.check_results import Check, Report, Result
 from .component_checks import (
     backend_checks,
     dataset_checks,
+    feature_checks,
     grid_checks,
     guidance_checks,
     inverse_checks,
@@ -43,6 +44,7 @@ CHECKS_BY_KIND: dict[str, Callable[..., list[Check]]] = {
     "backend": backend_checks.checks,
     "dataset": dataset_checks.checks,
     "metric": dataset_checks.metric_checks,
+    "features": feature_checks.checks,
     "loader": loader_checks.checks,
     "objective": objective_checks.checks,
     "prediction": prediction_checks.checks,
@@ -56,8 +58,9 @@ def checks(component: Any, *, kind: str | None = None, quick: bool = False) -> l
     Arguments:
         component: Sampler, process, network or data set, as an object or a class; or a function or class of another
             kind, which is called with these arguments: grid `(sde, n)`, guidance `(sde, denoise, **options)`, backend
-            `(network)`, metric `(samples, reference)`, loader `(path)`, prediction `(network, sde, data_std=...)`. A
-            network may also be a function `(shape, classes)`, and a data set a function `()`.
+            `(network)`, metric `(samples, reference)`, features `()`, loader `(path)`, prediction
+            `(network, sde, data_std=...)`. A network may also be a function `(shape, classes)`, and a data set a
+            function `()`.
         kind: Kind of the component. Required for functions.
         quick: Measure on fewer processes and step counts.
     Returns:

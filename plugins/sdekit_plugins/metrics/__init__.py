@@ -1,0 +1,1 @@
+"""Distances between samples and real items, one method per file."""
