@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdekit.data import Units
 from sdekit.evaluation import Extractor, as_extractor, extract_features
-from sdekit.verify.common.report import Check, Finding, at_most, same
+from sdekit.verify.common.check_results import Check, Finding, at_most, same
 
 COUNT = 6
 """Number of items in a batch."""
