@@ -43,6 +43,7 @@ LAYERS = (
     ("sdekit.training.engines",),
     ("sdekit.training",),
     ("sdekit.training.objectives",),
+    ("sdekit.reporting",),
     ("sdekit.verify.common",),
     ("sdekit.verify.component_checks", "sdekit.verify.sampler_checks"),
     ("sdekit.verify",),

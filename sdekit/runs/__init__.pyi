@@ -33,6 +33,7 @@ from .layout import (
     METRICS as METRICS,
     MODEL as MODEL,
     PREVIEWS as PREVIEWS,
+    REPORT as REPORT,
     TUNED as TUNED,
     RunFolder as RunFolder,
     snapshot_name as snapshot_name,

@@ -13,12 +13,13 @@ PREVIEWS = "previews"
 SNAPSHOTS = "kept"
 TUNED = "tuned"
 EVALUATION = "evaluation"
+REPORT = "report.html"
 LOCK = ".lock"
 EXPORT = "export.json"
 """Description of an export; a run folder does not have this file."""
 EXPORTED_NETWORKS = ("unconditional", "conditional")
 """Names of the network's files in an export, without the suffix of their format."""
-EXPORT_FILES = (EXPORT, MODEL, "README.md", "model_index.json", "unet", "scheduler")
+EXPORT_FILES = (EXPORT, MODEL, REPORT, "README.md", "model_index.json", "unet", "scheduler")
 """All other files and folders of an export."""
 
 

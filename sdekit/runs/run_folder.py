@@ -9,7 +9,19 @@ from sdekit.errors import InputError, SdekitError
 
 from .data_fingerprint import fingerprint, is_same_data
 from .files import check_recipe, load_json, load_tensors, step_of
-from .layout import CHECKPOINT, CONFIG, EVALUATION, LOCK, METRICS, MODEL, PREVIEWS, SNAPSHOTS, TUNED, RunFolder
+from .layout import (
+    CHECKPOINT,
+    CONFIG,
+    EVALUATION,
+    LOCK,
+    METRICS,
+    MODEL,
+    PREVIEWS,
+    REPORT,
+    SNAPSHOTS,
+    TUNED,
+    RunFolder,
+)
 from .lock import FolderLock
 from .recipe import Recipe
 from .run import load_checkpoint, read_config, read_recipe
@@ -64,7 +76,7 @@ def staged_run(out: Path) -> Iterator[Path]:
     Raises:
         SdekitError: If the files cannot be written or moved.
     """
-    files = (CONFIG, f"{CONFIG}.partial", MODEL, METRICS, *SUBFOLDERS)
+    files = (CONFIG, f"{CONFIG}.partial", MODEL, METRICS, REPORT, *SUBFOLDERS)
     with staged(out, lambda: files) as new:
         yield new
 

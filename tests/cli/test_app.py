@@ -16,6 +16,7 @@ COMMANDS = [
     ("train",),
     ("train-classifier",),
     ("sample",),
+    ("report",),
     ("export",),
     ("info",),
     ("verify",),

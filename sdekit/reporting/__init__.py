@@ -1,0 +1,5 @@
+"""Reports of models: one HTML file with the data, the training, the samples and the evaluation of a model."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

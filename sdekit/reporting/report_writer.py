@@ -1,0 +1,192 @@
+"""The report of a model: one HTML file with its data, its training, its samples and its evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sdekit
+from sdekit.errors import InputError
+from sdekit.models import OpenedModel
+from sdekit.runs import REPORT, check_writable, is_export, is_run, write_or_keep
+
+from .blocks import Page, Section, Statement, Text
+from .data_section import data_section
+from .model_section import model_section
+from .noise_levels_error import measure_noise_levels
+from .page import GENERATOR, render
+from .provenance import commands_section, environment_section, settings_section
+from .samples_section import DEFAULT_NFE, DEFAULT_SOLVER, DrawnSamples, compare_solvers, draw_samples, samples_section
+from .subject import MOST_IMAGES, MOST_ROWS, Subject, gather
+from .training_section import training_section
+from .verdict import verdict
+
+HEAD = 2000
+"""Number of bytes at the start of a file among which a report states its generator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """Options of a report.
+
+    Arguments:
+        data: SPEC of a data set to compare with; None for the data of the training.
+        data_options: Options of that data set.
+        n: Number of samples; None for 36 images or 1000 vectors.
+        solver: Registered name of the sampler.
+        nfe: Number of network evaluations per sample.
+        samples: Whether samples are drawn. Without them, the report takes a few seconds.
+        quick: Whether the comparison of solvers is left out.
+        command: Command that makes this report, which the report shows.
+    """
+
+    data: str | None = None
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    n: int | None = None
+    solver: str = DEFAULT_SOLVER
+    nfe: int = DEFAULT_NFE
+    samples: bool = True
+    quick: bool = False
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in (("n", self.n), ("nfe", self.nfe)):
+            if value is not None and value < 1:
+                raise InputError(f"report: {name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A report that was written.
+
+    Arguments:
+        path: The HTML file.
+        verdict: Statements at the top of the page.
+        size: Size of the file in bytes.
+    """
+
+    path: Path
+    verdict: tuple[Statement, ...]
+    size: int
+
+
+def default_report_path(opened: OpenedModel) -> Path:
+    """Return the path of the report of a model if the user does not choose one.
+
+    Arguments:
+        opened: The model.
+    Returns:
+        `report.html` in the run folder or export; in the working directory for a model in another format.
+    """
+    return opened.path / REPORT if is_run(opened.path) or is_export(opened.path) else Path(REPORT)
+
+
+def check_report_path(out: Path) -> None:
+    """Check that a report can be written to a path, and that the path is not that of a file of another program.
+
+    Arguments:
+        out: Path of the report.
+    Raises:
+        InputError: If there is a folder, or a file that is not a report of sdekit, or if it cannot be written.
+    """
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder: name a file, such as {out / REPORT}")
+    if out.is_file():
+        with out.open("rb") as file:
+            head = file.read(HEAD)
+        if f'content="{GENERATOR}"'.encode() not in head:
+            raise InputError(f"--out {out} exists and is not a report of sdekit: choose another file")
+    check_writable(out, "--out")
+
+
+def write_report(
+    opened: OpenedModel,
+    out: str | Path | None = None,
+    options: ReportOptions | None = None,
+    *,
+    name: str = "",
+    progress: Callable[[str], None] = lambda text: None,
+) -> Report:
+    """Write the report of a model as one HTML file, which needs no other file, no script and no network.
+
+    Sections for which there are no data are left out: a model of another maker has no training, for example.
+
+    Arguments:
+        opened: The model, from `sdekit.open_model`.
+        out: File to write; None for `default_report_path`.
+        options: Options of the report.
+        name: Name of the model in the report; its path by default.
+        progress: Function that receives the name of each part of the work when it begins.
+    Returns:
+        The path, the verdict and the size of the file.
+    Raises:
+        InputError: If the data do not fit the model, or `out` is not a report.
+        SdekitError: If the file cannot be written.
+    """
+    options = options or ReportOptions()
+    path = default_report_path(opened) if out is None else Path(out)
+    check_report_path(path)
+    name = name or str(opened.path)
+    progress("reading the data")
+    subject = gather(name, opened, data=options.data, data_options=options.data_options)
+    page = _page(subject, options, progress)
+    content = render(page).encode()
+    write_or_keep(path, content)
+    return Report(path=path, verdict=page.verdict, size=len(content))
+
+
+def _page(subject: Subject, options: ReportOptions, progress: Callable[[str], None]) -> Page:
+    """Measure and draw everything that the page shows."""
+    progress("measuring the denoiser by noise level")
+    errors = measure_noise_levels(subject)
+    drawn, comparison = None, None
+    if options.samples:
+        n = options.n or (MOST_IMAGES if subject.is_image else MOST_ROWS)
+        progress(f"drawing {n} samples with {options.solver}")
+        drawn = draw_samples(subject, n, solver=options.solver, nfe=options.nfe)
+        if not options.quick:
+            comparison = compare_solvers(subject, progress)
+    progress("drawing the charts")
+    sections = (
+        data_section(subject),
+        model_section(subject),
+        training_section(subject, errors),
+        samples_section(subject, drawn, comparison, None) or _without_samples(),
+        settings_section(subject),
+        environment_section(subject),
+        commands_section(subject, options.command, _sample_commands(subject, drawn)),
+    )
+    return Page(
+        title=subject.spec,
+        subtitle=_subtitle(subject),
+        verdict=verdict(subject.metrics, errors),
+        sections=tuple(section for section in sections if section is not None),
+        made=f"Made by sdekit {sdekit.__version__} on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC.",
+    )
+
+
+def _subtitle(subject: Subject) -> str:
+    """Return one line about the model."""
+    opened = subject.opened
+    kind = "images" if subject.is_image else "vectors"
+    size = "x".join(map(str, opened.data_shape))
+    step = "" if opened.step is None else f" after {opened.step:,} training steps"
+    data = f", trained on {subject.recipe.data.name}" if subject.recipe is not None else ""
+    return f"Diffusion model of {kind} of size {size}{data}{step}."
+
+
+def _without_samples() -> Section:
+    """Return the section of the samples if none were drawn."""
+    text = "No samples were drawn, because the report was made with --no-samples."
+    return Section(name="samples", title="Samples", blocks=(Text(text=text),))
+
+
+def _sample_commands(subject: Subject, drawn: DrawnSamples | None) -> tuple[tuple[str, str], ...]:
+    """Return the command that draws the samples of the report."""
+    if drawn is None:
+        return ()
+    command = f"sdekit sample {subject.spec} --solver {drawn.solver} --nfe {drawn.nfe} -n {len(drawn.items)}"
+    return (("Draw samples with the same seeds", f"{command} --out samples"),)

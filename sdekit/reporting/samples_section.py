@@ -1,0 +1,231 @@
+"""Section of the samples: samples beside the data, and a small comparison of solvers and budgets on equal seeds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sdekit.errors import SdekitError
+from sdekit.models import is_label
+from sdekit.registry import build, component_names, find_component, parameters
+from sdekit.sampling import Sampler, sample
+
+from .blocks import Block, Facts, Figures, Image, Section, Table, Text
+from .charts import span
+from .item_pictures import images_block, thumbnail, vector_blocks
+from .subject import Subject
+
+SOLVERS = ("auto", "ddim", "heun", "ddpm")
+BUDGETS = (5, 10, 20)
+"""Solvers and network evaluations of the comparison."""
+DEFAULT_SOLVER, DEFAULT_NFE = "auto", 32
+CELL_IMAGES, CELL_ROWS = 4, 300
+"""Number of samples in a cell of the comparison, of images and of vectors."""
+LONGEST = 90.0
+"""Seconds after which the comparison of solvers ends early."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnSamples:
+    """Samples for the report.
+
+    Arguments:
+        items: Samples in the units of the data, (n, *item).
+        labels: Name of the class of each sample, or None.
+        solver: Registered name of the sampler.
+        nfe: Number of network evaluations per sample.
+        seconds: Duration.
+    """
+
+    items: np.ndarray
+    labels: list[str] | None
+    solver: str
+    nfe: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Samples of several solvers with several budgets on the same seeds.
+
+    Arguments:
+        cells: Samples by solver and number of network evaluations.
+        failures: Sentences about solvers that could not be used.
+        complete: Whether all cells were drawn within the time allowed.
+    """
+
+    cells: dict[tuple[str, int], DrawnSamples] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
+    complete: bool = True
+
+
+def draw_samples(
+    subject: Subject, n: int, *, solver: str = DEFAULT_SOLVER, nfe: int = DEFAULT_NFE, batch_size: int | None = None
+) -> DrawnSamples:
+    """Draw samples with the seeds 0, 1, ..., n - 1.
+
+    Arguments:
+        subject: The model.
+        n: Number of samples.
+        solver: Registered name of the sampler.
+        nfe: Number of network evaluations per sample.
+        batch_size: Number of samples at once; all by default.
+    Returns:
+        The samples.
+    """
+    opened = subject.opened
+    options: dict[str, Any] = {}
+    if "data_std" in parameters(find_component("sampler", solver).load()):
+        options["data_std"] = opened.data_std
+    sampler: Sampler = build("sampler", solver, **options)
+    y = subject.conditions(n)
+    began = time.monotonic()
+    drawn = sample(
+        opened.model.sde,
+        opened.model,
+        sampler,
+        shape=opened.shape,
+        n=n,
+        nfe=None if sampler.evaluations(2) is None else nfe,
+        y=None if y is None else y.to(subject.device),
+        batch_size=batch_size or n,
+        device=subject.device,
+    )
+    labels = None
+    if isinstance(y, Tensor) and is_label(y):
+        labels = [subject.class_name(int(label)) for label in y]
+    seconds = time.monotonic() - began
+    return DrawnSamples(items=opened.to_data(drawn.x), labels=labels, solver=solver, nfe=drawn.nfe, seconds=seconds)
+
+
+def compare_solvers(subject: Subject, report: Callable[[str], None], longest: float = LONGEST) -> Comparison:
+    """Draw the same seeds with several solvers and budgets, the small budgets first.
+
+    Arguments:
+        subject: The model.
+        report: Function that receives the name of the present work.
+        longest: Seconds after which no further cell is begun.
+    Returns:
+        The samples.
+    """
+    result, failures = Comparison(), dict[str, str]()
+    began = time.monotonic()
+    n = CELL_IMAGES if subject.is_image else CELL_ROWS
+    for nfe in BUDGETS:
+        for solver in (name for name in SOLVERS if name in component_names("sampler") and name not in failures):
+            if time.monotonic() - began > longest:
+                return replace(result, failures=tuple(failures.values()), complete=False)
+            report(f"drawing samples with {solver}, {nfe} network evaluations")
+            try:
+                result.cells[solver, nfe] = draw_samples(subject, n, solver=solver, nfe=nfe)
+            except SdekitError as error:
+                failures[solver] = f"{solver}: {error}."
+    return replace(result, failures=tuple(failures.values()))
+
+
+def samples_section(
+    subject: Subject, drawn: DrawnSamples | None, comparison: Comparison | None, energy: Callable[..., float] | None
+) -> Section | None:
+    """Show samples beside the data, and samples by solver and budget.
+
+    Arguments:
+        subject: The model.
+        drawn: Samples, or None if none were drawn.
+        comparison: Samples by solver and budget, or None.
+        energy: Distance of samples and data, `energy(samples, data)`, for vectors that are not points in the plane.
+    Returns:
+        The section, or None without samples.
+    """
+    if drawn is None:
+        return None
+    blocks: list[Block] = [Facts(rows=_facts(drawn))]
+    items = subject.items()
+    if subject.is_image:
+        blocks.append(Figures(items=tuple(_image_pair(subject, items, drawn))))
+    else:
+        blocks += vector_blocks("samples", subject.columns, items, drawn.items)
+    if comparison is not None and comparison.cells:
+        blocks += _comparison_blocks(subject, comparison, items, energy)
+    return Section(name="samples", title="Samples", blocks=tuple(blocks))
+
+
+def _facts(drawn: DrawnSamples) -> tuple[tuple[str, str], ...]:
+    per_item = drawn.seconds / max(len(drawn.items), 1)
+    return (
+        ("samples", f"{len(drawn.items):,}, seeds 0 to {len(drawn.items) - 1}"),
+        ("solver", f"{drawn.solver}, {drawn.nfe} network evaluations per sample"),
+        ("time", f"{drawn.seconds:.1f} s, {1000 * per_item:.3g} ms per sample"),
+    )
+
+
+def _image_pair(subject: Subject, items: np.ndarray, drawn: DrawnSamples) -> list[Image]:
+    """Return the data and the samples as two grids of equal layout."""
+    n, units = len(drawn.items), subject.opened.units
+    samples = images_block(
+        drawn.items, units, f"{n} samples of the model", f"Samples of the model ({n}).", drawn.labels
+    )
+    if subject.data is None or not len(items):
+        return [samples]
+    chosen = subject.chosen(n) if drawn.labels is None else _with_labels(subject, drawn.labels)
+    data = subject.data.units.to_data(subject.data.batch(chosen).x)
+    labels = None if drawn.labels is None else subject.labels(chosen)
+    return [images_block(data, subject.data.units, f"{len(data)} items of the data", "Data.", labels), samples]
+
+
+def _with_labels(subject: Subject, labels: Sequence[str]) -> np.ndarray:
+    """Return indices of items of the given classes, one for each label; other items where a class is missing."""
+    chosen = subject.chosen(4096)
+    names = subject.labels(chosen)
+    if names is None:
+        return subject.chosen(len(labels))
+    used, result = dict[str, int](), []
+    for i, label in enumerate(labels):
+        same = [index for index, name in zip(chosen, names, strict=True) if name == label] or list(chosen[i : i + 1])
+        result.append(same[used.get(label, 0) % len(same)])
+        used[label] = used.get(label, 0) + 1
+    return np.array(result)
+
+
+def _comparison_blocks(
+    subject: Subject, comparison: Comparison, items: np.ndarray, energy: Callable[..., float] | None
+) -> list[Block]:
+    """Return the table of solvers and budgets."""
+    d = subject.opened.data_shape[0]
+    solvers = list(dict.fromkeys(solver for solver, _ in comparison.cells))
+    budgets = list(dict.fromkeys(nfe for _, nfe in comparison.cells))
+    if subject.is_image or d == 2:
+        limits = [span(items[:, i]) if len(items) else (-3.0, 3.0) for i in range(2)] if not subject.is_image else []
+        show: Callable[[DrawnSamples], str | Image] = partial(_picture, subject=subject, limits=limits)
+        text = "Each cell shows the same seeds."
+    elif energy is not None and len(items):
+        show = partial(_distance, items=items, energy=energy)
+        text = "Each cell is the energy distance of samples to the data, in standard deviations of the columns."
+    else:
+        return []
+    rows = []
+    for solver in solvers:
+        cells = [comparison.cells.get((solver, nfe)) for nfe in budgets]
+        rows.append((solver, *("–" if cell is None else show(cell) for cell in cells)))
+    caption = f"Samples by solver and number of network evaluations. {text}"
+    header = ("solver", *(f"{nfe} evaluations" for nfe in budgets))
+    blocks: list[Block] = [Table(header=header, rows=tuple(rows), caption=caption, numeric=subject.is_image is False)]
+    if not comparison.complete:
+        blocks.append(Text(text="The table ends early, because this model needs much time for a sample."))
+    blocks += [Text(text=failure, warning=True) for failure in comparison.failures]
+    return blocks
+
+
+def _picture(cell: DrawnSamples, *, subject: Subject, limits: Sequence[tuple[float, float]]) -> Image:
+    png = thumbnail(cell.items, subject.opened.units, subject.opened.kind, limits)
+    alt = f"Samples of {cell.solver} with {cell.nfe} network evaluations"
+    return Image(png=png, alt=alt, width=132)
+
+
+def _distance(cell: DrawnSamples, *, items: np.ndarray, energy: Callable[..., float]) -> str:
+    return f"{energy(cell.items, items):.4g}"

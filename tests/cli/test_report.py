@@ -1,0 +1,166 @@
+"""`sdekit report`: one file with everything in it, of runs, exports and tables, and its messages."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdekit.reporting.provenance import train_command
+from sdekit.reporting.subject import gather
+from sdekit.runs import load_run, read_recipe
+
+FAST = ("--quick", "--nfe", 4, "-n", 16)
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Reader of a page: elements, attributes and text; it asserts that every element is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def values(self, name: str) -> list[str]:
+        """All values of an attribute."""
+        return [value for _, attributes in self.elements if (value := attributes.get(name)) is not None]
+
+
+def check_page(path: Path) -> Reader:
+    """Assert that a page needs nothing else: no script, no address, no style of another file, no repeated id."""
+    text = path.read_text("utf-8")
+    page = Reader(text)
+    assert not {"script", "iframe", "object", "embed", "form"} & {tag for tag, _ in page.elements}
+    assert not re.search(r"https?:|//www|@import|url\((?!#|\")", text)
+    addresses = [value for name in ("src", "href", "xlink:href") for value in page.values(name)]
+    assert all(value.startswith(("#", "data:")) for value in addresses)
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert {value[1:] for value in page.values("href") if value.startswith("#")} <= set(ids)
+    assert all(a.get("alt") for tag, a in page.elements if tag == "img")
+    assert all(a.get("aria-label") for _, a in page.elements if a.get("role") == "img")
+    assert text.count("<h1>") == 1 and "{{" not in text and "nan" not in text.lower().split()
+    return page
+
+
+def test_report_of_images(sdekit: Callable[..., Any], digits_run: Path, tmp_path: Path) -> None:
+    """The report of a run of images has all sections, and the command prints the verdict and the file."""
+    out = tmp_path / "report.html"
+    result = sdekit("report", digits_run, "--out", out, *FAST)
+    assert result.code == 0 and str(out) in result.err
+    page = check_page(out)
+    sections = {"data", "model", "training", "samples", "settings", "environment", "commands"}
+    assert sections <= set(page.values("id"))
+    assert sum(tag == "img" for tag, _ in page.elements) >= 4
+    text = " ".join(page.texts)
+    for word in ("1797 grey images of 8x8 pixels", "unet", "vp (beta_min = 0.1", "auto, 4 network evaluations"):
+        assert word in text
+
+
+def test_report_replaces_a_report_only(
+    sdekit: Callable[..., Any], refused: Callable[..., str], digits_run: Path, tmp_path: Path
+) -> None:
+    """An earlier report is replaced; a file of another program and a folder are refused."""
+    out = tmp_path / "r.html"
+    for _ in range(2):
+        result = sdekit("report", digits_run, "--out", out, "--no-samples", "--json")
+        assert result.code == 0
+    fields = json.loads(result.out)
+    assert fields["report"] == str(out) and fields["bytes"] == out.stat().st_size
+    assert all({"title", "text", "level"} == set(statement) for statement in fields["verdict"])
+    out.write_text("<html>my page</html>")
+    assert "not a report of sdekit" in refused("report", digits_run, "--out", out)
+    assert "is a folder" in refused("report", digits_run, "--out", tmp_path)
+
+
+def test_bad_input(refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
+    """Data of another shape, an unknown solver and options without data are refused, and nothing is written."""
+    out = ("--out", tmp_path / "r.html")
+    message = refused("report", digits_run, *out, "--data", "moons")
+    assert "moons has items of shape (2,)" in message and "(1, 8, 8)" in message
+    assert "did you mean 'ddim'" in refused("report", digits_run, *out, "--solver", "ddmi")
+    assert "--data SPEC" in refused("report", digits_run, *out, "--option", "n=3")
+    assert "nfe must be at least 1" in refused("report", digits_run, *out, "--nfe", 0)
+    assert "no such" in refused("report", tmp_path / "missing", *out).lower()
+
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def table_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLP of 20 steps on a table whose column names are markup, mathematics and other alphabets. Read only."""
+    from tests.cli.conftest import TINY_MLP, call
+
+    folder = tmp_path_factory.mktemp("table")
+    rows = [f"{i % 7 - 3},{(i * 37 % 11) / 2},{(i * i) % 13}" for i in range(120)]
+    (folder / "t.csv").write_text("\n".join([f"{HOSTILE},Länge [mm],$a_1 & b$", *rows]) + "\n", encoding="utf-8")
+    run = folder / "run <b>"
+    assert call("train", "--data", f"table:{folder / 't.csv'}", "--out", run, "--steps", 20, *TINY_MLP) == 0
+    return run
+
+
+def test_report_of_a_table(sdekit: Callable[..., Any], table_run: Path) -> None:
+    """The report of a table shows the names of its columns, escaped, and is written into the run folder."""
+    result = sdekit("report", table_run, *FAST)
+    assert result.code == 0
+    page = check_page(table_run / "report.html")
+    text = " ".join(page.texts)
+    assert HOSTILE in text and "Länge [mm]" in text and "$a_1 & b$" in text and "run <b>" in text
+    assert sum(tag == "svg" for tag, _ in page.elements) >= 4
+    assert "samples: mean" in text
+
+
+def test_report_of_an_export(sdekit: Callable[..., Any], moons_run: Path, tmp_path: Path) -> None:
+    """The report of an export has no training curves but data and samples."""
+    export = tmp_path / "export"
+    assert sdekit("export", moons_run, "--format", "safetensors", "--out", export).code == 0
+    assert sdekit("report", export, *FAST).code == 0
+    page = check_page(export / "report.html")
+    assert {"data", "model", "samples", "commands"} <= set(page.values("id"))
+    assert sdekit("export", moons_run, "--format", "safetensors", "--out", export, "--overwrite").code == 0
+    assert not (export / "report.html").exists()
+
+
+@pytest.mark.parametrize("run", ["digits_run", "moons_run", "numbers_run", "dropped_run", "table_run"])
+def test_train_command_repeats_the_recipe(
+    sdekit: Callable[..., Any],
+    run: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The command of the report plans the same run again."""
+    path = request.getfixturevalue(run)
+    command = shlex.split(train_command(gather("run", load_run(path))))
+    command[command.index("--out") + 1] = str(tmp_path / "again")
+    monkeypatch.setattr("sdekit_cli.commands.train.run_training", lambda trainer, **_: 0.0)
+    assert sdekit(*command[1:]).code == 0
+    read_recipe(path).check_same(read_recipe(tmp_path / "again"))
+    assert read_recipe(path) == read_recipe(tmp_path / "again")
