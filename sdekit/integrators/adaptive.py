@@ -26,8 +26,20 @@ class ToleranceError(SdekitError):
     """An adaptive method cannot meet its tolerance."""
 
 
+FEWER = 0.75
+"""Share of running rows below which the finished rows are removed from the batch."""
+
+
 def solve_adaptive(
-    field: Field, y: Tensor, r: Tensor, r_end: Tensor, *, method: str, rtol: float | Tensor, atol: float | Tensor
+    field: Field,
+    y: Tensor,
+    r: Tensor,
+    r_end: Tensor,
+    *,
+    method: str,
+    rtol: float | Tensor,
+    atol: float | Tensor,
+    field_of: Callable[[Tensor], Field] | None = None,
 ) -> Tensor:
     """Solve dy/dr = field(r, y) from r to r_end.
 
@@ -35,14 +47,16 @@ def solve_adaptive(
     accepted for each sample on its own if this error is at most 1.
 
     Arguments:
-        field: Function of r (B,) and y (B, *). It always receives the whole batch, because its conditions may belong to
-            the rows of the batch; a sample that has reached r_end takes steps of length 0.
+        field: Function of r (B,) and y (B, *). Without `field_of` it always receives the whole batch, because its
+            conditions may belong to the rows of the batch; a sample that has reached r_end takes steps of length 0.
         y: State at r, (B, *).
         r: Start, 0-dim float64.
         r_end: End, 0-dim float64, above or below r.
         method: Key of `METHODS`.
-        rtol: Relative tolerance, at least 0; a tensor that broadcasts to y has a tolerance for each entry.
+        rtol: Relative tolerance, at least 0; a tensor of the shape of one sample has a tolerance for each entry.
         atol: Absolute tolerance, > 0; a number or a tensor, like rtol.
+        field_of: Function `field_of(rows)` that returns the field of some rows of the batch, given their indices. It is
+            used when enough samples have reached r_end: the network then evaluates the others alone.
     Returns:
         State at r_end, (B, *).
     Raises:
@@ -54,6 +68,7 @@ def solve_adaptive(
     a, b, c, e = (torch.as_tensor(getattr(tableau, name), dtype=torch.float64).tolist() for name in "ABCE")
     power = -1 / (tableau.error_estimator_order + 1)
     sign = 1.0 if r_end > r else -1.0
+    result, remaining = y.clone(), torch.arange(len(y), device=y.device)
     end = r_end.cpu()  # r and the step sizes are float64 on the CPU, because some devices have no float64
     r = r.cpu().expand(len(y)).clone()
     slope = field(r, y)
@@ -75,9 +90,17 @@ def solve_adaptive(
         r = torch.where(accepted, reached, r)
         running = r != end
         if not running.any():
-            return y
+            result[remaining] = y
+            return result
         if (running & (h < 1e-14 * r.abs().clamp(min=1e-10))).any():
             break
+        if field_of is not None and running.sum() < FEWER * len(running):
+            result[remaining] = y
+            kept = running.nonzero()[:, 0]
+            r, h, running = r[kept], h[kept], running[kept]
+            kept = kept.to(y.device)
+            y, slope, remaining = y[kept], slope[kept], remaining[kept]
+            field = field_of(remaining)
     stuck = int(h.where(running, torch.inf).argmin())
     raise ToleranceError(
         f"{method} cannot meet rtol={_largest(rtol):g}, atol={_largest(atol):g} at r = {float(r[stuck]):.6g}: its step "

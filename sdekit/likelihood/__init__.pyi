@@ -5,11 +5,13 @@ from .dequantization import (
     check_bins as check_bins,
     log_density_in_data_units as log_density_in_data_units,
 )
+from .flow_solver import (
+    FlowSolver as FlowSolver,
+)
 from .interpolation import (
     spherical_interpolation as spherical_interpolation,
 )
 from .probability_flow import (
-    FlowSolver as FlowSolver,
     LogLikelihood as LogLikelihood,
     decode as decode,
     encode as encode,

@@ -5,73 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from sdekit.errors import InputError, SdekitError
+from sdekit.errors import InputError
 from sdekit.guidance import Guidance, SamplingContext, compose, resolve_guidance
-from sdekit.integrators import METHODS, ToleranceError, solve_adaptive
 from sdekit.processes import SDE, Denoiser, FlowCoordinates, as_time, broadcast, evaluate_denoiser
-from sdekit.registry import resolve
 from sdekit.sampling import Sampler, check_seeds
 
 from .end_points import Divergence, leave_data, log_density_at_t_max, reach_data
+from .flow_solver import ADAPTIVE, FlowSolver, solve_flow
 from .trace import Trace, choose_trace
 
 if TYPE_CHECKING:
     from sdekit.models import Condition
-
-ADAPTIVE = "dopri5"
-"""The default solver. On a mixture in 2 and in 64 dimensions, its error of log p at about 115 network evaluations was
-smaller than that of each fixed-step method that was tried at 100 evaluations (heun, ddim, dpmpp-2m, dpmpp-3m, unipc,
-deis, ipndm, lms, exp-rk3, rk4)."""
-LEAST_TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}
-"""Smallest tolerance that a dtype can meet."""
-DEFAULT_TOLERANCE = {torch.float32: 1e-5, torch.float64: 3e-6}
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlowSolver:
-    """How the probability-flow ODE is solved.
-
-    Arguments:
-        method: "dopri5" or "bosh3", which control the error of each sample on its own; or a deterministic sampler or
-            its registered name, such as "ddim" for DDIM inversion, "heun" or "ode" with any method of torchdiffeq.
-        tolerance: Tolerance of dopri5 and bosh3, relative and absolute, for the state in the coordinates of
-            `FlowCoordinates`, and in nats for log p. None is 3e-6 in float64 and 1e-5 in float32.
-        steps: Number of grid times of a sampler; None for its default.
-    Raises:
-        InputError: If the sampler draws noise, or an option does not apply to the method.
-    """
-
-    method: Sampler | str = ADAPTIVE
-    tolerance: float | None = None
-    steps: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.method in METHODS:
-            if self.steps is not None:
-                raise InputError(f"{self.method} chooses its own steps: leave out steps={self.steps}, or set tolerance")
-            if self.tolerance is not None and not self.tolerance > 0:
-                raise InputError(f"tolerance must be above 0, got {self.tolerance}")
-            return
-        if self.tolerance is not None:
-            raise InputError(f"solver {self.method!r} has no option tolerance: set steps, or the options of `ode`")
-        sampler: Sampler = resolve("sampler", self.method)
-        if sampler.stochastic:
-            raise InputError(
-                f"solver {self.method!r} draws noise, so it has no inverse: choose a deterministic one, such as "
-                "dopri5, heun or ddim"
-            )
-        object.__setattr__(self, "method", sampler)
-
-    def coarser(self) -> FlowSolver:
-        """Return the same solver with ten times the tolerance or half the steps, to estimate its error."""
-        if isinstance(self.method, Sampler):
-            return FlowSolver(method=self.method, steps=max(2, (self.steps or self.method.default_steps) // 2))
-        return FlowSolver(method=self.method, tolerance=None if self.tolerance is None else 10 * self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -148,7 +97,7 @@ def log_likelihood(
     parts = []
     for rows in _batches(len(x0), batch_size):
         probes = trace.draw(seeds[rows], d).to(x0)
-        run = flow.rows(None if y is None else y[rows])
+        run = flow.batch(None if y is None else y[rows])
         parts.append(run.log_likelihood(x0[rows].flatten(1), trace, probes, at, estimate_error))
     errors = [p.discretization_error for p in parts if p.discretization_error is not None]
     return LogLikelihood(
@@ -190,7 +139,7 @@ def encode(
     """
     flow = _Flow(sde, denoise, guidance, solver, x0)
     parts = [
-        flow.rows(None if y is None else y[rows]).encode(x0[rows].flatten(1)) for rows in _batches(len(x0), batch_size)
+        flow.batch(None if y is None else y[rows]).encode(x0[rows].flatten(1)) for rows in _batches(len(x0), batch_size)
     ]
     return torch.cat(parts).view_as(x0)
 
@@ -222,7 +171,7 @@ def decode(
     """
     flow = _Flow(sde, denoise, guidance, solver, latent)
     parts = [
-        flow.rows(None if y is None else y[rows]).decode(latent[rows].flatten(1))
+        flow.batch(None if y is None else y[rows]).decode(latent[rows].flatten(1))
         for rows in _batches(len(latent), batch_size)
     ]
     return torch.cat(parts).view_as(latent)
@@ -240,23 +189,31 @@ class _Flow:
         x: Tensor,
     ) -> None:
         self.sde, self.shape, self.dtype = sde, x.shape[1:], x.dtype
+        self.ends = as_time(sde.t_min), as_time(sde.t_max)
         self.denoise = compose(sde, denoise, resolve_guidance(guidance) if guidance else [])
         self.solver = solver if isinstance(solver, FlowSolver) else FlowSolver(method=solver)
-        self.coordinates = FlowCoordinates(sde)
+        self.context = SamplingContext(torch.tensor([sde.t_max, sde.t_min], dtype=torch.float64))
         self.y: Tensor | Condition | None = None
-        self.evaluations = self.backward_passes = 0
+        self.counts = {"evaluations": 0, "backward_passes": 0}
         _check_finite(x)
 
-    def rows(self, y: Tensor | Condition | None) -> _Flow:
+    def batch(self, y: Tensor | Condition | None) -> _Flow:
         """Return the flow of a batch with conditions y."""
+        return self._copy(y=y, counts={"evaluations": 0, "backward_passes": 0})
+
+    def rows(self, rows: Tensor | None) -> _Flow:
+        """Return the flow of some rows of this batch, which counts evaluations together with it."""
+        return self if rows is None or self.y is None else self._copy(y=self.y[rows])
+
+    def _copy(self, **changes: Any) -> _Flow:
         flow = object.__new__(_Flow)
-        vars(flow).update(vars(self), y=y, evaluations=0, backward_passes=0)
+        vars(flow).update(vars(self) | changes)
         return flow
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """Denoise states x (B, d)."""
-        self.evaluations += 1
-        with SamplingContext(torch.tensor([self.sde.t_max, self.sde.t_min], dtype=torch.float64)).active():
+        self.counts["evaluations"] += 1
+        with self.context.active():
             return evaluate_denoiser(self.denoise, x.view(-1, *self.shape), t, self.y).flatten(1)
 
     def divergence(self, trace: Trace, probes: Tensor) -> Divergence:
@@ -264,39 +221,40 @@ class _Flow:
 
         def evaluate(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
             denoised, traces = trace.evaluate(lambda z: self(z, t), x, probes)
-            self.backward_passes += probes.shape[1] or x.shape[1]
+            self.counts["backward_passes"] += probes.shape[1] or x.shape[1]
             return denoised, traces
 
         return evaluate
 
     @torch.no_grad()
     def encode(self, x0: Tensor) -> Tensor:
+        sde, (start, end) = self.sde, self.ends
         divergence: Divergence = lambda x, t: (self(x, t), x.new_zeros(len(x), 0))  # noqa: E731
-        x, _ = leave_data(self.sde, self, divergence, x0)
-        return self._solve(self, x, self.solver, forward=True) / self.sde.sigma(as_time(self.sde.t_max))
+        x, _ = leave_data(sde, self, divergence, x0)
+        return solve_flow(sde, self.solver, self.rows, x, start, end) / sde.sigma(end)
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
-        x = self._solve(self, self.sde.prior(latent), self.solver, forward=False)
-        return reach_data(self.sde, self, x)
+        sde, (start, end) = self.sde, self.ends
+        x = solve_flow(sde, self.solver, self.rows, sde.prior(latent), end, start)
+        return reach_data(sde, self, x)
 
     @torch.no_grad()
     def log_likelihood(
         self, x0: Tensor, trace: Trace, probes: Tensor, at: Tensor | float | None, estimate_error: bool
     ) -> LogLikelihood:
-        log_prob, error, latent = self._log_likelihood(x0, trace, probes, at, self.solver)
-        evaluations, passes, difference = self.evaluations, self.backward_passes, None
+        estimates, latent = self._log_likelihood(x0, trace, probes, at, self.solver)
+        counts, difference = dict(self.counts), None
         if estimate_error:
-            coarse = self.solver.coarser()
-            if not isinstance(coarse.method, Sampler) and coarse.tolerance is None:
-                coarse = FlowSolver(method=coarse.method, tolerance=10 * DEFAULT_TOLERANCE.get(self.dtype, 1e-5))
-            difference = (self._log_likelihood(x0, trace, probes, at, coarse)[0] - log_prob).abs()
-        return LogLikelihood(log_prob, error, difference, latent, evaluations, passes)
+            coarse, _ = self._log_likelihood(x0, trace, probes, at, self.solver.coarser(self.dtype))
+            difference = (coarse - estimates).mean(1).abs()
+        error = trace.standard_error(estimates, x0.shape[1])
+        return LogLikelihood(estimates.mean(1), error, difference, latent, **counts)
 
     def _log_likelihood(
         self, x0: Tensor, trace: Trace, probes: Tensor, at: Tensor | float | None, solver: FlowSolver
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log p (B,), the standard error of its trace (B,), and the latent (B, d).
+    ) -> tuple[Tensor, Tensor]:
+        """Return log p with each estimate of the trace (B, K), and the latent (B, d).
 
         The state has one more column for each estimate of the trace. In the coordinates y = x / scale and
         r = sigma / scale, the flow is dy/dr = (y - D_y) / r with D_y the denoised x in units of y, up to the weights
@@ -304,118 +262,31 @@ class _Flow:
         w / scale + r div, with r div = d - scale tr dD/dx; then d(w / scale)/dr = -div. So every method that solves
         the probability flow also integrates the divergence.
         """
-        sde, d, scale = self.sde, x0.shape[1], self.coordinates.scale
+        sde, d, scale = self.sde, x0.shape[1], FlowCoordinates(self.sde).scale
+        start, end = self.ends if at is None else (as_time(at), self.ends[1])
         divergence = self.divergence(trace, probes)
         if at is None:
             x, change = leave_data(sde, self, divergence, x0)
-            start = as_time(sde.t_min)
             change = change + d * sde.alpha(start).log()
         else:
-            x, start = x0, as_time(at)
-            change = x0.new_zeros(len(x0), trace.columns)
+            x, change = x0, x0.new_zeros(len(x0), trace.columns)
 
-        def augmented(state: Tensor, t: Tensor) -> Tensor:
-            denoised, traces = divergence(state[:, :d], t)
-            s = broadcast(scale(t), state)
-            return torch.cat([denoised, state[:, d:] / s + d - s * traces], 1)
+        def augmented_flow(rows: Tensor | None) -> Denoiser:
+            divergence = self.rows(rows).divergence(trace, probes if rows is None else probes[rows])
+
+            def denoise(state: Tensor, t: Tensor) -> Tensor:
+                denoised, traces = divergence(state[:, :d], t)
+                s = broadcast(scale(t), state)
+                return torch.cat([denoised, state[:, d:] / s + d - s * traces], 1)
+
+            return denoise
 
         state = torch.cat([x, torch.zeros_like(change)], 1)
-        state = self._solve(augmented, state, solver, forward=True, start=start, d=d)
-        end = as_time(sde.t_max)
+        state = solve_flow(sde, solver, augmented_flow, state, start, end, d=d)
         x_end, log_determinant = state[:, :d], state[:, d:] / scale(end)
         estimates = (change - log_determinant).double() - d * (scale(start) / scale(end)).log()
         at_end = log_density_at_t_max(sde, self, divergence, x_end, trace)
-        log_prob = at_end.double() + estimates.mean(1)
-        return log_prob, trace.standard_error(estimates, d), x_end / sde.sigma(end)
-
-    def _solve(
-        self,
-        denoise: Denoiser,
-        x: Tensor,
-        solver: FlowSolver,
-        *,
-        forward: bool,
-        start: Tensor | None = None,
-        d: int | None = None,
-    ) -> Tensor:
-        """Solve the flow between t_min (or start) and t_max; columns of x from d on are log-determinants."""
-        sde = self.sde
-        start, end = as_time(sde.t_min) if start is None else start, as_time(sde.t_max)
-        if isinstance(solver.method, Sampler):
-            return _solve_by_sampler(sde, solver.method, solver.steps, denoise, x, start, end, forward)
-        tolerance = DEFAULT_TOLERANCE.get(x.dtype, 1e-5) if solver.tolerance is None else solver.tolerance
-        if tolerance < LEAST_TOLERANCE.get(x.dtype, 0.0):
-            raise InputError(
-                f"tolerance {tolerance:g} cannot be met in {str(x.dtype).removeprefix('torch.')}: use at least "
-                f"{LEAST_TOLERANCE[x.dtype]:g}, or compute in float64"
-            )
-        flow = self.coordinates
-        first, last = (start, end) if forward else (end, start)
-        columns = x.shape[1]
-        atol = x.new_full((columns,), tolerance)
-        rtol = atol.clone()
-        if d is not None:  # the error of a step in log p, in nats, counts as much as that of the whole state
-            atol[d:] *= math.sqrt((columns - d) / columns) * math.sqrt(d)
-            rtol[d:] = 0
-        try:
-            y = solve_adaptive(
-                lambda r, y: flow.field(denoise, r, y),
-                x / flow.scale(first),
-                flow.r(first),
-                flow.r(last),
-                method=str(solver.method),
-                rtol=rtol,
-                atol=atol,
-            )
-        except ToleranceError as error:
-            raise SdekitError(f"the probability flow: {error}") from error
-        return flow.scale(last) * y
-
-
-def _solve_by_sampler(
-    sde: SDE, sampler: Sampler, steps: int | None, denoise: Denoiser, x: Tensor, start: Tensor, end: Tensor, up: bool
-) -> Tensor:
-    """Solve the flow with the formula of a sampler, along its default grid in either direction."""
-    n = sampler.default_steps if steps is None else steps
-    times = sampler.build_default_grid()(sde, max(n - 1, 1))
-    times = torch.cat([end[None], times[(times > start) & (times < end)], start[None]])
-    times = times.flip(0) if up else times
-    if up:
-        _check_inverse(sde, sampler, times)
-    if sampler.requires_single_sample:
-        raise InputError(
-            f"{type(sampler).__name__} controls the error of a batch as a whole: choose error_norm='batch', or dopri5"
-        )
-    for state in sampler.trajectory(sde, denoise, x, times, _no_noise):
-        x = state
-    return x
-
-
-def _check_inverse(sde: SDE, sampler: Sampler, times: Tensor) -> None:
-    """Raise InputError if a sampler cannot run from data to noise; it is tried on data with one Gaussian dimension."""
-    x = torch.full((1, 1), 1.0, dtype=torch.float64)
-
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
-        alpha, sigma = sde.alpha(t), sde.sigma(t)
-        return x * broadcast(alpha / (alpha**2 + sigma**2), x)
-
-    for state in sampler.trajectory(sde, denoise, x * _std(sde, times[0]), times, _no_noise):
-        x = state
-    expected = _std(sde, times[-1])
-    if not 0.1 < float(x) / float(expected) < 10:  # also refuses a NaN
-        raise InputError(
-            f"{type(sampler).__name__} with {len(times)} times does not solve the flow from data to noise: choose "
-            "dopri5, heun or ddim, or more steps"
-        )
-
-
-def _std(sde: SDE, t: Tensor) -> Tensor:
-    """Return the standard deviation of x_t for data with standard deviation 1."""
-    return (sde.alpha(t) ** 2 + sde.sigma(t) ** 2).sqrt()
-
-
-def _no_noise(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
-    raise InputError("the solver draws noise, so it has no inverse")
+        return at_end.double()[:, None] + estimates, x_end / sde.sigma(end)
 
 
 def _batches(n: int, batch_size: int | None) -> list[slice]:

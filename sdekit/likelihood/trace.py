@@ -109,12 +109,8 @@ class ExactTrace(Trace):
 
     def estimate(self, product: Product, probes: Tensor) -> Tensor:
         n, _, d = probes.shape
-        total, basis = probes.new_zeros(n), probes.new_zeros(n, d)
-        for i in range(d):
-            basis[:, i] = 1
-            total = total + product(basis)[:, i]
-            basis[:, i] = 0
-        return total[:, None]
+        basis = torch.eye(d, dtype=probes.dtype, device=probes.device)
+        return torch.stack([product(e.expand(n, d))[:, i] for i, e in enumerate(basis)]).sum(0)[:, None]
 
     def standard_error(self, estimates: Tensor, d: int) -> Tensor:
         return torch.zeros_like(estimates[:, 0])

@@ -67,5 +67,5 @@ class FlowCoordinates:
     def field(self, denoise: Denoiser, r: Tensor, y: Tensor) -> Tensor:
         """Return dy/dr at r () or (B,) and y (B, *), with one evaluation of the denoiser."""
         t = self.time(r)
-        x = broadcast(self.scale(t), y) * y
-        return self.velocity(x, denoise(x, t), t)
+        x0 = denoise(broadcast(self.scale(t), y) * y, t)
+        return (y - x0) / broadcast(r, y)  # eps - k x_0 = (x - (alpha + k sigma) x_0) / sigma

@@ -28,6 +28,8 @@ def as_time(t: Tensor | float) -> Tensor:
     Raises:
         InputError: If t is not a real number or a tensor of real numbers.
     """
+    if isinstance(t, Tensor) and t.dtype == torch.float64:
+        return t
     try:
         if isinstance(t, Tensor) and best_float(t.device) != torch.float64:
             t = t.cpu()

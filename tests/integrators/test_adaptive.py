@@ -147,3 +147,26 @@ def test_nan_is_an_error(method: str) -> None:
             field, torch.ones(2, 1, dtype=torch.float64), at(0.0), at(1.0), method=method, rtol=1e-5, atol=1e-5
         )
     assert len(calls) < 1000
+
+
+@each_method
+def test_finished_samples_are_removed(method: str) -> None:
+    """With the field of any rows, samples that are finished are evaluated no more, and the result is the same."""
+    sizes = []
+
+    def field_of(rows: Tensor) -> object:
+        rates = RATES[rows]
+
+        def field(r: Tensor, y: Tensor) -> Tensor:
+            sizes.append(len(y))
+            return -rates[:, None] * (y - r.sin()[:, None])
+
+        return field
+
+    y = torch.randn(4, 3, dtype=torch.float64)
+    arguments = {"method": method, "rtol": 1e-6, "atol": 1e-6}
+    field = field_of(torch.arange(4))
+    whole = solve_adaptive(field, y, at(0.0), at(2.0), **arguments)
+    assert set(sizes) == {4}
+    parts = solve_adaptive(field, y, at(0.0), at(2.0), field_of=field_of, **arguments)
+    assert sizes[-1] == 1 and torch.allclose(parts, whole, rtol=1e-13, atol=1e-14)
