@@ -12,7 +12,7 @@ from sdekit.errors import InputError
 from sdekit.guidance import Guidance, SamplingContext, compose, resolve_guidance
 from sdekit.processes import EDM, SDE, RectifiedFlow
 from sdekit.registry import resolve
-from sdekit.sampling import Brownian, Grid, Noise, Sampler, SeedNoise
+from sdekit.sampling import Brownian, Grid, Noise, Sampler, SeedNoise, start_at_finite_rho
 
 Process = Literal["edm", "flow"]
 """Process of the model: "edm" is x = x_0 + sigma eps, and "flow" is x = (1 - sigma) x_0 + sigma eps."""
@@ -109,7 +109,8 @@ def sampler(
             sigma = x.new_full((len(x),), t.item()) if t.ndim == 0 else t.to(x)
             return model(x, sigma, **extra_args).to(x)
 
-        guided = compose(sde, evaluate, guides)
+        times, factor = start_at_finite_rho(method, sde, times)
+        x, guided = factor * x, compose(sde, evaluate, guides)
 
         def denoise(x: Tensor, t: Tensor, y: Any = None) -> Tensor:
             x0 = guided(x, t)

@@ -17,7 +17,7 @@ from torch import Tensor
 from sdekit.errors import InputError, SdekitError
 from sdekit.guidance import Guidance, SamplingContext, compose
 from sdekit.processes import SDE, Denoiser
-from sdekit.sampling import Noise, Sampler
+from sdekit.sampling import Noise, Sampler, start_at_finite_rho
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ def run_sampler(
         x_0, (B, *).
     """
     guided = compose(sde, denoise, guidance)
+    times, factor = start_at_finite_rho(sampler, sde, times)
+    x = factor * x
     with SamplingContext(times, adaptive=sampler.calls_per_step is None).active():
         for state in sampler.trajectory(sde, guided, x, times, noise):
             x = state

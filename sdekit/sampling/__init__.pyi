@@ -3,6 +3,9 @@ from .brownian import (
     path_time as path_time,
     time_at as time_at,
 )
+from .finite_start import (
+    start_at_finite_rho as start_at_finite_rho,
+)
 from .grids import (
     auto as auto,
     cosine as cosine,

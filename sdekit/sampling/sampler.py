@@ -61,6 +61,15 @@ class Sampler:
         return False
 
     @property
+    def requires_finite_rho(self) -> bool:
+        """Whether the method divides by alpha, so that a run must start where rho = sigma / alpha is finite.
+
+        If alpha is below 1 / `LARGEST_RHO` at the first time of the grid, as in the cosine process and the rectified
+        flow, `sample` replaces this time by the time of the noise level `LARGEST_RHO` (1000).
+        """
+        return False
+
+    @property
     def default_steps(self) -> int:
         """Number of grid times if the user sets neither `steps` nor `nfe`."""
         return 50

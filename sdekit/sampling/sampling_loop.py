@@ -27,6 +27,7 @@ from sdekit.processes import SDE, Denoiser, check_process
 from sdekit.registry import resolve
 
 from .finite_results import require_finite_results
+from .finite_start import marginal_std, start_at_finite_rho
 from .grids import MOST_STEPS
 from .noise import SeedNoise, check_seeds
 from .sampler import Grid, Sampler
@@ -141,6 +142,7 @@ def sample(
         cost = guidance_cost(sde, guides, torch.zeros(1, *shape, dtype=dtype, device=device), y)
     times = _resolve_times(sde, method, steps, nfe, grid, cost)
     _check_start(sde, x, times, (len(seeds), *shape))
+    times, factor = start_at_finite_rho(method, sde, times)
     request = _Request(
         sde=sde,
         denoise=denoise,
@@ -148,7 +150,7 @@ def sample(
         times=times,
         seeds=seeds,
         shape=shape,
-        x=x,
+        x=None if x is None else factor * x,
         y=y,
         guidance=guides,
         noise=noise or method.default_noise,
@@ -235,7 +237,7 @@ def _run(request: _Request, batch: slice, denoise: Denoiser, guidance: list[Guid
 
 def _draw_start(sde: SDE, t: Tensor, noise: Tensor) -> Tensor:
     """Return x at the first time of the grid: the prior at t_max, or N(0, alpha^2 + sigma^2) below it."""
-    return sde.prior(noise) if t >= sde.t_max * (1 - 1e-6) else (sde.alpha(t) ** 2 + sde.sigma(t) ** 2).sqrt() * noise
+    return sde.prior(noise) if t >= sde.t_max * (1 - 1e-6) else marginal_std(sde, t) * noise
 
 
 def _assemble(request: _Request, results: list[BatchResult]) -> Samples:

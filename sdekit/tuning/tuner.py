@@ -22,7 +22,7 @@ from sdekit.evaluation import exact_solution
 from sdekit.models import Condition
 from sdekit.processes import SDE, Denoiser, check_process, evaluate_denoiser
 from sdekit.registry import build, resolve
-from sdekit.sampling import Sampler, sample
+from sdekit.sampling import Sampler, sample, start_at_finite_rho
 
 from .parametrization import Parametrization
 from .tuned import Blend, Tuned, times_at
@@ -224,7 +224,7 @@ def check_tunable(sde: SDE, sampler: Sampler, nfe: int) -> int:
     def no_noise(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
         raise InputError(f"tune: {name} draws noise with these options: tuning needs a deterministic sampler")
 
-    times = torch.tensor([sde.t_max, sde.t_min], dtype=torch.float64)
+    times, _ = start_at_finite_rho(sampler, sde, torch.tensor([sde.t_max, sde.t_min], dtype=torch.float64))
     for _ in sampler.trajectory(sde, lambda x, t: x / 2, torch.zeros(1, 1, dtype=torch.float64), times, no_noise):
         pass
     return sampler.steps_for(nfe)

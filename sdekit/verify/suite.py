@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from sdekit.registry import find_component, load_plugins, unknown_name
 from sdekit.sampling import Sampler
 from sdekit.verify.sampler_checks import all_checks
 
-from .common.check_results import Check, Report, Result
+from .common.check_results import NO_EXCEPTION, Check, Report, Result
 from .component_checks import (
     backend_checks,
     dataset_checks,
@@ -98,7 +99,7 @@ def verify(component: Any, *, kind: str | None = None, quick: bool = False) -> R
 def run_checks(
     name: str, kind: str, checks: Sequence[Check], on_result: Callable[[Result], None] | None = None
 ) -> Report:
-    """Run checks one after the other.
+    """Run checks one after the other. A check that fails by the same exception as an earlier one counts as skipped.
 
     Arguments:
         name: Name of the component in the report.
@@ -108,9 +109,15 @@ def run_checks(
     Returns:
         Results of all checks.
     """
-    results = []
+    results: list[Result] = []
+    exceptions: dict[str, str] = {}
     for check in checks:
-        results.append(check())
+        result = check()
+        if result.expected == NO_EXCEPTION:
+            first = exceptions.setdefault(str(result.measured), result.name)
+            if first != result.name:
+                result = replace(result, passed=True, skipped=True, measured=f"follows from {first}", cause="")
+        results.append(result)
         if on_result is not None:
             on_result(results[-1])
     return Report(name, kind, tuple(results))

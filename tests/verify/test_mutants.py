@@ -45,7 +45,7 @@ SAMPLERS: dict[str, tuple[str, str]] = {
     "InPlace": ("inputs", "changes x and a yielded x in place"),
     "InPlaceDenoised": ("inputs", "changes a denoised x_0 in place"),
     "KeepsGraph": ("gradient", "returns a tensor with a graph"),
-    "DividesByAlpha": ("finite[rectified-flow]", "a coefficient is infinite"),
+    "DividesByAlpha": ("runs[rectified-flow]", "declare requires_finite_rho = True"),
     "WrongAxis": ("shape", "along the wrong axis"),
     "Undecorated": ("declaration", "decorate the class with @dataclass(frozen=True, kw_only=True)"),
     "Positional": ("declaration", "add kw_only=True"),

@@ -28,7 +28,10 @@ from sdekit_cli.scaffold.new_plugin import new
 from sdekit_cli.scaffold.plugin_checks import check
 from sdekit_cli.terminal.console import marked, print_json, show_table, shown
 
-SAMPLER_TRAITS = ("order", "stochastic", "calls_per_step", "requires_single_sample", "default_steps", "default_grid")
+SAMPLER_TRAITS = (
+    *("order", "stochastic", "calls_per_step", "requires_single_sample", "requires_finite_rho"),
+    *("default_steps", "default_grid"),
+)
 
 app = typer.Typer(
     add_completion=False,

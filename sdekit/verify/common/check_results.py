@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 Measured = float | int | str
 Curve = tuple[tuple[int, float], ...]
+NO_EXCEPTION = "no exception"
+"""Expected value of a check that fails by an exception of the component."""
 
 
 class Finding(NamedTuple):
@@ -88,11 +90,14 @@ class Check:
         name: Short name, with the measured process or shape in brackets: "order[vp]".
         equation: The law, as an equation or in words.
         measure: Function that measures the component and returns a `Finding`.
+        roots: Checks that must pass first. If one of them fails, a failure of this check would only repeat it, so this
+            check is skipped.
     """
 
     name: str
     equation: str
     measure: Callable[[], Finding] = field(repr=False)
+    roots: tuple[Check, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return self.name
@@ -112,15 +117,26 @@ class Check:
         return ""
 
     def __call__(self) -> Result:
-        """Measure the component. If the component raises an exception, the check fails and reports the exception."""
+        """Measure the component once. If it raises an exception, the check fails and reports the exception."""
+        return self._result
+
+    @property
+    def failed_root(self) -> str:
+        """Name of the failed check from which a failure of this check would follow, or an empty text."""
+        failed = (root.failed_root or (str(root) if not root().passed else "") for root in self.roots)
+        return next(filter(None, failed), "")
+
+    @cached_property
+    def _result(self) -> Result:
         start = time.perf_counter()
         try:
-            finding = self.measure()
+            root = self.failed_root
+            finding = skip(f"follows from {root}") if root else self.measure()
         except Exception as error:
             finding = Finding(
                 False,
                 f"{type(error).__name__}: {error}",
-                "no exception",
+                NO_EXCEPTION,
                 "the component raised an exception: correct its cause",
             )
         return Result(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sdekit.distributions import GaussianMixture
 from sdekit.processes import SDE, VE, VP, Cosine, Denoiser, RectifiedFlow, as_time
-from sdekit.sampling import Noise, Sampler, SeedNoise, karras
+from sdekit.sampling import Noise, Sampler, SeedNoise, karras, start_at_finite_rho
 
 LEAST_RHO = 0.1
 """Noise level rho(t_min) of `trial_processes`. Even with the smallest steps, errors are larger than rounding errors."""
@@ -28,18 +30,26 @@ MIXTURE_2D = GaussianMixture(
 """Mixture of three components in two dimensions."""
 
 
-def trial_processes(*, quick: bool) -> dict[str, SDE]:
-    """Return the processes on which samplers are measured, by name. Each has rho(t_min) = `LEAST_RHO`.
+def trial_processes(sampler: Sampler, *, quick: bool) -> dict[str, SDE]:
+    """Return the processes on which a sampler is measured, by name. Each has rho(t_min) = `LEAST_RHO`.
 
     Arguments:
+        sampler: Sampler.
         quick: Return two processes instead of four.
     """
 
     def shortened(process: type[VP] | type[VE] | type[Cosine] | type[RectifiedFlow]) -> SDE:
-        return process(t_min=float(process().time(as_time(LEAST_RHO))))
+        return with_finite_start(sampler, process(t_min=float(process().time(as_time(LEAST_RHO)))))
 
     processes = {"vp": shortened(VP), "rectified-flow": shortened(RectifiedFlow)}
     return processes if quick else processes | {"ve": shortened(VE), "cosine": shortened(Cosine)}
+
+
+def with_finite_start(sampler: Sampler, sde: Any) -> SDE:
+    """Return a process whose t_max is the time at which `sample` starts the sampler on the given process."""
+    times, _ = start_at_finite_rho(sampler, sde, torch.tensor([sde.t_max, sde.t_min], dtype=torch.float64))
+    shortened: SDE = replace(sde, t_max=float(times[0])) if times[0] < sde.t_max else sde
+    return shortened
 
 
 def uneven_grid(sde: SDE, n: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdekit.processes import SDE
 from sdekit.sampling import Sampler, SeedNoise, karras, sample
-from sdekit.verify.common.check_results import Check, Finding, at_most, same
+from sdekit.verify.common.check_results import Check, Finding, at_most, same, skip
 from sdekit.verify.common.problems import MIXTURE_2D, initial_x, run_sampler
 
 
@@ -26,7 +26,6 @@ def checks(sampler: Sampler, sde: SDE) -> Iterator[Check]:
     yield Check("noise", "stochastic = True if and only if x depends on the draws", partial(stochastic, sampler, sde))
     yield Check("batch", "x^i does not depend on the batch size or order", partial(batches, sampler, sde))
     yield Check("same seed", "x is a function of the seeds", partial(same_seed, sampler, sde))
-    yield Check("global generators", "all draws come from noise(t, s)", partial(global_generators, sampler, sde))
 
 
 def own_noise(sampler: Sampler, sde: SDE) -> Finding:
@@ -127,7 +126,7 @@ def global_generators(sampler: Sampler, sde: SDE) -> Finding:
     saved = random.getstate(), np.random.get_state()
     results, advanced = [], list[str]()
     with torch.random.fork_rng(devices=[]):
-        for seed in (1, 2):
+        for seed in (1, 1, 2):
             random.seed(seed)
             np.random.seed(seed)
             torch.manual_seed(seed)
@@ -136,7 +135,9 @@ def global_generators(sampler: Sampler, sde: SDE) -> Finding:
             advanced = [name for name, state in _generator_states().items() if state != before[name]]
     random.setstate(saved[0])
     np.random.set_state(saved[1])
-    difference = float((results[0] - results[1]).abs().max())
+    if not torch.equal(results[0], results[1]):
+        return skip("two runs with the same global seeds differ, which the check same seed measures")
+    difference = float((results[0] - results[2]).abs().max())
     names = f" of {', '.join(advanced)}" if advanced else ""
     cause = f"a step draws from the global generator{names}: draw from noise(t, s)"
     passed = not advanced and difference == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import partial
 
@@ -24,7 +24,6 @@ from sdekit.verify.common.problems import (
     measured_orders,
     refine,
     run_sampler,
-    trial_processes,
 )
 
 LARGEST_STEP = 1.6
@@ -34,21 +33,20 @@ DIVISIONS = (1, 2, 4, 8, 16)
 """Divisors of the largest step."""
 
 
-def checks(sampler: Sampler, *, quick: bool) -> Iterator[Check]:
+def checks(sampler: Sampler, trials: Mapping[str, SDE]) -> Iterator[Check]:
     """Yield every check of single steps, for a sampler that declares an order.
 
     Arguments:
         sampler: Sampler.
-        quick: Measure on fewer processes.
+        trials: Processes, by name.
     """
     if sampler.order is None or (sampler.stochastic and sampler.requires_single_sample):
         return
     last = "|x_s - flow(x_t)| = O(h^(order + 1)) in the last step"
     deterministic = _with_zero_eta(sampler)
     if deterministic is not None:
-        vp = trial_processes(quick=True)["vp"]
-        yield Check("last step[vp, eta = 0]", last, partial(last_step, deterministic, vp, cut_last_step))
-    for name, sde in trial_processes(quick=quick).items():
+        yield Check("last step[vp, eta = 0]", last, partial(last_step, deterministic, trials["vp"], cut_last_step))
+    for name, sde in trials.items():
         law = "error of x (if stochastic: of mean and std) of one step from t_max to t_min = O(h^(order + 1))"
         yield Check(f"one step[{name}]", law, partial(one_step, sampler, sde))
         if not sampler.stochastic:
