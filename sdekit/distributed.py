@@ -172,6 +172,30 @@ def gather(samples: Samples | None, seeds: Sequence[int], shape: Sequence[int]) 
     return replace(samples, x=x, nfe=int(calls), seeds=tuple(seeds), trajectory=None)
 
 
+def gather_rows(rows: Tensor, most: int) -> Tensor:
+    """Collect the rows of all processes in every process, inside `together`.
+
+    Arguments:
+        rows: Rows of numbers (B, d); d is the same in all processes.
+        most: Largest number of rows of a process.
+    Returns:
+        All rows in the order of the processes, float64 on the CPU.
+    """
+    import torch
+    import torch.distributed as dist
+
+    here = world()
+    if here.size == 1 or not dist.is_initialized():
+        return rows.double().cpu()
+    counts = [torch.zeros(1, dtype=torch.int64) for _ in range(here.size)]
+    dist.all_gather(counts, torch.tensor([len(rows)]))
+    padded = torch.zeros(most, rows.shape[1], dtype=torch.float64)
+    padded[: len(rows)] = rows.cpu()
+    parts = [torch.empty_like(padded) for _ in range(here.size)]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+
+
 def agree(error: BaseException | None = None) -> None:
     """Wait for all processes, and find out whether one of them has failed.
 

@@ -1,4 +1,4 @@
-"""Pictures of samples: a grid of images, or a scatter plot of 2-D points."""
+"""Pictures: grids of images, scatter plots of 2-D points, confusion matrices and histograms."""
 
 from __future__ import annotations
 
@@ -122,6 +122,66 @@ def scatter(points: np.ndarray, reference: np.ndarray | None = None, classes: Se
         axes.scatter(*shown.T, s=6, alpha=0.7, linewidths=0, label=label)
     axes.set_aspect("equal")
     axes.legend(loc="upper right", fontsize="small")
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=120)
+    return out.getvalue()
+
+
+def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> bytes:
+    """Draw how often each class was predicted for each true class.
+
+    Arguments:
+        counts: Numbers of items, (C, C); rows are true classes and columns are predicted classes.
+        names: Name of each class.
+    Returns:
+        The plot as a PNG file. Colours are shares of a row; up to `MOST_CLASSES` classes have names and numbers.
+    """
+    from matplotlib.figure import Figure
+
+    n, labelled = len(names), len(names) <= MOST_CLASSES
+    size = 2.5 + 0.42 * min(n, MOST_CLASSES)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes: Any = figure.subplots()
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if labelled:
+        texts = [name[:12].replace("$", "\\$") for name in names]
+        axes.set_xticks(range(n), texts, rotation=45 if max(map(len, texts)) > 3 else 0)
+        axes.set_yticks(range(n), texts)
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize="small")
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=120)
+    return out.getvalue()
+
+
+def histograms(values: dict[str, np.ndarray], label: str, title: str = "") -> bytes:
+    """Draw histograms of positive numbers with a logarithmic axis, one for each set.
+
+    Arguments:
+        values: Numbers of each set by its name, (N,) each.
+        label: Text below the axis.
+        title: Text above the plot.
+    Returns:
+        The plot as a PNG file.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes: Any = figure.subplots()
+    together = np.concatenate(list(values.values())).clip(min=1e-12)
+    edges = np.geomspace(together.min() * 0.999, together.max() * 1.001, 41)
+    for name, numbers in values.items():
+        axes.hist(numbers.clip(min=1e-12), edges, alpha=0.6, weights=np.full(len(numbers), 1 / len(numbers)),
+                  label=f" {name[:60]}".replace("$", "\\$"))  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel(label)
+    axes.set_ylabel("share of the items")
+    axes.set_title(title)
+    axes.legend()
     out = BytesIO()
     figure.savefig(out, format="png", dpi=120)
     return out.getvalue()

@@ -37,6 +37,7 @@ COMMANDS = {
     "encode": "Map data to latents by the probability flow, and report the error of mapping them back.",
     "decode": "Map latents to data by the probability flow, the inverse of `sdekit encode`.",
     "interpolate": "Interpolate between two seeds or two images on the sphere of latents, as a strip and an animation.",
+    "classify": "Classify data by the likelihoods of a class-conditional model (Bayes' rule).",
     "report": "Write a report of a model as one HTML file: data, training, samples, evaluation, settings.",
     "export": "Export a model to a folder, with a model card.",
     "info": "Describe a saved model, and check that its files are complete and unaltered.",
@@ -56,7 +57,7 @@ EXAMPLES = (
     ("sdekit COMMAND --help", "show the options of a command"),
 )
 
-DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit")
+DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit", "classify")
 """Commands that several processes may run together."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")

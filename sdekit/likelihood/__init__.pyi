@@ -1,3 +1,10 @@
+from .class_posterior import (
+    Calibration as Calibration,
+    class_probabilities as class_probabilities,
+    cross_fitted_temperatures as cross_fitted_temperatures,
+    fit_temperature as fit_temperature,
+    measure_calibration as measure_calibration,
+)
 from .dequantization import (
     Dequantization as Dequantization,
     bin_width as bin_width,
@@ -7,6 +14,11 @@ from .dequantization import (
 )
 from .flow_solver import (
     FlowSolver as FlowSolver,
+)
+from .generative_classifier import (
+    ClassComparison as ClassComparison,
+    compare_by_bound as compare_by_bound,
+    compare_by_likelihood as compare_by_likelihood,
 )
 from .interpolation import (
     spherical_interpolation as spherical_interpolation,

@@ -34,6 +34,7 @@ class LogLikelihood:
         discretization_error: Estimated error of each log-density that is due to the ODE solver, (n,), or None if it was
             not estimated.
         latent: The noise x_T / sigma_T to which the flow takes each sample, (n, *shape).
+        estimates: Log-density of each sample by each estimate of the trace, (n, K), whose mean is log_prob.
         evaluations: Network evaluations of a sample, the largest of all batches.
         backward_passes: Backward passes of a sample, the largest of all batches.
     """
@@ -42,6 +43,7 @@ class LogLikelihood:
     trace_error: Tensor
     discretization_error: Tensor | None
     latent: Tensor = field(repr=False)
+    estimates: Tensor = field(repr=False)
     evaluations: int
     backward_passes: int
 
@@ -105,6 +107,7 @@ def log_likelihood(
         trace_error=torch.cat([p.trace_error for p in parts]),
         discretization_error=torch.cat(errors) if errors else None,
         latent=torch.cat([p.latent for p in parts]).view_as(x0),
+        estimates=torch.cat([p.estimates for p in parts]),
         evaluations=max(p.evaluations for p in parts),
         backward_passes=max(p.backward_passes for p in parts),
     )
@@ -249,7 +252,7 @@ class _Flow:
             coarse, _ = self._log_likelihood(x0, trace, probes, at, self.solver.coarser(self.dtype))
             difference = (coarse - estimates).mean(1).abs()
         error = trace.standard_error(estimates, x0.shape[1])
-        return LogLikelihood(estimates.mean(1), error, difference, latent, **counts)
+        return LogLikelihood(estimates.mean(1), error, difference, latent, estimates, **counts)
 
     def _log_likelihood(
         self, x0: Tensor, trace: Trace, probes: Tensor, at: Tensor | float | None, solver: FlowSolver

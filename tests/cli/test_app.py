@@ -28,6 +28,7 @@ COMMANDS = [
     ("encode",),
     ("decode",),
     ("interpolate",),
+    ("classify",),
     *(("plugins", name) for name in ("list", "show", "new", "check")),
 ]
 

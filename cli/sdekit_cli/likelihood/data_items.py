@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sdekit.data import whole_number
 from sdekit.errors import InputError
 from sdekit.registry import parse_assignments
 
@@ -64,15 +65,59 @@ class DataItems:
         self._check_range(raw)
         y = None
         if batch.y is not None and self.data.classes:
-            y = torch.tensor([self._positions[int(label)] for label in batch.y])
+            y = torch.tensor(list(self._positions))[batch.y]
         return self.opened.to_model(raw), raw, y
+
+    def labels(self) -> Tensor | None:
+        """Read the labels of all chosen items.
+
+        Returns:
+            Positions among the classes of the model, (n,), or None if the data have no labels.
+        Raises:
+            InputError: If an item has a class that the model was not trained on.
+        """
+        import torch
+
+        found = self.data.labels_of(self.indices) if self.data.classes else None
+        if found is None:
+            return None
+        positions = torch.tensor(list(self._positions))
+        labels = positions[found]
+        trained = torch.tensor(self.opened.conditioning.labels)
+        unknown = (~torch.isin(labels, trained)).nonzero()
+        if len(unknown):
+            row = int(unknown[0])
+            names = self.opened.class_names or tuple(map(str, range(self.opened.classes)))
+            theirs = self.data.class_names
+            own = theirs[int(found[row])] if theirs else str(int(found[row]))
+            raise InputError(
+                f"{self.spec}: item {self.indices[row]} has the label {own}, which {self.opened.path} was not trained "
+                f"on: its classes are {', '.join(names[int(label)] for label in trained[:20])}"
+                f"{', ...' if len(trained) > 20 else ''}"
+            )
+        return labels
+
+    def check(self, batch_size: int) -> None:
+        """Read all chosen items once, so that a bad one is reported before a long computation.
+
+        Arguments:
+            batch_size: Number of items to read at once.
+        Raises:
+            InputError: As `read` does.
+        """
+        for first in range(0, len(self), batch_size):
+            self.read(slice(first, first + batch_size))
 
     @property
     def _positions(self) -> Sequence[int]:
         """Position of each class of the data among the classes of the model; -1 if the model has no such class."""
         ours, theirs = list(self.opened.class_names), list(self.data.class_names)
-        if not ours or not theirs:
+        if not theirs:
             return range(max(self.data.classes, 1))
+        ours = ours or [str(label) for label in range(self.opened.classes)]
+        values = [whole_number(name) for name in ours]
+        ours = ours if None in values else [str(value) for value in values]  # "07" and "7" are one class
+        theirs = theirs if None in values else [str(whole_number(name)) for name in theirs]
         return [ours.index(name) if name in ours else -1 for name in theirs]
 
     def _check_range(self, raw: np.ndarray) -> None:

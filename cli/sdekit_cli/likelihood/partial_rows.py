@@ -7,8 +7,9 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from sdekit.errors import InputError, SdekitError
@@ -80,7 +81,11 @@ class PartialRows:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Keep the partial file; `finish` replaces it."""
+        """Keep the partial file, which `finish` replaces; without rows it is removed after wrong input."""
+        if isinstance(error, InputError) and not self._rows:
+            with suppress(OSError):
+                self.partial.unlink()
+                self.out.rmdir()  # fails if it contains other files
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -107,14 +112,17 @@ class PartialRows:
         """Return all rows."""
         return self._rows
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, record: Mapping[str, Any], files: Mapping[str, bytes] = MappingProxyType({})) -> None:
         """Write the complete table and its record, and remove the partial file.
 
         Arguments:
             record: JSON-ready facts.
+            files: Contents of further files by name. NAME.csv among them replaces the table of the rows.
         """
         with staged(self.out, lambda: [self.partial.name]) as new:
             (new / self.complete.name).write_text(self._csv(self._rows), encoding="utf-8")
+            for name, content in files.items():
+                (new / name).write_bytes(content)
             (new / f"{self.name}.json").write_text(json.dumps(dict(record), indent=2) + "\n", encoding="utf-8")
 
     def _csv(self, rows: Sequence[Sequence[float]], *, header: bool = True) -> str:

@@ -1,0 +1,88 @@
+"""Batches of rows that several processes compute together, written by the first one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdekit_cli.terminal.console import progress_bar
+
+from .partial_rows import PartialRows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Compute = Callable[[slice], "Tensor"]
+"""`compute(part)` returns one row of numbers for each item in a slice of the items, the item's index first."""
+
+
+def compute_rows(
+    compute: Compute,
+    total: int,
+    batch_size: int,
+    out: Path,
+    name: str,
+    columns: Sequence[str],
+    protocol: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    quiet: bool,
+) -> PartialRows | None:
+    """Compute the rows of all items, continuing an earlier command that was interrupted.
+
+    If torchrun started several processes, each of them computes every k-th batch. The first one writes the rows in the
+    order of the items, so that any number of processes can continue the file.
+
+    Arguments:
+        compute: Function that computes the rows of a batch.
+        total: Number of items.
+        batch_size: Number of items of a batch.
+        out: Folder, which is created.
+        name: Name of the files and of the progress bar.
+        columns: Names of the columns.
+        protocol: JSON-ready choices that determine the rows.
+        overwrite: Whether a complete result may be replaced.
+        quiet: Whether to show no progress.
+    Returns:
+        All rows, for `PartialRows.finish`; None in the processes other than the first one.
+    Raises:
+        InputError: If the folder contains a complete result and `overwrite` is false, or rows of another protocol.
+    """
+    import torch
+
+    from sdekit.distributed import agree, gather_rows, world
+
+    here = world()
+    rows = None if here.rank else PartialRows(out, name, columns, protocol, overwrite=overwrite)
+    if here.size > 1:
+        agree()  # all processes end here if one of them has failed
+    with _ending_together(here.size), nullcontext() if rows is None else rows:
+        known = torch.tensor([[0.0 if rows is None else len(rows)]])
+        done = int(gather_rows(known, 1)[0])
+        with progress_bar(quiet=quiet or rows is None) as bar:
+            task = bar.add_task(name, total=total, completed=done)
+            for first in range(done, total, batch_size * here.size):
+                start = first + here.rank * batch_size
+                own = compute(slice(start, start + batch_size)) if start < total else torch.zeros(0, len(columns))
+                new = gather_rows(own, batch_size)
+                if rows is not None:
+                    rows.add(new.tolist())
+                done += len(new)
+                bar.update(task, completed=done)
+    return rows
+
+
+@contextmanager
+def _ending_together(processes: int) -> Iterator[None]:
+    """Context manager that ends all processes if one of them fails; with one process it does nothing."""
+    if processes == 1 and "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    from sdekit.distributed import in_lockstep
+    from sdekit_cli.app import report_failures
+
+    with in_lockstep(), report_failures():
+        yield
