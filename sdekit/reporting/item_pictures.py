@@ -20,7 +20,14 @@ LARGEST = 560
 """Largest width in pixels of a picture that is embedded in the page."""
 
 
-def images_block(items: np.ndarray, units: Units, alt: str, caption: str, labels: Sequence[str] | None = None) -> Image:
+def images_block(
+    items: np.ndarray,
+    units: Units,
+    alt: str,
+    caption: str,
+    labels: Sequence[str] | None = None,
+    columns: int | None = None,
+) -> Image:
     """Draw a grid of images.
 
     Arguments:
@@ -29,10 +36,11 @@ def images_block(items: np.ndarray, units: Units, alt: str, caption: str, labels
         alt: Description for people who do not see the picture.
         caption: Text below the picture.
         labels: Name of the class of each image, or None.
+        columns: Number of columns; about sqrt(N) if None.
     Returns:
         The picture.
     """
-    grid = image_grid(to_pixels(items, units), captions=labels)
+    grid = image_grid(to_pixels(items, units), columns, captions=labels)
     if grid.width > LARGEST:
         grid = grid.resize((LARGEST, max(1, round(grid.height * LARGEST / grid.width))))
     return Image(png=png(grid), alt=alt, caption=caption, width=grid.width)

@@ -15,15 +15,26 @@ from sdekit.runs import REPORT, check_writable, is_export, is_run, write_or_keep
 
 from .blocks import Page, Section, Statement, Text
 from .data_section import data_section
+from .evaluation_section import evaluation_section, evaluation_statements, measured_evaluation, recorded_evaluation
 from .model_section import model_section
 from .noise_levels_error import measure_noise_levels
 from .page import GENERATOR, render
 from .provenance import commands_section, environment_section, settings_section
-from .samples_section import DEFAULT_NFE, DEFAULT_SOLVER, DrawnSamples, compare_solvers, draw_samples, samples_section
-from .subject import MOST_IMAGES, MOST_ROWS, Subject, gather
+from .samples_section import (
+    DEFAULT_NFE,
+    DEFAULT_SOLVER,
+    DrawnSamples,
+    affordable,
+    compare_solvers,
+    draw_samples,
+    samples_section,
+)
+from .subject import MOST_ROWS, Subject, gather
 from .training_section import training_section
-from .verdict import verdict
+from .verdict import training_statements
 
+EVALUATED_IMAGES = 128
+"""Number of images that the report draws and evaluates; fewer are shown."""
 HEAD = 2000
 """Number of bytes at the start of a file among which a report states its generator."""
 
@@ -35,7 +46,7 @@ class ReportOptions:
     Arguments:
         data: SPEC of a data set to compare with; None for the data of the training.
         data_options: Options of that data set.
-        n: Number of samples; None for 36 images or 1000 vectors.
+        n: Number of samples; None for 128 images or 1000 vectors, and fewer if they take more than a minute.
         solver: Registered name of the sampler.
         nfe: Number of network evaluations per sample.
         samples: Whether samples are drawn. Without them, the report takes a few seconds.
@@ -142,19 +153,22 @@ def _page(subject: Subject, options: ReportOptions, progress: Callable[[str], No
     """Measure and draw everything that the page shows."""
     progress("measuring the denoiser by noise level")
     errors = measure_noise_levels(subject)
-    drawn, comparison = None, None
+    evaluation, drawn, comparison = recorded_evaluation(subject), None, None
     if options.samples:
-        n = options.n or (MOST_IMAGES if subject.is_image else MOST_ROWS)
+        n = options.n or affordable(subject, EVALUATED_IMAGES if subject.is_image else MOST_ROWS, options.nfe)
         progress(f"drawing {n} samples with {options.solver}")
         drawn = draw_samples(subject, n, solver=options.solver, nfe=options.nfe)
-        if not options.quick:
-            comparison = compare_solvers(subject, progress)
+        if isinstance(evaluation, str):
+            protocol = {"solver": drawn.solver, "nfe": drawn.nfe, "run_step": subject.opened.step}
+            evaluation = measured_evaluation(subject, drawn.x, protocol, progress)
+        comparison = None if options.quick else compare_solvers(subject, progress)
     progress("drawing the charts")
     sections = (
         data_section(subject),
         model_section(subject),
         training_section(subject, errors),
-        samples_section(subject, drawn, comparison, None) or _without_samples(),
+        _without_samples() if drawn is None else samples_section(subject, drawn, comparison),
+        evaluation_section(subject, evaluation),
         settings_section(subject),
         environment_section(subject),
         commands_section(subject, options.command, _sample_commands(subject, drawn)),
@@ -162,7 +176,7 @@ def _page(subject: Subject, options: ReportOptions, progress: Callable[[str], No
     return Page(
         title=subject.spec,
         subtitle=_subtitle(subject),
-        verdict=verdict(subject.metrics, errors),
+        verdict=(*training_statements(subject, errors), *evaluation_statements(evaluation)),
         sections=tuple(section for section in sections if section is not None),
         made=f"Made by sdekit {sdekit.__version__} on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC.",
     )

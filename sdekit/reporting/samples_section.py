@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sdekit.errors import SdekitError
@@ -19,7 +21,7 @@ from sdekit.sampling import Sampler, sample
 from .blocks import Block, Facts, Figures, Image, Section, Table, Text
 from .charts import span
 from .item_pictures import images_block, thumbnail, vector_blocks
-from .subject import Subject
+from .subject import MOST_IMAGES, Subject
 
 SOLVERS = ("auto", "ddim", "heun", "ddpm")
 BUDGETS = (5, 10, 20)
@@ -27,8 +29,10 @@ BUDGETS = (5, 10, 20)
 DEFAULT_SOLVER, DEFAULT_NFE = "auto", 32
 CELL_IMAGES, CELL_ROWS = 4, 300
 """Number of samples in a cell of the comparison, of images and of vectors."""
-LONGEST = 90.0
-"""Seconds after which the comparison of solvers ends early."""
+LONGEST = 60.0
+"""Seconds that the samples may take approximately, and the comparison of solvers too."""
+MOST_NUMBERS = 2**22
+"""Largest number of numbers in a batch of samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,7 @@ class DrawnSamples:
     """Samples for the report.
 
     Arguments:
+        x: Samples in the model's units, (n, *shape).
         items: Samples in the units of the data, (n, *item).
         labels: Name of the class of each sample, or None.
         solver: Registered name of the sampler.
@@ -43,6 +48,7 @@ class DrawnSamples:
         seconds: Duration.
     """
 
+    x: Tensor
     items: np.ndarray
     labels: list[str] | None
     solver: str
@@ -65,9 +71,7 @@ class Comparison:
     complete: bool = True
 
 
-def draw_samples(
-    subject: Subject, n: int, *, solver: str = DEFAULT_SOLVER, nfe: int = DEFAULT_NFE, batch_size: int | None = None
-) -> DrawnSamples:
+def draw_samples(subject: Subject, n: int, *, solver: str = DEFAULT_SOLVER, nfe: int = DEFAULT_NFE) -> DrawnSamples:
     """Draw samples with the seeds 0, 1, ..., n - 1.
 
     Arguments:
@@ -75,7 +79,6 @@ def draw_samples(
         n: Number of samples.
         solver: Registered name of the sampler.
         nfe: Number of network evaluations per sample.
-        batch_size: Number of samples at once; all by default.
     Returns:
         The samples.
     """
@@ -94,14 +97,37 @@ def draw_samples(
         n=n,
         nfe=None if sampler.evaluations(2) is None else nfe,
         y=None if y is None else y.to(subject.device),
-        batch_size=batch_size or n,
+        batch_size=max(1, min(n, MOST_NUMBERS // math.prod(opened.data_shape))),
         device=subject.device,
     )
     labels = None
     if isinstance(y, Tensor) and is_label(y):
         labels = [subject.class_name(int(label)) for label in y]
     seconds = time.monotonic() - began
-    return DrawnSamples(items=opened.to_data(drawn.x), labels=labels, solver=solver, nfe=drawn.nfe, seconds=seconds)
+    items = opened.to_data(drawn.x)
+    return DrawnSamples(x=drawn.x, items=items, labels=labels, solver=solver, nfe=drawn.nfe, seconds=seconds)
+
+
+@torch.no_grad()
+def affordable(subject: Subject, most: int, nfe: int) -> int:
+    """Return the number of samples that a report draws: fewer of a model that needs much time for one.
+
+    Arguments:
+        subject: The model.
+        most: Largest number.
+        nfe: Number of network evaluations per sample.
+    Returns:
+        A number from 1 to `most`; about as many as take a minute.
+    """
+    opened, n = subject.opened, 4
+    x, y = torch.zeros(n, *opened.shape, device=subject.device), subject.conditions(n)
+    y = None if y is None else y.to(subject.device)
+    seconds = []
+    for _ in range(2):  # the first call includes preparations
+        began = time.monotonic()
+        opened.model(x, opened.model.sde.t_max, y).sum().item()
+        seconds.append(time.monotonic() - began)
+    return int(min(most, max(n, LONGEST * n / (nfe * max(seconds[-1], 1e-9)))))
 
 
 def compare_solvers(subject: Subject, report: Callable[[str], None], longest: float = LONGEST) -> Comparison:
@@ -129,21 +155,16 @@ def compare_solvers(subject: Subject, report: Callable[[str], None], longest: fl
     return replace(result, failures=tuple(failures.values()))
 
 
-def samples_section(
-    subject: Subject, drawn: DrawnSamples | None, comparison: Comparison | None, energy: Callable[..., float] | None
-) -> Section | None:
+def samples_section(subject: Subject, drawn: DrawnSamples, comparison: Comparison | None) -> Section:
     """Show samples beside the data, and samples by solver and budget.
 
     Arguments:
         subject: The model.
-        drawn: Samples, or None if none were drawn.
+        drawn: Samples.
         comparison: Samples by solver and budget, or None.
-        energy: Distance of samples and data, `energy(samples, data)`, for vectors that are not points in the plane.
     Returns:
-        The section, or None without samples.
+        The section.
     """
-    if drawn is None:
-        return None
     blocks: list[Block] = [Facts(rows=_facts(drawn))]
     items = subject.items()
     if subject.is_image:
@@ -151,7 +172,7 @@ def samples_section(
     else:
         blocks += vector_blocks("samples", subject.columns, items, drawn.items)
     if comparison is not None and comparison.cells:
-        blocks += _comparison_blocks(subject, comparison, items, energy)
+        blocks += _comparison_blocks(subject, comparison, items)
     return Section(name="samples", title="Samples", blocks=tuple(blocks))
 
 
@@ -166,16 +187,15 @@ def _facts(drawn: DrawnSamples) -> tuple[tuple[str, str], ...]:
 
 def _image_pair(subject: Subject, items: np.ndarray, drawn: DrawnSamples) -> list[Image]:
     """Return the data and the samples as two grids of equal layout."""
-    n, units = len(drawn.items), subject.opened.units
-    samples = images_block(
-        drawn.items, units, f"{n} samples of the model", f"Samples of the model ({n}).", drawn.labels
-    )
+    n, units = min(MOST_IMAGES, len(drawn.items)), subject.opened.units
+    labels = None if drawn.labels is None else drawn.labels[:n]
+    samples = images_block(drawn.items[:n], units, f"{n} samples of the model", "Samples of the model.", labels)
     if subject.data is None or not len(items):
         return [samples]
-    chosen = subject.chosen(n) if drawn.labels is None else _with_labels(subject, drawn.labels)
+    chosen = subject.chosen(n) if labels is None else _with_labels(subject, labels)
     data = subject.data.units.to_data(subject.data.batch(chosen).x)
-    labels = None if drawn.labels is None else subject.labels(chosen)
-    return [images_block(data, subject.data.units, f"{len(data)} items of the data", "Data.", labels), samples]
+    names = None if labels is None else subject.labels(chosen)
+    return [images_block(data, subject.data.units, f"{len(data)} items of the data", "Data.", names), samples]
 
 
 def _with_labels(subject: Subject, labels: Sequence[str]) -> np.ndarray:
@@ -192,9 +212,7 @@ def _with_labels(subject: Subject, labels: Sequence[str]) -> np.ndarray:
     return np.array(result)
 
 
-def _comparison_blocks(
-    subject: Subject, comparison: Comparison, items: np.ndarray, energy: Callable[..., float] | None
-) -> list[Block]:
+def _comparison_blocks(subject: Subject, comparison: Comparison, items: np.ndarray) -> list[Block]:
     """Return the table of solvers and budgets."""
     d = subject.opened.data_shape[0]
     solvers = list(dict.fromkeys(solver for solver, _ in comparison.cells))
@@ -203,9 +221,9 @@ def _comparison_blocks(
         limits = [span(items[:, i]) if len(items) else (-3.0, 3.0) for i in range(2)] if not subject.is_image else []
         show: Callable[[DrawnSamples], str | Image] = partial(_picture, subject=subject, limits=limits)
         text = "Each cell shows the same seeds."
-    elif energy is not None and len(items):
-        show = partial(_distance, items=items, energy=energy)
-        text = "Each cell is the energy distance of samples to the data, in standard deviations of the columns."
+    elif len(items):
+        show = partial(_distance, reference=subject.opened.to_model(items))
+        text = "Each cell is the energy distance of samples to the data; smaller is better."
     else:
         return []
     rows = []
@@ -227,5 +245,6 @@ def _picture(cell: DrawnSamples, *, subject: Subject, limits: Sequence[tuple[flo
     return Image(png=png, alt=alt, width=132)
 
 
-def _distance(cell: DrawnSamples, *, items: np.ndarray, energy: Callable[..., float]) -> str:
-    return f"{energy(cell.items, items):.4g}"
+def _distance(cell: DrawnSamples, *, reference: Tensor) -> str:
+    """Return the energy distance of samples to items of the data, in the model's units."""
+    return f"{build('metric', 'energy')(cell.x.cpu(), reference):.3g}"

@@ -30,6 +30,7 @@ class Subject:
         opened: The model.
         data: Data set, or None if it is not known or cannot be opened.
         data_spec: Name of the data set, or empty.
+        data_options: Options of a data set that the user chose.
         missing_data: Reason why there is no data set, or empty.
         config: Contents of config.json, or empty.
         metrics: Rows of metrics.jsonl.
@@ -40,6 +41,7 @@ class Subject:
     opened: OpenedModel
     data: Dataset | None = None
     data_spec: str = ""
+    data_options: Mapping[str, Any] = field(default_factory=dict)
     missing_data: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     metrics: Sequence[Mapping[str, Any]] = ()
@@ -149,7 +151,7 @@ def gather(
                 f"{data} has items of shape {tuple(chosen.shape)}, and {spec} draws samples of shape "
                 f"{tuple(opened.data_shape)}: choose data of that shape"
             )
-        return replace(subject, data=chosen, data_spec=component.name)
+        return replace(subject, data=chosen, data_spec=component.name, data_options=component.options)
     if subject.recipe is None:
         return replace(subject, missing_data="The data of this model are not known. Add --data SPEC to compare with.")
     recipe = subject.recipe

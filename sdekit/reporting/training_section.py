@@ -32,7 +32,7 @@ def training_section(subject: Subject, errors: NoiseLevelErrors | None) -> Secti
     blocks: list[Block] = []
     if subject.recipe is not None:
         blocks.append(Facts(rows=tuple(_facts(subject))))
-    charts = [chart for chart in (_losses(subject.metrics), _by_noise(subject.metrics), _errors(errors)) if chart]
+    charts = [chart for chart in (_losses(subject), _by_noise(subject.metrics), _errors(errors)) if chart]
     if charts:
         blocks.append(Figures(items=tuple(charts)))
     if subject.recipe is not None and not subject.metrics:
@@ -94,9 +94,9 @@ def curve(metrics: Sequence[Mapping[str, Any]], name: str) -> tuple[list[int], l
     return [step for step, _ in pairs], [value for _, value in pairs]
 
 
-def _losses(metrics: Sequence[Mapping[str, Any]]) -> Chart | None:
+def _losses(subject: Subject) -> Chart | None:
     """Plot the loss of the training and of the held-out data, with the smallest held-out loss."""
-    train, held_out = curve(metrics, "loss"), curve(metrics, "held_out_loss")
+    train, held_out = curve(subject.metrics, "loss"), curve(subject.metrics, "held_out_loss")
     if not train[0] and not held_out[0]:
         return None
     values = [*train[1], *held_out[1]]
@@ -116,6 +116,12 @@ def _losses(metrics: Sequence[Mapping[str, Any]]) -> Chart | None:
     caption = "Mean loss of the training batches, and of the held-out items with the averaged weights."
     if held_out[0]:
         caption += f" The dotted line marks the smallest held-out loss, {min(held_out[1]):.4g}."
+    recipe = subject.recipe
+    if recipe is not None and recipe.items * (1 - recipe.train.held_out) <= recipe.train.exact_target:
+        caption += (
+            " The training loss of a small data set is smaller: its targets are exact (train.exact_target), so that it "
+            "does not contain the variance of x₀ given x_t."
+        )
     return Chart(svg=drawing.svg, alt="Training loss and held-out loss by training step", caption=caption)
 
 

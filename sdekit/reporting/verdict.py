@@ -1,4 +1,4 @@
-"""Verdict at the top of a report: trained or not, overfitting or not, and the distance of samples to the data."""
+"""Statements about the training at the top of a report: trained or not, overfitting or not."""
 
 from __future__ import annotations
 
@@ -7,13 +7,49 @@ from typing import Any
 
 from .blocks import Statement
 from .noise_levels_error import NoiseLevelErrors
+from .subject import Subject
 from .training_section import curve
 
+CLEARLY = 0.1
+"""Share of a linear denoiser's error that a trained model avoids, unless the data are almost Gaussian."""
 RISE = 0.1
 """Relative rise of the held-out loss above its minimum that counts as overfitting."""
 
 
-def overfitting(metrics: Sequence[Mapping[str, Any]]) -> Statement | None:
+def training_statements(subject: Subject, errors: NoiseLevelErrors | None) -> list[Statement]:
+    """Return the statements about the training.
+
+    Arguments:
+        subject: The model.
+        errors: Denoising errors by noise level, or None if they were not measured.
+    Returns:
+        Whether the model is trained and whether it overfits, as far as both are known.
+    """
+    statements = [_trained(subject.metrics, errors), _overfitting(subject.metrics)]
+    return [statement for statement in statements if statement is not None]
+
+
+def _trained(metrics: Sequence[Mapping[str, Any]], errors: NoiseLevelErrors | None) -> Statement | None:
+    """Compare the denoiser with a linear one: an untrained network is not better."""
+    losses, gaussian = curve(metrics, "held_out_loss")[1], curve(metrics, "gaussian_loss")[1]
+    if losses and gaussian:
+        text = f"held-out loss {losses[-1]:.3g}, that of a Gaussian with the covariance of the data {gaussian[-1]:.3g}."
+        better = losses[-1] < gaussian[-1]
+        title = "Trained" if better else "Not trained yet"
+        return Statement(title=title, text=text[0].upper() + text[1:], level="good" if better else "bad")
+    if errors is None:
+        return None
+    text = f"The denoiser has {abs(errors.gain):.0%} {'less' if errors.gain > 0 else 'more'} error than a linear one."
+    if errors.gain < 0:
+        return Statement(title="Not trained yet", text=text, level="bad")
+    return Statement(
+        title="Trained" if errors.gain > 0.1 else "Trained a little",
+        text=text,
+        level="good" if errors.gain > 0.1 else "fair",
+    )
+
+
+def _overfitting(metrics: Sequence[Mapping[str, Any]]) -> Statement | None:
     """Compare the last held-out loss with the smallest one."""
     steps, losses = curve(metrics, "held_out_loss")
     if len(losses) < 2:
@@ -21,14 +57,9 @@ def overfitting(metrics: Sequence[Mapping[str, Any]]) -> Statement | None:
     best = min(range(len(losses)), key=losses.__getitem__)
     rise = losses[-1] / losses[best] - 1 if losses[best] > 0 else 0.0
     if rise > RISE:
-        text = f"The held-out loss rose by {rise:.0%} after step {steps[best]:,}."
+        text = (
+            f"The held-out loss rose by {rise:.0%} after step {steps[best]:,}. Train for fewer steps, or with more "
+            "data, augmentation or dropout."
+        )
         return Statement(title="Overfitting", text=text, level="bad")
-    return Statement(title="No overfitting", text="The held-out loss is at its minimum.", level="good")
-
-
-def verdict(metrics: Sequence[Mapping[str, Any]], errors: NoiseLevelErrors | None) -> tuple[Statement, ...]:
-    """Return the statements."""
-    statements = [overfitting(metrics)]
-    if errors is not None:
-        statements.append(Statement(title="Denoiser", text=f"gain {errors.gain:.0%}", level="good"))
-    return tuple(s for s in statements if s)
+    return Statement(title="No overfitting", text=f"The held-out loss did not rise: {losses[-1]:.3g}.", level="good")

@@ -110,6 +110,30 @@ def numbers_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+HOSTILE = "<script>alert(1)</script>"
+"""Name of a column that would be a script in a page that does not escape it."""
+
+
+@pytest.fixture(scope="session")
+def table_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLP of 20 steps on a table whose column names are markup, mathematics and other alphabets. Read only."""
+    folder = tmp_path_factory.mktemp("table")
+    rows = [f"{i % 7 - 3},{(i * 37 % 11) / 2},{(i * i) % 13}" for i in range(120)]
+    (folder / "t.csv").write_text("\n".join([f"{HOSTILE},Länge [mm],$a_1 & b$", *rows]) + "\n", encoding="utf-8")
+    run = folder / "run <b>"
+    assert call("train", "--data", f"table:{folder / 't.csv'}", "--out", run, "--steps", 20, *TINY_MLP) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def reports(digits_run: Path, table_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Reports of runs of images and of a table. Read only."""
+    folder = tmp_path_factory.mktemp("reports")
+    for name, run in (("images", digits_run), ("table", table_run)):
+        assert call("report", run, "--out", folder / f"{name}.html", "--quick", "--nfe", 4, "-n", 24) == 0
+    return {file.stem: file for file in folder.iterdir()}
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Two class folders of six 8x8 RGB images each."""

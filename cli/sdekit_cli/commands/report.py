@@ -36,7 +36,7 @@ def report(
         str | None, typer.Option(metavar="SPEC", help="Data to compare with (default: the data of the training).")
     ] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the data set.")] = None,
-    n: Annotated[int | None, typer.Option("-n", help="Number of samples (default: 36 images, 1000 vectors).")] = None,
+    n: Annotated[int | None, typer.Option("-n", help="Number of samples (default: 128 images, 1000 vectors).")] = None,
     solver: Annotated[str, typer.Option(metavar="NAME", help="Solver of the samples.")] = "auto",
     nfe: Annotated[int, typer.Option(metavar="N", help="Network evaluations per sample.")] = 32,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the comparison of solvers.")] = False,
