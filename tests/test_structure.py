@@ -40,7 +40,7 @@ LAYERS = (
     ("sdekit.evaluation", "sdekit.likelihood"),
     ("sdekit.runs",),
     ("sdekit.export", "sdekit.tuning"),
-    ("sdekit.training.engines",),
+    ("sdekit.training.engines", "sdekit.training.monitoring"),
     ("sdekit.training",),
     ("sdekit.training.objectives",),
     ("sdekit.reporting",),

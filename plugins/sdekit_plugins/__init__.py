@@ -118,6 +118,16 @@ def sdekit_features() -> dict[str, str]:
 
 
 @hookimpl
+def sdekit_loggers() -> dict[str, str]:
+    """Return the loggers of trackers, by name."""
+    return {
+        "tensorboard": "sdekit_plugins.loggers.tensorboard_logger:TensorBoard",
+        "trackio": "sdekit_plugins.loggers.trackio_logger:Trackio",
+        "wandb": "sdekit_plugins.loggers.wandb_logger:WandB",
+    }
+
+
+@hookimpl
 def sdekit_loaders() -> dict[str, str]:
     """Return the loaders of models that other toolkits saved, by name."""
     return {

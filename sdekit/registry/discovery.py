@@ -40,6 +40,7 @@ KINDS = {
     "features": "sdekit_features",
     "loader": "sdekit_loaders",
     "objective": "sdekit_objectives",
+    "logger": "sdekit_loggers",
 }
 """Maps each kind of component to the hook that provides it."""
 

@@ -98,5 +98,13 @@ def sdekit_objectives() -> Targets:  # type: ignore[empty-body]
 
 
 @hookspec
+def sdekit_loggers() -> Targets:  # type: ignore[empty-body]
+    """Loggers, which show a training in a tracker: `target(run_folder, recipe, **options) -> sdekit.training.Logger`.
+
+    The target is usually a subclass of `Logger`. Its class method `check(**options)` is called before a run is written.
+    """
+
+
+@hookspec
 def sdekit_commands(app: typer.Typer) -> None:
     """Commands for the command line: the hook adds them by `app.command()(function)`."""

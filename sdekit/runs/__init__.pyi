@@ -34,6 +34,7 @@ from .layout import (
     MODEL as MODEL,
     PREVIEWS as PREVIEWS,
     REPORT as REPORT,
+    TRACKERS as TRACKERS,
     TUNED as TUNED,
     RunFolder as RunFolder,
     snapshot_name as snapshot_name,
@@ -76,6 +77,7 @@ from .run_folder import (
     lock_folder as lock_folder,
     model_step as model_step,
     recover_run as recover_run,
+    remove_new_run as remove_new_run,
     staged_run as staged_run,
 )
 from .schema import (
@@ -84,6 +86,7 @@ from .schema import (
     CountersRecord as CountersRecord,
     ExportAbout as ExportAbout,
     ExportRecord as ExportRecord,
+    LoggersRecord as LoggersRecord,
     TunedRecord as TunedRecord,
     check_fields as check_fields,
     check_format as check_format,

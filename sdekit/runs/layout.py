@@ -14,6 +14,7 @@ SNAPSHOTS = "kept"
 TUNED = "tuned"
 EVALUATION = "evaluation"
 REPORT = "report.html"
+TRACKERS = "trackers"
 LOCK = ".lock"
 EXPORT = "export.json"
 """Description of an export; a run folder does not have this file."""
@@ -68,6 +69,11 @@ class RunFolder:
     def evaluation(self) -> Path:
         """Folder of `sdekit evaluate`: the metrics, pictures and samples."""
         return self.path / EVALUATION
+
+    @property
+    def loggers(self) -> Path:
+        """Names and options of the loggers of the run."""
+        return self.path / TRACKERS / "loggers.json"
 
     def preview(self, step: int) -> Path:
         """Picture of samples drawn at a training step."""

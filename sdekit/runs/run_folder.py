@@ -1,5 +1,6 @@
 """Prepare a folder for training: an empty folder, a run to be replaced, or a run to be resumed."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from .layout import (
     PREVIEWS,
     REPORT,
     SNAPSHOTS,
+    TRACKERS,
     TUNED,
     RunFolder,
 )
@@ -28,7 +30,7 @@ from .run import load_checkpoint, read_config, read_recipe
 from .staging import names_in, recover, staged
 from .training_options import REMOVED_OPTIONS
 
-SUBFOLDERS = (str(Path(CHECKPOINT).parent), PREVIEWS, SNAPSHOTS, TUNED, EVALUATION)
+SUBFOLDERS = (str(Path(CHECKPOINT).parent), PREVIEWS, SNAPSHOTS, TUNED, EVALUATION, TRACKERS)
 
 
 def check_run_folder(out: Path, *, overwrite: bool) -> None:
@@ -79,6 +81,18 @@ def staged_run(out: Path) -> Iterator[Path]:
     files = (CONFIG, f"{CONFIG}.partial", MODEL, METRICS, REPORT, *SUBFOLDERS)
     with staged(out, lambda: files) as new:
         yield new
+
+
+def remove_new_run(out: Path) -> None:
+    """Remove a run that has no weights yet, and its folder if it contains nothing else.
+
+    Arguments:
+        out: Run folder.
+    """
+    RunFolder(out).config.unlink(missing_ok=True)
+    shutil.rmtree(out / TRACKERS, ignore_errors=True)
+    if set(names_in(out)) <= {LOCK}:
+        shutil.rmtree(out, ignore_errors=True)
 
 
 def recover_run(out: Path) -> None:

@@ -302,6 +302,24 @@ class ExportRecord(Record):
     model: Annotated[ModelRecord | None, Field(description="a table of fields")] = None
 
 
+class LoggerRecord(Record):
+    """A logger of a run, its options, and the step and kind of the first row that it has not received."""
+
+    name: Text
+    options: Options
+    failed_at: Annotated[list[Count] | None, Field(description="two whole numbers", min_length=2, max_length=2)] = None
+
+
+class LoggersRecord(Record):
+    """The file trackers/loggers.json.
+
+    Arguments:
+        loggers: The loggers of the run.
+    """
+
+    loggers: Annotated[list[LoggerRecord], Field(description="a list of tables", max_length=100)]
+
+
 class TunedRecord(Record):
     """A file of `sdekit tune`, see `sdekit.tuning.Tuned`.
 

@@ -86,7 +86,10 @@ class TrainOptions:
         checkpoint_every: Number of steps between checkpoints, at least 1.
         keep_every: Number of steps between averages of the weights that are kept, for autoguidance; 0 for none.
         log_every: Number of steps between rows of `metrics.jsonl`, at least 1.
-        preview_every: Seconds between previews; 0 for one at the end only.
+        preview_every: Least number of seconds between previews, which take at most 5% of the time; 0 for one at the
+            end only.
+        evaluate_every: Number of steps between comparisons of samples with held-out data; 0 for none.
+        metric: Registered metric of these comparisons, as NAME or NAME:option=value,...
     Raises:
         InputError: If an option is out of its range.
     """
@@ -115,6 +118,8 @@ class TrainOptions:
     keep_every: int = 0
     log_every: int = 50
     preview_every: float = 60.0
+    evaluate_every: int = 0
+    metric: str = "energy"
 
     def __post_init__(self) -> None:
         check_options("train", vars(self), {field.name: _TYPES.get(str(field.type), str) for field in fields(self)})
@@ -137,7 +142,7 @@ class TrainOptions:
             raise InputError(f"train: steps must be at least 1, got {self.steps}")
         if self.time_limit is not None and not self.time_limit > 0:
             raise InputError(f"train: time_limit must be positive, got {self.time_limit}")
-        for name in ("warm_up", "keep_every", "preview_every", "weight_decay"):
+        for name in ("warm_up", "keep_every", "preview_every", "evaluate_every", "weight_decay"):
             if getattr(self, name) < 0:
                 raise InputError(f"train: {name} must not be negative, got {getattr(self, name)}")
         check_seed(self.seed, "train")
@@ -152,6 +157,11 @@ class TrainOptions:
         ):
             if getattr(self, name) not in known:
                 raise InputError(f"train: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+
+    @property
+    def metric_name(self) -> str:
+        """Name of the metric without its options."""
+        return self.metric.partition(":")[0]
 
     def progress(self, step: int, seconds: float) -> float:
         """Return the finished part of the run.

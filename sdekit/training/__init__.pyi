@@ -19,6 +19,15 @@ from .engines.single_process import (
 from .evaluation_data import (
     open_real_data as open_real_data,
 )
+from .monitoring.logger import (
+    Logger as Logger,
+    tracker_run_id as tracker_run_id,
+)
+from .monitoring.trackers import (
+    LoggerChoice as LoggerChoice,
+    LoggerWarning as LoggerWarning,
+    check_loggers as check_loggers,
+)
 from .noise_levels import (
     draw as draw,
     times as times,

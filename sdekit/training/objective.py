@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sdekit.data import Batch, Dataset
 from sdekit.runs import Recipe
+from sdekit.training.monitoring.preview_schedule import PREVIEW_EVALUATIONS
 
 Inputs = Sequence[Tensor | None]
 
@@ -27,6 +28,9 @@ class Objective(ABC):
     Arguments:
         recipe: Recipe of the run.
     """
+
+    preview_evaluations: int = PREVIEW_EVALUATIONS
+    """Largest number of network evaluations per item of a preview. The trainer lowers it for short runs."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -83,8 +87,16 @@ class Objective(ABC):
             Numbers, or tables of numbers, by name: a row of `metrics.jsonl`.
         """
 
+    @property
+    def preview_items(self) -> int:
+        """Number of items in a preview, from which the trainer estimates its duration; 0 if this is unknown."""
+        return 0
+
     def preview(self, module: nn.Module) -> bytes | None:
-        """Draw a picture of the module's present output as a PNG file, or return None for no picture, the default."""
+        """Draw a picture of the module's present output as a PNG file, or return None for no picture, the default.
+
+        It uses at most `preview_evaluations` network evaluations per item, so that previews take little of the time.
+        """
         return None
 
     def describe(self, step: int, index: int) -> str:

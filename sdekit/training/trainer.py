@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 from sdekit.arguments import check_device, check_instance, check_path
 from sdekit.data import Dataset, split, with_classes
 from sdekit.errors import InputError, ProcessLost, SdekitError
+from sdekit.models import ScoreModel
 from sdekit.registry import build
 from sdekit.runs import (
     CONFIG,
@@ -34,26 +33,35 @@ from sdekit.runs import (
     is_begun,
     lock_folder,
     model_step,
-    read_metrics,
     recover_run,
+    remove_new_run,
     save_json,
     staged_run,
     write_atomically,
 )
 
 from .batches import Batches
+from .engines.selection import default_engine
+from .monitoring.clock import Clock
+from .monitoring.metrics_log import MetricsLog
+from .monitoring.metrics_rows import (
+    LOSS_NAMES,
+    is_evaluation_due,
+    is_loss_due,
+    is_metric_due,
+    json_lines,
+    missing_kinds,
+)
+from .monitoring.preview_schedule import PREVIEW_EVALUATIONS, PreviewSchedule
+from .monitoring.trackers import LoggerChoice, check_loggers
 from .objective import Inputs, Objective
 from .optimizer import learning_rate
+from .sample_metric import SampleMetric
 from .state import State
 from .step_seeds import seed_from, seeded
 
 if TYPE_CHECKING:
     from .engines.engine import Engine
-
-
-LOSS_NAMES = ("loss", "learning_rate")
-LOSS_ROW = {"step", "seconds", "skipped", *LOSS_NAMES}
-"""Names in a row of metrics that contains the mean loss only. Other rows contain an evaluation."""
 
 
 class PreviewWarning(UserWarning):
@@ -92,6 +100,8 @@ class Trainer:
             time_limit.
         overwrite: Replace a run in `out`.
         engine: How the steps run; by default one process, or DDP if several processes were started.
+        loggers: Trackers that receive the numbers and previews: registered names, components with options, or instances
+            of `Logger`. None for no tracker, or the trackers of the run that is resumed.
     Raises:
         InputError: If the run cannot be started. In this case nothing is written.
     """
@@ -106,6 +116,7 @@ class Trainer:
         resume: bool = False,
         overwrite: bool = False,
         engine: Engine | None = None,
+        loggers: Sequence[LoggerChoice] | None = None,
     ) -> None:
         check_instance("train: recipe", recipe, Recipe, "a recipe, the first result of sdekit.training.plan")
         check_instance("train: data", data, Dataset, "a data set, the second result of sdekit.training.plan")
@@ -127,8 +138,10 @@ class Trainer:
         order = (self.indices, self.options.batch_size, self.options.seed)
         self.batches = Batches(data, *order, rows=self.rows, ahead=self.device.type != "cpu")
         self.step, self.seconds, self._stop_requested, self._stopped = 0, 0.0, False, False
+        self._metric = self._sample_metric()
+        self._loggers = None if loggers is None else check_loggers(loggers)
+        self.metrics = MetricsLog(self.folder, recipe.train)
         self._losses_since: list[float] = []  # losses of the steps since the last row of metrics
-        self._rows: list[dict[str, Any]] = []  # of metrics.jsonl
         self._config = b""  # contents of config.json
         self._ahead: dict[int, Inputs] = {}
         self.prepares = self.device.type != "cpu"  # prepare the next step's inputs while the device computes
@@ -174,16 +187,19 @@ class Trainer:
         if self._lock:
             self._lock.take()
         try:
+            self._start_loggers()
             yield from self._run()
         except ProcessLost as error:
             raise ProcessLost(f"{error}: training stopped and {self._status()}") from error
         finally:
+            self.metrics.close()
             if self._lock:
                 self._lock.release()
 
     def _run(self) -> Iterator[Step]:
-        options, first, evaluated = self.options, self.step, 0
-        clock = _Clock(self.seconds)
+        options, first, evaluated, measured = self.options, self.step, 0, 0
+        clock = Clock(self.seconds)
+        previews = PreviewSchedule(options.preview_every, self.objective.preview_items, options.batch_size)
         self._complete_metrics()
         while not self._is_over(clock):
             loss = self._step()
@@ -193,25 +209,30 @@ class Trainer:
             yield Step(self.step, loss, self.seconds, self.progress)
             if self._lock:
                 self._lock.check()
-            if self.step % options.log_every == 0:
+            if is_loss_due(options, self.step):
                 self._log_loss()
             if options.keep_every and self.step % options.keep_every == 0:
                 self._keep_average()  # before the step can be resumed from
             if self.step % options.checkpoint_every == 0 and not self.finished:
                 self.save()
+            if is_evaluation_due(options, self.step) and not self.finished:
                 self._log_evaluation(last=False)
                 evaluated = self.step
-            if options.preview_every and clock.since_preview >= options.preview_every:
-                clock.preview()
-                self._preview()
+            if is_metric_due(options, self.step):
+                self._log_metric()
+                measured = self.step
+            if previews.is_due(clock.session, self.step - first):
+                self._preview(previews, clock)
         if self.step > first:
             self.save()
             if evaluated < self.step:
                 self._log_evaluation(last=True)
+            if self._metric and self.finished and measured < self.step:
+                self._log_metric()
         if self.step > first or (self.finished and not self.folder.preview(self.step).exists()):
-            self._preview()
+            self._preview(previews, clock, evaluations=previews.last_evaluations(clock.session, self.step - first))
 
-    def _is_over(self, clock: _Clock) -> bool:
+    def _is_over(self, clock: Clock) -> bool:
         """Whether the run or its session ends before the next step. All processes use the clock of the first one."""
         limit = math.inf if self.options.steps is None else self.options.time_limit or math.inf  # of this session
         seconds, session = (clock.seconds, clock.session) if self.is_main else (0.0, 0.0)
@@ -274,21 +295,41 @@ class Trainer:
         with self._averaged(), self.engine.autocast(), self._reading():
             return self.objective.evaluate(self.model, self.data, self.held_out)
 
-    def _preview(self) -> None:
+    def _sample_metric(self) -> SampleMetric | None:
+        """Return the metric of samples that `train.evaluate_every` asks for, in the main process."""
+        if not self.options.evaluate_every:
+            return None
+        if not isinstance(self.model, ScoreModel):
+            raise InputError(
+                f"train: evaluate_every compares samples with data, and the objective {self.recipe.objective!r} trains "
+                "no model that draws samples: leave it out"
+            )
+        return SampleMetric(self.recipe, self.data, self.held_out) if self.is_main else None
+
+    def _log_metric(self) -> None:
+        """Compare samples of the averaged weights with held-out data."""
+        if self._metric is not None and isinstance(self.model, ScoreModel):
+            with self._averaged():
+                value = self._metric(self.model)
+            self._log(**{self._metric.name: value})
+
+    def _preview(self, schedule: PreviewSchedule, clock: Clock, evaluations: int = PREVIEW_EVALUATIONS) -> None:
         """Draw a preview. If this fails, as it may with half-trained weights, warn once and continue the training."""
         if not self.is_main:
             return
+        start, self.objective.preview_evaluations = clock.session, evaluations
         try:
             with self._averaged():
                 content = self.objective.preview(self.model)
         except SdekitError as error:
             if not self._previews_fail:
                 warnings.warn(f"no preview at step {self.step}: {error}", PreviewWarning, stacklevel=4)
-            self._previews_fail = True
-            return
+            self._previews_fail, content = True, None
+        schedule.record(clock.session, clock.session - start, evaluations)
         if content is not None:
             with self._writing():
                 write_atomically(self.folder.preview(self.step), content)
+            self.metrics.add_image(self.step, "preview", content)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -354,9 +395,17 @@ class Trainer:
         if self.step and model_step(self.out, previous) != self.step:  # the run ended between saving these two
             self._save_average(self.folder.model)
         self._config = self.folder.config.read_bytes()
-        rows = (self._undisturbed(row) for row in read_metrics(self.out) if row["step"] <= self.step)
-        self._rows = [row for row in rows if row is not None]
-        write_atomically(self.folder.metrics, _json_lines(self._rows))
+        self.metrics.resume(self.step, finished=self.finished)
+
+    def _start_loggers(self) -> None:
+        """Start the loggers, in the main process. If one of them cannot be used, a run that is not begun is removed."""
+        try:
+            if self.is_main:
+                self.metrics.start(self._loggers, self.recipe, self.step)
+        except InputError:
+            if not is_begun(self.out):
+                remove_new_run(self.out)
+            raise
 
     def _load(self) -> Recipe:
         """Load the last checkpoint, if there is one, and return the recipe of the folder."""
@@ -367,17 +416,6 @@ class Trainer:
             check_recipe(self.folder.checkpoint, fields, previous)
             self.step, self.seconds, self._losses_since = fields["step"], fields["seconds"], fields["losses"]
         return previous
-
-    def _undisturbed(self, row: dict[str, Any]) -> dict[str, Any] | None:
-        """Return a row of metrics as an uninterrupted run writes it, or None if such a run does not write it."""
-        options, step = self.options, row["step"]
-        if step == self.step and self.finished:
-            return row
-        if row.keys() <= LOSS_ROW:
-            return row if step % options.log_every == 0 else None
-        if step % options.checkpoint_every:
-            return None
-        return {name: value for name, value in row.items() if name not in LOSS_NAMES}
 
     def _log_loss(self) -> None:
         values, self._losses_since = self._mean_loss(), []  # before writing: a failure saves the run elsewhere
@@ -396,10 +434,14 @@ class Trainer:
         self._log(**self._mean_loss() if last else {}, **self.evaluate())
 
     def _complete_metrics(self) -> None:
-        """Write the evaluation that an earlier session did not write, because it was killed after it had saved."""
-        due = self.step and (self.finished or self.step % self.options.checkpoint_every == 0)
-        if self.is_main and due and all(row["step"] < self.step or row.keys() <= LOSS_ROW for row in self._rows):
-            self._log_evaluation(last=self.finished)
+        """Write the rows that an earlier session did not write, because it was killed after it had saved."""
+        for kind in (
+            missing_kinds(self.metrics.rows, self.options, self.step, finished=self.finished) if self.is_main else ()
+        ):
+            if kind == "evaluation":
+                self._log_evaluation(last=self.finished)
+            else:
+                self._log_metric()
 
     def _log(self, **values: Any) -> None:
         row = {"step": self.step, "seconds": round(self.seconds, 3), **values}
@@ -407,14 +449,12 @@ class Trainer:
             row["skipped"] = self.batches.skipped
         if not self.is_main:
             return
-        self._rows.append(row)
+        self.metrics.rows.append(row)
         with self._writing():
             try:
-                with open(self.folder.metrics, "ab") as file:
-                    file.write(_json_lines([row]))
-            except OSError as error:
-                reason = error.strerror or error
-                raise SdekitError(f"could not write {self.folder.metrics}: {reason}; {self._status()}") from error
+                self.metrics.write(row)
+            except SdekitError as error:
+                raise SdekitError(f"{error}; {self._status()}") from error
 
     # Accidents
 
@@ -461,15 +501,11 @@ class Trainer:
                 with staged_run(place) as new:
                     (new / CONFIG).write_bytes(self._config)
                     self._save(RunFolder(new))
-                    (new / METRICS).write_bytes(_json_lines(self._rows))
+                    (new / METRICS).write_bytes(json_lines(self.metrics.rows))
             except (SdekitError, OSError):
                 continue
             return f"The run is saved up to step {self.step} in {place}: go on with --out {place} --resume"
         return "It could not be saved in another folder either"
-
-
-def _json_lines(rows: list[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 class _Losses(nn.Module):
@@ -481,47 +517,6 @@ class _Losses(nn.Module):
 
     def forward(self, *inputs: Tensor | None) -> Tensor:
         return self.objective.loss(self.module, inputs)
-
-
-class _Clock:
-    """Clock of a training: `seconds` includes earlier sessions of the run, `session` is the time of this session."""
-
-    def __init__(self, before: float) -> None:
-        self.start = self.last_preview = time.monotonic()
-        self.before = before
-
-    @property
-    def session(self) -> float:
-        return time.monotonic() - self.start
-
-    @property
-    def seconds(self) -> float:
-        return self.before + self.session
-
-    @property
-    def since_preview(self) -> float:
-        return time.monotonic() - self.last_preview
-
-    def preview(self) -> None:
-        self.last_preview = time.monotonic()
-
-
-def default_engine(device: torch.device, precision: str) -> Engine:
-    """Return the engine of this process: DDP if several processes train together.
-
-    Arguments:
-        device: Device of this process.
-        precision: "fp32" or "bf16".
-    Returns:
-        A new engine.
-    """
-    if "WORLD_SIZE" in os.environ and torch.distributed.is_initialized():
-        from .engines.ddp import DDP
-
-        return DDP(device, precision)
-    from .engines.single_process import SingleProcess
-
-    return SingleProcess(device, precision)
 
 
 def train(recipe: Recipe, data: Dataset, out: str | Path, **options: Any) -> Trainer:

@@ -28,6 +28,7 @@ from .component_checks import (
     guidance_checks,
     inverse_checks,
     loader_checks,
+    logger_checks,
     network_checks,
     objective_checks,
     prediction_checks,
@@ -48,6 +49,7 @@ CHECKS_BY_KIND: dict[str, Callable[..., list[Check]]] = {
     "features": feature_checks.checks,
     "loader": loader_checks.checks,
     "objective": objective_checks.checks,
+    "logger": logger_checks.checks,
     "prediction": prediction_checks.checks,
 }
 """Map from each kind to the function that returns the checks of a component. Predictions may be given by name."""
@@ -59,9 +61,9 @@ def checks(component: Any, *, kind: str | None = None, quick: bool = False) -> l
     Arguments:
         component: Sampler, process, network or data set, as an object or a class; or a function or class of another
             kind, which is called with these arguments: grid `(sde, n)`, guidance `(sde, denoise, **options)`, backend
-            `(network)`, metric `(samples, reference)`, features `()`, loader `(path)`, prediction
-            `(network, sde, data_std=...)`. A network may also be a function `(shape, classes)`, and a data set a
-            function `()`.
+            `(network)`, metric `(samples, reference)`, features `()`, loader `(path)`, logger `(run_folder, recipe)`,
+            prediction `(network, sde, data_std=...)`. A network may also be a function `(shape, classes)`, and a data
+            set a function `()`.
         kind: Kind of the component. Required for functions.
         quick: Measure on fewer processes and step counts.
     Returns:

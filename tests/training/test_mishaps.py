@@ -111,6 +111,7 @@ def test_preview_that_fails(tmp_path: Path, moons: Moons, error: SdekitError, mo
         raise error
 
     monkeypatch.setattr("sdekit.training.previews.sample", fail)
+    monkeypatch.setattr("sdekit.training.monitoring.preview_schedule.MOST_SHARE", math.inf)
     with pytest.warns(PreviewWarning, match="no preview at step 1: out of reach") as told:
         trainer = train(*moons(steps=6, dropout=0.2, preview_every=1e-9), tmp_path / "run")
     assert len(told) == 1 and trainer.finished and trainer.model.training

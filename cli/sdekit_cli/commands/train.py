@@ -1,7 +1,7 @@
 """`sdekit train`."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +11,12 @@ import typer
 from sdekit.errors import InputError
 from sdekit.registry import component_options, convert_options, find_component, parameters, parse_assignments
 from sdekit_cli.options.assignments import group_options, merge_flags
-from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device
+from sdekit_cli.options.shared_options import Loggers, PluginFiles, load_plugin_files, parse_loggers, pick_device
 from sdekit_cli.terminal.console import console, note, print_json, progress_bar, quoted
 from sdekit_cli.terminal.signals import stopping
 
 if TYPE_CHECKING:
+    from sdekit.runs import Component
     from sdekit.training import Trainer
 
 GROUPS = ("data", "sde", "network", "train")
@@ -53,6 +54,13 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Items a step (64 if they are tiny, else 32).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    evaluate_every: Annotated[
+        int | None, typer.Option(help="Steps between comparisons of a few samples with held-out data.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME:OPTION=VALUE,...", help="Metric of --evaluate-every (energy).")
+    ] = None,
+    logger: Loggers = None,
     size: Annotated[
         str | None, typer.Option(metavar="N or WxH", help="Crop and resize images to this many pixels, such as 64x48.")
     ] = None,
@@ -82,6 +90,8 @@ def train(
 
       sdekit train --condition label --drop 0.1 --out run --time-limit 200
 
+      sdekit train --logger tensorboard --logger wandb:project=digits --out run
+
       sdekit train --out run --resume
     """
     load_plugin_files(plugin, quiet=json)
@@ -90,6 +100,8 @@ def train(
         "train.batch_size": batch_size,
         "train.seed": seed,
         "train.checkpoint_every": checkpoint_every,
+        "train.evaluate_every": evaluate_every,
+        "train.metric": metric,
         "train.precision": precision,
         "train.drop": drop,
         "data.size": int(size) if size is not None and size.isdecimal() else size,
@@ -99,16 +111,18 @@ def train(
     given = {name: value for name, value in flags.items() if value is not None}
     length = {name: value for name, value in length.items() if value is not None}
     chosen = {name: value for name, value in names.items() if value is not None}
+    loggers = parse_loggers(logger)
     if resume:
         if given.keys() - {"data.skip_bad"} or chosen or config or option or overwrite:
             raise InputError(
-                "--resume takes everything from the run: beside it only --steps, --time-limit, --skip-bad and --device"
+                "--resume takes everything from the run: beside it only --steps, --time-limit, --skip-bad, --device "
+                "and --logger"
             )
-        trainer = _resumed(out, length, device, skip_bad)
+        trainer = _resumed(out, length, device, skip_bad, loggers)
     else:
         read, options = _read_config(config)
         options = options | merge_flags(parse_assignments(option or ()), given | length)
-        trainer = _planned(read | chosen, options, out, device, overwrite, given)
+        trainer = _planned(read | chosen, options, out, device, overwrite, given, loggers)
     before = trainer.step
     loss = run_training(trainer, quiet=json)
     summary = _summary(trainer, out, loss)
@@ -130,7 +144,13 @@ def _read_config(config: Path | None) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def _planned(
-    names: dict[str, str], options: dict[str, Any], out: Path, device: str, overwrite: bool, flags: Collection[str]
+    names: dict[str, str],
+    options: dict[str, Any],
+    out: Path,
+    device: str,
+    overwrite: bool,
+    flags: Collection[str],
+    loggers: "Sequence[Component] | None",
 ) -> "Trainer":
     """Make the trainer of a new run. `flags` contains the options that were given by a flag of their own."""
     groups = group_options(options, GROUPS)
@@ -155,7 +175,7 @@ def _planned(
         check_run_folder(out, overwrite=overwrite)
     with console.status("reading the data ..."):
         recipe, data = plan(spec, **names, options=groups)
-    return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite)
+    return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite, loggers=loggers)
 
 
 def _check_flags(dataset: str, flags: Collection[str]) -> None:
@@ -166,7 +186,9 @@ def _check_flags(dataset: str, flags: Collection[str]) -> None:
             raise InputError(f"{flag} applies to images:PATH only, and the data are {dataset}: remove {flag}")
 
 
-def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> "Trainer":
+def _resumed(
+    out: Path, length: dict[str, Any], device: str, skip_bad: bool, loggers: "Sequence[Component] | None"
+) -> "Trainer":
     """Make the trainer that continues a run."""
     from dataclasses import replace
 
@@ -182,7 +204,7 @@ def _resumed(out: Path, length: dict[str, Any], device: str, skip_bad: bool) -> 
         recipe = replace(recipe, data=replace(recipe.data, options=recipe.data.options | {"skip_bad": True}))
     with console.status("reading the data ..."):
         data = load_run_data(recipe)
-    return Trainer(recipe, data, out, device=pick_device(device), resume=True)
+    return Trainer(recipe, data, out, device=pick_device(device), resume=True, loggers=loggers)
 
 
 def run_training(trainer: "Trainer", *, quiet: bool) -> float | None:

@@ -17,6 +17,7 @@ from sdekit_cli.terminal.console import note
 if TYPE_CHECKING:
     from sdekit.guidance import Guidance
     from sdekit.models import ScoreModel
+    from sdekit.runs import Component
 
 ModelArgument = Annotated[
     str,
@@ -29,6 +30,15 @@ ModelArgument = Annotated[
 PluginFiles = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="Also use the plugin in this Python file; may be repeated."),
+]
+
+Loggers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="NAME:OPTION=VALUE,...",
+        help="Tracker that shows the training: tensorboard, wandb, trackio, ...; may be repeated.",
+    ),
 ]
 
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -158,6 +168,32 @@ def parse_backend(text: str | None) -> tuple[str, dict[str, Any]] | None:
         return None
     name, assignments = parse_component(text)
     return name, component_options("backend", name, assignments)
+
+
+def parse_loggers(texts: Sequence[str] | None) -> list[Component] | None:
+    """Parse the values of --logger, and check that the loggers can be used.
+
+    Arguments:
+        texts: Texts of the form NAME:option=value,option=value. The only text "none" means no logger. None without
+            --logger.
+    Returns:
+        The loggers, or None without --logger.
+    Raises:
+        InputError: If a name or an option does not exist, a value has another type, or a package is not installed.
+    """
+    if texts is None:
+        return None
+    if list(texts) == ["none"]:
+        return []
+    from sdekit.runs import Component
+    from sdekit.training import check_loggers
+
+    chosen = []
+    for text in texts:
+        name, assignments = parse_component(text)
+        chosen.append(Component(name=name, options=component_options("logger", name, assignments)))
+    check_loggers(chosen)
+    return chosen
 
 
 def use_backend(model: ScoreModel, backend: tuple[str, dict[str, Any]] | None) -> None:

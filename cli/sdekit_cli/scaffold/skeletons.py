@@ -338,6 +338,41 @@ def CLASS(problem, *, data_std: float = 1.0):
     return posterior_mean_guidance(problem, gradient)
 '''
 
+LOGGER = '''\
+"""A logger: it shows the numbers of a training in a tracker. Replace the file by your tracker."""
+
+import json
+
+from sdekit.training import Logger
+
+
+class CLASS(Logger):
+    """Numbers of a training as JSON lines, in a file of the run folder.
+
+    Arguments:
+        run_folder: Run folder. Store files in its folder `trackers`, and nowhere else in it.
+        recipe: Recipe of the run; recipe.as_dict() has all options.
+        digits: Number of digits of each value.
+    """
+
+    requires = {}  # modules and the names by which pip installs them, such as {"wandb": "wandb"}
+
+    def __init__(self, run_folder, recipe, *, digits: int = 6):
+        self.path, self.digits = run_folder / "trackers" / "NAME.jsonl", digits
+        self.path.parent.mkdir(exist_ok=True)
+
+    @property
+    def location(self):
+        """Where to see the tracker's run: an address, a command or a file."""
+        return str(self.path)
+
+    def log(self, step, values):
+        """Append the numbers of a step. An earlier session of the training has appended the numbers before."""
+        rounded = {name: float(f"{value:.{self.digits}g}") for name, value in values.items()}
+        with open(self.path, "a") as file:
+            file.write(json.dumps({"step": step, **rounded}) + "\\n")
+'''
+
 COMPONENTS: dict[str, tuple[str, str]] = {
     "sampler": ("sampler", SAMPLER),
     "process": ("sde", PROCESS),
@@ -350,5 +385,6 @@ COMPONENTS: dict[str, tuple[str, str]] = {
     "loader": ("loader", LOADER),
     "operator": ("operator", OPERATOR),
     "restorer": ("restorer", RESTORER),
+    "logger": ("logger", LOGGER),
 }
 """Maps each kind, as users name it, to the registry's kind and the source of a component."""

@@ -112,7 +112,7 @@ def plugin_files(name: str, kind: str, *, hook: str, version: str, api: int) -> 
         "REGISTRY_KIND": registry_kind,
         "VERSION": version,
         "PACKAGE": package,
-        "CLASS": _camel_case(name) if registry_kind in ("sampler", "sde", "network") else package,
+        "CLASS": _camel_case(name) if registry_kind in ("sampler", "sde", "network", "logger") else package,
         "HOOK": hook,
         "KIND": kind.capitalize(),
         "NAME": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -10,14 +11,18 @@ from torch import Tensor, nn
 
 from sdekit.data import Batch, Dataset
 from sdekit.models import Condition, ScoreModel, condition_parts, drop_conditions
-from sdekit.processes import best_float
+from sdekit.processes import LARGEST_RHO, best_float
 from sdekit.runs import Recipe, TrainOptions
+from sdekit.training.monitoring.gaussian_denoiser import GaussianDenoiser
 from sdekit.training.noise_levels import draw, times
 from sdekit.training.objective import Inputs, Objective
 from sdekit.training.posterior_mean import PosteriorMean
+from sdekit.training.previews import preview, preview_items
 from sdekit.training.step_seeds import seed_from
 
 HELD_OUT_MOST = 1024  # largest number of held-out items in the evaluation
+HELD_OUT_LEAST = 256  # fewer items are evaluated several times, with different noise
+NOISE_BINS = 10  # intervals of the noise level for which the held-out loss is reported
 
 
 class Denoising(Objective):
@@ -31,6 +36,8 @@ class Denoising(Objective):
         super().__init__(recipe)
         self.options, self.sde = recipe.train, recipe.sde.build("sde")
         self.posterior_mean: PosteriorMean | None = None
+        self.training_set: tuple[Dataset, np.ndarray] | None = None
+        self.gaussian_loss: float | None = None  # constant, because items and noise of the evaluation are fixed
 
     def build(self) -> ScoreModel:
         """Build the score model with fresh weights."""
@@ -43,6 +50,7 @@ class Denoising(Objective):
     def start(self, module: nn.Module, data: Dataset, indices: np.ndarray) -> None:
         """Keep the whole training set for exact targets if it is small, see `PosteriorMean`."""
         self.posterior_mean = PosteriorMean.of(data, indices, self.recipe)
+        self.training_set = (data, indices)
 
     def inputs(self, batch: Batch, step: int, rows: slice) -> Inputs:
         """Return x0, t, eps and, each possibly None, the condition y, the posterior mean, the augmentation vector."""
@@ -79,27 +87,55 @@ class Denoising(Objective):
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module, data: Dataset, indices: np.ndarray) -> dict[str, Any]:
-        """Return the mean loss of held-out items at fixed noise levels, or None if no item is held out."""
+        """Return the mean loss of held-out items at fixed noise levels with fixed noise, so that rows are comparable.
+
+        Arguments:
+            module: Score model in evaluation mode.
+            data: Data set.
+            indices: Indices of the held-out items; may be empty.
+        Returns:
+            "held_out_loss", or None if no item is held out; "gaussian_loss", the loss of `GaussianDenoiser` with the
+            same items and noise; and "held_out_loss_by_noise", a table from the mean noise level rho of each of
+            `NOISE_BINS` intervals to the mean loss in it.
+        """
         items = indices[:HELD_OUT_MOST]
         if not len(items):
             return {"held_out_loss": None}
+        items = np.tile(items, -(-HELD_OUT_LEAST // len(items)))
         generator = torch.Generator().manual_seed(seed_from(self.options.seed, 3))
         t = times(self.sde, self.options, (torch.arange(len(items), dtype=torch.float64) + 0.5) / len(items))
         t = t[torch.randperm(len(items), generator=generator)]
-        total, size = 0.0, self.options.batch_size
+        first, losses, gaussian_losses, size = self.gaussian_loss is None, [], [], self.options.batch_size
         for start in range(0, len(items), size):
             part = slice(start, start + size)
             batch = data.batch(items[part])
             eps = torch.randn(batch.x.shape, generator=generator)
-            y = batch.y if self.recipe.condition != "none" else None
-            total += float(self.loss(module, (batch.x, t[part], eps, y, None, None)).sum())
-        return {"held_out_loss": total / len(items)}
+            inputs = (batch.x, t[part], eps, batch.y if self.recipe.condition != "none" else None, None, None)
+            losses.append(self.loss(module, inputs).double().cpu())
+            if first and self.gaussian is not None:
+                gaussian_losses.append(self.loss(self.gaussian, inputs))
+        if gaussian_losses:
+            self.gaussian_loss = float(torch.cat(gaussian_losses).mean())
+        loss = torch.cat(losses)
+        by_noise = mean_by_noise(self.sde.rho(t), loss)
+        gaussian = {} if self.gaussian_loss is None else {"gaussian_loss": self.gaussian_loss}
+        return {"held_out_loss": float(loss.mean()), **gaussian, "held_out_loss_by_noise": by_noise}
+
+    @cached_property
+    def gaussian(self) -> GaussianDenoiser | None:
+        """The best denoiser of a Gaussian with the moments of the training set; None before `start`."""
+        if self.training_set is None:
+            return None
+        return GaussianDenoiser.of(*self.training_set, self.recipe)
+
+    @property
+    def preview_items(self) -> int:
+        """Number of samples in a preview; 0 for data without a picture."""
+        return preview_items(self.recipe)
 
     def preview(self, module: nn.Module) -> bytes | None:
         """Draw samples of the model."""
-        from sdekit.training.previews import preview
-
-        return preview(cast(ScoreModel, module), self.recipe)
+        return preview(cast(ScoreModel, module), self.recipe, self.preview_evaluations)
 
     def describe(self, step: int, index: int) -> str:
         """Describe the noise level of an item."""
@@ -124,3 +160,19 @@ def dropped_conditions(y: Tensor, options: TrainOptions, step: int, rows: slice 
     n = len(y) if rows == slice(None) else options.batch_size
     drop = torch.rand(n, generator=generator)[rows] < options.drop
     return drop_conditions(y, drop)
+
+
+def mean_by_noise(rho: Tensor, loss: Tensor, bins: int = NOISE_BINS) -> dict[str, float]:
+    """Return the mean loss in intervals of the noise level that contain equal numbers of items.
+
+    Arguments:
+        rho: Noise levels (N,).
+        loss: Losses (N,).
+        bins: Number of intervals, at most N.
+    Returns:
+        Maps the geometric mean of the noise levels in an interval, as text with three digits, to the mean loss.
+    """
+    order = rho.argsort()
+    log_rho, loss = rho[order].clamp(max=LARGEST_RHO).log(), loss[order]
+    groups = zip(log_rho.tensor_split(min(bins, len(rho))), loss.tensor_split(min(bins, len(rho))), strict=True)
+    return {f"{float(levels.mean().exp()):.3g}": float(part.mean()) for levels, part in groups}
