@@ -40,6 +40,7 @@ class GaussianDenoiser(nn.Module):
         k, d = self.directions.shape
         total = second.square().sum(1).mean()
         self.rest = (total - self.variances.sum()).clamp(min=0) / max(d - k, 1)
+        self.eval()
 
     @classmethod
     def of(cls, data: Dataset, indices: np.ndarray, recipe: Recipe) -> GaussianDenoiser | None:
