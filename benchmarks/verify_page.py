@@ -27,9 +27,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "backend": ("eager",),
     "guidance": ("cfg", "autoguidance"),
     "dataset": ("moons",),
+    "features": ("raw",),
 }
 SLOW_TO_COMPILE = ("compile", "export", "aoti")
-PLURALS = {"sde": "Processes"}
+PLURALS = {"sde": "Processes", "features": "Feature extractors"}
 HEAD = """\
 # Results of verify
 

@@ -260,7 +260,7 @@ class Scales(MLP):
 NETWORKS: dict[str, tuple[type[MLP], str, str]] = {
     "Normed": (Normed, "batch[2]", "depends on the other rows"),
     "Dropping": (Dropping, "deterministic[2]", "in evaluation mode"),
-    "Idle": (Idle, "gradient[2]", "2 parameters are never used"),
+    "Idle": (Idle, "gradient[2]", "2 parameters have no gradient"),
     "Flat": (Flat, "shape[2]", "does not have the shape of x"),
     "Single": (Single, "dtype[2]", "always computes in float32"),
     "DeafToNoise": (DeafToNoise, "condition[2]", "does not depend on c_noise"),
@@ -279,3 +279,99 @@ def test_faulty_networks(name: str) -> None:
     """Each fault of a network fails the check of the law that it violates."""
     network, check, words = NETWORKS[name]
     assert words in failure(network, check).cause
+
+
+def small(change: Callable[..., Any]) -> type[MLP]:
+    """Return a network whose inputs are changed by `change(network, x, c_noise, y) -> x, c_noise, y`."""
+
+    class Changed(MLP):
+        def __init__(self, shape: Any, classes: int = 0, *, width: int = 16, depth: int = 1) -> None:
+            super().__init__(shape, classes, width=width, depth=depth)
+
+        def forward(self, x: Tensor, c_noise: Tensor, y: Any = None) -> Tensor:
+            return super().forward(*change(self, x, c_noise, y))
+
+    return Changed
+
+
+class Undisclosed(MLP):
+    """An option that is not recorded."""
+
+    def __init__(self, shape: Any, classes: int = 0, *, gain: float = 1.0) -> None:
+        super().__init__(shape, classes)
+        self.options, self.gain = {}, gain
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.gain * super().forward(x, c_noise, y)
+
+
+class Counting(MLP):
+    """A buffer that changes in evaluation mode."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        self.calls += 1
+        return super().forward(x, c_noise, y)
+
+
+class Constant(MLP):
+    """A constant that stays on the CPU."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.table = torch.ones(3)
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, c_noise, y) * self.table[:1]
+
+
+def any_null(_: Any, x: Tensor, c_noise: Tensor, y: Tensor | None) -> tuple[Any, ...]:
+    """Drop all labels of a batch with a label of -1."""
+    return x, c_noise, None if y is None or bool((y < 0).any()) else y
+
+
+def centred(_: Any, x: Tensor, c_noise: Tensor, y: Tensor | None) -> tuple[Any, ...]:
+    """Subtract the mean of batches above 4 rows."""
+    return x - x.mean(0) * (len(x) > 4), c_noise, y
+
+
+LATER_NETWORKS: dict[str, tuple[type[MLP], str, str]] = {
+    "label 0": (small(lambda _, x, c, y: (x, c, y if y is None else y - (y == 0).long())), "condition[2]", "on y"),
+    "last label": (small(lambda _, x, c, y: (x, c, y if y is None else y.clamp(max=1))), "condition[2]", "on y"),
+    "even": (small(lambda _, x, c, y: (x, c.abs(), y)), "condition[2]", "on c_noise"),
+    "any null": (small(any_null), "batch[2]", "depends on the other rows"),
+    "centred": (small(centred), "batch[2]", "depends on the other rows"),
+    "detached": (small(lambda _, x, c, y: (x.detach() + 0 * x, c, y)), "slope[2]", "is not the derivative"),
+    "rounded": (small(lambda _, x, c, y: (x.float().to(x.dtype), c, y)), "dtype[2]", "in float32"),
+    "generator": (small(lambda _, x, c, y: (x + 0 * torch.rand(()), c, y)), "deterministic[2]", "global generator"),
+    "Counting": (Counting, "deterministic[2]", "changes calls"),
+    "Constant": (Constant, "device[2]", "register it as a buffer"),
+    "Undisclosed": (Undisclosed, "options[2]", "gain=2"),
+}
+
+
+@pytest.mark.parametrize("name", LATER_NETWORKS)
+def test_subtle_faults_of_networks(name: str) -> None:
+    """Faults that need other labels, noise levels, batch sizes or options fail the check of the violated law."""
+    network, check, words = LATER_NETWORKS[name]
+    assert words in failure(network, check).cause
+
+
+class TextConditioned(MLP):
+    """A correct network that is conditioned on embeddings and accepts no labels."""
+
+    def __init__(self, shape: Any, classes: int = 0, *, embedding_size: int = 0) -> None:
+        if classes:
+            raise InputError("this network takes embeddings, not labels")
+        super().__init__(shape, 0, width=16, depth=1, embedding_size=embedding_size)
+        self.options = {"embedding_size": embedding_size}
+
+
+def test_a_network_without_labels() -> None:
+    """A network that accepts embeddings only passes, and its checks of labels are skipped."""
+    report = verify.verify(TextConditioned, quick=True)
+    report.raise_on_failure()
+    assert [result.name for result in report.skipped] == ["null[2]", "null[1x8x12]"]

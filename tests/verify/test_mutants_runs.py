@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,7 @@ def with_mean(network: nn.Module) -> Callable[..., Tensor]:
     return lambda x, c, y=None: network(x, c, y) + 0.01 * x.mean() * (len(x) > 1)
 
 
+KEPT: dict[Any, Any] = {}
 BACKENDS: dict[str, tuple[Callable[..., Any], str, str]] = {
     "a tenth more": (lambda f: lambda x, c, y=None: 1.1 * f(x, c, y), "eager[mlp]", "does not agree"),
     "no labels": (lambda f: lambda x, c, y=None: f(x, c, None), "eager[mlp]", "does not agree"),
@@ -173,6 +175,29 @@ BACKENDS: dict[str, tuple[Callable[..., Any], str, str]] = {
     "with_mean": (with_mean, "batch[mlp]", "a row depends on the other rows"),
     "in place": (lambda f: lambda x, c, y=None: x.copy_(f(x, c, y)), "inputs[mlp]", "changes x in place"),
     "detached": (lambda f: lambda x, c, y=None: f(x, c, y).detach(), "gradient[mlp]", "the result has no gradient"),
+    "three rows": (
+        lambda f: lambda x, c, y=None: f(x, c, y) * (torch.arange(len(x)) < 4)[:, None],
+        "eager[mlp]",
+        "agree",
+    ),
+    "noise": (lambda f: lambda x, c, y=None: f(x, c.clamp(-1, 1), y), "eager[mlp]", "does not agree"),
+    "null": (lambda f: lambda x, c, y=None: f(x, c, y if y is None else y.clamp(min=0)), "eager[mlp]", "agree"),
+    "float32": (
+        lambda f: lambda x, c, y=None: copy.deepcopy(f).float()(x.float(), c.float(), y).to(x.dtype),
+        "float64[mlp]",
+        "a network in float64 is rounded",
+    ),
+    "training": (lambda f: lambda x, c, y=None: f.train()(x, c, y), "network[mlp]", "the training mode"),
+    "by name": (
+        lambda f: (lambda kept: lambda x, c, y=None: kept(x, c, y))(KEPT.setdefault(type(f), f)),
+        "prepared again[mlp]",
+        "with the weights of an earlier one",
+    ),
+    "numbers": (
+        lambda f: lambda x, c, y=None: f(x, c, y.nan_to_num() if isinstance(y, Tensor) else y),
+        "embedding[mlp]",
+        "pass y on unchanged",
+    ),
     "its gradient": (
         lambda f: lambda x, c, y=None: f(x, c, y).detach() + x - x.detach(),
         "gradient[mlp]",

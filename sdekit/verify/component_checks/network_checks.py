@@ -99,11 +99,11 @@ def checks(build: Build, *, quick: bool = False) -> list[Check]:
     }
     for i, shape in enumerate(supported_shapes(build, quick=quick)):
         name, trial = "x".join(map(str, shape)), NetworkTrial(build, shape)
-        result += [
-            Check(f"{key}[{name}]", law, partial(measure, trial))
-            for key, (law, measure) in measures.items()
-            if key != "embedding" or i == 0
-        ]
+        first: tuple[Check, ...] = ()  # without outputs of the right shape, the other checks would fail too
+        for key, (law, measure) in measures.items():
+            if key != "embedding" or i == 0:
+                result.append(Check(f"{key}[{name}]", law, partial(measure, trial), first))
+                first = first or (result[-1],)
     return result
 
 
@@ -391,8 +391,8 @@ def saved(trial: NetworkTrial) -> Finding:
         two.load_state_dict(one.state_dict())
         difference = float((one(*trial.inputs()) - two(*trial.inputs())).abs().max())
     cause = (
-        "the output is not a function of state_dict(), so a run folder would lose a weight: register it as a parameter "
-        "or buffer, and cache no function of the weights"
+        "the output depends on a number outside state_dict(), and a run folder would lose it: register it as a "
+        "parameter or buffer, and cache no function of the weights"
     )
     return same(difference, 0.0, cause)
 
