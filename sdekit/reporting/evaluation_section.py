@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
 
+from sdekit.data.formats import read_npy
 from sdekit.errors import InputError
 from sdekit.evaluation import Evaluation, Memorization, MetricRow, evaluate_model
 from sdekit.runs import RunFolder, load_fields
@@ -17,6 +19,7 @@ from sdekit.training import open_real_data
 
 from .blocks import Block, Details, Facts, Image, Section, Statement, Table, Text
 from .item_pictures import images_block
+from .samples_section import DrawnSamples
 from .subject import Subject
 
 QUICK = {
@@ -25,11 +28,13 @@ QUICK = {
 }
 """Metrics that the report measures itself, by kind of data."""
 FILE = "evaluation.json"
+MOST_BYTES = 2**31
+"""Largest size of the samples of an evaluation, in bytes."""
 LIKE = 3.0
 """Largest ratio of a value to its floor that counts as near the floor."""
 MOST_PAIRS, MOST_NUMBERS = 8, 12
 """Largest number of pairs of a sample and a training item, and of numbers of a vector in such a pair."""
-HIDDEN = ("versions", "extractor", "seeds", "times")
+HIDDEN = ("versions", "extractor", "seeds", "times", "plugins", "options")
 """Entries of the protocol that the page does not list."""
 
 
@@ -40,12 +45,14 @@ class EvaluationPart:
     Arguments:
         evaluation: The evaluation.
         origin: Sentence about where the numbers come from.
-        samples: Samples (n, *shape) that were evaluated, in the model's units, or None if they are not known.
+        samples: Samples (n, *item) that were evaluated, in the units of the data, or None if they are not known.
+        is_quick: Whether the report itself measured the numbers.
     """
 
     evaluation: Evaluation
     origin: str
-    samples: Tensor | None = None
+    samples: np.ndarray | None = None
+    is_quick: bool = False
 
 
 def recorded_evaluation(subject: Subject) -> EvaluationPart | str:
@@ -73,18 +80,29 @@ def recorded_evaluation(subject: Subject) -> EvaluationPart | str:
     step = evaluation.protocol.get("run_step")
     if step is not None and step != subject.opened.step:
         return f"The evaluation in {file} is of step {step}, so its numbers are not shown."
-    return EvaluationPart(evaluation=evaluation, origin=f"Numbers of sdekit evaluate, from {file}.")
+    origin = f"Numbers of sdekit evaluate, from {file}."
+    return EvaluationPart(evaluation=evaluation, origin=origin, samples=_recorded_samples(subject, file.parent))
 
 
-def measured_evaluation(
-    subject: Subject, samples: Tensor, protocol: dict[str, Any], progress: Callable[[str], None]
-) -> EvaluationPart | str:
+def _recorded_samples(subject: Subject, folder: Path) -> np.ndarray | None:
+    """Read the samples of the evaluation of a run folder, or return None if they are missing or of another shape."""
+    file = folder / "samples.npy"
+    if not file.is_file():
+        return None
+    try:
+        samples = np.asarray(read_npy(str(file), str(file), most_bytes=MOST_BYTES), np.float32)
+    except InputError:
+        return None
+    expected = subject.opened.units.to_data(torch.zeros(1, *subject.opened.data_shape)).shape[1:]
+    return samples if samples.shape[1:] == expected else None
+
+
+def measured_evaluation(subject: Subject, drawn: DrawnSamples, progress: Callable[[str], None]) -> EvaluationPart | str:
     """Evaluate the samples of the report by a few metrics.
 
     Arguments:
         subject: The model and its data.
-        samples: Samples (n, *shape) in the model's units.
-        protocol: How the samples were drawn.
+        drawn: The samples.
         progress: Function that receives the name of each part of the work.
     Returns:
         The evaluation, or the reason why there is none.
@@ -97,16 +115,16 @@ def measured_evaluation(
         )
         evaluation = evaluate_model(
             subject.opened,
-            samples,
+            drawn.x,
             real,
             metrics=_quick_metrics(subject),
-            protocol=protocol,
+            protocol={"solver": drawn.solver, "network_evaluations": drawn.nfe, "run_step": subject.opened.step},
             on_progress=lambda title: progress(f"evaluating: {title}"),
         )
     except InputError as error:
         return f"The samples were not evaluated: {error}."
     origin = "A quick evaluation of the samples of this report. sdekit evaluate measures more, with more samples."
-    return EvaluationPart(evaluation=evaluation, origin=origin, samples=samples)
+    return EvaluationPart(evaluation=evaluation, origin=origin, samples=drawn.items, is_quick=True)
 
 
 def _quick_metrics(subject: Subject) -> tuple[str, ...]:
@@ -189,7 +207,7 @@ def _column_table(evaluation: Evaluation) -> Table:
     return Table(header=("column", *titles), rows=cells, caption="Columns, the least similar ones first")
 
 
-def _memorization_blocks(subject: Subject, found: Memorization, samples: Tensor | None) -> list[Block]:
+def _memorization_blocks(subject: Subject, found: Memorization, samples: np.ndarray | None) -> list[Block]:
     """Describe how near the samples are to training items, and show the nearest pairs."""
     text = (
         f"{found.copies:.1%} of the samples are copies of training items "
@@ -203,10 +221,10 @@ def _memorization_blocks(subject: Subject, found: Memorization, samples: Tensor 
     if samples is None or not pairs or subject.data is None or not subject.own_data:
         return blocks
     items = [pair.item for pair in pairs]
-    if max(items) >= len(subject.data):
+    if max(items) >= len(subject.data) or max(pair.sample for pair in pairs) >= len(samples):
         return blocks
     data = subject.data.units.to_data(subject.data.batch(items).x)
-    drawn = subject.opened.to_data(samples[[pair.sample for pair in pairs]])
+    drawn = samples[[pair.sample for pair in pairs]]
     title = "The samples nearest to a training item"
     if subject.is_image:
         picture = _pair_picture(subject, drawn, data, pairs=len(pairs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,13 @@ from sdekit.runs import REPORT, check_writable, is_export, is_run, write_or_keep
 
 from .blocks import Page, Section, Statement, Text
 from .data_section import data_section
-from .evaluation_section import evaluation_section, evaluation_statements, measured_evaluation, recorded_evaluation
+from .evaluation_section import (
+    EvaluationPart,
+    evaluation_section,
+    evaluation_statements,
+    measured_evaluation,
+    recorded_evaluation,
+)
 from .model_section import model_section
 from .noise_levels_error import measure_noise_levels
 from .page import GENERATOR, render
@@ -29,7 +36,7 @@ from .samples_section import (
     draw_samples,
     samples_section,
 )
-from .subject import MOST_ROWS, Subject, gather
+from .subject import MOST_IMAGES, MOST_ROWS, Subject, gather
 from .training_section import training_section
 from .verdict import training_statements
 
@@ -155,12 +162,11 @@ def _page(subject: Subject, options: ReportOptions, progress: Callable[[str], No
     errors = measure_noise_levels(subject)
     evaluation, drawn, comparison = recorded_evaluation(subject), None, None
     if options.samples:
-        n = options.n or affordable(subject, EVALUATED_IMAGES if subject.is_image else MOST_ROWS, options.nfe)
+        n = options.n or _number_of_samples(subject, options, evaluated=not isinstance(evaluation, str))
         progress(f"drawing {n} samples with {options.solver}")
         drawn = draw_samples(subject, n, solver=options.solver, nfe=options.nfe)
         if isinstance(evaluation, str):
-            protocol = {"solver": drawn.solver, "nfe": drawn.nfe, "run_step": subject.opened.step}
-            evaluation = measured_evaluation(subject, drawn.x, protocol, progress)
+            evaluation = measured_evaluation(subject, drawn, progress)
         comparison = None if options.quick else compare_solvers(subject, progress)
     progress("drawing the charts")
     sections = (
@@ -171,7 +177,7 @@ def _page(subject: Subject, options: ReportOptions, progress: Callable[[str], No
         evaluation_section(subject, evaluation),
         settings_section(subject),
         environment_section(subject),
-        commands_section(subject, options.command, _sample_commands(subject, drawn)),
+        commands_section(subject, options.command, _other_commands(subject, drawn, evaluation)),
     )
     return Page(
         title=subject.spec,
@@ -180,6 +186,12 @@ def _page(subject: Subject, options: ReportOptions, progress: Callable[[str], No
         sections=tuple(section for section in sections if section is not None),
         made=f"Made by sdekit {sdekit.__version__} on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC.",
     )
+
+
+def _number_of_samples(subject: Subject, options: ReportOptions, *, evaluated: bool) -> int:
+    """Return the number of samples to draw; images that need no evaluation are only shown."""
+    most = MOST_ROWS if not subject.is_image else MOST_IMAGES if evaluated else EVALUATED_IMAGES
+    return affordable(subject, most, options.nfe)
 
 
 def _subtitle(subject: Subject) -> str:
@@ -198,9 +210,23 @@ def _without_samples() -> Section:
     return Section(name="samples", title="Samples", blocks=(Text(text=text),))
 
 
-def _sample_commands(subject: Subject, drawn: DrawnSamples | None) -> tuple[tuple[str, str], ...]:
-    """Return the command that draws the samples of the report."""
-    if drawn is None:
-        return ()
-    command = f"sdekit sample {subject.spec} --solver {drawn.solver} --nfe {drawn.nfe} -n {len(drawn.items)}"
-    return (("Draw samples with the same seeds", f"{command} --out samples"),)
+def _other_commands(
+    subject: Subject, drawn: DrawnSamples | None, evaluation: EvaluationPart | str
+) -> tuple[tuple[str, str], ...]:
+    """Return the commands that draw the samples of the report and that evaluate the model."""
+    name, rows = shlex.quote(subject.spec), []
+    if drawn is not None:
+        how = f"--solver {drawn.solver} --nfe {drawn.nfe} -n {len(drawn.items)}"
+        rows.append(("Draw samples with the same solver and seeds", f"sdekit sample {name} {how} --out samples"))
+    data = f" --data {shlex.quote(subject.data_spec)}" if subject.data_spec and not subject.own_data else ""
+    if subject.data is not None and (isinstance(evaluation, str) or evaluation.is_quick):
+        rows.append(("Evaluate the model with more samples", f"sdekit evaluate {name}{data}"))
+    elif not isinstance(evaluation, str):
+        protocol = evaluation.evaluation.protocol
+        how = "".join(
+            f" {flag} {protocol[key]}"
+            for flag, key in (("--solver", "solver"), ("--nfe", "network_evaluations"), ("-n", "n"))
+            if protocol.get(key) is not None
+        )
+        rows.append(("Evaluate the model", f"sdekit evaluate {name}{data}{how}"))
+    return tuple(rows)

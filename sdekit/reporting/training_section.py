@@ -99,7 +99,8 @@ def _losses(subject: Subject) -> Chart | None:
     train, held_out = curve(subject.metrics, "loss"), curve(subject.metrics, "held_out_loss")
     if not train[0] and not held_out[0]:
         return None
-    values = [*train[1], *held_out[1]]
+    gaussian = curve(subject.metrics, "gaussian_loss")[1]
+    values = [*train[1], *held_out[1], *gaussian]
     with Drawing("losses", 2.9) as drawing:
         axes = drawing.axes[0, 0]
         for (steps, losses), colour, label in ((train, DATA, "training"), (held_out, SAMPLES, "held out")):
@@ -109,6 +110,8 @@ def _losses(subject: Subject) -> Chart | None:
         if held_out[0]:
             best = min(range(len(held_out[1])), key=held_out[1].__getitem__)
             axes.axvline(held_out[0][best], color=MUTED, linewidth=0.8, linestyle=":")
+        if gaussian:
+            axes.axhline(gaussian[-1], color=MUTED, linewidth=1.2, linestyle="--", label="Gaussian")
         if min(values) > 0 and max(values) / min(values) > 5:
             log_scale(axes, "y")
         axes.set(xlabel="training step", ylabel="loss")
@@ -116,6 +119,8 @@ def _losses(subject: Subject) -> Chart | None:
     caption = "Mean loss of the training batches, and of the held-out items with the averaged weights."
     if held_out[0]:
         caption += f" The dotted line marks the smallest held-out loss, {min(held_out[1]):.4g}."
+    if gaussian:
+        caption += " The dashed line is the held-out loss of a Gaussian with the covariance of the data."
     recipe = subject.recipe
     if recipe is not None and recipe.items * (1 - recipe.train.held_out) <= recipe.train.exact_target:
         caption += (
@@ -139,7 +144,7 @@ def _by_noise(metrics: Sequence[Mapping[str, Any]]) -> Chart | None:
         log_scale(axes, "x")
         axes.set(xlabel="noise level ρ = σ/α", ylabel="held-out loss")
         axes.legend(loc="best")
-    caption = "Held-out loss by noise level, at the start, in the middle and at the end of the training."
+    caption = "Loss of the held-out items by noise level, during the training."
     return Chart(svg=drawing.svg, alt="Held-out loss by noise level at several training steps", caption=caption)
 
 
