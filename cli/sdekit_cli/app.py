@@ -33,6 +33,7 @@ COMMANDS = {
     "sample": "Draw samples from a trained run with any solver.",
     "restore": "Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, colours, ...",
     "edit": "Add noise to an image and denoise it again (SDEdit): variations of it, or a sketch made realistic.",
+    "evaluate": "Compare samples of a model with real data: metrics with intervals and floors, memorization, pictures.",
     "nll": "Compute the negative log-likelihood of data, with standard errors, by the probability-flow ODE.",
     "encode": "Map data to latents by the probability flow, and report the error of mapping them back.",
     "decode": "Map latents to data by the probability flow, the inverse of `sdekit encode`.",
@@ -57,7 +58,7 @@ EXAMPLES = (
     ("sdekit COMMAND --help", "show the options of a command"),
 )
 
-DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit", "classify")
+DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit", "evaluate", "classify")
 """Commands that several processes may run together."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")

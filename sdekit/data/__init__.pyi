@@ -19,6 +19,7 @@ from .handwritten_digits import (
 from .held_out import (
     held_out as held_out,
     split as split,
+    splitmix64 as splitmix64,
 )
 from .in_memory import (
     InMemoryDataset as InMemoryDataset,

@@ -8,8 +8,12 @@ from sdekit.errors import InputError
 
 
 def splitmix64(index: np.ndarray) -> np.ndarray:
-    """Return output number `index` of the SplitMix64 generator with seed 0, as uint64 of the same shape.
+    """Return output number `index` of the SplitMix64 generator with seed 0.
 
+    Arguments:
+        index: Whole numbers from 0, of any shape.
+    Returns:
+        Numbers of the same shape, uint64.
     Source:
         Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """

@@ -1,3 +1,7 @@
+from .evaluation_pictures import (
+    comparison_picture as comparison_picture,
+    nearest_picture as nearest_picture,
+)
 from .evaluation_result import (
     Difference as Difference,
     Evaluation as Evaluation,

@@ -179,10 +179,12 @@ class Evaluation:
         """Return the content of evaluation.json."""
         return {
             "format": EVALUATION_FORMAT,
+            "run": self.protocol.get("run"),
+            "seeds": self.protocol.get("seeds"),
             "metrics": [asdict(row) | {"at_floor": row.at_floor} for row in self.rows],
             "memorization": None if self.memorization is None else asdict(self.memorization),
             "columns": {name: dict(values) for name, values in self.columns.items()},
             "differences": [asdict(difference) for difference in self.differences],
             "warnings": list(self.warnings),
-            "protocol": dict(self.protocol),
+            "protocol": {name: value for name, value in self.protocol.items() if name not in ("run", "seeds")},
         }

@@ -119,10 +119,8 @@ def measure(metric: Metric, items: ItemSets, seed: int) -> MetricRow:
         error, splits = traits.standard_error(value, n, m), NORMAL
     else:
         splits = traits.splits
-        error = standard_error(
-            lambda a, b: metric(samples[a], reference[b]), n, m, splits=splits, degenerate=traits.degenerate, seed=seed
-        )
-    low, high = interval(value, error, splits, n=n, low=traits.low, high=traits.high)
+        error = standard_error(lambda a, b: metric(samples[a], reference[b]), n, m, splits=splits, seed=seed)
+    low, high = interval(value, error, splits, n=n, low=traits.low, high=traits.high, squared=traits.squared)
     floor, floor_low, floor_high, floor_n = _floor(metric, items.pool, n, m, seed)
     return MetricRow(
         metric=metric.name,
@@ -184,7 +182,6 @@ def measure_difference(metric: Metric, items: ItemSets, seed: int) -> Difference
             lambda a, b: metric(samples[a], reference[b]) - metric(against[a], reference[b]),
             *(len(samples), len(reference)),
             splits=splits,
-            degenerate=traits.degenerate,
             seed=seed,
         )
     low, high = interval(value - other, error, splits, n=len(samples))

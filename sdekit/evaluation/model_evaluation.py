@@ -39,18 +39,18 @@ def evaluate_model(
     protocol: Mapping[str, Any] | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Evaluate samples of a model: draw them with `sdekit.sampling.sample`, then compare them with real items.
+    """Compare samples of a model with real items, see `evaluate`.
 
     The reference is a random subset of the real items, at most as many as there are samples, so that memory does not
     grow with the data set. If the data are whole numbers, such as grey levels, the samples are rounded to them.
 
     Arguments:
         opened: The model.
-        samples: Samples (n, *shape) of the model, in the model's units; latents if the model has a codec.
+        samples: Samples (n, *data_shape) in the model's units, see `decoded`.
         real: Real items, see `sdekit.training.open_real_data`.
         metrics: Registered names, or a map from names to options; None for the default of the kind of data.
         features: Extractor for metrics of features, or its registered name.
-        against: Samples (n, *shape) of another model with the same seeds and data, for a paired comparison.
+        against: Samples (n, *data_shape) of another model with the same seeds, for a paired comparison.
         seed: Seed of the random subsets.
         rounding: Whether to round samples like the data.
         most_training: Largest number of training items that the check for memorization reads; 0 for no check.
@@ -62,14 +62,13 @@ def evaluate_model(
         InputError: If the data do not fit the model, or see `evaluate`.
     """
     real.check_fits(opened)
-    x = decoded(opened, samples)
+    x, other = samples, against
     chosen, further = real.choose(len(x), seed)
     if not len(chosen):
         raise InputError(f"{real.spec} has no items to compare with: name data with --data")
     reference, more = (real.read(opened, indices) for indices in (chosen, further))
     whole = whole_numbers(opened.units, reference, opened.kind)
     rounded = rounding and bool(whole.any())
-    other = None if against is None else decoded(opened, against)
     if rounded:
         x = round_like_data(opened.units, x, whole)
         other = None if other is None else round_like_data(opened.units, other, whole)

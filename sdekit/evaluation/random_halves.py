@@ -2,16 +2,13 @@
 
 A bootstrap draws items twice, and distances between equal items are 0: it is biased for distances between samples.
 Halves contain no item twice. For a random half A of the samples, a random half B of the reference and their complements
-A', B', let
+A', B', the values v(A, B) and v(A', B') are independent and have twice the variance of v, so that
 
-    d = v(A, B) - v(A', B'),    s = (v(A, B) + v(A', B')) / 2.
+    Var(v) = E[(v(A, B) - v(A', B'))^2] / 4.
 
-The two values are independent, so that E[d^2] = 2 Var(v of n/2) and, for a variance of order 1/n, E[d^2] / 4 = Var(v).
-A U-statistic also has a variance of order 1/n^2, which dominates if both distributions are equal. E[d^2] / 4 counts it
-twice, and Var(s) over the splits counts it once. Therefore
-
-    Var(v) = E[d^2] / 4                 in general,
-    Var(v) = E[d^2] / 4 - Var(s)        for U-statistics (`degenerate`).
+If both distributions are equal, the variance of a squared distance is of order 1/n^2, not 1/n, and the formula gives
+twice the variance. This makes up for the skewness of such values in few dimensions; in many dimensions the interval is
+then too long by a factor of up to 2^(1/2). benchmarks/results/coverage.md has the measured coverage.
 """
 
 from __future__ import annotations
@@ -33,7 +30,6 @@ def standard_error(
     m: int,
     *,
     splits: int = 50,
-    degenerate: bool = False,
     seed: int = 0,
 ) -> float:
     """Estimate the standard error of a statistic of n samples and m reference items.
@@ -43,31 +39,33 @@ def standard_error(
         n: Number of samples, at least 2.
         m: Number of reference items, at least 2.
         splits: Number of random splits, at least 2.
-        degenerate: Whether the variance is of order 1/n^2 if both distributions are equal.
         seed: Seed of the splits.
     Returns:
         The standard error.
     """
-    generator = torch.Generator().manual_seed(seed)
-    first, second = np.empty(splits), np.empty(splits)
+    generator, squares = torch.Generator().manual_seed(seed), np.empty(splits)
     for i in range(splits):
         a, b = torch.randperm(n, generator=generator), torch.randperm(m, generator=generator)
-        first[i] = statistic(a[: n // 2], b[: m // 2])
-        second[i] = statistic(a[n // 2 : n // 2 * 2], b[m // 2 : m // 2 * 2])
-    squares = float(((first - second) ** 2).mean()) / 4
-    variance = squares
-    if degenerate:
-        variance = max(squares - float(((first + second) / 2).var(ddof=1)), squares / 4)
-    return float(variance**0.5)
+        first = statistic(a[: n // 2], b[: m // 2])
+        squares[i] = (first - statistic(a[n // 2 : n // 2 * 2], b[m // 2 : m // 2 * 2])) ** 2
+    return float((squares.mean() / 4) ** 0.5)
 
 
 def interval(
-    value: float, error: float, splits: int, *, n: int, low: float | None = None, high: float | None = None
+    value: float,
+    error: float,
+    splits: int,
+    *,
+    n: int,
+    low: float | None = None,
+    high: float | None = None,
+    squared: bool = False,
 ) -> tuple[float, float]:
     """Return the 95% interval of a value: Student's t with as many degrees of freedom as there are splits.
 
     The interval of a share, from 0 to 1, is that of Wilson for the number of independent items that has this standard
-    error, because the standard error of a share near 0 or 1 is too small.
+    error, because the standard error of a share near 0 or 1 is too small. The upper end of a squared distance v is that
+    of an interval of its root, (v^(1/2) + q e / (2 v^(1/2)))^2, because squared distances are skewed.
 
     Arguments:
         value: Value of the metric.
@@ -76,6 +74,7 @@ def interval(
         n: Number of samples.
         low: Smallest possible value, or None.
         high: Largest possible value, or None.
+        squared: Whether the value is a squared distance.
     Returns:
         Lower and upper end.
     """
@@ -84,7 +83,10 @@ def interval(
         spread = value * (1 - value)
         items = min(spread / error**2, n) if error > 0 and spread > 0 else n
         return wilson(value, items, quantile)
-    ends = value - quantile * error, value + quantile * error
+    reach = quantile * error
+    ends = value - reach, value + reach
+    if squared and value > 0:
+        ends = ends[0], ends[1] + min(reach**2 / (4 * value), value / 4)
     return max(ends[0], low) if low is not None else ends[0], min(ends[1], high) if high is not None else ends[1]
 
 

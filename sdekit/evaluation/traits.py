@@ -26,8 +26,8 @@ class MetricTraits:
         space: "data" for the items themselves, or "features" for the features of an extractor.
         low: Smallest possible value, or None.
         high: Largest possible value, or None. A metric from 0 to 1 is a share, and its interval is that of a share.
-        degenerate: Whether the variance of the value is of order 1/n^2, not 1/n, if both distributions are equal. This
-            holds for energy distances, MMD and other U-statistics.
+        squared: Whether the value is a squared distance, such as an MMD or an energy distance, whose interval is longer
+            upwards.
         splits: Number of random splits into halves from which the interval is estimated, at least 2.
         repeats: Number of real subsets from which the floor is estimated, at least 2.
         standard_error: Function `(value, n, m) -> float` that replaces the estimate from random halves, for metrics
@@ -43,7 +43,7 @@ class MetricTraits:
     space: Literal["data", "features"] = "data"
     low: float | None = None
     high: float | None = None
-    degenerate: bool = False
+    squared: bool = False
     splits: int = 50
     repeats: int = 20
     standard_error: Callable[[float, int, int], float] | None = None

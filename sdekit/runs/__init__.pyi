@@ -56,6 +56,7 @@ from .results import (
     check_writable as check_writable,
     keep_result as keep_result,
     npy_bytes as npy_bytes,
+    write_evaluation as write_evaluation,
     write_or_keep as write_or_keep,
     write_results as write_results,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from sdekit.sampling import Samples
 
 SAMPLES = "samples.npy"
-RECORDS = ("sample.json", "restore.json", "edit.json")
+RECORDS = ("sample.json", "restore.json", "edit.json", "evaluation.json")
 FILES = (
     *(SAMPLES, "grid.png", "scatter.png", "measurement.npy", "measurement.png", "before-after.png"),
-    *("mean.npy", "mean.png", "std.npy", "std.png"),
+    *("mean.npy", "mean.png", "std.npy", "std.png", "comparison.png", "nearest.png"),
     *RECORDS,
 )
 IMAGES = "images"
@@ -88,6 +89,34 @@ def write_results(
     if "before-after.png" in (other_files or {}):
         main_picture = "before-after.png"
     return None if main_picture is None else out / main_picture
+
+
+def write_evaluation(
+    out: Path, record: Mapping[str, Any], files: Mapping[str, bytes], *, overwrite: bool = False
+) -> None:
+    """Write an evaluation and its files into a folder, all at once.
+
+    Arguments:
+        out: Folder to write.
+        record: Content of evaluation.json. A checksum is added.
+        files: Contents of further files by name: "samples.npy", "comparison.png" and "nearest.png".
+        overwrite: Replace earlier results in the folder.
+    Raises:
+        SdekitError: If the files cannot be written. Earlier results are then unchanged, and the message names the file
+            that keeps the evaluation.
+    """
+    from .files import save_json
+
+    try:
+        with staged_results(out, overwrite=overwrite) as new:
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+            save_json(new / "evaluation.json", record)
+    except SdekitError as error:
+        if " are in " in str(error):  # the files were moved beside --out
+            raise
+        kept = keep_result(json.dumps(record, indent=2).encode(), "evaluation.json")
+        raise SdekitError(f"{error}. {kept}") from error
 
 
 @contextmanager

@@ -17,6 +17,7 @@ COMMANDS = [
     ("train-classifier",),
     ("sample",),
     ("report",),
+    ("evaluate",),
     ("export",),
     ("info",),
     ("verify",),

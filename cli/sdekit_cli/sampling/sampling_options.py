@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,17 +93,22 @@ class SamplingOptions:
             raise InputError(f"--noise {self.noise}: choose seed or brownian")
 
 
-def sampling_command(command: Callable[..., None]) -> Callable[..., None]:
+def sampling_command(command: Callable[..., None] | None = None, *, folder: str | None = None) -> Callable[..., Any]:
     """Decorator that adds the fields of `SamplingOptions` to the options of a command.
 
     Arguments:
         command: Function whose parameter `options` receives them as one `SamplingOptions`.
+        folder: Name of the folder within a run that is the default of --out; None if --out is required.
     Returns:
         The function that Typer calls, with the command's own options first.
     """
+    if command is None:
+        return partial(sampling_command, folder=folder)
 
     def run(**values: Any) -> None:
         shared = {field.name: values.pop(field.name) for field in fields(SamplingOptions)}
+        if folder is not None and shared["out"] is None:
+            shared["out"] = _folder_of_run(shared["run"], folder)
         command(options=SamplingOptions(**shared), **values)
 
     keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
@@ -111,5 +117,17 @@ def sampling_command(command: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter(f.name, keyword, default=empty if f.default is MISSING else f.default, annotation=f.type)
         for f in fields(SamplingOptions)
     ]
+    if folder is not None:
+        out = Annotated[Path | None, typer.Option(help=f"Folder to write (default: RUN/{folder}).")]
+        shared = [p.replace(default=None, annotation=out) if p.name == "out" else p for p in shared]
     run.__doc__, run.__signature__ = command.__doc__, inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     return run
+
+
+def _folder_of_run(run: str, folder: str) -> Path:
+    """Return a folder within a run. Raises InputError if RUN is not a run folder."""
+    from sdekit.runs import is_run
+
+    if not is_run(Path(run)):
+        raise InputError(f"{run} is not a run folder: add --out FOLDER for the results")
+    return Path(run) / folder

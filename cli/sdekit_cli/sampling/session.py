@@ -114,27 +114,32 @@ class SamplingSession:
         self.guidance, self.guidance_records = build_guidance(chosen, self.opened.data_range)
         name_labels(self.guidance_records, self.classes)
         use_backend(self.opened.model, self.backend)
-        self.y = None
+        self.y = self.condition()
+
+    def condition(self) -> Any:
+        """Return the condition of each sample, from --prompt, --label or --condition; None without a condition."""
+        options = self.options
         other = options.label is not None or options.condition is not None
         if options.prompt or options.negative is not None or (self.of_texts and not other):
             from sdekit_cli.options.prompt_option import encode_prompts
 
             if other:
                 raise InputError("--prompt and --negative exclude --label and --condition")
-            self.y = encode_prompts(self.opened, options.prompt or (), options.negative, self.seeds)
+            y = encode_prompts(self.opened, options.prompt or (), options.negative, self.seeds)
             self.opened = replace(self.opened, encoder=None)  # its memory is free for the network
-        elif self.opened.condition != "none" or options.label is not None or options.condition is not None:
-            from sdekit_cli.options.condition_option import conditions
+            return y
+        if self.opened.condition == "none" and options.label is None and options.condition is None:
+            return None
+        from sdekit_cli.options.condition_option import conditions
 
-            guided = bool(self.guidance)
-            self.y = conditions(
-                self.opened,
-                options.label,
-                self.seeds,
-                numbers=options.condition,
-                guided=guided,
-                classes=self.classes,
-            )
+        return conditions(
+            self.opened,
+            options.label,
+            self.seeds,
+            numbers=options.condition,
+            guided=bool(self.guidance),
+            classes=self.classes,
+        )
 
     def _choose_for_texts(self) -> None:
         """Replace the defaults by those for a model of texts, whose samples are large."""

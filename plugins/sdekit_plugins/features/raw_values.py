@@ -11,4 +11,4 @@ def raw() -> Extractor:
     def extract(x: Tensor) -> Tensor:
         return x.flatten(1)
 
-    return Extractor(name="raw values", extract=extract)
+    return Extractor(name="raw", extract=extract)

@@ -5,7 +5,7 @@ from torch import Tensor, cdist
 from sdekit.evaluation import centered_rows, metric_traits
 
 
-@metric_traits(title="energy distance", unit="model units", degenerate=True)
+@metric_traits(title="energy distance", unit="model units", squared=True)
 def energy_distance(samples: Tensor, reference: Tensor) -> float:
     """Energy distance, 2 E|x - y| - E|x - x'| - E|y - y'|: 0 if both distributions are equal.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from sdekit.evaluation import centered_rows, metric_traits
 
 
-@metric_traits(title="Frechet distance", space="features", low=0.0, splits=30, repeats=10)
+@metric_traits(title="Frechet distance", space="features", squared=True, low=0.0, splits=30, repeats=10)
 def frechet_distance(samples: Tensor, reference: Tensor) -> float:
     """Frechet distance of features, |mu - nu|^2 + tr(S + T - 2 (S T)^(1/2)). With Inception features: FID.
 

@@ -9,7 +9,7 @@ from sdekit.errors import InputError
 from sdekit.evaluation import centered_rows, metric_traits
 
 
-@metric_traits(title="MMD^2", degenerate=True)
+@metric_traits(title="MMD^2", squared=True)
 def mmd(samples: Tensor, reference: Tensor, *, bandwidth: float | None = None) -> float:
     """Squared maximum mean discrepancy, E k(x, x') + E k(y, y') - 2 E k(x, y), with k(x, y) = exp(-|x - y|^2 / 2 h^2).
 
@@ -35,7 +35,7 @@ def mmd(samples: Tensor, reference: Tensor, *, bandwidth: float | None = None) -
     return _discrepancy(*((-(distance / h).square() / 2).exp() for distance in squares))
 
 
-@metric_traits(title="kernel distance", degenerate=True, space="features")
+@metric_traits(title="kernel distance", squared=True, space="features")
 def kernel_distance(samples: Tensor, reference: Tensor) -> float:
     """Kernel distance of features: the squared MMD with k(x, y) = (x.y / d + 1)^3. With Inception features: KID.
 

@@ -1,0 +1,1 @@
+"""Parts of `sdekit evaluate`: the samples and their conditions, and the table."""
