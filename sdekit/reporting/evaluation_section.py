@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sdekit.data.formats import read_npy
 from sdekit.errors import InputError
-from sdekit.evaluation import Evaluation, Memorization, MetricRow, evaluate_model
+from sdekit.evaluation import Evaluation, Memorization, MetricRow, decoded, evaluate_model
 from sdekit.runs import RunFolder, load_fields
 from sdekit.training import open_real_data
 
@@ -115,7 +115,7 @@ def measured_evaluation(subject: Subject, drawn: DrawnSamples, progress: Callabl
         )
         evaluation = evaluate_model(
             subject.opened,
-            drawn.x,
+            decoded(subject.opened, drawn.x),
             real,
             metrics=_quick_metrics(subject),
             protocol={"solver": drawn.solver, "network_evaluations": drawn.nfe, "run_step": subject.opened.step},

@@ -23,7 +23,9 @@ def show_evaluation(evaluation: Evaluation, *, against: str | None = None) -> No
     protocol = evaluation.protocol
     rounded = ", samples rounded like the data" if protocol.get("rounded_like_data") else ""
     note("{} samples against {} {}{}", protocol["n"], protocol["reference_n"], protocol["reference"], rounded)
-    table = Table("metric", "better", "value", "95% interval", "perfect models", "verdict", box=None, header_style="bold")
+    table = Table(
+        "metric", "better", "value", "95% interval", "perfect models", "verdict", box=None, header_style="bold"
+    )
     for row in evaluation.rows:
         table.add_row(*_cells(row))
     show_table(table)
