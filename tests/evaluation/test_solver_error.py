@@ -45,7 +45,7 @@ def test_exact_and_measured_on_a_gaussian() -> None:
 
 
 def test_the_standard_deviation_is_passed_on() -> None:
-    """`auto` and its grid measure rho in units of data_std, so data that are ten times smaller lose no accuracy."""
+    """`auto` and its grid measure rho in units of data_std, which makes it more accurate on data that are ten times smaller."""
     sde, errors = VP(), {}
     small = GaussianMixture(ring_mixture().means / 10, 0.014)
     x = small.sample(50, 0, sde, sde.t_max)
@@ -58,7 +58,7 @@ def test_the_standard_deviation_is_passed_on() -> None:
         dtype=torch.float64,
     )  # fmt: skip
     assert errors[0.1] == pytest.approx(float((told.x - truth).square().mean().sqrt()))
-    assert errors[0.1] < 0.3 * errors[1.0]
+    assert errors[0.1] < 0.6 * errors[1.0]
 
 
 def test_best_and_recommended() -> None:

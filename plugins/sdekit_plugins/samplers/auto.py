@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,19 +11,17 @@ from sdekit.integrators import IntegralForm, Multistep, MultistepCoefficients, d
 from sdekit.processes import SDE, Denoiser
 from sdekit.sampling import Noise
 
-FIVE_POINTS, SIX_POINTS = 15, 34
-"""Smallest numbers of calls at which the polynomial has a fifth point, and a sixth point and another variable."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(Multistep):
     """Auto: a deterministic multistep predictor-corrector that is accurate at any number of calls.
 
-        x_s = (sigma_s / sigma_t) x_t + sigma_s int D d(1/rho),    D a polynomial in (1 + rho^p)^(-1 / 2p)
+        x_s = (sigma_s / sigma_t) x_t + sigma_s int D d(1/rho),    D a polynomial in log((2 + rho) / (30 + rho))
 
     The polynomial goes through the last values of the denoiser D. As soon as D at s is known, the step is repeated with
-    this value too, as in UniPC, without a further call. p is 2 for up to 33 calls, and 4/3 for more calls, because
-    their steps reach lower noise levels, at which D, especially of a network, is less smooth than a function of rho^2.
+    this value too, as in UniPC, without a further call. The variable is linear in rho at low noise, linear in 1/rho at
+    high noise, and close to log rho in between. It suits data with details of any size, whereas a function of rho^2
+    suits only data that are smooth at the noise levels of the steps.
 
     The first call is not at times[0], where D is almost the mean of the data, but as far above times[1] as times[1] is
     above times[2] in log rho. D = 0 is used from times[0] to the first call; as soon as two values are known, this part
@@ -35,15 +32,14 @@ class Auto(Multistep):
     1e-8. In all other cases the measured order is at least 3.
 
     Arguments:
-        points: Number of values of D in a polynomial, 2 to 6; None means 4, 5 for at least 15 calls, and 6 for at least
-            34 calls.
+        points: Number of values of D in a polynomial, 2 to 6.
         data_std: Standard deviation of the data in the model's units, > 0; rho is measured in units of it.
     Source:
         Zhang & Chen 2023 (DEIS: polynomials and quadrature) and Zhao et al. 2023 (UniC). The variable and the first
-        step are sdekit's own: for Gaussian data, D is linear in (1 + rho^2)^(-1/2).
+        step are sdekit's own.
     """
 
-    points: int | None = None
+    points: int = 5
     data_std: float = 1.0
 
     order = 2
@@ -52,8 +48,8 @@ class Auto(Multistep):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.points is not None and not 2 <= self.points <= 6:
-            raise InputError(f"auto: points must be between 2 and 6, or left out, got {self.points}")
+        if not 2 <= self.points <= 6:
+            raise InputError(f"auto: points must be between 2 and 6, got {self.points}")
         if not 0 < self.data_std < float("inf"):
             raise InputError(f"auto: data_std must be positive and finite, got {self.data_std}")
 
@@ -70,17 +66,14 @@ class Auto(Multistep):
     def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
         start = call_times(sde, times)
         form = data_prediction(sde, start)  # d(x / sigma) = x_0 d(1 / rho)
-        many = len(times) >= SIX_POINTS
-        points = self.points or 4 + (len(times) >= FIVE_POINTS) + many
-        variable = partial(self._variable, p=4 / 3 if many else 2.0)
-        predictor = polynomial_weights(form, variable, points)
-        corrector = polynomial_weights(form, variable, points, implicit=True)
+        predictor = polynomial_weights(form, self._variable, self.points)
+        corrector = polynomial_weights(form, self._variable, self.points, implicit=True)
         self._add_start(form, sde.alpha(times[0]) / sde.sigma(times[0]), predictor, corrector)
         return form.coefficients(predictor, corrector)
 
-    def _variable(self, rho: Tensor, p: float) -> Tensor:
-        """Return (1 + rho^p)^(-1 / 2p) - 1, precise near rho = 0 and -1 at rho = inf."""
-        return torch.expm1(-torch.log1p((rho / self.data_std) ** p) / (2 * p))
+    def _variable(self, rho: Tensor) -> Tensor:
+        """Return log((1 + rho / 2) / (1 + rho / 30)), precise near rho = 0 and log(15) at rho = inf."""
+        return torch.log1p(14 / (1 + 30 * self.data_std / rho))
 
     def _add_start(self, form: IntegralForm, c_0: Tensor, predictor: Tensor, corrector: Tensor) -> None:
         """Add to the first step the integral of D from c_0, at times[0], to the first call: a constant, then a line."""

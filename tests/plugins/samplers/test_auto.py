@@ -91,32 +91,47 @@ def test_the_first_call_is_at_the_start_where_that_is_near() -> None:
     times = sde.time(rho)
     torch.testing.assert_close(first_call(sde, times), times[0])
     assert first_call(sde, karras(sde, 10)) == sde.t_max
-    assert 5 < sde.rho(first_call(sde, auto_grid(sde, 4))) < 15
+    assert 15 < sde.rho(first_call(sde, auto_grid(sde, 4))) < 30
 
 
-@pytest.mark.parametrize(("calls", "points"), [(14, 4), (15, 5), (33, 5), (34, 6), (200, 6)])
-def test_more_calls_take_more_points(calls: int, points: int) -> None:
-    """Left to itself it takes as many values of D as pay; the order of its polynomial is an option."""
+def test_points_are_an_option() -> None:
+    """A polynomial goes through five values of D, or through as many as the option says."""
     sde = VP()
-    assert Auto().coefficients(sde, auto_grid(sde, calls - 1)).weights.shape == (calls - 1, points)
-    assert Auto(points=3).coefficients(sde, auto_grid(sde, calls - 1)).weights.shape == (calls - 1, 3)
+    for sampler, points in ((Auto(), 5), (Auto(points=3), 3)):
+        assert sampler.coefficients(sde, auto_grid(sde, 20)).weights.shape == (20, points)
 
 
 def test_grid_ends() -> None:
-    """From N + 4 to 0.35 / N in units of data_std; from N = 30 on both ends move out, within the process's levels."""
+    """The grid runs from 15 N^0.7 to 0.15 / N^1.6 in units of data_std, within the noise levels of the process."""
     sde = EDM()
-    assert sde.rho(auto_grid(sde, 49))[-1] == pytest.approx(0.35 / 50 * (30 / 50) ** 2)
+    assert sde.rho(auto_grid(sde, 9))[-1] == pytest.approx(0.15 / 10**1.6)
+    assert sde.rho(auto_grid(sde, 9, data_std=2.0))[-1] == pytest.approx(0.3 / 10**1.6)
     assert sde.rho(auto_grid(sde, 99, data_std=0.2))[-1] == pytest.approx(0.002)
     flow = RectifiedFlow()
-    many = flow.rho(auto_grid(flow, 99))
-    assert many[1] > 250
-    steps = many[many > 0.01].log().diff()[1:]  # the first is from t_max
-    assert len(steps) > 70 and steps.min() / steps.max() < 1.1
-    rho = sde.rho(auto_grid(sde, 9, data_std=2.0))
-    assert rho[0] == 80 and rho[1] < 28 and rho[-1] == pytest.approx(0.07)
+    assert math.log(flow.rho(auto_grid(flow, 99))[1]) == pytest.approx(math.log(15 * 100**0.7), rel=0.05)
     narrow = EDM(sigma_min=5.0, sigma_max=6.0)
     assert (auto_grid(narrow, 20).diff() < 0).all() and auto_grid(narrow, 20)[-1] >= 5 * (1 - 1e-12)
     assert float(as_time(VP().t_max)) == auto_grid(VP(), 0)
+
+
+def test_steps_of_the_grid_are_shortest_in_the_middle() -> None:
+    """Steps in log rho between 0.1 and N / 4 are up to three times as short as those at both ends."""
+    sde = EDM(sigma_min=1e-4, sigma_max=1000.0)
+    step = -sde.rho(auto_grid(sde, 99)).log().diff()[1:]
+    shortest = int(step.argmin())
+    assert (step[:shortest].diff() < 0).all() and (step[shortest:].diff() > 0).all()
+    assert 1.5 < step[0] / step.min() < 3 and 2 < step[-1] / step.min() < 3
+
+
+def test_isolated_points_with_fine_structure() -> None:
+    """Twenty points with standard deviation 0.01 in 64 dimensions: the median error of 20 calls is below 0.0002."""
+    sde, g = VP(), torch.Generator().manual_seed(1)
+    mixture = GaussianMixture(torch.randn(20, 64, generator=g, dtype=torch.float64), 0.01)
+    x = mixture.sample(50, seed=1, sde=sde, t=sde.t_max)
+    tight = registry.build("sampler", "ode", rtol=1e-7, atol=1e-7, error_norm="batch")
+    exact = sample(sde, mixture.denoiser(sde), tight, shape=(64,), x=x, dtype=torch.float64).x
+    drawn = sample(sde, mixture.denoiser(sde), "auto", shape=(64,), x=x, nfe=20, dtype=torch.float64).x
+    assert (drawn - exact).square().mean(1).sqrt().median() < 2e-4
 
 
 @pytest.mark.parametrize("options", [{"points": 1}, {"points": 7}, {"data_std": 0.0}, {"data_std": math.inf}])
