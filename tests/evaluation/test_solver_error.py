@@ -45,7 +45,7 @@ def test_exact_and_measured_on_a_gaussian() -> None:
 
 
 def test_the_standard_deviation_is_passed_on() -> None:
-    """`auto` and its grid measure rho in units of data_std, which makes it more accurate on data that are ten times smaller."""
+    """`auto` and its grid measure rho in units of data_std, which is more accurate on small data."""
     sde, errors = VP(), {}
     small = GaussianMixture(ring_mixture().means / 10, 0.014)
     x = small.sample(50, 0, sde, sde.t_max)
