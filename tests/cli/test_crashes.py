@@ -1,7 +1,7 @@
-"""Each command that writes is killed before each of its file operations; the next command then works.
+"""A command that writes may be killed before any of its file operations; the next command then works.
 
-A command runs in a forked child. A hook counts its file operations and ends the child before operation k as a kill
-does: nothing is flushed, closed or cleaned up.
+A command runs once, in a forked child. Before each of its file operations, a hook copies the folder as a kill at this
+moment leaves it: nothing is flushed, closed or cleaned up.
 """
 
 from __future__ import annotations
@@ -24,26 +24,28 @@ from .conftest import TINY_MLP, call
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 PNG = b"a picture"
-KILLED = 77
-"""Exit code of a child that was killed."""
 OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
 """Audit events of changes to the file system, beside "open" for writing. Python raises "os.rename" for `os.replace`."""
 MOONS = ("--data", "moons", "--option", "data.n=40", "--option", "train.batch_size=4", *TINY_MLP)
 
 
-def killed(command: Callable[[], object], folder: Path, k: int) -> bool:
-    """Run a command in a child and kill it before its operation k in `folder`; return False if it ended before."""
+def record_states(command: Callable[[], object], folder: Path, states: Path) -> None:
+    """Run a command in a child, and copy the folder to states/NUMBER before each of the command's operations in it.
+
+    A copy contains the files as a kill at this moment leaves them, because it lacks what Python has not flushed.
+    """
     child = os.fork()
     if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == KILLED
-    count = 0
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return
+    recording = True
 
     def before(*paths: object) -> None:
-        nonlocal count
-        if any(str(path).startswith(str(folder)) for path in paths if isinstance(path, str | bytes | os.PathLike)):
-            count += 1
-            if count > k:
-                os._exit(KILLED)
+        nonlocal recording
+        if recording and any(str(p).startswith(str(folder)) for p in paths if isinstance(p, str | bytes | os.PathLike)):
+            recording = False  # copying raises audit events too
+            shutil.copytree(folder, states / f"{len(os.listdir(states)):03}", symlinks=True)
+            recording = True
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in OPERATIONS or (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
@@ -62,25 +64,31 @@ def killed(command: Callable[[], object], folder: Path, k: int) -> bool:
         os.fsync = flushed
         sys.addaudithook(hook)
         command()
+    except BaseException:
+        os._exit(1)
     finally:
         os._exit(0)
 
 
 def kills(command: Callable[[], object], start: Path | None, folder: Path) -> Iterator[int]:
-    """Yield after each kill, with the files of the folder as the kill leaves them. `start` is copied first."""
+    """Yield for each kill, with the files of the folder as the kill leaves them. `start` is copied first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if start is not None:
+        shutil.copytree(start, folder)
+    folder.mkdir(exist_ok=True)
+    states = folder.with_name("states")
+    states.mkdir(exist_ok=True)
+    record_states(command, folder, states)
+    copies = sorted(states.iterdir())
+    assert len(copies) > 3
     seen = set[str]()
-    for k in range(500):
-        shutil.rmtree(folder, ignore_errors=True)
-        if start is not None:
-            shutil.copytree(start, folder)
-        folder.mkdir(exist_ok=True)
-        if not killed(command, folder, k):
-            assert k > 3
-            return
-        if (state := repr(listing(folder))) not in seen:  # several operations leave the same files
+    for k, copy in enumerate(copies):
+        if (state := repr(listing(copy))) not in seen:  # several operations leave the same files
             seen.add(state)
+            shutil.rmtree(folder)
+            copy.rename(folder)
             yield k
-    raise AssertionError("the command did not end")
+    shutil.rmtree(states)
 
 
 def listing(folder: Path) -> dict[str, bytes | None]:
