@@ -32,6 +32,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dpmpp-2s": ("dpmpp_2s_ancestral", {"eta": 0.0}),
     "ddpm": ("euler_ancestral", {"noise_sampler": "steps"}),
     "euler-ancestral": ("euler_ancestral", {"noise_sampler": "steps"}),
+    "dpmpp-2s-ancestral": ("dpmpp_2s_ancestral", {"noise_sampler": "steps"}),
     "dpmpp-2m-sde": ("dpmpp_2m_sde", {"noise_sampler": "steps"}),
     "dpmpp-sde": ("dpmpp_sde", {"noise_sampler": "halves"}),
 }

@@ -16,6 +16,7 @@ def sdekit_samplers() -> dict[str, str]:
         "dpmpp-2m": "sdekit_plugins.samplers.dpmpp_2m:DPMpp2M",
         "dpmpp-2m-sde": "sdekit_plugins.samplers.dpmpp_2m_sde:DPMpp2MSDE",
         "dpmpp-2s": "sdekit_plugins.samplers.dpmpp_2s:DPMpp2S",
+        "dpmpp-2s-ancestral": "sdekit_plugins.samplers.dpmpp_2s_ancestral:DPMpp2SAncestral",
         "dpmpp-3m": "sdekit_plugins.samplers.dpmpp_3m:DPMpp3M",
         "dpmpp-3m-sde": "sdekit_plugins.samplers.dpmpp_3m_sde:DPMpp3MSDE",
         "dpmpp-sde": "sdekit_plugins.samplers.dpmpp_sde:DPMppSDE",
@@ -33,6 +34,7 @@ def sdekit_samplers() -> dict[str, str]:
         "restart": "sdekit_plugins.samplers.restart:Restart",
         "reverse-diffusion": "sdekit_plugins.samplers.reverse_diffusion:ReverseDiffusion",
         "sa-solver": "sdekit_plugins.samplers.sa_solver:SASolver",
+        "seeds-3": "sdekit_plugins.samplers.seeds_3:SEEDS3",
         "unipc": "sdekit_plugins.samplers.unipc:UniPC",
     }
 

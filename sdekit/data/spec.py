@@ -22,7 +22,7 @@ def parse_spec(spec: str, names: Collection[str] = BUILT_IN) -> tuple[str, str |
         spec: NAME or NAME:PATH.
         names: Names that are data sets even if the current folder contains a file of that name.
     Returns:
-        Name, and path or None.
+        Name in lower case, and path or None.
     Raises:
         InputError: If the specification or its path is empty, or if it is a path without a name. The message suggests
             the name.
@@ -39,7 +39,7 @@ def parse_spec(spec: str, names: Collection[str] = BUILT_IN) -> tuple[str, str |
         )
     if colon and not path:
         raise InputError(f"data '{spec}' has no path after the colon; write {name}:PATH")
-    return name, os.path.expanduser(path) if colon else None
+    return name.lower(), os.path.expanduser(path) if colon else None
 
 
 def suggest_spec(path: str) -> str | None:

@@ -337,10 +337,10 @@ def _loader_and_path(spec: str) -> tuple[str, str]:
     """Split LOADER:PATH, or choose the loader that recognises a bare path."""
     name, colon, rest = spec.partition(":")
     path = Path(spec).expanduser()
-    if colon and not path.exists() and re.fullmatch(r"[a-z][a-z0-9-]+", name):
+    if colon and not path.exists() and re.fullmatch(r"[A-Za-z][A-Za-z0-9-]+", name):
         if not rest:
             raise InputError(f"model {spec!r} has no path after the colon: write {name}:PATH")
-        return name, os.path.expanduser(rest)
+        return name.lower(), os.path.expanduser(rest)
     if path.exists():
         for loader in BARE_PATH_LOADERS:
             if _recognises(loader, path):

@@ -24,6 +24,7 @@ from sdekit.errors import InputError
 
 from . import hookspecs
 from .component_parameters import FROZEN, configuration_fault, parameters, unknown_name
+from .foreign_names import unknown_component
 
 GROUP = "sdekit"
 KINDS = {
@@ -261,19 +262,21 @@ def find_component(kind: str, name: str) -> Entry:
 
     Arguments:
         kind: A key of `KINDS`.
-        name: Registered name.
+        name: Registered name, in upper or lower case.
     Returns:
         The component's entry.
     Raises:
-        InputError: If no component has this name (the message suggests a similar one), or two plugins provide it.
+        InputError: If no component has this name, or two plugins provide it. The message suggests the equivalent of a
+            name of another program, or a similar name.
     """
     registry = load_plugins()
     if not isinstance(name, str):
         raise InputError(f"{kind} must be a registered name, got {describe_value(name)}")
+    written, name = name, name if (kind, name) in registry.entries else name.lower()
     if (kind, name) in registry.conflicts:
         raise InputError(registry.conflicts[kind, name])
     if (kind, name) not in registry.entries:
-        raise InputError(unknown_name(kind, name, component_names(kind), "Installed"))
+        raise InputError(unknown_component(kind, written, component_names(kind)))
     return registry.entries[kind, name]
 
 

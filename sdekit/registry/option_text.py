@@ -59,14 +59,14 @@ def parse_component(text: str) -> tuple[str, dict[str, Any]]:
     Arguments:
         text: NAME or NAME:option=value,option=value.
     Returns:
-        Name, and options as `parse_assignments` returns them.
+        Name in lower case, as components are registered, and options as `parse_assignments` returns them.
     Raises:
         InputError: If the text has another form.
     """
     name, colon, rest = text.partition(":")
     if not name or (colon and not rest):
         raise InputError(f"{text!r}: write NAME or NAME:option=value,option=value")
-    return name, parse_assignments(_split_at_commas(rest)) if rest else {}
+    return name.lower(), parse_assignments(_split_at_commas(rest)) if rest else {}
 
 
 def _split_at_commas(text: str) -> list[str]:

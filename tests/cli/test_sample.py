@@ -235,3 +235,13 @@ def test_bad_seeds(text: str) -> None:
     """A malformed list of seeds, or one that names a seed twice, is refused and quoted."""
     with pytest.raises(InputError, match=f"--seeds '{text}'"):
         parse_seeds(None, text)
+
+
+def test_solver_with_options(sdekit: CLI, moons_run: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    """--solver takes options after a colon, and its name in upper case."""
+    done = sdekit("sample", moons_run, "--solver", "DDIM:eta=0.5", "--steps", 3, "-n", 2, "--out", tmp_path / "out")
+    assert done.code == 0
+    record = json.loads((tmp_path / "out" / "sample.json").read_text())
+    assert record["solver"] == "ddim" and record["options"]["eta"] == 0.5
+    message = refused("sample", moons_run, "--solver", "ddim:eta=1", "--option", "eta=0", "--out", tmp_path / "b")
+    assert "option 'eta' of solver ddim is given twice" in message

@@ -83,7 +83,7 @@ def show(
     """
     load_plugin_files(plugin, quiet=json)
     kind = registry_kind(kind)
-    entries = [find_component(k, n) for k, n in load_plugins().entries if n == name and kind in (None, k)]
+    entries = [find_component(k, n) for k, n in load_plugins().entries if n == name.lower() and kind in (None, k)]
     if not entries:
         names = sorted({n for k, n in load_plugins().entries if kind in (None, k)})
         raise InputError(unknown_name(kind or "component", name, names, "Installed"))

@@ -96,6 +96,7 @@ def train(
     """
     load_plugin_files(plugin, quiet=json)
     names = dict(data=data, sde=sde, network=network, prediction=prediction, condition=condition)
+    names = {key: name if key == "data" or name is None else name.lower() for key, name in names.items()}
     flags = {
         "train.batch_size": batch_size,
         "train.seed": seed,

@@ -97,6 +97,7 @@ def find_target(argument: str, kind: str | None) -> Target:
     from sdekit.models import split_loader_options
 
     name, colon, path = argument.partition(":")
+    name = name.lower()
     kinds = [k for k, n in entries if n == name and kind in (None, k)]
     if len(kinds) == 2 and "loader" in kinds:  # a loader is verified with a path, another component without one
         has_path = bool(colon) and not re.match(r"[\w.]+=", path)
@@ -113,8 +114,8 @@ def find_target(argument: str, kind: str | None) -> Target:
     from sdekit.models import PREDICTIONS
 
     predictions = set(PREDICTIONS) if kind in (None, "prediction") else set()
-    if argument in predictions:
-        return Target("prediction", argument)
+    if argument.lower() in predictions:
+        return Target("prediction", argument.lower())
     installed = sorted({n for k, n in entries if kind in (None, k)} | predictions)
     raise InputError(unknown_name(kind or "component", name, installed, "Installed"))
 

@@ -23,7 +23,9 @@ class SamplingOptions:
 
     run: ModelArgument
     out: Annotated[Path, typer.Option(help="Folder to write.")]
-    solver: Annotated[str | None, typer.Option(help="Solver: ode, auto, ddim, ddpm, heun, ...")] = None
+    solver: Annotated[
+        str | None, typer.Option(help="Solver: auto, ode, ddim, ddpm, heun, ..., or NAME:option=value.")
+    ] = None
     steps: Annotated[
         int | None, typer.Option(help="Number of steps, the final denoising included (default: of the solver).")
     ] = None

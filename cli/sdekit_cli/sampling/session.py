@@ -392,7 +392,10 @@ def _choose_solver(
     If the user did not name a solver, an error about an option states which solver was chosen, and why.
     """
     if options.solver is not None:
-        return options.solver, component_options("sampler", options.solver, assignments)
+        name, written = parse_component(options.solver)
+        if twice := sorted(written.keys() & assignments.keys()):
+            raise InputError(f"option {twice[0]!r} of solver {name} is given twice, in --solver and --option")
+        return name, component_options("sampler", name, {**written, **assignments})
     budget = "--steps" if options.steps else "--nfe" if options.nfe else None
     name = default or ("auto" if budget else "ode")
     try:

@@ -144,6 +144,8 @@ def test_langevin_corrects(process: str) -> None:
     """pc's moments are nearer to the exact ones than its predictor's, the more so the larger the correction."""
     sde = PROCESSES[process]
     predictor = moments_error(registry.build("sampler", "ddpm"), sde, 20)
-    errors = [moments_error(registry.build("sampler", "pc", snr=snr), sde, 20) for snr in (0.2, 0.1, 0.01)]
+    errors = [
+        moments_error(registry.build("sampler", "pc", predictor="ddpm", snr=snr), sde, 20) for snr in (0.2, 0.1, 0.01)
+    ]
     assert errors[0] < errors[1] < errors[2] < predictor
     assert errors[2] > 0.98 * predictor

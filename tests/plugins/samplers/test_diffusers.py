@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sdekit import GaussianMixture
 from sdekit.models import ScoreModel
-from sdekit.processes import Cosine, TabulatedVP, as_time
+from sdekit.processes import Cosine, RectifiedFlow, TabulatedVP, as_time
+from sdekit.registry import build
 from sdekit.sampling import Sampler, SeedNoise, sample
 from sdekit_plugins.samplers.dpmpp_2m_sde import DPMpp2MSDE
 from sdekit_plugins.samplers.dpmpp_2s import DPMpp2S
@@ -166,3 +168,33 @@ def test_dpmpp_sde_equals_diffusers(monkeypatch: pytest.MonkeyPatch) -> None:
         level = theirs.sigmas[theirs.step_index] if theirs.state_in_first_order else theirs.mid_point_sigma
         x = theirs.step(calls(given, level.double().log()), index, x).prev_sample
     same(shown(DPMppSDE(), sde, start, sde.time(rho), SeedNoise(range(4), (3,))), calls.seen, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "scheduler", "theirs"),
+    [
+        ("unipc", {"order": 2}, "UniPCMultistepScheduler", {}),
+        ("unipc", {"order": 3}, "UniPCMultistepScheduler", {"solver_order": 3}),
+        ("dpmpp-2m", {}, "DPMSolverMultistepScheduler", {}),
+    ],
+)
+def test_flow_schedulers(name: str, options: dict[str, Any], scheduler: str, theirs: dict[str, Any]) -> None:
+    """On a rectified flow, all x but the last are equal if both start at rho = 999.
+
+    The scheduler of UniPC starts at sigma = 0.999999, rho = 1e6. At this start, sdekit interpolates as if rho were 1e3.
+    """
+    diffusers = pytest.importorskip("diffusers")
+    flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 1.0}
+    other = getattr(diffusers, scheduler)(**flow, **theirs)
+    other.set_timesteps(10)
+    other.sigmas = other.sigmas.double()
+    other.sigmas[0] = 0.999
+    sde, sigmas = RectifiedFlow(), other.sigmas.clone()
+    denoise = GaussianMixture(torch.tensor([[-1.0, 0.5], [0.7, -0.4]]), 0.4).denoiser(sde)
+    start = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ours = build("sampler", name, **options).trajectory(sde, denoise, start, sigmas[:-1], None)
+    x = start
+    for i, (expected, index) in enumerate(zip(ours, other.timesteps[:-2], strict=False)):
+        velocity = (x - denoise(x, sigmas[i])) / sigmas[i]
+        x = other.step(velocity, index, x, return_dict=False)[0]
+        torch.testing.assert_close(x.double(), expected, rtol=0, atol=1e-6)

@@ -35,7 +35,7 @@ def test_is_the_algorithm(sde: SDE, corrector: str, corrections: int) -> None:
         left = iter(draws)
         return lambda t=None, s=None: next(left)
 
-    sampler = PC(corrector=corrector, corrections=corrections, snr=snr)  # type: ignore[arg-type]
+    sampler = PC(predictor="ddpm", corrector=corrector, corrections=corrections, snr=snr)  # type: ignore[arg-type]
     result = sampler.step(sde, MIXTURE.denoiser(sde), start, t, s, noise())
     x = registry.build("sampler", "ddpm").step(sde, MIXTURE.denoiser(sde), start, t, s, noise())
     for z in draws[1:]:
@@ -52,7 +52,7 @@ def test_is_the_algorithm(sde: SDE, corrector: str, corrections: int) -> None:
 @pytest.mark.parametrize("predictor", ONE_STEP)
 def test_any_sampler_predicts(predictor: str) -> None:
     """Without corrections it is its predictor; its calls are the predictor's and the corrections'."""
-    sde, arguments = VP(), {"shape": (3,), "n": 3, "steps": 6, "dtype": torch.float64}
+    sde, arguments = VP(), {"shape": (3,), "n": 3, "steps": 6, "grid": "karras", "dtype": torch.float64}
     bare = registry.build("sampler", predictor)
     result = sample(sde, MIXTURE.denoiser(sde), PC(predictor=predictor, corrections=0), **arguments)  # type: ignore[arg-type]
     times, noise = registry.build("grid", "karras")(sde, 5), SeedNoise(range(3), (3,), dtype=torch.float64)
@@ -70,7 +70,9 @@ def test_the_noise_is_fresh() -> None:
         count += 1
         return torch.zeros(2, 3)
 
-    PC(corrections=3).step(VP(), MIXTURE.denoiser(VP()), torch.zeros(2, 3), as_time(0.6), as_time(0.5), noise)
+    PC(predictor="ddpm", corrections=3).step(
+        VP(), MIXTURE.denoiser(VP()), torch.zeros(2, 3), as_time(0.6), as_time(0.5), noise
+    )
     assert count == 4
 
 

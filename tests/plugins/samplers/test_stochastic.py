@@ -18,6 +18,7 @@ from sdekit_plugins.samplers.adaptive_sde import AdaptiveSDE
 from sdekit_plugins.samplers.ddim import DDIM
 from sdekit_plugins.samplers.ddpm import DDPM
 from sdekit_plugins.samplers.dpmpp_2m_sde import DPMpp2MSDE
+from sdekit_plugins.samplers.dpmpp_2s_ancestral import DPMpp2SAncestral
 from sdekit_plugins.samplers.dpmpp_3m_sde import DPMpp3MSDE
 from sdekit_plugins.samplers.dpmpp_sde import DPMppSDE
 from sdekit_plugins.samplers.edm_stochastic import EDMStochastic
@@ -47,6 +48,7 @@ def run(sampler: Sampler | str, sde: SDE, steps: int = 12) -> Tensor:
         (EDMStochastic(s_churn=0, method="ddim"), "ddim"),
         (Restart(repeats=0), "heun"),
         (DPMppSDE(eta=0), "dpmpp-2s"),
+        (DPMpp2SAncestral(eta=0), "dpmpp-2s"),
         (DPMpp2MSDE(eta=0), "dpmpp-2m"),
         (DPMpp3MSDE(eta=0), "dpmpp-3m"),
         (SASolver(tau=0, predictor=1, corrector=0), "ddim"),
