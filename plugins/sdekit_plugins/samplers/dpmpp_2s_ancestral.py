@@ -12,7 +12,7 @@ from sdekit.sampling import Noise, Sampler
 
 @dataclass(frozen=True, kw_only=True)
 class DPMpp2SAncestral(Sampler):
-    """DPM-Solver++(2S) ancestral: a second-order step to rho_down, then noise up to rho_s; two calls per step.
+    """DPM-Solver++(2S) ancestral: a second-order step below the next noise level, then new noise.
 
         rho_up = eta rho_s sqrt(1 - (rho_s / rho_t)^2),    rho_down^2 + rho_up^2 = rho_s^2
         x_m = alpha_m ((rho_m / rho_t) x_t / alpha_t + (1 - rho_m / rho_t) D(x_t, t)),    rho_m^2 = rho_t rho_down

@@ -22,8 +22,8 @@ class SEEDS3(Sampler):
         x_s = A_s x_t + alpha_s ((1 - e^-L) D_t + 3/2 (1 - phi_1(L)) (D_v - D_t)) + noise
 
     A is (sigma / sigma_t) e^(-eta^2 h) with the h of each stage. The noise of the stages belongs to one path of the
-    reverse SDE. With two stages, the method is SEEDS-2, which is `dpmpp-sde`. Order 3 for eta = 0, and weak order 2 (on
-    Gaussians) otherwise.
+    reverse SDE. With two stages, the method is SEEDS-2, which is `dpmpp-sde`. Order 3 for eta = 0, and weak order 1
+    otherwise, between 1 and 2 at practical step lengths.
 
     Arguments:
         eta: Standard deviation of the noise relative to the noise of the reverse SDE, in [0, 4]; 0 is the
@@ -44,8 +44,8 @@ class SEEDS3(Sampler):
 
     @property
     def order(self) -> int:
-        """3 for the probability flow, and weak order 2 with noise."""
-        return 2 if self.eta else 3
+        """3 for the probability flow, and weak order 1 with noise."""
+        return 1 if self.eta else 3
 
     @property
     def stochastic(self) -> bool:
