@@ -39,6 +39,7 @@ COMMANDS = {
     "decode": "Map latents to data by the probability flow, the inverse of `sdekit encode`.",
     "interpolate": "Interpolate between two seeds or two images on the sphere of latents, as a strip and an animation.",
     "classify": "Classify data by the likelihoods of a class-conditional model (Bayes' rule).",
+    "ood": "Measure how well a model separates data from other data (out-of-distribution detection).",
     "report": "Write a report of a model as one HTML file: data, training, samples, evaluation, settings.",
     "export": "Export a model to a folder, with a model card.",
     "info": "Describe a saved model, and check that its files are complete and unaltered.",
@@ -58,7 +59,7 @@ EXAMPLES = (
     ("sdekit COMMAND --help", "show the options of a command"),
 )
 
-DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit", "evaluate", "classify")
+DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit", "evaluate", "classify", "ood")
 """Commands that several processes may run together."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")

@@ -29,12 +29,22 @@ from .probability_flow import (
     encode as encode,
     log_likelihood as log_likelihood,
 )
+from .roc_area import (
+    RocArea as RocArea,
+    auroc as auroc,
+)
 from .trace import (
     ExactTrace as ExactTrace,
     Hutchinson as Hutchinson,
     HutchPlusPlus as HutchPlusPlus,
     Trace as Trace,
     choose_trace as choose_trace,
+)
+from .typicality import (
+    DenoisingStatistics as DenoisingStatistics,
+    TypicalStatistics as TypicalStatistics,
+    denoising_statistics as denoising_statistics,
+    nearest_class as nearest_class,
 )
 from .variational_bound import (
     VariationalBound as VariationalBound,

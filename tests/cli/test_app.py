@@ -30,6 +30,7 @@ COMMANDS = [
     ("decode",),
     ("interpolate",),
     ("classify",),
+    ("ood",),
     *(("plugins", name) for name in ("list", "show", "new", "check")),
 ]
 

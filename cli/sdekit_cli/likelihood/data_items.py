@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sdekit.data import whole_number
+from sdekit.data import Units, whole_number
 from sdekit.errors import InputError
-from sdekit.registry import parse_assignments
+from sdekit.registry import component_names, component_options, parse_assignments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +59,9 @@ class DataItems:
 
         batch = self.data.batch(self.indices[rows])
         raw = self.data.units.to_data(batch.x)
+        if self.data.units.layout != self.opened.units.layout:
+            channels_first = Units(layout=self.data.units.layout).to_model(raw)
+            raw = Units(layout=self.opened.units.layout).to_data(channels_first)
         bad = np.flatnonzero(~np.isfinite(raw.reshape(len(raw), -1)).all(1))
         if bad.size:
             raise InputError(f"{self.spec}: item {self.indices[rows][bad[0]]} contains a number that is not finite")
@@ -155,7 +158,7 @@ def open_items(
     Raises:
         InputError: If the data cannot be opened or have another shape than the model.
     """
-    from sdekit.data import split
+    from sdekit.data import parse_spec, split
     from sdekit.runs import Run
     from sdekit.training import load_data
 
@@ -168,7 +171,8 @@ def open_items(
         train, held = split(len(data), held_out)
         chosen, part, spec = (held, "held-out items", component.name) if len(held) else (train, part, component.name)
     else:
-        data, _ = load_data(spec, **parse_assignments(options))
+        kind, _ = parse_spec(spec, component_names("dataset"))
+        data, _ = load_data(spec, **component_options("dataset", kind, parse_assignments(options)))
         chosen = np.arange(len(data))
     if tuple(data.shape) != tuple(opened.shape):
         raise InputError(
