@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sdekit.training import diagnose
+
 from .blocks import Statement
 from .noise_levels_error import NoiseLevelErrors
 from .subject import Subject
@@ -31,12 +33,13 @@ def training_statements(subject: Subject, errors: NoiseLevelErrors | None) -> li
 
 def _trained(metrics: Sequence[Mapping[str, Any]], errors: NoiseLevelErrors | None) -> Statement | None:
     """Compare the denoiser with a linear one: an untrained network is not better."""
-    losses, gaussian = curve(metrics, "held_out_loss")[1], curve(metrics, "gaussian_loss")[1]
-    if losses and gaussian:
-        text = f"held-out loss {losses[-1]:.3g}, that of a Gaussian with the covariance of the data {gaussian[-1]:.3g}."
-        better = losses[-1] < gaussian[-1]
-        title = "Trained" if better else "Not trained yet"
-        return Statement(title=title, text=text[0].upper() + text[1:], level="good" if better else "bad")
+    diagnosis = diagnose(metrics)
+    loss, baseline = diagnosis.held_out_loss, diagnosis.baseline_loss
+    if loss is not None and baseline is not None:
+        titles = {"untrained": "Not trained yet", "improving": "Still improving"}
+        text = f"The held-out loss is {loss:.3g}; denoisers that need no training reach {baseline:.3g}."
+        level = "good" if diagnosis.verdict not in titles else "bad" if diagnosis.verdict == "untrained" else "fair"
+        return Statement(title=titles.get(diagnosis.verdict, "Trained"), text=text, level=level)
     if errors is None:
         return None
     text = f"The denoiser has {abs(errors.gain):.0%} {'less' if errors.gain > 0 else 'more'} error than a linear one."

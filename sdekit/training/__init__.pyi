@@ -19,6 +19,10 @@ from .engines.single_process import (
 from .evaluation_data import (
     open_real_data as open_real_data,
 )
+from .monitoring.diagnosis import (
+    Diagnosis as Diagnosis,
+    diagnose as diagnose,
+)
 from .monitoring.logger import (
     Logger as Logger,
     tracker_run_id as tracker_run_id,

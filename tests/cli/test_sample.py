@@ -26,7 +26,7 @@ LOOSE = {"ode": ("--option", "rtol=1e-3", "--option", "atol=1e-3")}
 FIELDS = {
     "run", "run_step", "solver", "options", "grid", "grid_options", "steps", "nfe", "n", "seeds", "labels",
     "label_names", "times", "tuned", "noise",
-    "condition", "guidance", "backend", "processes", "seconds", "far_outside_range",
+    "condition", "guidance", "backend", "processes", "seconds", "far_outside_range", "training",
     "device", "plugins", "versions", "sha256",
 }  # fmt: skip
 

@@ -12,7 +12,14 @@ from sdekit.errors import InputError
 from sdekit.registry import component_options, convert_options, find_component, parameters, parse_assignments
 from sdekit_cli.options.assignments import group_options, merge_flags
 from sdekit_cli.options.shared_options import Loggers, PluginFiles, load_plugin_files, parse_loggers, pick_device
-from sdekit_cli.terminal.console import console, note, print_json, progress_bar, quoted
+from sdekit_cli.terminal.console import (
+    console,
+    note,
+    print_json,
+    progress_bar,
+    quoted,
+    warnings_as_notes,
+)
 from sdekit_cli.terminal.signals import stopping
 
 if TYPE_CHECKING:
@@ -22,6 +29,8 @@ if TYPE_CHECKING:
 GROUPS = ("data", "sde", "network", "train")
 KEYS = ("data", "sde", "network", "prediction", "condition")
 DEFAULT_STEPS = 5000
+LOSSES = {"loss": "loss", "held_out_loss": "held-out loss", "baseline_loss": "loss of denoisers without training"}
+"""Losses in the summary, and their descriptions."""
 LINE_EVERY = 15  # seconds between lines of progress, without a terminal for a progress bar
 
 
@@ -217,6 +226,8 @@ def run_training(trainer: "Trainer", *, quiet: bool) -> float | None:
     Returns:
         Mean loss of the last hundred steps or so, or None without a step.
     """
+    from sdekit.training import LoggerWarning, PreviewWarning
+
     recipe = trainer.recipe
     parameters = sum(p.numel() for p in trainer.model.parameters())
     if not quiet:
@@ -232,10 +243,18 @@ def run_training(trainer: "Trainer", *, quiet: bool) -> float | None:
         )
     first, seconds, average = trainer.step, trainer.seconds, 0.0
     last_line = seconds
-    with _ending_together(), stopping(trainer.stop), progress_bar("loss", "rate", quiet=quiet) as bar:
+    with (
+        _ending_together(),
+        warnings_as_notes(PreviewWarning, LoggerWarning),
+        stopping(trainer.stop),
+        progress_bar("loss", "rate", quiet=quiet) as bar,
+    ):
         task = bar.add_task("training", total=1.0, loss="", rate="")
         bar.update(task, completed=trainer.progress)
         for count, now in enumerate(trainer.run(), 1):
+            if count == 1 and not quiet:
+                for location in trainer.metrics.locations:
+                    note("tracker: [bold]{}[/]", location)
             average += (now.loss - average) / min(count, 100)
             rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
             loss, speed = f"step {now.step}  loss {average:.4f}", f"{rate:.0f}/s"
@@ -286,15 +305,28 @@ def _report(trainer: "Trainer", out: Path, summary: dict[str, Any], *, resumed: 
         longer = f"--steps {2 * step}" if steps else f"--time-limit {2 * (trainer.options.time_limit or 0):g}"
         note("{} was finished already, at step {}: go on with  [bold]{} {}[/]", out, step, resume, longer)
         return
-    held_out = "" if summary["held_out_loss"] is None else f"; held-out loss {summary['held_out_loss']}"
-    result = f"trained {step} steps in {trainer.seconds:.0f} s{held_out}"
-    note("{}. Sample it with  [bold]sdekit sample {} --out samples[/]", result, quoted(out))
+    losses = [f"{text} {summary[name]:.4g}" for name, text in LOSSES.items() if summary[name] is not None]
+    note("trained {} steps in {:.0f} s: {}", step, trainer.seconds, ", ".join(losses))
+    from sdekit.training import diagnose
+    from sdekit_cli.options.run_diagnosis import remedy
+
+    diagnosis = diagnose(trainer.metrics.rows)
+    if diagnosis.explanation:
+        note("[yellow]{}:[/] {}", diagnosis.explanation, remedy(diagnosis, trainer.recipe, out))
+    if summary["preview"] is not None:
+        note("last preview: [bold]{}[/]", summary["preview"])
+    run = quoted(out)
+    note("next: [bold]sdekit sample {} --out samples[/]    draw samples", run)
+    note("      [bold]sdekit evaluate {}[/]    compare samples with data", run)
+    note("      [bold]sdekit report {}[/]    everything about the run in one HTML file", run)
 
 
 def _summary(trainer: "Trainer", out: Path, loss: float | None) -> dict[str, Any]:
     """Return the fields of --json. `loss` is used if the run is too short to have a loss in its metrics."""
     from sdekit.runs import read_metrics
+    from sdekit.training import diagnose
 
+    preview = trainer.folder.preview(trainer.step)
     last = {name: value for row in read_metrics(out) for name, value in row.items()}
     held_out = last.get("held_out_loss")
     return {
@@ -303,6 +335,9 @@ def _summary(trainer: "Trainer", out: Path, loss: float | None) -> dict[str, Any
         "seconds": round(trainer.seconds, 2),
         "loss": last.get("loss", loss),
         "held_out_loss": held_out if held_out is None else round(held_out, 5),
+        "baseline_loss": last.get("baseline_loss"),
+        "verdict": diagnose(trainer.metrics.rows).verdict,
+        "preview": str(preview) if preview.exists() else None,
         "finished": trainer.finished,
         "skipped": len(trainer.data.skipped),
         "notes": list(trainer.data.notes),

@@ -15,6 +15,7 @@ from sdekit.registry import component_options, parse_assignments, parse_componen
 from sdekit_cli.options.assignments import with_data_std
 from sdekit_cli.options.label_option import find_classes, name_labels, resolve_labels
 from sdekit_cli.options.model_option import open_run
+from sdekit_cli.options.run_diagnosis import diagnose_opened
 from sdekit_cli.options.shared_options import (
     backend_record,
     build_guidance,
@@ -299,6 +300,7 @@ class SamplingSession:
         options, y = self.options, self.y
         labels = y.tolist() if isinstance(y, torch.Tensor) and is_label(y) else None
         label_names = None if labels is None else [self.classes.name(label) for label in labels]
+        diagnosed = diagnose_opened(self.opened)
         far_outside = share_far_outside(samples.x, self.opened.data_range)
         record = {
             "run": options.run,
@@ -317,6 +319,7 @@ class SamplingSession:
             "noise": self.noise_name,
             "times": samples.times.tolist(),
             "far_outside_range": far_outside,
+            "training": None if diagnosed is None else diagnosed[0].as_dict(),
             "seconds": round(self.seconds, 3),
             "device": self.device,
             "processes": self.processes,
@@ -337,6 +340,8 @@ class SamplingSession:
             text = "[yellow]warning:[/] {} of {} samples are far outside of the data's range, {:g} to {:g} in the "
             text += "model's units (largest value {:.3g}): add --guidance clip as the last guidance, or take more steps"
             note(text, count, len(samples.x), low, high, float(samples.x.abs().max()))
+        if diagnosed is not None and diagnosed[0].explanation and not options.json:
+            note("[yellow]warning:[/] {}: {}", diagnosed[0].explanation, diagnosed[1])
         path = options.out / "samples.npy"
         if options.json:
             files = {"samples": str(path), "picture": None if picture is None else str(picture)}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -49,6 +51,28 @@ def show_table(table: Table) -> None:
     for column in table.columns:
         column.overflow = "fold"
     shown.print(table, crop=False)
+
+
+@contextmanager
+def warnings_as_notes(*categories: type[Warning]) -> Iterator[None]:
+    """Context manager that prints warnings of some categories as notes, without the line of code that raised them.
+
+    Arguments:
+        categories: The categories. Other warnings are shown as usual.
+    """
+    original = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *arguments: Any, **options: Any) -> None:
+        if issubclass(category, categories):
+            note("[yellow]warning:[/] {}", message)
+        else:
+            original(message, category, *arguments, **options)
+
+    with warnings.catch_warnings():
+        for category in categories:
+            warnings.simplefilter("always", category)
+        warnings.showwarning = show
+        yield
 
 
 def error(text: str) -> None:

@@ -62,6 +62,11 @@ class MetricsLog:
         if self.trackers:
             self.trackers.log_image(step, name, png)
 
+    @property
+    def locations(self) -> list[str]:
+        """Where to see the trackers' runs."""
+        return self.trackers.locations if self.trackers else []
+
     def close(self) -> None:
         """End the session of the trackers."""
         if self.trackers:

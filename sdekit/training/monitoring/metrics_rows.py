@@ -3,7 +3,7 @@
 | kind | content | steps |
 |---|---|---|
 | loss | mean loss of the steps since the last row, learning rate | multiples of `log_every` |
-| evaluation | `Objective.evaluate` on held-out data | checkpoints, powers of two before the first one, the last step |
+| evaluation | `Objective.evaluate` on held-out data | checkpoints, weights that are kept, 64, 128, ..., the last step |
 | metric | distance of samples to held-out data | multiples of `evaluate_every`, the last step |
 
 The last evaluation of a session also contains the loss of the steps since the last row.
@@ -37,7 +37,8 @@ def is_loss_due(options: TrainOptions, step: int) -> bool:
 def is_evaluation_due(options: TrainOptions, step: int) -> bool:
     """Return whether the held-out data are evaluated after a step that is not the last one."""
     early = FIRST_EARLY <= step < options.checkpoint_every and step.bit_count() == 1
-    return step % options.checkpoint_every == 0 or early
+    kept = options.keep_every > 0 and step % options.keep_every == 0
+    return step % options.checkpoint_every == 0 or early or kept
 
 
 def is_metric_due(options: TrainOptions, step: int) -> bool:

@@ -14,7 +14,8 @@ class PreviewSchedule:
     """Schedule of the previews of one session.
 
     The cost of a preview is that of the last one. Before the first one, it is estimated from the duration of the
-    training steps: a training step takes as long as three network evaluations of its batch.
+    training steps: a training step takes as long as three network evaluations of its batch. The estimate is doubled,
+    because drawing a picture takes time too.
 
     Arguments:
         every: Least number of seconds between two previews; 0 for one at the end only.
@@ -23,7 +24,7 @@ class PreviewSchedule:
     """
 
     def __init__(self, every: float, items: int, batch_size: int) -> None:
-        self.every, self.steps_per_evaluation = every, items / (3 * batch_size)
+        self.every, self.steps_per_evaluation = every, 2 * items / (3 * batch_size)
         self.last = self.spent = 0.0  # time of the last preview, and duration of all previews, in seconds
         self.per_evaluation: float | None = None  # duration of the last preview in seconds, per network evaluation
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -13,15 +12,16 @@ from sdekit.data import Batch, Dataset
 from sdekit.models import Condition, ScoreModel, condition_parts, drop_conditions
 from sdekit.processes import LARGEST_RHO, best_float
 from sdekit.runs import Recipe, TrainOptions
-from sdekit.training.monitoring.gaussian_denoiser import GaussianDenoiser
+from sdekit.training.monitoring.baseline_denoisers import BaselineModel, GaussianDenoiser
 from sdekit.training.noise_levels import draw, times
 from sdekit.training.objective import Inputs, Objective
-from sdekit.training.posterior_mean import PosteriorMean
+from sdekit.training.posterior_mean import LARGEST_SET, PosteriorMean
 from sdekit.training.previews import preview, preview_items
 from sdekit.training.step_seeds import seed_from
 
 HELD_OUT_MOST = 1024  # largest number of held-out items in the evaluation
 HELD_OUT_LEAST = 256  # fewer items are evaluated several times, with different noise
+BASELINE_ITEMS = 2048  # largest number of training items for the denoisers without training
 NOISE_BINS = 10  # intervals of the noise level for which the held-out loss is reported
 
 
@@ -37,7 +37,7 @@ class Denoising(Objective):
         self.options, self.sde = recipe.train, recipe.sde.build("sde")
         self.posterior_mean: PosteriorMean | None = None
         self.training_set: tuple[Dataset, np.ndarray] | None = None
-        self.gaussian_loss: float | None = None  # constant, because items and noise of the evaluation are fixed
+        self.constant_losses: dict[str, float] = {}  # of denoisers without training, on the fixed items and noise
 
     def build(self) -> ScoreModel:
         """Build the score model with fresh weights."""
@@ -94,9 +94,11 @@ class Denoising(Objective):
             data: Data set.
             indices: Indices of the held-out items; may be empty.
         Returns:
-            "held_out_loss", or None if no item is held out; "gaussian_loss", the loss of `GaussianDenoiser` with the
-            same items and noise; and "held_out_loss_by_noise", a table from the mean noise level rho of each of
-            `NOISE_BINS` intervals to the mean loss in it.
+            "held_out_loss", or None if no item is held out; "held_out_loss_by_noise", a table from the mean noise level
+            rho of each of `NOISE_BINS` intervals to the mean loss in it; and losses of denoisers without training, with
+            the same items and noise. "trivial_loss" is that of a Gaussian of independent numbers with equal variance,
+            and "baseline_loss" that of the best denoiser in each interval: of this one, the `GaussianDenoiser` with the
+            covariance of the training data, and the `PosteriorMean` over training items.
         """
         items = indices[:HELD_OUT_MOST]
         if not len(items):
@@ -105,28 +107,41 @@ class Denoising(Objective):
         generator = torch.Generator().manual_seed(seed_from(self.options.seed, 3))
         t = times(self.sde, self.options, (torch.arange(len(items), dtype=torch.float64) + 0.5) / len(items))
         t = t[torch.randperm(len(items), generator=generator)]
-        first, losses, gaussian_losses, size = self.gaussian_loss is None, [], [], self.options.batch_size
-        for start in range(0, len(items), size):
-            part = slice(start, start + size)
+        modules = [module] if self.constant_losses else [module, *self._baselines()]
+        losses = [torch.zeros(len(items), dtype=torch.float64) for _ in modules]
+        for start in range(0, len(items), self.options.batch_size):
+            part = slice(start, start + self.options.batch_size)
             batch = data.batch(items[part])
             eps = torch.randn(batch.x.shape, generator=generator)
             inputs = (batch.x, t[part], eps, batch.y if self.recipe.condition != "none" else None, None, None)
-            losses.append(self.loss(module, inputs).double().cpu())
-            if first and self.gaussian is not None:
-                gaussian_losses.append(self.loss(self.gaussian, inputs))
-        if gaussian_losses:
-            self.gaussian_loss = float(torch.cat(gaussian_losses).mean())
-        loss = torch.cat(losses)
-        by_noise = mean_by_noise(self.sde.rho(t), loss)
-        gaussian = {} if self.gaussian_loss is None else {"gaussian_loss": self.gaussian_loss}
-        return {"held_out_loss": float(loss.mean()), **gaussian, "held_out_loss_by_noise": by_noise}
+            for one, loss in zip(modules, losses, strict=True):
+                loss[part] = self.loss(one, inputs).double().cpu()
+        by_noise, *of_baselines = (mean_by_noise(self.sde.rho(t), loss) for loss in losses)
+        if of_baselines:
+            best = [np.nanmin(values) for values in zip(*(table.values() for table in of_baselines), strict=True)]
+            trivial = float(losses[-1].mean())
+            self.constant_losses = {"baseline_loss": float(np.mean(best)), "trivial_loss": trivial}
+        return {"held_out_loss": float(losses[0].mean()), **self.constant_losses, "held_out_loss_by_noise": by_noise}
 
-    @cached_property
-    def gaussian(self) -> GaussianDenoiser | None:
-        """The best denoiser of a Gaussian with the moments of the training set; None before `start`."""
+    def _baselines(self) -> list[BaselineModel]:
+        """Return the denoisers without training, from evenly spaced training items, the trivial one last.
+
+        There is none before `start`.
+        """
         if self.training_set is None:
-            return None
-        return GaussianDenoiser.of(*self.training_set, self.recipe)
+            return []
+        data, indices = self.training_set
+        n = min(len(indices), BASELINE_ITEMS, max(2, LARGEST_SET // int(np.prod(self.recipe.shape))))
+        if n < 2:
+            return []
+        chosen, size = indices[np.linspace(0, len(indices) - 1, n).astype(int)], self.options.batch_size
+        batches = [data.batch(chosen[start : start + size]) for start in range(0, n, size)]
+        rows = torch.cat([batch.x for batch in batches])
+        mean = self.posterior_mean if self.recipe.condition in ("none", "label") else None
+        if mean is None:  # without the condition, because no training item may have that of a held-out item
+            mean = PosteriorMean(self.sde, rows)
+        gaussian, trivial = GaussianDenoiser(self.recipe, rows), GaussianDenoiser(self.recipe, rows, directions=0)
+        return [BaselineModel(self.recipe, estimate) for estimate in (gaussian, mean, trivial)]
 
     @property
     def preview_items(self) -> int:
