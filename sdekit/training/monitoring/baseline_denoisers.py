@@ -31,7 +31,7 @@ class GaussianDenoiser:
     Arguments:
         recipe: Recipe of the run.
         rows: Training items (N, *), N >= 2.
-        directions: Largest number of directions; 0 for N(mean, rest I), to whose denoiser an untrained network is close.
+        directions: Largest number of directions. An untrained network is close to the denoiser with none, N(mean, rest I).
     """
 
     def __init__(self, recipe: Recipe, rows: Tensor, directions: int | None = None) -> None:
