@@ -31,7 +31,8 @@ class GaussianDenoiser:
     Arguments:
         recipe: Recipe of the run.
         rows: Training items (N, *), N >= 2.
-        directions: Largest number of directions. An untrained network is close to the denoiser with none, N(mean, rest I).
+        directions: Largest number of directions, or None for all. With 0, the distribution is N(mean, rest I); an
+            untrained network is close to its denoiser.
     """
 
     def __init__(self, recipe: Recipe, rows: Tensor, directions: int | None = None) -> None:
