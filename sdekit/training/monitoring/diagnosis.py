@@ -3,7 +3,8 @@
 - overfitting: the last held-out loss is more than 3% above the smallest one;
 - untrained: it is above the loss of denoisers without training, `baseline_loss`, by half of the distance from there to
   `trivial_loss`, but by at least 4% and at most 10%;
-- improving: twice the steps would lower it by more than 25%, if it continued to fall as over the last steps;
+- improving: twice the steps would lower it by more than 10% (25% from step 1,000, because the decay of the learning rate
+  alone lowers it at the end), if it continued to fall as over the last steps;
 - trained: none of these;
 - unknown: there is no held-out loss.
 
@@ -21,7 +22,8 @@ Verdict = Literal["trained", "untrained", "improving", "overfitting", "unknown"]
 
 RISE = 0.03  # relative increase above the smallest loss that counts as overfitting
 ABOVE_BASELINE = (0.04, 0.10)  # bounds of the relative distance to the baseline of a run that is not trained
-GAIN = 0.25  # relative decrease per doubling of the steps of a run that still improves
+GAIN, LATE_GAIN = 0.10, 0.25  # relative decrease per doubling of the steps of a run that still improves
+LATE = 1000  # first step for LATE_GAIN
 LOOK_BACK = 2**0.5  # the decrease is measured from the last evaluation before 1 / LOOK_BACK of the steps
 
 
@@ -61,9 +63,7 @@ class Diagnosis:
                 f"need no training reach {baseline}"
             )
         if self.verdict == "improving":
-            return (
-                f"the run is not trained to its end: its held-out loss, {loss}, was still falling at step {self.step}"
-            )
+            return f"the run can still improve: its held-out loss, {loss}, was still falling at step {self.step}"
         return ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,6 +109,6 @@ def _verdict(curve: Sequence[tuple[int, float]], best: float, baseline: float | 
     earlier = [(step, value) for step, value in curve if 0 < step <= last_step / LOOK_BACK]
     if earlier:
         before, value = earlier[-1]
-        if (value - loss) / math.log2(last_step / before) > GAIN * loss:
+        if (value - loss) / math.log2(last_step / before) > (GAIN if last_step < LATE else LATE_GAIN) * loss:
             return "improving"
     return "trained"

@@ -28,6 +28,7 @@ def rows(losses: dict[int, float], baseline: float | None = 0.5) -> list[dict[st
         ({64: 0.9, 100: 0.6}, "untrained"),
         ({64: 0.9, 1000: math.nan}, "untrained"),
         ({500: 0.49, 1000: 0.35}, "improving"),
+        ({64: 0.5155, 100: 0.4791}, "improving"),
         ({1000: 0.50, 2000: 0.49, 3000: 0.485}, "trained"),
         ({1000: 0.36, 2000: 0.34, 3000: 0.31}, "trained"),
         ({1000: 0.54}, "trained"),
