@@ -3,8 +3,8 @@
 - overfitting: the last held-out loss is more than 3% above the smallest one;
 - untrained: it is above the loss of denoisers without training, `baseline_loss`, by half of the distance from there to
   `trivial_loss`, but by at least 4% and at most 10%;
-- improving: twice the steps would lower it by more than 10% (25% from step 1,000, because the decay of the learning rate
-  alone lowers it at the end), if it continued to fall as over the last steps;
+- improving: twice the steps would lower it by more than 10% (25% from step 1,000, because the decay of the learning
+  rate alone lowers it at the end), if it continued to fall as over the last steps;
 - trained: none of these;
 - unknown: there is no held-out loss.
 
