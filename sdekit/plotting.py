@@ -187,6 +187,34 @@ def histograms(values: dict[str, np.ndarray], label: str, title: str = "") -> by
     return out.getvalue()
 
 
+def staircase(
+    edges: Sequence[float], values: Sequence[float], errors: Sequence[float], *, x_label: str, y_label: str
+) -> bytes:
+    """Plot a value for each of several ranges, with error bars.
+
+    Arguments:
+        edges: Ends of the ranges in order, one more than values.
+        values: Value of each range.
+        errors: Standard error of each value; NaN for no bar.
+        x_label: Text below the axis.
+        y_label: Text beside the axis.
+    Returns:
+        The plot as a PNG file.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes: Any = figure.subplots()
+    axes.stairs(values, edges, fill=True, alpha=0.4)
+    middles = (np.asarray(edges[1:]) + np.asarray(edges[:-1])) / 2
+    axes.errorbar(middles, values, np.nan_to_num(errors), fmt="none", ecolor="black", elinewidth=1)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=120)
+    return out.getvalue()
+
+
 def png(image: Image) -> bytes:
     """Encode a Pillow image as a PNG file.
 

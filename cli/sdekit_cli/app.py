@@ -35,6 +35,9 @@ COMMANDS = {
     "edit": "Add noise to an image and denoise it again (SDEdit): variations of it, or a sketch made realistic.",
     "evaluate": "Compare samples of a model with real data: metrics with intervals and floors, memorization, pictures.",
     "nll": "Compute the negative log-likelihood of data, with standard errors, by the probability-flow ODE.",
+    "bound": (
+        "Bound the negative log-likelihood of data from above, by DDPM's divergences or their limit in continuous time."
+    ),
     "encode": "Map data to latents by the probability flow, and report the error of mapping them back.",
     "decode": "Map latents to data by the probability flow, the inverse of `sdekit encode`.",
     "interpolate": "Interpolate between two seeds or two images on the sphere of latents, as a strip and an animation.",
@@ -59,7 +62,10 @@ EXAMPLES = (
     ("sdekit COMMAND --help", "show the options of a command"),
 )
 
-DISTRIBUTED = ("train", "train-classifier", "sample", "restore", "edit", "evaluate", "classify", "ood")
+DISTRIBUTED = (
+    *("train", "train-classifier", "sample", "restore", "edit", "evaluate"),
+    *("nll", "bound", "encode", "decode", "classify", "ood"),
+)
 """Commands that several processes may run together."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")

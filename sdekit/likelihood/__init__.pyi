@@ -23,6 +23,12 @@ from .generative_classifier import (
 from .interpolation import (
     spherical_interpolation as spherical_interpolation,
 )
+from .intervals import (
+    MeanInterval as MeanInterval,
+    mean_interval as mean_interval,
+    pooled_interval as pooled_interval,
+    t_quantile as t_quantile,
+)
 from .probability_flow import (
     LogLikelihood as LogLikelihood,
     decode as decode,
@@ -49,5 +55,8 @@ from .typicality import (
 from .variational_bound import (
     VariationalBound as VariationalBound,
     by_log_snr as by_log_snr,
+    check_steps as check_steps,
+    log_snr_ranges as log_snr_ranges,
+    step_ranges as step_ranges,
     variational_bound as variational_bound,
 )

@@ -16,7 +16,8 @@ from sdekit.processes import SDE, Denoiser, FlowCoordinates, as_time, broadcast,
 from sdekit.sampling import Sampler, check_seeds
 
 from .end_points import Divergence, leave_data, log_density_at_t_max, reach_data
-from .flow_solver import ADAPTIVE, FlowSolver, solve_flow
+from .flow_solver import ADAPTIVE, RANDOM_TRACE_TOLERANCE, FlowSolver, solve_flow
+from .intervals import MeanInterval, pooled_interval, t_quantile
 from .trace import Trace, choose_trace
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class LogLikelihood:
         trace_error: Standard error of each log-density that is due to random probes, (n,); 0 with the exact trace, and
             NaN with a single probe.
         discretization_error: Estimated error of each log-density that is due to the ODE solver, (n,), or None if it was
-            not estimated.
+            not estimated; NaN if the sampler cannot run with half the steps.
         latent: The noise x_T / sigma_T to which the flow takes each sample, (n, *shape).
         estimates: Log-density of each sample by each estimate of the trace, (n, K), whose mean is log_prob.
         evaluations: Network evaluations of a sample, the largest of all batches.
@@ -46,6 +47,29 @@ class LogLikelihood:
     estimates: Tensor = field(repr=False)
     evaluations: int
     backward_passes: int
+
+    def interval(self, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
+        """Return the interval of each log-density that is due to random probes, by Student's t with K - 1 degrees.
+
+        Arguments:
+            confidence: Probability that the interval contains the exact value, between 0 and 1.
+        Returns:
+            Lower and upper ends, (n,) each; equal for the exact trace, and NaN with a single probe.
+        """
+        factor = t_quantile(confidence, self.estimates.shape[1] - 1)
+        half = torch.where(self.trace_error == 0, 0.0, factor * self.trace_error)
+        return self.log_prob - half, self.log_prob + half
+
+    def interval_of_mean(self, confidence: float = 0.95) -> MeanInterval:
+        """Return the mean log-density of these samples, with the interval that is due to random probes.
+
+        Arguments:
+            confidence: Probability that the interval contains the exact mean, between 0 and 1.
+        Returns:
+            Mean, standard error and interval, see `pooled_interval`. For the mean over all data of this kind, use
+            `mean_interval(result.log_prob)`.
+        """
+        return pooled_interval(self.log_prob, self.trace_error, self.estimates.shape[1] - 1, confidence)
 
 
 def log_likelihood(
@@ -246,11 +270,17 @@ class _Flow:
     def log_likelihood(
         self, x0: Tensor, trace: Trace, probes: Tensor, at: Tensor | float | None, estimate_error: bool
     ) -> LogLikelihood:
-        estimates, latent = self._log_likelihood(x0, trace, probes, at, self.solver)
+        solver = self.solver
+        if probes.shape[1] and solver.tolerance is None and not isinstance(solver.method, Sampler):
+            solver = FlowSolver(method=solver.method, tolerance=RANDOM_TRACE_TOLERANCE)
+        estimates, latent = self._log_likelihood(x0, trace, probes, at, solver)
         counts, difference = dict(self.counts), None
         if estimate_error:
-            coarse, _ = self._log_likelihood(x0, trace, probes, at, self.solver.coarser(self.dtype))
-            difference = (coarse - estimates).mean(1).abs()
+            try:
+                coarse, _ = self._log_likelihood(x0, trace, probes, at, solver.coarser(self.dtype))
+                difference = (coarse - estimates).mean(1).abs()
+            except InputError:  # half the steps are too few for this sampler
+                difference = torch.full_like(estimates[:, 0], torch.nan)
         error = trace.standard_error(estimates, x0.shape[1])
         return LogLikelihood(estimates.mean(1), error, difference, latent, estimates, **counts)
 

@@ -27,6 +27,11 @@ EXACT_UP_TO = 16
 """Largest number of dimensions for which `choose_trace` takes the exact trace."""
 
 
+DEFAULT_PROBES = 16
+"""Number of probes of `choose_trace`. The variance at equal time falls with the number of probes, because all products
+share one evaluation of the network (`benchmarks/likelihood.py`)."""
+
+
 class Trace(ABC):
     """A way to compute the trace of the Jacobian of a function, for each sample of a batch."""
 
@@ -66,6 +71,8 @@ class Trace(ABC):
         Returns:
             Standard errors (B,); NaN if there is only one random estimate.
         """
+        if self.columns < 2:
+            return torch.full_like(estimates[:, 0], torch.nan)
         return estimates.std(1) / math.sqrt(self.columns)
 
     def evaluate(self, function: Callable[[Tensor], Tensor], x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,35 +127,44 @@ class ExactTrace(Trace):
 class Hutchinson(Trace):
     """Hutchinson's estimate, the mean of v^T J v over K random probes v with E[v v^T] = I.
 
-    Probes with independent signs (Rademacher) have the smallest variance of all independent probes if J is nearly
-    diagonal. Orthogonal probes are directions of one random rotation, of length sqrt(d): K of them have the variance
-    of K independent Gaussian directions times (d - K) / (d - 1), and K = d of them give the exact trace. A probe and
-    its negative give the same estimate, so antithetic pairs do not help.
+    Probes with independent signs (Rademacher) have the smallest variance of all independent probes, and no error from
+    the diagonal of J. Hadamard probes have signs too: they are K different rows of a Hadamard matrix of M columns, the
+    smallest power of 2 that is at least d, whose columns have random signs. The mean of all M rows is the exact trace,
+    so that K of them have the variance of K Rademacher probes times (M - K) / (M - 1). Orthogonal probes are directions
+    of one random rotation, of length sqrt(d): their variance is that of Gaussian probes times (d - K) / (d - 1). A
+    probe and its negative give the same estimate, so antithetic pairs do not help.
 
     Arguments:
         probes: Number of probes K, at least 1; at least 2 for a standard error.
-        kind: "rademacher", "gaussian" or "orthogonal".
+        kind: "rademacher", "hadamard", "gaussian" or "orthogonal".
     Source:
-        Hutchinson 1989; Grathwohl et al. 2019 (FFJORD), which keeps the probes during a run.
+        Hutchinson 1989; Bekas, Kokiopoulou & Saad 2007 (Hadamard probes); Grathwohl et al. 2019 (FFJORD), which keeps
+        the probes during a run.
     """
 
     probes: int = 8
-    kind: Literal["rademacher", "gaussian", "orthogonal"] = "rademacher"
+    kind: Literal["rademacher", "hadamard", "gaussian", "orthogonal"] = "rademacher"
 
     def __post_init__(self) -> None:
         if self.probes < 1:
             raise InputError(f"Hutchinson: probes must be at least 1, got {self.probes}")
-        if self.kind not in ("rademacher", "gaussian", "orthogonal"):
-            raise InputError(f"Hutchinson: kind must be rademacher, gaussian or orthogonal, got {self.kind!r}")
+        if self.kind not in ("rademacher", "hadamard", "gaussian", "orthogonal"):
+            raise InputError(
+                f"Hutchinson: kind must be rademacher, hadamard, gaussian or orthogonal, got {self.kind!r}"
+            )
 
     @property
     def columns(self) -> int:
         return self.probes
 
     def draw(self, seeds: Sequence[int], d: int) -> Tensor:
+        if self.probes > self._population(d):
+            raise InputError(
+                f"Hutchinson: {self.probes} {self.kind} probes in {d} dimensions: use at most {self._population(d):g}"
+            )
+        if self.kind == "hadamard":
+            return self._hadamard(seeds, d)
         if self.kind == "orthogonal":
-            if self.probes > d:
-                raise InputError(f"Hutchinson: {self.probes} orthogonal probes in {d} dimensions: use at most {d}")
             frame = torch.linalg.qr(SeedNoise(seeds, (d, self.probes))().double())
             # The signs make the distribution of the frame invariant under rotations (Mezzadri 2007).
             signs = frame.R.diagonal(dim1=1, dim2=2).sign()[:, None]
@@ -162,8 +178,29 @@ class Hutchinson(Trace):
 
     def standard_error(self, estimates: Tensor, d: int) -> Tensor:
         error = super().standard_error(estimates, d)
-        # The estimates with all d orthogonal probes add up to a constant, as in sampling without replacement.
-        return error * math.sqrt(1 - self.probes / d) if self.kind == "orthogonal" else error
+        # The mean of the estimates with all probes of the population is exact, as in sampling without replacement.
+        return error * math.sqrt(1 - self.probes / self._population(d))
+
+    def _population(self, d: int) -> float:
+        """Return the number of probes that together give the exact trace; infinite for independent probes."""
+        if self.kind == "hadamard":
+            return float(2 ** math.ceil(math.log2(d)))
+        return d if self.kind == "orthogonal" else math.inf
+
+    def _hadamard(self, seeds: Sequence[int], d: int) -> Tensor:
+        """Return random rows (B, K, d) of Hadamard matrices whose columns have random signs.
+
+        The entry in row i and column j is (-1)^(number of bits that are 1 in both i and j).
+        """
+        draw = SeedNoise(seeds, (int(self._population(d)) + d,))()
+        signs, rows = draw[:, :d].sign(), draw[:, d:].argsort(1)[:, : self.probes].int()
+        probes = signs[:, None].repeat(1, self.probes, 1)
+        for k in range(self.probes):
+            bits = rows[:, k, None] & torch.arange(d, dtype=torch.int32)
+            for shift in (16, 8, 4, 2, 1):
+                bits = bits ^ (bits >> shift)  # the last bit becomes the parity of the number of bits
+            probes[:, k] *= 1 - 2 * (bits & 1)
+        return probes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,11 +255,11 @@ class HutchPlusPlus(Trace):
 
 
 def choose_trace(d: int) -> Trace:
-    """Choose how to compute the trace of a Jacobian: exactly in few dimensions, and with 8 probes otherwise.
+    """Choose how to compute the trace of a Jacobian: exactly in few dimensions, and with probes otherwise.
 
     Arguments:
         d: Number of dimensions.
     Returns:
-        The exact trace for d up to 16, else `Hutchinson` with orthogonal probes.
+        The exact trace for d up to 16, else `Hutchinson` with 16 Hadamard probes.
     """
-    return ExactTrace() if d <= EXACT_UP_TO else Hutchinson(probes=8, kind="orthogonal")
+    return ExactTrace() if d <= EXACT_UP_TO else Hutchinson(probes=DEFAULT_PROBES, kind="hadamard")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sdekit.models import Condition
 
 LARGEST_DISCRETE = 100_000
+LARGEST_NOISE = 1e6
+"""Largest noise level rho of a time; beyond it the terms are 0 in float64."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,18 @@ class VariationalBound:
     times: Tensor = field(repr=False)
     terms: Tensor = field(repr=False)
     evaluations: int
+
+    def contributions(self, edges: Tensor) -> Tensor:
+        """Return how much of the bound of each sample each range of times contributes.
+
+        Arguments:
+            edges: Increasing times between the ranges, (k + 1,). Earlier and later times belong to the outer ranges.
+        Returns:
+            Contributions in nats, (n, k), float64; their sum over the ranges is the bound without L_T and L_0.
+        """
+        ranges = torch.bucketize(self.times, edges[1:-1].contiguous(), right=True)
+        sums = torch.zeros(len(self.terms), len(edges) - 1, dtype=torch.float64)
+        return sums.scatter_add_(1, ranges, self.terms.cpu()) / self.terms.shape[1]
 
 
 def variational_bound(
@@ -91,14 +105,16 @@ def variational_bound(
     """
     if samples < 1 or repeats < 2:
         raise InputError(f"variational_bound: needs samples >= 1 and repeats >= 2, got {samples}, {repeats}")
-    if steps is not None and not 2 <= steps <= LARGEST_DISCRETE:
-        raise InputError(f"variational_bound: steps must be from 2 to {LARGEST_DISCRETE}, got {steps}")
+    check_steps(steps)
     samples = samples if steps is None else min(samples, steps - 1)
     seeds = check_seeds(range(len(x0)) if seeds is None else seeds)
     noise = SeedNoise(seeds, x0.shape[1:], dtype=x0.dtype, device=x0.device)
     levels = SeedNoise([(seed * 0x9E3779B1 + 0x7F4A7C15) % 2**32 for seed in seeds], (repeats,))
     offsets = torch.special.ndtr(levels().double())  # uniform in [0, 1]
-    sampler = _Continuous(sde, importance, data_std) if steps is None else _Discrete(sde, steps, importance, data_std)
+    if steps is None:
+        sampler: _Continuous | _Discrete = _Continuous(sde, importance, data_std)
+    else:  # even chances evaluate each term once if there are as many times as terms
+        sampler = _Discrete(sde, steps, "uniform" if samples == steps - 1 else importance, data_std)
     terms, times = [], []
     with torch.no_grad():
         for repeat in range(repeats):
@@ -126,7 +142,7 @@ class _Continuous:
         self.sde, self.importance, self.offset = sde, importance, 2 * math.log(data_std)
         self.first = as_time(sde.t_min)
         highest = -2 * sde.rho(self.first).log()
-        lowest = -2 * sde.rho(as_time(sde.t_max)).clamp(max=1e6).log()
+        lowest = -2 * sde.rho(as_time(sde.t_max)).clamp(max=LARGEST_NOISE).log()
         self.low, self.high = lowest + self.offset, highest + self.offset  # log-SNR of data with variance data_std^2
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,6 +213,18 @@ def _log_mass(z: Tensor, half: Tensor) -> Tensor:
     return mass
 
 
+def check_steps(steps: int | None) -> None:
+    """Check the number of steps of a variational bound.
+
+    Arguments:
+        steps: Number of steps N, or None for continuous time.
+    Raises:
+        InputError: If there are fewer than 2 steps, or more than `LARGEST_DISCRETE`.
+    """
+    if steps is not None and not 2 <= steps <= LARGEST_DISCRETE:
+        raise InputError(f"variational bound: steps must be from 2 to {LARGEST_DISCRETE}, got {steps}")
+
+
 def by_log_snr(sde: SDE, bound: VariationalBound, bins: int = 20) -> tuple[Tensor, Tensor]:
     """Return how much of the bound each range of noise levels contributes.
 
@@ -207,8 +235,35 @@ def by_log_snr(sde: SDE, bound: VariationalBound, bins: int = 20) -> tuple[Tenso
     Returns:
         Edges of the ranges of log-SNR (bins + 1,), and the contributions in nats (bins,), a mean over the samples.
     """
-    log_snr = -2 * sde.rho(bound.times).clamp(max=1e6).log()
-    edges = torch.linspace(float(log_snr.min()) - 1e-9, float(log_snr.max()) + 1e-9, bins + 1, dtype=torch.float64)
-    index = (torch.bucketize(log_snr, edges) - 1).clamp(0, bins - 1)
-    sums = torch.zeros(bins, dtype=torch.float64).index_add_(0, index.flatten(), bound.terms.cpu().flatten())
-    return edges, sums / bound.terms.numel()
+    times = log_snr_ranges(sde, bins)
+    log_snr = -2 * sde.rho(times).clamp(max=LARGEST_NOISE).log()
+    return log_snr.flip(0), bound.contributions(times).mean(0).flip(0)
+
+
+def log_snr_ranges(sde: SDE, bins: int) -> Tensor:
+    """Return the times between ranges of equal width in log-SNR.
+
+    Arguments:
+        sde: Process of the model.
+        bins: Number of ranges.
+    Returns:
+        Increasing times (bins + 1,), from t_min to the last time at which the noise level is at most 10^6.
+    """
+    first, last = sde.rho(torch.tensor([sde.t_min, sde.t_max], dtype=torch.float64)).clamp(max=LARGEST_NOISE).log()
+    levels = first + (last - first) * torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    return sde.time(levels.exp())
+
+
+def step_ranges(sde: SDE, steps: int, most: int) -> Tensor:
+    """Return the times between the terms of a bound of N steps, or between groups of as many terms each.
+
+    Arguments:
+        sde: Process of the model.
+        steps: Number of steps N, at least 2.
+        most: Largest number of groups.
+    Returns:
+        Increasing times (k + 1,), half-way between two steps. There are N - 1 terms, because the first step is L_0.
+    """
+    groups = min(steps - 1, most)
+    last = (torch.arange(groups + 1, dtype=torch.float64) * (steps - 1) / groups).round() + 1.5
+    return sde.t_min + last * (sde.t_max - sde.t_min) / steps

@@ -26,6 +26,7 @@ COMMANDS = [
     ("restore",),
     ("edit",),
     ("nll",),
+    ("bound",),
     ("encode",),
     ("decode",),
     ("interpolate",),

@@ -57,6 +57,10 @@ def test_interpolation_between_seeds(sdekit: CLI, digits_run: Path, tmp_path: Pa
     [
         ("encode", ("--solver", "euler-ancestral"), "draws noise"),
         ("encode", ("--data", "moons"), "shape"),
+        ("encode", ("--tolerance", 1e-9), "float64"),
+        ("encode", ("--batch-size", 0), "--batch-size"),
+        ("encode", ("--guidance", "cgf"), "cfg"),
+        ("interpolate", ("--seeds", "3,4", "--tolerance", 1e-9), "float64"),
         ("interpolate", (), "--seeds A,B"),
         ("interpolate", ("--seeds", "3"), "two seeds"),
         ("interpolate", ("--seeds", "3,4", "--frames", 1), "--frames"),
@@ -68,6 +72,23 @@ def test_wrong_input_is_refused(
     """One message names the problem, and nothing is written."""
     result = sdekit(command, digits_run, *arguments, "--out", tmp_path / "a")
     assert result.code == 2 and message in result.err and not (tmp_path / "a").exists()
+
+
+def test_labels_and_numbers_are_stored_with_the_latents(
+    sdekit: CLI, moons_run: Path, numbers_run: Path, tmp_path: Path
+) -> None:
+    """decode uses the conditions that encode stored, in batches of any size, or those of its options."""
+    for name, run, other in (("moons", moons_run, ("--label", 0)), ("numbers", numbers_run, ("--condition", "190"))):
+        z, how = tmp_path / name, ("--solver", "heun", "--steps", 40)
+        assert sdekit("encode", run, "-n", 5, *how, "--batch-size", 2, "--out", z).code == 0
+        error = json.loads((z / "encode.json").read_text())["round_trip_rmse"]
+        assert error < 0.05
+        samples = []
+        for given in (("--batch-size", 3), (), other):
+            out = tmp_path / f"{name}-{len(samples)}-{len(given)}"
+            assert sdekit("decode", run, "--latents", z, *how, *given, "--out", out).code == 0
+            samples.append(np.load(out / "samples.npy"))
+        assert np.allclose(samples[0], samples[1], atol=1e-4) and not np.allclose(samples[0], samples[2], atol=1e-3)
 
 
 def test_decode_checks_the_latents(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:

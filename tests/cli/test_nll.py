@@ -29,6 +29,8 @@ def test_nll_reports_a_value_and_its_errors(sdekit: CLI, moons_run: Path, tmp_pa
     values = np.array([float(row["nll"]) for row in table])
     assert len(table) == 12 and record["nll"] == pytest.approx(values.mean())
     assert record["standard_error"] == pytest.approx(values.std(ddof=1) / 12**0.5)
+    low, high = record["interval_95"]
+    assert high - low == pytest.approx(2 * 2.200985 * record["standard_error"]) and record["units"] == "the data"
     assert record["trace"].startswith("ExactTrace") and record["evaluations"] > 10
     assert not (tmp_path / "a" / "nll.partial.csv").exists()
 
@@ -119,3 +121,35 @@ def test_an_earlier_result_is_kept(sdekit: CLI, moons_run: Path, tmp_path: Path)
     assert result.code == 2 and "--overwrite" in result.err
     assert (tmp_path / "a" / "nll.csv").read_bytes() == before
     assert sdekit(*given, "--overwrite").code == 0
+
+
+def test_conditions_and_guidance(sdekit: CLI, dropped_run: Path, numbers_run: Path, tmp_path: Path) -> None:
+    """Items are conditioned on their labels or numbers, or on those of the options; guidance changes the density."""
+    values = {}
+    for name, run, given in (
+        ("label", dropped_run, ()),
+        ("stated", dropped_run, ("--label", "1")),
+        ("guided", dropped_run, ("--guidance", "cfg:scale=2")),
+        ("numbers", numbers_run, ()),
+        ("far", numbers_run, ("--condition", "190")),
+    ):
+        how = ("-n", 2, "--solver", "heun", "--steps", 12, "--json", *given)
+        result = sdekit("nll", run, *how, "--out", tmp_path / name)
+        assert result.code == 0, result.err
+        values[name] = json.loads(result.out)["nll"]
+    assert len({round(values[name], 3) for name in ("label", "stated", "guided")}) == 3
+    assert abs(values["numbers"] - values["far"]) > 1e-3
+    record = json.loads((tmp_path / "guided" / "nll.json").read_text())
+    assert record["guidance"][0]["name"] == "cfg" and record["guidance"][0]["options"]["scale"] == 2
+
+
+def test_a_class_that_the_model_has_not_seen(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
+    """The item, its class and the classes of the model are named; --label replaces the labels of the data."""
+    (tmp_path / "t.csv").write_text("a,b,kind\n0.5,0.2,0\n0.1,0.3,7\n")
+    data = ("--data", f"table:{tmp_path / 't.csv'}", "--option", "label=kind")
+    for command in ("nll", "encode", "bound"):
+        result = sdekit(command, moons_run, *data, "--out", tmp_path / command)
+        assert result.code == 2 and "item 1 has the label 7" in result.err and "0, 1" in result.err
+        assert not (tmp_path / command).exists()
+    given = ("--label", "1", "--times", 1, "--out", tmp_path / "stated")
+    assert sdekit("bound", moons_run, *data, *given).code == 0

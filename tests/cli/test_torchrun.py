@@ -37,6 +37,20 @@ def test_two_processes_draw_what_one_draws(sdekit: Callable[..., Any], moons_run
     assert all(records[0][key] == records[1][key] for key in ("seeds", "nfe", "times", "solver", "labels"))
 
 
+@pytest.mark.slow
+def test_two_processes_encode_what_one_encodes(sdekit: Callable[..., Any], moons_run: Path, tmp_path: Path) -> None:
+    """Latents of two processes are those of one, with one item left over, and only one of them prints."""
+    how = ("-n", 5, "--solver", "heun", "--steps", 5, "--batch-size", 2, "--json")
+    assert sdekit("encode", moons_run, *how, "--out", tmp_path / "one").code == 0
+    command = list(map(str, [*TORCHRUN, "encode", moons_run, *how, "--out", tmp_path / "two"]))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout.splitlines()) == 1
+    first, second = (np.load(tmp_path / name / "latents.npy") for name in ("one", "two"))
+    assert np.array_equal(first, second)
+
+
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sdekit_cli")
 TRAIN = ("--data", "moons", "--network", "mlp", "--option", "network.width=8", "--option", "network.depth=1",
          "--option", "train.preview_every=0", "--batch-size", "7", "--option", "train.log_every=1",

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from sdekit import EDM, SDE, VE, VP, Cosine, GaussianMixture, InputError, RectifiedFlow, SubVP
-from sdekit.likelihood import ExactTrace, FlowSolver, Hutchinson, HutchPlusPlus, decode, encode, log_likelihood
+from sdekit.likelihood import (
+    ExactTrace,
+    FlowSolver,
+    Hutchinson,
+    HutchPlusPlus,
+    decode,
+    encode,
+    log_likelihood,
+    pooled_interval,
+)
 from sdekit.processes import as_time
 
 PROCESSES = [VP(), VE(), SubVP(), Cosine(), EDM(), RectifiedFlow()]
@@ -98,27 +107,49 @@ def test_a_result_does_not_depend_on_its_batch() -> None:
 
 @pytest.mark.parametrize(
     "trace",
-    [Hutchinson(probes=3, kind="orthogonal"), HutchPlusPlus(probes=3, repeats=3)],
-    ids=["orthogonal", "hutch++"],
+    [
+        Hutchinson(probes=2),
+        Hutchinson(probes=3, kind="gaussian"),
+        Hutchinson(probes=3, kind="orthogonal"),
+        Hutchinson(probes=2, kind="hadamard"),
+        HutchPlusPlus(probes=3, repeats=2),
+    ],
+    ids=["rademacher", "gaussian", "orthogonal", "hadamard", "hutch++"],
 )
-def test_standard_errors_of_probes_are_honest(trace: Hutchinson | HutchPlusPlus) -> None:
-    """In 200 repetitions, the 95% interval of a mean of 30 log-densities covers it 92 to 98% of the time."""
-    sde, model, n = VP(), mixture(4), 30
+def test_intervals_of_probes_are_honest(trace: Hutchinson | HutchPlusPlus) -> None:
+    """In 200 repetitions, the 95% interval of a mean of 12 log-densities covers it 92 to 98% of the time."""
+    sde, model, n = VP(), mixture(4), 12
     data = model.sample(n, seed=7)
     exact = log_likelihood(sde, model.denoiser(sde), data, trace=ExactTrace()).log_prob.mean()
     solver = FlowSolver(tolerance=1e-3)
     result = log_likelihood(sde, model.denoiser(sde), data.repeat(200, 1), trace=trace, solver=solver)
-    error = result.log_prob.view(200, n).mean(1) - exact
-    standard_error = result.trace_error.view(200, n).square().sum(1).sqrt() / n
-    covered = (error.abs() <= 1.96 * standard_error).double().mean()
-    assert 0.92 <= covered <= 0.98
+    degrees = result.estimates.shape[1] - 1
+    covered = 0
+    for values, errors in zip(result.log_prob.view(200, n), result.trace_error.view(200, n), strict=True):
+        _, _, low, high = pooled_interval(values, errors, degrees)
+        covered += low <= exact <= high
+    assert 0.92 <= covered / 200 <= 0.98
 
 
-def test_orthogonal_probes_in_all_dimensions_are_exact() -> None:
-    """d orthogonal probes give the exact trace, and report no error."""
+def test_intervals_of_items() -> None:
+    """The interval of an item is wider than 1.96 standard errors with few probes, and empty for the exact trace."""
+    sde, model = VP(), mixture(4)
+    x0 = model.sample(5, seed=2)
+    result = log_likelihood(sde, model.denoiser(sde), x0, trace=Hutchinson(probes=3))
+    low, high = result.interval()
+    assert torch.allclose((high - low) / 2, 4.302653 * result.trace_error)
+    assert result.interval_of_mean().low < result.log_prob.mean() < result.interval_of_mean().high
+    exact = log_likelihood(sde, model.denoiser(sde), x0)
+    assert torch.equal(exact.interval()[0], exact.log_prob) and exact.interval_of_mean().standard_error == 0
+
+
+@pytest.mark.parametrize(("kind", "probes"), [("orthogonal", 3), ("hadamard", 4)])
+def test_all_probes_of_a_population_are_exact(kind: str, probes: int) -> None:
+    """d orthogonal probes, or all rows of the Hadamard matrix, give the exact trace, and report no error."""
     sde, model = VP(), mixture(3)
     x0 = model.sample(4, seed=1)
-    result = log_likelihood(sde, model.denoiser(sde), x0, trace=Hutchinson(probes=3, kind="orthogonal"))
+    trace, solver = Hutchinson(probes=probes, kind=kind), FlowSolver(tolerance=3e-6)  # type: ignore[arg-type]
+    result = log_likelihood(sde, model.denoiser(sde), x0, trace=trace, solver=solver)
     assert (result.log_prob - model.log_prob(x0)).abs().max() < 1e-4
     assert result.trace_error.max() < 1e-9
 
@@ -162,7 +193,8 @@ def test_parameters_get_no_gradients() -> None:
     [
         ({"solver": "euler-ancestral"}, "draws noise"),
         ({"solver": FlowSolver(method="auto", steps=10)}, "from data to noise"),
-        ({"trace": Hutchinson(probes=5, kind="orthogonal")}, "orthogonal probes in 2 dimensions"),
+        ({"trace": Hutchinson(probes=5, kind="orthogonal")}, "orthogonal probes in 2 dimensions: use at most 2"),
+        ({"trace": Hutchinson(probes=5, kind="hadamard")}, "hadamard probes in 2 dimensions: use at most 2"),
         ({"seeds": [1]}, "1 seeds for 3"),
         ({"batch_size": 0}, "batch_size"),
     ],

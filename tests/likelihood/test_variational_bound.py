@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sdekit import EDM, SDE, VE, VP, GaussianMixture, InputError, RectifiedFlow
-from sdekit.likelihood import by_log_snr, variational_bound
+from sdekit.likelihood import by_log_snr, step_ranges, variational_bound
 
 MIXTURE = GaussianMixture(
     torch.tensor([[-1.0, 0.5], [1.0, -0.2], [0.3, 1.2]], dtype=torch.float64), torch.tensor([0.3, 0.1, 0.2])
@@ -49,6 +49,24 @@ def test_terms_add_up() -> None:
     edges, parts = by_log_snr(sde, result, bins=10)
     inner = result.bound - result.prior_term - result.reconstruction_term
     assert len(edges) == 11 and torch.allclose(parts.sum(), inner.mean())
+
+
+def test_every_step_is_evaluated_once() -> None:
+    """With as many times as terms, each range of the table is one term of the sum over the steps."""
+    sde, x0, n = VP(t_min=1e-3), MIXTURE.sample(40, seed=4), 12
+    result = variational_bound(sde, MIXTURE.denoiser(sde), x0, steps=n, samples=n - 1, repeats=2)
+    contributions = result.contributions(step_ranges(sde, n, 100))
+    inner = result.bound - result.prior_term - result.reconstruction_term
+    assert contributions.shape == (40, n - 1) and torch.allclose(contributions.sum(1), inner)
+    t = torch.linspace(sde.t_min, sde.t_max, n + 1, dtype=torch.float64)[1:]
+    snr = sde.rho(t) ** -2
+    expected = torch.zeros(n - 1, dtype=torch.float64)
+    for i in range(1, n):
+        x = sde.perturb(x0.repeat(200, 1), t[i], torch.randn(8000, 2, dtype=torch.float64))
+        error = (x0.repeat(200, 1) - MIXTURE.denoiser(sde)(x, t[i])).square().sum(1).mean()
+        expected[i - 1] = 0.5 * (snr[i - 1] - snr[i]) * error
+    assert torch.allclose(contributions.mean(0), expected, rtol=0.5)
+    assert len(step_ranges(sde, 1000, 100)) == 101
 
 
 def test_probability_of_bins() -> None:

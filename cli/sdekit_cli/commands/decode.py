@@ -3,43 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.data_items import with_dtype
-from sdekit_cli.likelihood.latent_files import Latents, check_out, pictures, read_latents, write_latents
-from sdekit_cli.options.shared_options import (
-    AsJson,
-    DeviceName,
-    ModelArgument,
-    PluginFiles,
-    Trust,
-    load_plugin_files,
-    pick_device,
+from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
+from sdekit_cli.likelihood.evaluation_options import (
+    BatchSize,
+    FlowMethod,
+    FlowSteps,
+    GuidanceNames,
+    Numbers,
+    NumberType,
+    Overwrite,
+    Prompts,
+    Tolerance,
 )
+from sdekit_cli.likelihood.latent_files import Latents, check_out, pictures, read_latents, write_latents
+from sdekit_cli.likelihood.shared_batches import compute_together
+from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import note, print_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sdekit.models import OpenedModel
 
 
 def decode(
     run: ModelArgument,
     latents: Annotated[Path, typer.Option(help="latents.npy of `sdekit encode`, or its folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write: samples.npy, decode.json.")],
-    solver: Annotated[str, typer.Option(help="dopri5, bosh3, or a deterministic solver such as ddim.")] = "dopri5",
-    tolerance: Annotated[
-        float | None, typer.Option(help="Tolerance of dopri5 and bosh3 (default: 1e-5, in float64 3e-6).")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of another solver.")] = None,
+    solver: FlowMethod = "dopri5",
+    tolerance: Tolerance = None,
+    steps: FlowSteps = None,
     label: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Class to decode as (default: the class of each item).")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    condition: Numbers = None,
+    prompt: Prompts = None,
+    guidance: GuidanceNames = None,
+    batch_size: BatchSize = 64,
+    dtype: NumberType = "float32",
     device: DeviceName = "auto",
     trust: Trust = False,
     plugin: PluginFiles = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")] = False,
+    overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
     """Map latents to data by the probability flow, the inverse of `sdekit encode`.
@@ -54,36 +65,49 @@ def decode(
     """
     load_plugin_files(plugin, quiet=json)
     check_out(out, overwrite=overwrite)
+    if batch_size < 1:
+        raise InputError(f"--batch-size must be at least 1, got {batch_size}")
     import torch
 
     from sdekit.likelihood import FlowSolver, decode as decode_by_flow
-    from sdekit.models import open_model
-    from sdekit_cli.options.condition_option import conditions
+    from sdekit.runs import npy_bytes
 
     flow = FlowSolver(method=solver, tolerance=tolerance, steps=steps)
-    place = pick_device(device)
-    opened = with_dtype(open_model(run, device=place, trust=trust), dtype)
+    subject = EvaluatedModel.open(
+        run, device=device, dtype=dtype, trust=trust, guidance=guidance, label=label, numbers=condition, prompts=prompt,
+        quiet=json,
+    )  # fmt: skip
+    opened = subject.opened
+    flow.check(subject.number_type)
     source = read_latents(latents, opened)
-    y = None
-    stored = source.record.get("labels")
-    if label is not None:
-        y = conditions(opened, label, tuple(range(len(source.z))))
-    elif opened.condition == "label":
-        if not isinstance(stored, list) or len(stored) != len(source.z):
-            raise InputError(f"{latents} has no labels, but {opened.path} was trained with labels: add --label")
-        y = torch.tensor(stored)
-    z = torch.from_numpy(source.z).to(place, torch.float64 if dtype == "float64" else torch.float32)
-    x = decode_by_flow(
-        opened.model.sde, opened.model, z, y=None if y is None else y.to(place), solver=flow, batch_size=64
-    )
-    data = opened.to_data(x)
-    record = {"run": str(run), "run_step": opened.step, "latents": str(latents), "solver": solver, "steps": steps,
-              "tolerance": tolerance, "labels": None if y is None else y.tolist()}  # fmt: skip
+    y = subject.condition(_stored(source, opened), range(len(source.z)), str(latents))
+
+    def compute(part: slice) -> Tensor:
+        """Return the data of some latents, one flat row each."""
+        z = subject.place(torch.from_numpy(source.z[part]))
+        x = decode_by_flow(
+            opened.model.sde,
+            opened.model,
+            z,
+            y=None if y is None else y[part],
+            guidance=subject.guidance,
+            solver=flow,
+        )
+        return torch.from_numpy(opened.to_data(x)).double().flatten(1)
+
+    rows = compute_together(compute, len(source.z), batch_size, "decode", quiet=json)
+    if rows is None:  # only the first of several processes writes
+        return
+    layout = opened.to_data(torch.zeros(1, *opened.shape, device=subject.device)).shape[1:]
+    data = rows.float().view(-1, *layout).numpy()
+    labels = y.tolist() if isinstance(y, torch.Tensor) and opened.condition == "label" else None
+    record = {"run": run, "latents": str(latents), "solver": solver, "steps": steps, "tolerance": tolerance,
+              "labels": labels, **subject.record}  # fmt: skip
     columns = min(len(data), 8)
     files = pictures(
         opened, [data[i : i + columns] for i in range(0, len(data) // columns * columns, columns)], "grid.png"
     )
-    files["samples.npy"] = _npy(data)
+    files["samples.npy"] = npy_bytes(data)
     write_latents(out, Latents(source.z, record), "decode.json", files, overwrite=overwrite)
     if json:
         print_json(record | {"samples": str(out / "samples.npy")})
@@ -91,8 +115,15 @@ def decode(
     note("decoded {} latents into [bold]{}[/]", len(data), out / "samples.npy")
 
 
-def _npy(data: np.ndarray) -> bytes:
-    """Return the contents of samples.npy."""
-    from sdekit.runs import npy_bytes
+def _stored(source: Latents, opened: OpenedModel) -> Tensor | None:
+    """Return the labels or conditions in the record of the latents, or None if it has none for each latent."""
+    import torch
 
-    return npy_bytes(data)
+    values = source.record.get("labels" if opened.condition == "label" else "conditions")
+    if not isinstance(values, list) or len(values) != len(source.z):
+        return None
+    try:
+        stored = torch.as_tensor(np.asarray(values))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the labels in the record of the latents are damaged ({error}): add --label") from error
+    return stored.long() if opened.condition == "label" else stored.float()

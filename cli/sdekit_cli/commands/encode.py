@@ -3,43 +3,62 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
-from sdekit_cli.likelihood.data_items import labels_for, open_items, with_dtype
-from sdekit_cli.likelihood.latent_files import Latents, check_out, pictures, write_latents
-from sdekit_cli.options.shared_options import (
-    AsJson,
-    DeviceName,
-    ModelArgument,
-    PluginFiles,
-    Trust,
-    load_plugin_files,
-    pick_device,
+from sdekit.errors import InputError
+from sdekit_cli.likelihood.data_items import open_items
+from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
+from sdekit_cli.likelihood.evaluation_options import (
+    AllItems,
+    BatchSize,
+    ClassLabel,
+    DataOption,
+    DataSpec,
+    FlowMethod,
+    FlowSteps,
+    GuidanceNames,
+    ItemCount,
+    Numbers,
+    NumberType,
+    Overwrite,
+    Prompts,
+    Tolerance,
 )
-from sdekit_cli.terminal.console import note, print_json, progress_bar
+from sdekit_cli.likelihood.latent_files import Latents, check_out, pictures, write_latents
+from sdekit_cli.likelihood.shared_batches import compute_together
+from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
+from sdekit_cli.terminal.console import note, print_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHOWN = 8
+"""Number of items in the picture of the round trip."""
 
 
 def encode(
     run: ModelArgument,
     out: Annotated[Path, typer.Option(help="Folder to write: latents.npy, encode.json.")],
-    data: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="Data, such as images:PATH (default: the run's held-out items).")
-    ] = None,
-    n: Annotated[int | None, typer.Option("-n", help="Number of items, evenly spaced (default: at most 256).")] = None,
-    solver: Annotated[str, typer.Option(help="dopri5, bosh3, or a deterministic solver such as ddim.")] = "dopri5",
-    tolerance: Annotated[
-        float | None, typer.Option(help="Tolerance of dopri5 and bosh3 (default: 1e-5, in float64 3e-6).")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of another solver.")] = None,
-    option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the data set.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Items at a time; does not change the result.")] = 64,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    data: DataSpec = None,
+    n: ItemCount = None,
+    every: AllItems = False,
+    solver: FlowMethod = "dopri5",
+    tolerance: Tolerance = None,
+    steps: FlowSteps = None,
+    label: ClassLabel = None,
+    condition: Numbers = None,
+    prompt: Prompts = None,
+    guidance: GuidanceNames = None,
+    option: DataOption = None,
+    batch_size: BatchSize = 64,
+    dtype: NumberType = "float32",
     device: DeviceName = "auto",
     trust: Trust = False,
     plugin: PluginFiles = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")] = False,
+    overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
     """Map data to latents by the probability flow, and report the error of mapping them back.
@@ -56,43 +75,54 @@ def encode(
     """
     load_plugin_files(plugin, quiet=json)
     check_out(out, overwrite=overwrite)
+    if batch_size < 1:
+        raise InputError(f"--batch-size must be at least 1, got {batch_size}")
     import torch
 
     from sdekit.likelihood import FlowSolver, decode, encode as encode_by_flow
-    from sdekit.models import open_model
 
     flow = FlowSolver(method=solver, tolerance=tolerance, steps=steps)
-    place = pick_device(device)
-    opened = with_dtype(open_model(run, device=place, trust=trust), dtype)
-    items = open_items(opened, data, options=option or (), n=n)
-    latents, labels, squares, shown = [], [], 0.0, []
-    with progress_bar(quiet=json) as bar:
-        task = bar.add_task("encode", total=len(items))
-        for first in range(0, len(items), batch_size):
-            x, raw, y = items.read(slice(first, first + batch_size))
-            y = labels_for(opened, y, items.spec)
-            y = None if y is None else y.to(place)
-            x = x.to(place, torch.float64 if dtype == "float64" else torch.float32)
-            z = encode_by_flow(opened.model.sde, opened.model, x, y=y, solver=flow)
-            back = decode(opened.model.sde, opened.model, z, y=y, solver=flow)
-            squares += float((back - x).double().square().sum())
-            latents.append(z.float().cpu())
-            labels += [] if y is None else y.tolist()
-            if first == 0:
-                shown = [raw[:8], opened.to_data(back[:8])]
-            bar.update(task, advance=len(x))
-    z = torch.cat(latents)
-    error = (squares / z.numel()) ** 0.5
+    subject = EvaluatedModel.open(
+        run, device=device, dtype=dtype, trust=trust, guidance=guidance, label=label, numbers=condition, prompts=prompt,
+        quiet=json,
+    )  # fmt: skip
+    opened = subject.opened
+    flow.check(subject.number_type)
+    items = open_items(opened, data, options=option or (), n=n, every=every)
+    subject.check_items(items, batch_size)
+    sde, model = opened.model.sde, opened.model
+    shown: list[np.ndarray] = []
+
+    def compute(part: slice) -> Tensor:
+        """Return the squared error of the round trip and the latent of some items, one row each."""
+        x, raw, of_data = items.read(part)
+        y = subject.condition(of_data, [int(i) for i in items.indices[part]], items.spec)
+        x = subject.place(x)
+        z = encode_by_flow(sde, model, x, y=y, guidance=subject.guidance, solver=flow)
+        back = decode(sde, model, z, y=y, guidance=subject.guidance, solver=flow)
+        if not shown:
+            shown.extend((raw[:SHOWN], opened.to_data(back[:SHOWN])))
+        squares = (back - x).double().square().flatten(1).sum(1)
+        return torch.cat([squares[:, None].cpu(), z.flatten(1).double().cpu()], 1)
+
+    rows = compute_together(compute, len(items), batch_size, "encode", quiet=json)
+    if rows is None:  # only the first of several processes writes
+        return
+    y = None if subject.states_condition else items.conditions()
+    z = rows[:, 1:].float().view(-1, *opened.shape)
+    error = float((rows[:, 0].sum() / z.numel()).sqrt())
+    own = None if y is None else y.tolist()
     record = {
-        "run": str(run),
-        "run_step": opened.step,
+        "run": run,
         "data": items.spec,
         "items": items.indices.tolist(),
-        "labels": labels or None,
+        "labels": own if opened.condition == "label" else None,
+        "conditions": own if opened.condition in ("numbers", "embedding", "sequence") else None,
         "solver": solver,
         "tolerance": tolerance,
         "steps": steps,
-        "dtype": dtype,
+        **subject.record,
+        "units": subject.units,
         "round_trip_rmse": error,
         "latent_mean": float(z.mean()),
         "latent_std": float(z.std()),
@@ -100,13 +130,12 @@ def encode(
     files = pictures(opened, shown, "round-trip.png")
     write_latents(out, Latents(z.numpy(), record), "encode.json", files, overwrite=overwrite)
     if json:
-        print_json(
-            {k: v for k, v in record.items() if k not in ("items", "labels")} | {"latents": str(out / "latents.npy")}
-        )
+        short = {k: v for k, v in record.items() if k not in ("items", "labels", "conditions")}
+        print_json(short | {"latents": str(out / "latents.npy")})
         return
     note(
-        "encoded {} {}: round-trip error {:.2g} (RMSE; the data have standard deviation {:.3g} in the model's units)",
-        *(len(items), items.part, error, opened.data_std),
+        "encoded {} {}: round-trip error {:.2g} (RMSE in the model's units; {} have standard deviation {:.3g})",
+        *(len(items), items.part, error, subject.units, opened.data_std),
     )
     note(
         "latents of mean {:.3f} and standard deviation {:.3f} are in [bold]{}[/]",

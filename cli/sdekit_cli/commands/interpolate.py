@@ -8,17 +8,18 @@ from typing import Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.data_items import with_dtype
-from sdekit_cli.likelihood.latent_files import Latents, animation, check_out, pictures, write_latents
-from sdekit_cli.options.shared_options import (
-    AsJson,
-    DeviceName,
-    ModelArgument,
-    PluginFiles,
-    Trust,
-    load_plugin_files,
-    pick_device,
+from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
+from sdekit_cli.likelihood.evaluation_options import (
+    FlowMethod,
+    FlowSteps,
+    GuidanceNames,
+    Numbers,
+    Overwrite,
+    Prompts,
+    Tolerance,
 )
+from sdekit_cli.likelihood.latent_files import Latents, animation, check_out, pictures, write_latents
+from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import note, print_json
 
 
@@ -30,13 +31,16 @@ def interpolate(
     end: Annotated[Path | None, typer.Option("--to", help="Image or .npy at the end.")] = None,
     frames: Annotated[int, typer.Option(help="Number of samples, both ends included.")] = 9,
     label: Annotated[str | None, typer.Option(metavar="NAME", help="Class of all samples.")] = None,
-    solver: Annotated[str, typer.Option(help="dopri5, bosh3, or a deterministic solver such as ddim.")] = "dopri5",
-    tolerance: Annotated[float | None, typer.Option(help="Tolerance of dopri5 and bosh3 (default: 1e-5).")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of another solver.")] = None,
+    condition: Numbers = None,
+    prompt: Prompts = None,
+    guidance: GuidanceNames = None,
+    solver: FlowMethod = "dopri5",
+    tolerance: Tolerance = None,
+    steps: FlowSteps = None,
     device: DeviceName = "auto",
     trust: Trust = False,
     plugin: PluginFiles = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")] = False,
+    overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
     """Interpolate between two seeds or two images on the sphere of latents, as a strip and an animation.
@@ -56,19 +60,23 @@ def interpolate(
     import torch
 
     from sdekit.likelihood import FlowSolver, decode, encode, spherical_interpolation
-    from sdekit.models import open_model
+    from sdekit.runs import npy_bytes
     from sdekit.sampling import SeedNoise
-    from sdekit_cli.options.condition_option import conditions
     from sdekit_cli.options.shared_options import parse_seeds
     from sdekit_cli.sampling.measurement import read_sample
 
     flow = FlowSolver(method=solver, tolerance=tolerance, steps=steps)
-    place = pick_device(device)
-    opened = with_dtype(open_model(run, device=place, trust=trust), "float32")
-    if opened.condition == "label" and label is None and not opened.conditioning.null:
-        raise InputError(f"{opened.path} was trained with labels: add --label")
-    y = conditions(opened, label, (0,)) if label is not None else None
-    ends = None if y is None else y.to(place).expand(2)
+    subject = EvaluatedModel.open(
+        run, device=device, trust=trust, guidance=guidance, label=label, numbers=condition, prompts=prompt, quiet=json
+    )
+    opened = subject.opened
+    model, sde, guided = opened.model, opened.model.sde, subject.guidance
+    flow.check(subject.number_type)
+    y = None
+    if not opened.conditioning.null or any(value is not None for value in (label, condition, prompt)):
+        y = subject.condition(None, (0,), "the command")
+    rows = torch.zeros(frames, dtype=torch.int64)
+    along, ends = (None, None) if y is None else (y[rows], y[rows[:2]])
     if seeds is not None:
         pair = parse_seeds(None, seeds)
         if len(pair) != 2:
@@ -78,14 +86,14 @@ def interpolate(
         assert start is not None and end is not None
         images = [read_sample(path, opened, name).numpy() for path, name in ((start, "--from"), (end, "--to"))]
         x = torch.stack([torch.as_tensor((image - opened.units.shift) / opened.units.scale) for image in images])
-        z = encode(opened.model.sde, opened.model, x.float().to(place), y=ends, solver=flow).cpu()
+        with torch.no_grad():
+            x = opened.encode(x.float().to(subject.device))
+        z = encode(sde, model, x, y=ends, guidance=guided, solver=flow).cpu()
     path = spherical_interpolation(z[0], z[1], frames)
-    along = None if y is None else y.to(place).expand(frames)
-    data = opened.to_data(decode(opened.model.sde, opened.model, path.to(place), y=along, solver=flow, batch_size=64))
-    record = {"run": str(run), "run_step": opened.step, "seeds": seeds, "from": None if start is None else str(start),
-              "to": None if end is None else str(end), "frames": frames, "label": label, "solver": solver}  # fmt: skip
-    from sdekit.runs import npy_bytes
-
+    data = opened.to_data(decode(sde, model, subject.place(path), y=along, guidance=guided, solver=flow, batch_size=64))
+    record = {"run": run, "seeds": seeds, "from": None if start is None else str(start),
+              "to": None if end is None else str(end), "frames": frames, "solver": solver,
+              **subject.record}  # fmt: skip
     files = pictures(opened, [data], "strip.png") | animation(opened, data) | {"samples.npy": npy_bytes(data)}
     write_latents(out, Latents(path.numpy(), record), "interpolate.json", files, overwrite=overwrite)
     shown = out / ("strip.png" if "strip.png" in files else "samples.npy")

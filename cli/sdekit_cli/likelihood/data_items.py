@@ -49,14 +49,17 @@ class DataItems:
         Arguments:
             rows: Rows among the chosen items.
         Returns:
-            Items in the model's units (B, *shape), the same in the units of the data, and labels (B,) that are
-            positions among the classes of the model, or None.
+            Items in the model's units (B, *shape), the same in the units of the data, and the condition: labels (B,)
+            that are positions among the classes of the model, numbers or embeddings (B, ...) in its units, or None.
         Raises:
             InputError: If an item contains a number that is not finite, or lies outside of the range of the model's
                 data, or its class is not one of the model's.
         """
-        import torch
+        raw, y = self._raw(rows)
+        return self.opened.to_model(raw), raw, y
 
+    def _raw(self, rows: slice) -> tuple[np.ndarray, Tensor | None]:
+        """Read and check items in the units of the data, and their conditions; see `read`."""
         batch = self.data.batch(self.indices[rows])
         raw = self.data.units.to_data(batch.x)
         if self.data.units.layout != self.opened.units.layout:
@@ -66,10 +69,21 @@ class DataItems:
         if bad.size:
             raise InputError(f"{self.spec}: item {self.indices[rows][bad[0]]} contains a number that is not finite")
         self._check_range(raw)
-        y = None
-        if batch.y is not None and self.data.classes:
-            y = torch.tensor(list(self._positions))[batch.y]
-        return self.opened.to_model(raw), raw, y
+        return raw, self._condition(batch.y)
+
+    def _condition(self, y: Tensor | None) -> Tensor | None:
+        """Return labels as positions among the classes of the model, or numbers and embeddings in its units."""
+        import torch
+
+        if y is not None and self.data.classes:
+            return torch.tensor(list(self._positions))[y]
+        if y is None or self.data.condition_units is None or self.opened.condition_units is None:
+            return None
+        return self.opened.condition_units.to_model(self.data.condition_units.to_data(y))
+
+    def conditions(self) -> Tensor | None:
+        """Read the conditions of all chosen items, as `read` returns them."""
+        return self._condition(self.data.labels_of(self.indices))
 
     def labels(self) -> Tensor | None:
         """Read the labels of all chosen items.
@@ -109,7 +123,7 @@ class DataItems:
             InputError: As `read` does.
         """
         for first in range(0, len(self), batch_size):
-            self.read(slice(first, first + batch_size))
+            self._raw(slice(first, first + batch_size))
 
     @property
     def _positions(self) -> Sequence[int]:
@@ -174,9 +188,15 @@ def open_items(
         kind, _ = parse_spec(spec, component_names("dataset"))
         data, _ = load_data(spec, **component_options("dataset", kind, parse_assignments(options)))
         chosen = np.arange(len(data))
-    if tuple(data.shape) != tuple(opened.shape):
+    if tuple(data.shape) != tuple(opened.data_shape):
         raise InputError(
-            f"{spec} has items of shape {tuple(data.shape)}, but {opened.path} was trained on {tuple(opened.shape)}"
+            f"{spec} has items of shape {tuple(data.shape)}, but {opened.path} was trained on "
+            f"{tuple(opened.data_shape)}"
+        )
+    if data.condition_names and opened.condition_names and data.condition_names != opened.condition_names:
+        raise InputError(
+            f"{spec} has the numbers {', '.join(data.condition_names)} as its condition, but {opened.path} was trained "
+            f"on {', '.join(opened.condition_names)}"
         )
     low, high, theirs = opened.units.low, opened.units.high, data.units
     known = None not in (low, high, theirs.low, theirs.high)
@@ -208,30 +228,3 @@ def with_dtype(opened: OpenedModel, dtype: str) -> OpenedModel:
     if dtype == "float64":
         opened.model.double()
     return opened
-
-
-def labels_for(opened: OpenedModel, labels: Tensor | None, spec: str) -> Tensor | None:
-    """Return the labels as conditions of a model, or None if it takes none.
-
-    Arguments:
-        opened: The model.
-        labels: Positions among the classes of the model, or None.
-        spec: Data of the labels, for messages.
-    Returns:
-        The labels (B,) int64, or None.
-    Raises:
-        InputError: If the model takes a condition that the data do not have.
-    """
-    if opened.condition == "none":
-        return None
-    if opened.condition != "label":
-        raise InputError(
-            f"{opened.path} was trained on {opened.condition} as its condition, which is not supported here"
-        )
-    if labels is None:
-        raise InputError(f"{spec} has no labels, but {opened.path} was trained with labels")
-    if bool((labels < 0).any()):
-        raise InputError(
-            f"{spec} contains a class that {opened.path} was not trained on: {', '.join(opened.class_names)}"
-        )
-    return labels
