@@ -52,6 +52,13 @@ class FullCovarianceMixture:
         """Weights of the components, (K,), with the sum 1."""
         return self.log_weights.exp()
 
+    @property
+    def std(self) -> float:
+        """Standard deviation of the data around their mean, root mean square over coordinates."""
+        offsets = self.means - self.weights @ self.means
+        variances = self.covariances.diagonal(dim1=1, dim2=2) + offsets**2
+        return float((self.weights @ variances).mean().sqrt())
+
     def denoiser(self, sde: SDE) -> Denoiser:
         """Return the exact denoiser E[x_0 | x_t = x] for a process; it ignores conditions."""
         check_process("FullCovarianceMixture.denoiser", sde)
@@ -72,6 +79,7 @@ class FullCovarianceMixture:
             mean: Tensor = (share[:, None] @ means)[:, 0].view(x.shape).to(x)
             return mean
 
+        denoise.data_std = self.std  # type: ignore[attr-defined]
         return denoise
 
     def responsibilities(self, x: Tensor) -> Tensor:

@@ -58,6 +58,13 @@ class GaussianMixture:
         self.variances = stds.flatten(1) ** 2
         self.log_weights = (weights.double() / weights.double().sum()).log()
 
+    @property
+    def std(self) -> float:
+        """Standard deviation of the data around their mean, root mean square over coordinates."""
+        weights = self.log_weights.exp()[:, None]
+        offsets = self.means - (weights * self.means).sum(0)
+        return float((weights * (self.variances + offsets**2)).sum(0).mean().sqrt())
+
     def denoiser(self, sde: SDE) -> Denoiser:
         """Return the exact denoiser E[x_0 | x_t = x, y] for a process."""
         check_process("GaussianMixture.denoiser", sde)
@@ -71,6 +78,7 @@ class GaussianMixture:
             weights = self._log_joint(difference * scaled, total, y).softmax(1)
             return (weights.unsqueeze(1) @ means).squeeze(1).view(x.shape).to(x)
 
+        denoise.data_std = self.std  # type: ignore[attr-defined]
         return denoise
 
     def score(self, x: Tensor, sde: SDE, t: Tensor | float, y: Tensor | None = None) -> Tensor:

@@ -16,7 +16,7 @@ from sdekit.arguments import check_tensor
 from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError, SdekitError
 from sdekit.processes import SDE, Denoiser
-from sdekit.registry import build, component_names, find_component, parameters
+from sdekit.registry import build, component_names, find_component, with_data_std
 from sdekit.sampling import sample
 
 ALL = "all"
@@ -119,8 +119,9 @@ def measure_errors(
         One measurement for each pair and number of evaluations.
     """
     for sampler, grid in pairs:
-        method = _build("sampler", sampler, data_std)
-        rule = method.build_default_grid() if grid == method.default_grid else _build("grid", grid, data_std)
+        method = build("sampler", sampler, **with_data_std("sampler", sampler, {}, data_std))
+        options = method.grid_options if grid == method.default_grid else with_data_std("grid", grid, {}, data_std)
+        rule = build("grid", grid, **options)
         for nfe in budgets:
             began = time.perf_counter()
             try:
@@ -132,12 +133,6 @@ def measure_errors(
                 continue
             error = float((samples.x - truth).cpu().double().square().mean().sqrt())
             yield Measurement(sampler, grid, nfe, samples.nfe, error, time.perf_counter() - began)
-
-
-def _build(kind: str, name: str, data_std: float) -> Any:
-    """Build a component, with the standard deviation of the data if it has this option."""
-    has_option = "data_std" in parameters(find_component(kind, name).load())
-    return build(kind, name, **({"data_std": data_std} if has_option else {}))
 
 
 def best_by_budget(measurements: Sequence[Measurement]) -> dict[int, Measurement]:

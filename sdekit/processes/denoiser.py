@@ -12,6 +12,10 @@ class Denoiser(Protocol):
 
     Every model, guided model and exact solution is one. A plain function or a lambda is a denoiser too. A denoiser with
     the signature `(x, t)` supports no condition: callers pass y only if there is a condition (see `evaluate_denoiser`).
+
+    A denoiser may have the attribute `data_std`, the standard deviation of the data in the model's units, as
+    `ScoreModel` and the denoisers of mixtures do. `sample` then scales the noise levels of samplers and grids by it.
+
     The annotations `*args` and `**kwargs` let the type checker accept both signatures.
     """
 

@@ -16,6 +16,7 @@ from .discovery import (
     load_plugins as load_plugins,
     plugin_files as plugin_files,
     resolve as resolve,
+    with_data_std as with_data_std,
 )
 from .hookspecs import Target as Target, Targets as Targets
 from .option_text import (

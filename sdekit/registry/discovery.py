@@ -328,6 +328,25 @@ def build(kind: str, name: str, /, *args: Any, **options: Any) -> Any:
     return target(*args, **complete)
 
 
+def with_data_std(kind: str, name: str, options: Mapping[str, Any], data_std: float) -> dict[str, Any]:
+    """Add the standard deviation of the data if the component has an option `data_std` that is not set.
+
+    It is not added if the default of `data_std` is None, because None then has a meaning of its own.
+
+    Arguments:
+        kind: A key of `KINDS`.
+        name: Registered name.
+        options: Values of some options.
+        data_std: Standard deviation of the data in the model's units.
+    Returns:
+        The options, with `data_std` if the component has this option.
+    Raises:
+        InputError: If no component has this name.
+    """
+    option = parameters(find_component(kind, name).load()).get("data_std")
+    return dict(options) if option is None or option.default is None else {"data_std": data_std, **options}
+
+
 def resolve(kind: str, choice: Any, /, *args: Any, **options: Any) -> Any:
     """Return the object that a user chose: a registered name is built, any other object is returned as it is.
 

@@ -29,6 +29,7 @@ from .sampler import (
 from .sampling_loop import (
     MOST_SAMPLES as MOST_SAMPLES,
     Samples as Samples,
+    resolve_for_data as resolve_for_data,
     sample as sample,
 )
 from .sdedit import (

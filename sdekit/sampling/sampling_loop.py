@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from sdekit.arguments import (
 from sdekit.errors import InputError, SdekitError
 from sdekit.guidance import SamplingContext, count_calls
 from sdekit.processes import SDE, Denoiser, check_process
-from sdekit.registry import resolve
+from sdekit.registry import resolve, with_data_std
 
 from .finite_results import require_finite_results
 from .finite_start import marginal_std, start_at_finite_rho
@@ -73,7 +73,7 @@ class Samples:
 def sample(
     sde: SDE,
     denoise: Denoiser,
-    sampler: Sampler | str,
+    sampler: Sampler | str = "auto",
     *,
     shape: Sequence[int],
     n: int | None = None,
@@ -95,7 +95,7 @@ def sample(
     Arguments:
         sde: Process of the model.
         denoise: Denoiser, `denoise(x, t, y=None) -> E[x_0 | x_t = x, y]`.
-        sampler: Sampler, or its registered name.
+        sampler: Sampler, or its registered name. A name is built with the `data_std` of the denoiser, if both have it.
         shape: Shape of one sample.
         n: Number of samples; their seeds are 0 to n - 1.
         seeds: Seeds of the samples, instead of n. A sample depends on its own seed alone.
@@ -119,7 +119,7 @@ def sample(
     """
     check_process("sample", sde)
     check_function("sample: denoise", denoise, "a denoiser, a function of (x, t) or (x, t, y)")
-    method: Sampler = resolve("sampler", sampler)
+    method: Sampler = resolve_for_data("sampler", sampler, denoise)
     check_instance("sample: sampler", method, Sampler, "a sampler or a registered name such as 'ddim'")
     if noise is not None and not method.stochastic:
         raise InputError(
@@ -135,6 +135,7 @@ def sample(
     if not isinstance(trajectory, bool):
         raise InputError(f"sample: trajectory must be True or False, got {describe_value(trajectory)}")
     y = _check_conditions(y, len(seeds), device)
+    grid = grid if isinstance(grid, Tensor) else resolve_for_data("grid", grid, denoise)
     guides, cost = _resolve_guidance(guidance), 1
     if guides and nfe is not None:
         from sdekit.guidance import guidance_cost
@@ -270,6 +271,23 @@ def _bind(sde: SDE, denoise: Denoiser, guidance: list[Guidance], y: Tensor | Con
     return bound if y is None else lambda x, t: bound(x, t, y)
 
 
+def resolve_for_data(kind: str, choice: Any, denoise: Denoiser) -> Any:
+    """Return the sampler or grid that a user chose. A registered name is built for the data of a denoiser.
+
+    Arguments:
+        kind: "sampler" or "grid".
+        choice: Registered name, or the object itself.
+        denoise: Denoiser. If it has the attribute `data_std`, a component with an option of this name receives it.
+    Returns:
+        The built component, or `choice`.
+    Raises:
+        InputError: If no component has this name.
+    """
+    if not isinstance(choice, str):
+        return choice
+    return resolve(kind, choice, **with_data_std(kind, choice, {}, _data_std(denoise)))
+
+
 def _data_std(denoise: Denoiser) -> float:
     """Standard deviation of the data of a denoiser, 1 if it declares none."""
     return float(getattr(denoise, "data_std", 1.0))
@@ -346,10 +364,10 @@ def _resolve_batch_size(batch_size: int | None, sampler: Sampler, n: int) -> int
 
 
 def _resolve_times(
-    sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid: Grid | str | Tensor | None, cost: int
+    sde: SDE, sampler: Sampler, steps: int | None, nfe: int | None, grid: Grid | Tensor | None, cost: int
 ) -> Tensor:
     """Return the times of the grid, t_max first; `cost` is the number of network evaluations of one denoising."""
-    if grid is not None and not isinstance(grid, str | Tensor):
+    if grid is not None and not isinstance(grid, Tensor):
         check_function("sample: grid", grid, "a name, a function of (sde, n) or a tensor of times")
     if isinstance(grid, Tensor):
         if steps is not None or nfe is not None:
@@ -362,7 +380,7 @@ def _resolve_times(
         nfe = check_count("sample: nfe", nfe)
         steps = sampler.steps_for(nfe, cost)
     steps = check_count("sample: steps", sampler.default_steps if steps is None else steps, least=1, most=MOST_STEPS)
-    chosen = sampler.build_default_grid() if grid is None else resolve("grid", grid)
+    chosen = sampler.build_default_grid() if grid is None else grid
     times: Tensor = chosen(sde, steps - 1) if steps > 1 else torch.tensor([sde.t_max], dtype=torch.float64)
     return _check_times(sde, times)
 

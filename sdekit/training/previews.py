@@ -6,7 +6,6 @@ from torch import Tensor
 
 from sdekit.models import ScoreModel, is_label
 from sdekit.plotting import image_grid, png, scatter, to_pixels
-from sdekit.registry import build, complete_options
 from sdekit.runs import Recipe
 from sdekit.sampling import sample
 
@@ -25,10 +24,8 @@ def draw_quickly(model: ScoreModel, recipe: Recipe, n: int, evaluations: int, y:
     Returns:
         Samples (n, *shape) in the model's units.
     """
-    has_std = complete_options("sampler", SOLVER, {}).get("data_std") is not None
-    sampler = build("sampler", SOLVER, **({"data_std": recipe.data_std} if has_std else {}))
     device = next(model.parameters()).device
-    return sample(model.sde, model, sampler, shape=recipe.shape, n=n, nfe=evaluations, y=y, device=device).x
+    return sample(model.sde, model, SOLVER, shape=recipe.shape, n=n, nfe=evaluations, y=y, device=device).x
 
 
 def preview_items(recipe: Recipe) -> int:

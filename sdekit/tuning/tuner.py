@@ -21,8 +21,7 @@ from sdekit.errors import InputError, SdekitError
 from sdekit.evaluation import exact_solution
 from sdekit.models import Condition
 from sdekit.processes import SDE, Denoiser, check_process, evaluate_denoiser
-from sdekit.registry import build, resolve
-from sdekit.sampling import Sampler, sample, start_at_finite_rho
+from sdekit.sampling import Sampler, resolve_for_data, sample, start_at_finite_rho
 
 from .parametrization import Parametrization
 from .tuned import Blend, Tuned, times_at
@@ -164,7 +163,7 @@ def tune(
     """
     check_process("tune", sde)
     check_function("tune: denoise", denoise, "a denoiser, a function of (x, t) or (x, t, y)")
-    method: Sampler = resolve("sampler", sampler)
+    method: Sampler = resolve_for_data("sampler", sampler, denoise)
     steps = check_tunable(sde, method, nfe)
     for name, starts in (("train", train), ("check", check), ("held_out", held_out)):
         check_instance(f"tune: {name}", starts, Starts, "the result of solve_starts")
@@ -172,7 +171,8 @@ def tune(
     _check_time_limit(time_limit)
     fit = _Fit(sde, denoise, method, batch_size, tick or (lambda done, total: None))
     own = Parametrization.of(sde, method.build_default_grid()(sde, steps - 1), method.calls_per_step or 1, weights)
-    other = Parametrization.of(sde, build("grid", "auto")(sde, steps - 1), method.calls_per_step or 1, weights)
+    grid = resolve_for_data("grid", "auto", denoise)
+    other = Parametrization.of(sde, grid(sde, steps - 1), method.calls_per_step or 1, weights)
     nothing = torch.zeros(own.count, dtype=torch.float64)
     before = fit.error(own, nothing, held_out)
     chosen = min((own, other), key=lambda parameters: float(fit.squares(parameters, nothing, train).median()))

@@ -105,7 +105,7 @@ def test_seed_alone_is_seed_in_a_batch(sdekit: CLI, digits_run: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("given", "solver"),
     [
-        ((), "ode"),
+        ((), "auto"),
         (("--nfe", 6), "auto"),
         (("--steps", 6), "auto"),
         (("--nfe", 6, "--grid", "karras"), "auto"),
@@ -113,32 +113,21 @@ def test_seed_alone_is_seed_in_a_batch(sdekit: CLI, digits_run: Path, tmp_path: 
         (("--nfe", 6, "--solver", "ddim"), "ddim"),
     ],
 )
-def test_a_budget_alone_is_auto(
+def test_the_default_solver_is_auto(
     sdekit: CLI, digits_run: Path, tmp_path: Path, given: tuple[object, ...], solver: str
 ) -> None:
-    """The default solver is auto with --steps or --nfe, and ode otherwise."""
-    loose = LOOSE["ode"] if not given else ()
-    assert sdekit("sample", digits_run, "-n", 2, *given, *loose, "--out", tmp_path / "s").code == 0
+    """Without --solver, it is auto, with 30 network evaluations or the number of the user."""
+    assert sdekit("sample", digits_run, "-n", 2, *given, "--out", tmp_path / "s").code == 0
     record = json.loads((tmp_path / "s" / "sample.json").read_text())
-    assert record["solver"] == solver and (not given or record["nfe"] <= 6)
+    assert record["solver"] == solver and record["nfe"] == (6 if given else 30)
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (("--nfe", 6), "The solver is auto with --nfe and without --solver"),
-        (("--steps", 6), "The solver is auto with --steps and without --solver"),
-        ((), "The solver is ode without --solver"),
-    ],
-)
-def test_whose_option_it_is(
-    refused: Callable[..., str], digits_run: Path, tmp_path: Path, given: tuple[object, ...], message: str
-) -> None:
-    """An unknown option is refused with the name of the default solver and the reason for it."""
-    told = refused("sample", digits_run, *given, "--option", "eta=0.5", "--out", tmp_path / "s")
-    assert "named 'eta'" in told and message in told
-    told = refused("sample", digits_run, "--solver", "heun", "--option", "eta=0.5", "--out", tmp_path / "s")
-    assert "of sampler 'heun' named 'eta'" in told and "without --solver" not in told
+def test_whose_option_it_is(refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
+    """An unknown option is refused with the name of the default solver."""
+    message = refused("sample", digits_run, "--option", "eta=0.5", "--out", tmp_path / "s")
+    assert "named 'eta'" in message and "The solver is auto without --solver" in message
+    message = refused("sample", digits_run, "--solver", "heun", "--option", "eta=0.5", "--out", tmp_path / "s")
+    assert "of sampler 'heun' named 'eta'" in message and "without --solver" not in message
 
 
 def test_same_as_the_library(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit.registry import component_options, parse_component
-from sdekit_cli.options.assignments import with_data_std
+from sdekit.registry import component_options, parse_component, with_data_std
 from sdekit_cli.options.shared_options import without_backend_warnings
 from sdekit_cli.sampling.measurement import Measurement, as_images, in_data_units, measure, side_by_side
 from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command

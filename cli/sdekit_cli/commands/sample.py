@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command
-from sdekit_cli.sampling.session import SamplingSession
+from sdekit_cli.sampling.session import DEFAULT_SOLVER, SamplingSession
 from sdekit_cli.terminal.console import note, quoted
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def sample(options: SamplingOptions) -> None:
     """Draw samples from a trained run with any solver.
 
     Writes samples.npy (in the units of the data), sample.json (how they were drawn), and pictures: grid.png and images/
-    for images, scatter.png for 2-D data. Sample i depends on seed i only. The default solver is ode, or auto with
-    --steps or --nfe. To show the options of a solver: sdekit plugins show ode
+    for images, scatter.png for 2-D data. Sample i depends on seed i only. The default solver is auto, with 30 network
+    evaluations. To show the options of a solver: sdekit plugins show auto
 
     Examples:
 
@@ -36,7 +36,7 @@ def sample(options: SamplingOptions) -> None:
 
       sdekit sample run --solver ode --option method=rk4 --nfe 41 --seeds 0-99 --out rk4
     """
-    session = SamplingSession(options, n=64, solver=None)
+    session = SamplingSession(options, n=64, solver=DEFAULT_SOLVER)
     session.open()
     sampler, solver = session.sampler, session.solver
     tuned = _find_tuned(session)

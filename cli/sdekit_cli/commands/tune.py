@@ -13,8 +13,7 @@ import typer
 from rich.table import Table
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.registry import component_options, parse_assignments
-from sdekit_cli.options.assignments import with_data_std
+from sdekit.registry import component_options, parse_assignments, with_data_std
 from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import (
     PluginFiles,

@@ -10,7 +10,7 @@ import numpy as np
 from sdekit.errors import InputError
 from sdekit.registry import parse_assignments
 from sdekit_cli.sampling.sampling_options import SamplingOptions
-from sdekit_cli.sampling.session import SamplingSession
+from sdekit_cli.sampling.session import DEFAULT_SOLVER, SamplingSession
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ class EvaluationSession(SamplingSession):
     def __init__(
         self, options: SamplingOptions, *, n: int, data: str | None = None, data_options: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(options, n=n, solver=None)
+        super().__init__(options, n=n, solver=DEFAULT_SOLVER)
         self.data, self.data_texts = data, data_options
         self.data_options = parse_assignments(data_options)
 

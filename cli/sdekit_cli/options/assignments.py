@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sdekit.errors import InputError
-from sdekit.registry import find_component, parameters, unknown_name
+from sdekit.registry import unknown_name
 
 
 def merge_flags(options: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,12 +39,3 @@ def group_options(options: Mapping[str, Any], groups: Iterable[str]) -> dict[str
             raise InputError(unknown_name("group of options", group, sorted(result), "Groups"))
         result[group][option] = value
     return result
-
-
-def with_data_std(kind: str, name: str, options: Mapping[str, Any], data_std: float) -> dict[str, Any]:
-    """Add the standard deviation of the data if the component has an option `data_std` that is not set.
-
-    It is not added if the default of `data_std` is None, because None then has a meaning of its own.
-    """
-    option = parameters(find_component(kind, name).load()).get("data_std")
-    return dict(options) if option is None or option.default is None else {"data_std": data_std, **options}

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sdekit
 from sdekit.errors import InputError, SdekitError
-from sdekit.registry import component_options, parse_assignments, parse_component
-from sdekit_cli.options.assignments import with_data_std
+from sdekit.registry import component_options, parse_assignments, parse_component, with_data_std
 from sdekit_cli.options.label_option import find_classes, name_labels, resolve_labels
 from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.run_diagnosis import diagnose_opened
@@ -41,8 +40,11 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 256
 """Batch size if --batch-size is not given."""
 
-TEXT_SAMPLES, TEXT_EVALUATIONS, TEXT_SOLVER = 4, 25, "auto"
-"""Number of samples, network evaluations and solver for a model of texts if the user chooses none."""
+DEFAULT_SOLVER = "auto"
+"""Solver of new samples if the user names none."""
+
+TEXT_SAMPLES, TEXT_EVALUATIONS = 4, 25
+"""Number of samples and network evaluations for a model of texts if the user chooses none."""
 
 MAKER = "maker"
 """Name of the grid that the makers of an opened model used."""
@@ -59,12 +61,12 @@ class SamplingSession:
     Arguments:
         options: Options of the command.
         n: Number of samples if the user gives neither -n nor --seeds.
-        solver: Name of the solver if the user gives none; None for `auto` with --steps or --nfe, and `ode` otherwise.
+        solver: Name of the solver if the user gives none.
     Raises:
         InputError: If a name, option or value is not valid, or --out contains files.
     """
 
-    def __init__(self, options: SamplingOptions, *, n: int = 8, solver: str | None = "ddim") -> None:
+    def __init__(self, options: SamplingOptions, *, n: int = 8, solver: str = "ddim") -> None:
         from sdekit.runs import check_results_folder
 
         load_plugin_files(options.plugin, quiet=options.json)
@@ -148,7 +150,7 @@ class SamplingSession:
         if options.n is None and options.seeds is None:
             self.seeds = tuple(range(TEXT_SAMPLES))
         if options.solver is None:
-            self.solver, self.solver_options = _choose_solver(options, TEXT_SOLVER, self.assignments)
+            self.solver, self.solver_options = _choose_solver(options, DEFAULT_SOLVER, self.assignments)
         if options.steps is None and options.nfe is None:
             from sdekit.registry import build
 
@@ -390,21 +392,19 @@ class EvaluationCounter:
 
 
 def _choose_solver(
-    options: SamplingOptions, default: str | None, assignments: Mapping[str, Any]
+    options: SamplingOptions, default: str, assignments: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """Return the solver and its options.
 
-    If the user did not name a solver, an error about an option states which solver was chosen, and why.
+    If the user did not name a solver, an error about an option states which solver was chosen.
     """
     if options.solver is not None:
         name, written = parse_component(options.solver)
         if twice := sorted(written.keys() & assignments.keys()):
             raise InputError(f"option {twice[0]!r} of solver {name} is given twice, in --solver and --option")
         return name, component_options("sampler", name, {**written, **assignments})
-    budget = "--steps" if options.steps else "--nfe" if options.nfe else None
-    name = default or ("auto" if budget else "ode")
     try:
-        return name, component_options("sampler", name, assignments)
+        return default, component_options("sampler", default, assignments)
     except InputError as error:
-        reason = f"with {budget} and without --solver" if budget and not default else "without --solver"
-        raise InputError(f"{error}. The solver is {name} {reason}: name another if it has the option") from None
+        advice = f"The solver is {default} without --solver: name another if it has the option"
+        raise InputError(f"{error}. {advice}") from None
