@@ -57,7 +57,7 @@ COMMANDS = {
 
 EXAMPLES = (
     ("sdekit train --data digits --out run --time-limit 120", "train on digits"),
-    ("sdekit sample run --solver ode --out samples", "draw 64 samples"),
+    ("sdekit sample run --out samples", "draw 64 samples"),
     ("sdekit plugins list", "list the installed components"),
     ("sdekit COMMAND --help", "show the options of a command"),
 )

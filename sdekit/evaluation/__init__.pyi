@@ -39,7 +39,9 @@ from .sample_evaluation import (
 )
 from .solver_error import (
     Measurement as Measurement,
+    Statistic as Statistic,
     as_report as as_report,
+    average_error as average_error,
     best_by_budget as best_by_budget,
     exact_solution as exact_solution,
     measure_errors as measure_errors,

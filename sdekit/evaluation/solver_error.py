@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,10 @@ from sdekit.errors import InputError, SdekitError
 from sdekit.processes import SDE, Denoiser
 from sdekit.registry import build, component_names, find_component, with_data_std
 from sdekit.sampling import sample
+
+Statistic = Literal["rms", "median", "trimmed"]
+"""Average of the errors of single starts: root mean square, median, or mean without the lowest and highest tenth. A few
+starts that end in another mode than the exact flow dominate the root mean square, but not the other two."""
 
 ALL = "all"
 """Name that stands for every registered grid."""
@@ -34,6 +38,8 @@ class Measurement:
         calls: Network evaluations that were made.
         error: Root mean square over starts and coordinates of x_0 minus the exact x_0, or None if the sampler failed.
         seconds: Duration of the run for the whole batch.
+        median: Median over starts of the root mean square over coordinates, or None.
+        trimmed: Mean over starts of the same without the lowest and the highest tenth, or None.
     """
 
     sampler: str
@@ -42,6 +48,31 @@ class Measurement:
     calls: int
     error: float | None
     seconds: float
+    median: float | None = None
+    trimmed: float | None = None
+
+    def average(self, statistic: Statistic) -> float | None:
+        """Return the error averaged over starts by one of the statistics."""
+        return {"rms": self.error, "median": self.median, "trimmed": self.trimmed}[statistic]
+
+
+def average_error(x0: Tensor, truth: Tensor) -> dict[Statistic, float]:
+    """Average the error over starts by each statistic. The error of a start is the root mean square over coordinates.
+
+    Arguments:
+        x0: Samples, (n, *).
+        truth: Exact samples from the same starts, (n, *).
+    Returns:
+        Averages by name of the statistic.
+    """
+    errors = (x0 - truth).cpu().double().flatten(1).square().mean(1).sqrt().sort().values
+    cut = len(errors) // 10
+    middle = errors[cut : len(errors) - cut]
+    return {
+        "rms": float(errors.square().mean().sqrt()),
+        "median": float(errors.quantile(0.5)),
+        "trimmed": float(middle.mean()),
+    }
 
 
 def ring_mixture() -> GaussianMixture:
@@ -131,73 +162,84 @@ def measure_errors(
             except SdekitError:  # too few evaluations for this sampler, or it diverged
                 yield Measurement(sampler, grid, nfe, 0, None, 0.0)
                 continue
-            error = float((samples.x - truth).cpu().double().square().mean().sqrt())
-            yield Measurement(sampler, grid, nfe, samples.nfe, error, time.perf_counter() - began)
+            seconds, average = time.perf_counter() - began, average_error(samples.x, truth)
+            yield Measurement(
+                *(sampler, grid, nfe, samples.nfe, average["rms"], seconds), average["median"], average["trimmed"]
+            )
 
 
-def best_by_budget(measurements: Sequence[Measurement]) -> dict[int, Measurement]:
+def best_by_budget(measurements: Sequence[Measurement], statistic: Statistic = "rms") -> dict[int, Measurement]:
     """Select the measurement with the smallest error at each number of evaluations.
 
     Arguments:
         measurements: Any measurements.
+        statistic: Average over starts that is compared.
     Returns:
         Measurements by number of evaluations, without those that failed.
     """
     result: dict[int, Measurement] = {}
     for m in measurements:
-        if m.error is not None and (m.nfe not in result or m.error < (result[m.nfe].error or 0)):
+        error = m.average(statistic)
+        if error is not None and (m.nfe not in result or error < (result[m.nfe].average(statistic) or 0)):
             result[m.nfe] = m
     return result
 
 
-def recommended_pair(measurements: Sequence[Measurement]) -> tuple[str, str]:
+def recommended_pair(measurements: Sequence[Measurement], statistic: Statistic = "rms") -> tuple[str, str]:
     """Return the pair of sampler and grid that is closest to the best one over all numbers of evaluations.
 
     Arguments:
         measurements: Any measurements.
+        statistic: Average over starts that is compared.
     Returns:
         The pair with the smallest mean logarithm of its error divided by the best error.
     Raises:
         SdekitError: If every measurement failed.
     """
-    least = best_by_budget(measurements)
+    least = best_by_budget(measurements, statistic)
     if not least:
         raise SdekitError("bench: no sampler gave a finite result: allow more network evaluations")
 
     def loss(pair: tuple[str, str]) -> float:
-        own = {m.nfe: m.error for m in measurements if (m.sampler, m.grid) == pair}
+        own = {m.nfe: m.average(statistic) for m in measurements if (m.sampler, m.grid) == pair}
         floor = torch.finfo(torch.float64).tiny
-        ratios = [(own.get(n) or math.inf) / max(top.error or 0, floor) for n, top in least.items()]
+        ratios = [(own.get(n) or math.inf) / max(top.average(statistic) or 0, floor) for n, top in least.items()]
         return sum(map(math.log, ratios)) / len(ratios)
 
     return min(dict.fromkeys((m.sampler, m.grid) for m in measurements), key=loss)
 
 
-def as_report(measurements: Sequence[Measurement]) -> dict[str, Any]:
+def as_report(measurements: Sequence[Measurement], statistic: Statistic = "rms") -> dict[str, Any]:
     """Return measurements and recommendation as JSON-ready values.
 
     Arguments:
         measurements: Any measurements.
+        statistic: Average over starts that is compared.
     Returns:
-        The recommended pair, the best pair for each number of evaluations, and all measurements.
+        The statistic, the recommended pair, the best pair for each number of evaluations, and all measurements with
+        the averages "error" (root mean square), "median" and "trimmed".
     """
-    sampler, grid = recommended_pair(measurements)
+    sampler, grid = recommended_pair(measurements, statistic)
     return {
+        "statistic": statistic,
         "recommended": {"sampler": sampler, "grid": grid},
         "best": {
-            str(n): {"sampler": m.sampler, "grid": m.grid, "error": m.error}
-            for n, m in best_by_budget(measurements).items()
+            str(n): {"sampler": m.sampler, "grid": m.grid, "error": m.average(statistic)}
+            for n, m in best_by_budget(measurements, statistic).items()
         },
         "measurements": [asdict(m) for m in measurements],
     }
 
 
-def plot_errors(measurements: Sequence[Measurement], highlight: Callable[[str, str], bool]) -> bytes:
+def plot_errors(
+    measurements: Sequence[Measurement], highlight: Callable[[str, str], bool], statistic: Statistic = "rms"
+) -> bytes:
     """Plot errors against numbers of network evaluations, on logarithmic axes.
 
     Arguments:
         measurements: Any measurements.
         highlight: Function of the names of sampler and grid; if it returns True, the line is bold.
+        statistic: Average over starts that is plotted.
     Returns:
         Contents of a PNG file.
     """
@@ -208,12 +250,13 @@ def plot_errors(measurements: Sequence[Measurement], highlight: Callable[[str, s
     axes: Any = figure.subplots()
     axes.set_prop_cycle(color=colormaps["tab20"].resampled(20)(range(20)))
     for sampler, grid in dict.fromkeys((m.sampler, m.grid) for m in measurements):
-        points = [(m.nfe, m.error) for m in measurements if (m.sampler, m.grid) == (sampler, grid) and m.error]
+        own = [(m.nfe, m.average(statistic)) for m in measurements if (m.sampler, m.grid) == (sampler, grid)]
+        points = [(nfe, error) for nfe, error in own if error]
         bold = highlight(sampler, grid)
         style = {"linewidth": 2.5, "markersize": 5, "zorder": 3} if bold else {"linewidth": 1, "markersize": 3}
         calls, errors = zip(*points, strict=True) if points else ((), ())
         axes.plot(calls, errors, label=f"{sampler} ({grid})", marker="o", **style)
-    axes.set(xscale="log", yscale="log", xlabel="network calls", ylabel="error of x_0")
+    axes.set(xscale="log", yscale="log", xlabel="network calls", ylabel=f"error of x_0 ({statistic})")
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="x-small")
     out = BytesIO()

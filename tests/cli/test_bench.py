@@ -21,6 +21,19 @@ def test_mixture(sdekit: CLI, tmp_path: Path) -> None:
     assert head == ["solver", "grid", "5", "10"] and [row[:2] for row in rows] == [["ddim", "karras"], ["auto", "auto"]]
     assert float(rows[1][3]) < float(rows[0][3])
     assert "--solver auto --grid auto" in result.err.replace("\n", " ")
+    assert "root mean square over 20 starts" in result.err.replace("\n", " ")
+
+
+def test_statistics(sdekit: CLI) -> None:
+    """--statistic selects the average over starts in the table and the recommendation; --json contains all averages."""
+    given = ("bench", "mixture", "--nfe", 8, "--solver", "auto", "-n", 20)
+    (measurement,) = json.loads(sdekit(*given, "--json").out)["measurements"]
+    for statistic, key in (("median", "median"), ("trimmed", "trimmed"), ("rms", "error")):
+        result = sdekit(*given, "--statistic", statistic)
+        assert result.out.split()[-1] == f"{measurement[key]:.2g}"
+        report = json.loads(sdekit(*given, "--statistic", statistic, "--json").out)
+        assert report["statistic"] == statistic and report["best"]["8"]["error"] == measurement[key]
+    assert measurement["median"] < measurement["error"]
 
 
 def test_json_on_a_run(sdekit: CLI, digits_run: Path) -> None:

@@ -11,6 +11,7 @@ from sdekit.errors import InputError, SdekitError
 from sdekit.evaluation import (
     Measurement,
     as_report,
+    average_error,
     best_by_budget,
     exact_solution,
     measure_errors,
@@ -59,6 +60,19 @@ def test_the_standard_deviation_is_passed_on() -> None:
     )  # fmt: skip
     assert errors[0.1] == pytest.approx(float((told.x - truth).square().mean().sqrt()))
     assert errors[0.1] < 0.6 * errors[1.0]
+
+
+def test_averages_over_starts() -> None:
+    """One start of ten that is far off changes the root mean square, but neither the median nor the trimmed mean."""
+    truth, x0 = torch.zeros(10, 4), torch.zeros(10, 4)
+    x0 += torch.arange(1, 11)[:, None]
+    average = average_error(x0, truth)
+    assert average["median"] == 5.5 and average["trimmed"] == 5.5
+    assert average["rms"] == pytest.approx(math.sqrt(38.5))
+    x0[9] = 1000.0
+    far = average_error(x0, truth)
+    assert far["rms"] > 300 and (far["median"], far["trimmed"]) == (5.5, 5.5)
+    assert average_error(x0[9:], truth[9:]) == {"rms": 1000.0, "median": 1000.0, "trimmed": 1000.0}
 
 
 def test_best_and_recommended() -> None:
