@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sdekit import EDM, VP, GaussianMixture, RectifiedFlow
+from sdekit.evaluation import Statistic, average_error
 from sdekit.processes import SDE, Denoiser, as_time
 
 FAR, NEAR = 1e6, 1e-4  # rho: above FAR the start is pure noise, below NEAR the denoiser returns x_0
@@ -27,9 +28,9 @@ class Flow:
         """rho at t_max, at most FAR."""
         return min(float(self.sde.rho(as_time(self.sde.t_max))), FAR)
 
-    def error(self, x0: Tensor) -> float:
-        """Return the root-mean-square error over starting points and coordinates."""
-        return float((x0.double() - self.exact).square().mean().sqrt())
+    def error(self, x0: Tensor) -> dict[Statistic, float]:
+        """Return the error over starting points: root mean square, median and trimmed mean."""
+        return average_error(x0.double(), self.exact)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@
     python benchmarks/solvers.py --peers --problems --runs runs/moons --starts 500      # the flow of a trained network
 
 All samplers start from the same x and use the same exact denoiser, with at most the given number of evaluations, which
-is checked. The error is the root mean square over starting points and coordinates, against the flow solved to 1e-10
-(that of a trained network by `ode` to 3e-8). Peers run on VP, and all but diffusers on EDM. Prints one table per
+is checked. The error of a start is the root mean square over coordinates of the difference from the flow solved to
+1e-10 (that of a trained network by `ode` to 3e-8). --statistic averages it over starts: root mean square, median, or
+mean without the lowest and highest tenth (trimmed). Peers run on VP, and all but diffusers on EDM. Prints one table per
 problem. results/solvers.md contains some of its rows.
 """
 
@@ -17,6 +18,7 @@ import argparse
 import math
 import warnings
 from pathlib import Path
+from typing import get_args
 
 import torch
 from mixtures import FAR, Problem, problems
@@ -26,9 +28,13 @@ from trained import Trained
 
 from sdekit import VP, registry, sample
 from sdekit.errors import SdekitError
+from sdekit.evaluation import Statistic
 
-Row = list[float]
+Averages = dict[Statistic, float]
+"""Error by statistic."""
+Row = list[Averages]
 """Error at each number of evaluations; nan if the method failed or cannot use so few."""
+FAILED: Averages = dict.fromkeys(get_args(Statistic), math.nan)
 
 
 def ours(problem: Problem | Trained, calls: list[int], only: list[str]) -> dict[str, Row]:
@@ -44,7 +50,7 @@ def ours(problem: Problem | Trained, calls: list[int], only: list[str]) -> dict[
             try:
                 drawn = sample(problem.sde, denoise, sampler, shape=shape, x=problem.x, nfe=n, dtype=torch.float64)
             except SdekitError:
-                rows[name].append(math.nan)
+                rows[name].append(FAILED)
                 continue
             assert drawn.nfe <= n, (name, n, drawn.nfe)
             rows[name].append(problem.error(drawn.x))
@@ -74,23 +80,31 @@ def theirs(problem: Problem | Trained, calls: list[int], solvers: dict[str, Solv
             try:
                 x0 = solve(denoise, problem.x_bar.clone(), problem.top, n)
             except Exception:  # libraries raise different errors if they cannot take so few steps
-                rows[name].append(math.nan)
+                rows[name].append(FAILED)
                 continue
-            rows[name].append(problem.error(x0) if evaluations <= n and bool(x0.isfinite().all()) else math.nan)
+            rows[name].append(problem.error(x0) if evaluations <= n and bool(x0.isfinite().all()) else FAILED)
     return rows
 
 
-def table(calls: list[int], mine: dict[str, Row], other: dict[str, Row]) -> list[str]:
+def select(rows: dict[str, Row], statistic: Statistic) -> dict[str, list[float]]:
+    """Return the errors of one statistic."""
+    return {name: [averages[statistic] for averages in row] for name, row in rows.items()}
+
+
+def best(rows: dict[str, list[float]]) -> list[float]:
+    """Return the smallest error at each number of evaluations."""
+    return [
+        min((e for e in errors if not math.isnan(e)), default=math.nan) for errors in zip(*rows.values(), strict=True)
+    ]
+
+
+def table(calls: list[int], mine: dict[str, list[float]], other: dict[str, list[float]]) -> list[str]:
     """Return a Markdown table: all rows, then the best peer, then the ratio of `auto` to it."""
 
-    def line(name: str, row: Row, form: str = "{:.2g}") -> str:
+    def line(name: str, row: list[float], form: str = "{:.2g}") -> str:
         return f"| {name} | " + " | ".join("-" if math.isnan(v) else form.format(v) for v in row) + " |"
 
-    def best(rows: dict[str, Row]) -> Row:
-        return [min((row[i] for row in rows.values() if not math.isnan(row[i])), default=math.nan) for i in range(n)]
-
-    n = len(calls)
-    lines = ["| | " + " | ".join(map(str, calls)) + " |", "|---|" + "---|" * n]
+    lines = ["| | " + " | ".join(map(str, calls)) + " |", "|---|" + "---|" * len(calls)]
     lines += [line(name, row) for name, row in sorted(mine.items())]
     lines += [line(name, row) for name, row in sorted(other.items())]
     rivals = other or {name: row for name, row in mine.items() if name != "auto"}
@@ -118,6 +132,7 @@ def main() -> None:
     )
     parser.add_argument("--samplers", nargs="+", default=[], help="samplers of sdekit to run; all by default")
     parser.add_argument("--starts", type=int, default=2000, help="number of starting points")
+    parser.add_argument("--statistic", choices=get_args(Statistic), default="rms", help="average over starting points")
     parser.add_argument("--out", type=Path, help="file to write the tables to")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -126,9 +141,13 @@ def main() -> None:
     cases = [problems(arguments.starts)[name] for name in arguments.problems]
     for problem in [*cases, *(Trained(path, arguments.starts) for path in arguments.runs)]:
         other = theirs(problem, arguments.nfe, suited(solvers, problem))
-        lines = table(arguments.nfe, ours(problem, arguments.nfe, arguments.samplers), other)
+        mine = ours(problem, arguments.nfe, arguments.samplers)
+        lines = table(arguments.nfe, select(mine, arguments.statistic), select(other, arguments.statistic))
         shape = "d = " + str(math.prod(problem.shape))
-        text += ["", f"## {problem.name}: {shape}, {type(problem.sde).__name__}, {arguments.starts} starts", "", *lines]
+        title = (
+            f"{problem.name}: {shape}, {type(problem.sde).__name__}, {arguments.statistic} of {arguments.starts} starts"
+        )
+        text += ["", f"## {title}", "", *lines]
         print("\n".join(text[-len(lines) - 2 :]), flush=True)
     if arguments.out:
         arguments.out.write_text("\n".join(text) + "\n")

@@ -78,6 +78,6 @@ class Trained(Flow):
         return self.denoiser(x_bar * float(self.sde.alpha(t)), t).to(x_bar.dtype)
 
     @cached_property
-    def exact_solution(self) -> Tensor:
+    def exact(self) -> Tensor:
         """x_0 at the end of the network's own flow, solved by `ode` to about 1e-5."""
         return torch.cat([exact_solution(self.sde, self.run.model, part, tolerance=3e-8) for part in self.x.split(64)])

@@ -12,6 +12,10 @@ from sdekit.processes import SDE, Denoiser
 from sdekit.sampling import Noise
 
 
+FIVE_POINTS, SIX_POINTS = 15, 34
+"""Smallest numbers of calls at which the polynomial has a fifth point, and a sixth point."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Auto(Multistep):
     """Auto: a deterministic multistep predictor-corrector that is accurate at any number of calls.
@@ -32,14 +36,15 @@ class Auto(Multistep):
     1e-8. In all other cases the measured order is at least 3.
 
     Arguments:
-        points: Number of values of D in a polynomial, 2 to 6.
+        points: Number of values of D in a polynomial, 2 to 6; None means 4, 5 for at least 15 calls, and 6 for at least
+            34 calls.
         data_std: Standard deviation of the data in the model's units, > 0; rho is measured in units of it.
     Source:
         Zhang & Chen 2023 (DEIS: polynomials and quadrature) and Zhao et al. 2023 (UniC). The variable and the first
         step are sdekit's own.
     """
 
-    points: int = 5
+    points: int | None = None
     data_std: float = 1.0
 
     order = 2
@@ -48,8 +53,8 @@ class Auto(Multistep):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 2 <= self.points <= 6:
-            raise InputError(f"auto: points must be between 2 and 6, got {self.points}")
+        if self.points is not None and not 2 <= self.points <= 6:
+            raise InputError(f"auto: points must be between 2 and 6, or left out, got {self.points}")
         if not 0 < self.data_std < float("inf"):
             raise InputError(f"auto: data_std must be positive and finite, got {self.data_std}")
 
@@ -66,8 +71,9 @@ class Auto(Multistep):
     def coefficients(self, sde: SDE, times: Tensor) -> MultistepCoefficients:
         start = call_times(sde, times)
         form = data_prediction(sde, start)  # d(x / sigma) = x_0 d(1 / rho)
-        predictor = polynomial_weights(form, self._variable, self.points)
-        corrector = polynomial_weights(form, self._variable, self.points, implicit=True)
+        points = self.points or 4 + (len(times) >= FIVE_POINTS) + (len(times) >= SIX_POINTS)
+        predictor = polynomial_weights(form, self._variable, points)
+        corrector = polynomial_weights(form, self._variable, points, implicit=True)
         self._add_start(form, sde.alpha(times[0]) / sde.sigma(times[0]), predictor, corrector)
         return form.coefficients(predictor, corrector)
 

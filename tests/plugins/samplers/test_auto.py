@@ -94,11 +94,12 @@ def test_the_first_call_is_at_the_start_where_that_is_near() -> None:
     assert 15 < sde.rho(first_call(sde, auto_grid(sde, 4))) < 30
 
 
-def test_points_are_an_option() -> None:
-    """A polynomial goes through five values of D, or through as many as the option says."""
+@pytest.mark.parametrize(("calls", "points"), [(14, 4), (15, 5), (33, 5), (34, 6), (200, 6)])
+def test_more_calls_take_more_points(calls: int, points: int) -> None:
+    """By default a polynomial goes through more values of D if there are more calls; the number is an option."""
     sde = VP()
-    for sampler, points in ((Auto(), 5), (Auto(points=3), 3)):
-        assert sampler.coefficients(sde, auto_grid(sde, 20)).weights.shape == (20, points)
+    assert Auto().coefficients(sde, auto_grid(sde, calls - 1)).weights.shape == (calls - 1, points)
+    assert Auto(points=3).coefficients(sde, auto_grid(sde, calls - 1)).weights.shape == (calls - 1, 3)
 
 
 def test_grid_ends() -> None:
