@@ -11,7 +11,6 @@ from sdekit.integrators import IntegralForm, Multistep, MultistepCoefficients, d
 from sdekit.processes import SDE, Denoiser
 from sdekit.sampling import Noise
 
-
 FIVE_POINTS, SIX_POINTS = 15, 34
 """Smallest numbers of calls at which the polynomial has a fifth point, and a sixth point."""
 
