@@ -141,7 +141,7 @@ class _Nearest:
 
     def first_and_ratio(self, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
         """Return d_1 (n,) and d_1 / d_2 (n,). Training items at equal distance, up to the tolerance, are duplicates."""
-        d = self.distances.numpy()
+        d = np.round(self.distances.numpy(), 9)  # items on a lattice, such as grey levels, have equal distances
         first = d[:, :1]
         different = np.isfinite(d) & (d > first * (1 + 1e-6) + tolerance)
         second = np.where(different.any(1), d[np.arange(len(d)), different.argmax(1)], first[:, 0])

@@ -105,4 +105,4 @@ def wilson(share: float, n: float, quantile: float = 1.959963984540054) -> tuple
     square = quantile**2
     middle = (share + square / (2 * n)) / (1 + square / n)
     half = quantile / (1 + square / n) * (share * (1 - share) / n + square / (4 * n**2)) ** 0.5
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    return (max(middle - half, 0.0) if share > 0 else 0.0), (min(middle + half, 1.0) if share < 1 else 1.0)

@@ -206,11 +206,13 @@ def exchangeable(metric: Metric) -> Finding:
 
 
 def tells_apart(metric: Metric) -> Finding:
-    """Check that a shift by 3 standard deviations changes the value more than new samples without the shift do."""
+    """Check that a shift by 3 standard deviations and a correlation change the value more than new samples do."""
     equal, redrawn = metric(_normal(0), _normal(1)), metric(_normal(2), _normal(1))
-    shifted = metric(_normal(0, 3.0), _normal(1))
+    samples = _normal(0, 3.0)
+    samples[:, 1] += 2 * (samples[:, 0] - 3)
+    shifted = metric(samples, _normal(1))
     gap, chance = abs(shifted - equal), abs(redrawn - equal)
-    cause = "samples shifted by 3 standard deviations get the value of unshifted ones: the metric is not sensitive"
+    cause = "shifted and correlated samples get the value of samples without both: the metric is not sensitive"
     return Finding(gap > 2 * chance and gap > 0, float(gap), f"more than {2 * chance:.3g}", cause)
 
 
