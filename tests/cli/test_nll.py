@@ -58,7 +58,8 @@ def test_the_batch_size_changes_nothing_and_a_killed_command_continues(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(partial_rows.PartialRows, "add", add_then_stop)
-        assert sdekit("nll", moons_run, "-n", 6, "--out", interrupted, "--batch-size", 2).code != 0
+        stopped = sdekit("nll", moons_run, "-n", 6, "--out", interrupted, "--batch-size", 2)
+    assert stopped.code != 0 and "2 rows, is kept in" in stopped.err and "nll.partial.csv" in stopped.err
     partial = interrupted / "nll.partial.csv"
     assert added == [2] and partial.exists()
     partial.write_text(partial.read_text() + "17,0.3")  # a kill cuts the last line

@@ -14,6 +14,7 @@ from typing import Any
 
 from sdekit.errors import InputError, SdekitError
 from sdekit.runs import recover, staged, write_atomically
+from sdekit_cli.terminal.console import note
 
 
 class PartialRows:
@@ -86,6 +87,12 @@ class PartialRows:
             with suppress(OSError):
                 self.partial.unlink()
                 self.out.rmdir()  # fails if it contains other files
+        elif error is not None and self._rows:
+            note(
+                "the partial result, {} rows, is kept in {}; the same command continues after them",
+                len(self),
+                self.partial,
+            )
 
     def __len__(self) -> int:
         return len(self._rows)

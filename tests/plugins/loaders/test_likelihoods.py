@@ -67,3 +67,17 @@ def test_latents_with_labels(
     given = ("--latents", tmp_path / "z", *QUICK, "--label", "class 3", "--out", tmp_path / "x")
     assert run("decode", f"diffusers:{folders.dit}", *given) == 0
     assert np.load(tmp_path / "x" / "samples.npy").shape == np.load(tmp_path / "images.npy").shape
+
+
+def test_latents_with_texts(
+    text_pipeline: Callable[[str], Path],
+    images: Callable[[Path], str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A pipeline with texts needs --prompt, and works in float64 too."""
+    folder = text_pipeline("sdxl")
+    given = (f"diffusers:{folder}", "--data", images(folder), "--times", 1, "--dtype", "float64")
+    assert run("bound", *given, "--out", tmp_path / "a") == 2 and "add --prompt" in capsys.readouterr().err
+    assert run("bound", *given, "--prompt", "a dog", "--out", tmp_path / "a") == 0
+    assert json.loads((tmp_path / "a" / "bound.json").read_text())["prompt"] == ["a dog"]
