@@ -196,11 +196,13 @@ def _report(record: dict[str, Any], results: ClassResults, part: str, *, has_tem
         low, high = record["accuracy_interval"]
         shown.print(
             f"[bold]{record['accuracy']:.2%} +- {record['accuracy_error']:.2%} correct[/] of {record['n']} {part} (95% "
-            f"interval {low:.1%} to {high:.1%})"
+            f"interval {low:.1%} to {high:.1%})",
+            soft_wrap=True,
         )
         shown.print(
             f"calibration error {record['calibration_error']:.2%} at temperature {record['temperature']:.3g} "
-            f"({record['uncalibrated']['calibration_error']:.2%} at temperature 1), log loss {record['log_loss']:.3g}"
+            f"({record['uncalibrated']['calibration_error']:.2%} at temperature 1), log loss {record['log_loss']:.3g}",
+            soft_wrap=True,
         )
     elif not has_temperature:
         note("the probabilities are not calibrated: classify labelled data, and pass its temperature as --temperature")

@@ -133,11 +133,15 @@ def ood(
         print_json(shortened | {"file": str(out / "ood.csv")})
         return
     low, high = record["auroc_interval"]
-    shown.print(f"[bold]AUROC {record['auroc']:.4f}[/] (95% interval {low:.4f} to {high:.4f}) of the typicality score")
+    shown.print(
+        f"[bold]AUROC {record['auroc']:.4f}[/] (95% interval {low:.4f} to {high:.4f}) of the typicality score",
+        soft_wrap=True,
+    )
     shown.print(
         f"{record['outside_at_5_percent']:.1%} of {len(outside)} items of {outside.spec} are less typical than 95% of "
         f"{len(inside)} {inside.part} of {inside.spec}; AUROC of the likelihood bound alone: "
-        f"{record['auroc_of_bound']:.4f}"
+        f"{record['auroc_of_bound']:.4f}",
+        soft_wrap=True,
     )
     note("scores in [bold]{}[/], look at [bold]{}[/]", out / "ood.csv", out / "histogram.png")
 

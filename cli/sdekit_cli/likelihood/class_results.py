@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
+LEAST_IN_BIN = 20
+"""Smallest number of items in a bin of the calibration error, which chance alone would make large with fewer."""
 MOST_SHOWN = 20
 """Largest number of classes for which the terminal shows the whole confusion matrix."""
 
@@ -74,7 +76,8 @@ class ClassResults:
         n, correct = len(self.labels), int(counts.diagonal().sum())
         interval = binomtest(correct, n).proportion_ci(method="wilson")
         accuracy = correct / n
-        after, before = (measure_calibration(p, self.labels) for p in (self.probabilities, self.uncalibrated))
+        bins = max(1, min(10, n // LEAST_IN_BIN))
+        after, before = (measure_calibration(p, self.labels, bins) for p in (self.probabilities, self.uncalibrated))
         return facts | {
             "accuracy": accuracy,
             "accuracy_error": (accuracy * (1 - accuracy) / n) ** 0.5,
