@@ -141,6 +141,8 @@ def test_unsuitable_models_and_data_are_refused(
     message = refused("classify", moons_run, "--data", f"array:{file}", "--out", tmp_path / "a")
     assert "item 1 has the label 7" in message and "its classes are 0, 1" in message
     x = np.load(file)["x"]
+    message = refused("classify", moons_run, "--data", f"array:{points(tmp_path, x=x * 1000)}", "--out", tmp_path / "a")
+    assert "but the data of" in message and "rescale" in message
     x[7, 1] = np.nan
     message = refused("classify", moons_run, "--data", f"array:{points(tmp_path, x=x)}", "--out", tmp_path / "a")
     assert "nan" in message and "7" in message

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sdekit.data import Dataset
     from sdekit.models import OpenedModel
 
+MOST_TYPICAL = 30.0
+"""Size in the model's units above which most items cannot have the units of its data, whose numbers are about 1."""
 DEFAULT_ITEMS = 256
 """Number of items that a command evaluates if the user does not choose it."""
 
@@ -122,8 +124,18 @@ class DataItems:
         Raises:
             InputError: As `read` does.
         """
+        sizes, low, high = [], np.inf, -np.inf
         for first in range(0, len(self), batch_size):
-            self._raw(slice(first, first + batch_size))
+            raw, _ = self._raw(slice(first, first + batch_size))
+            sizes.append(self.opened.units.to_model(raw).flatten(1).square().mean(1).sqrt().numpy())
+            low, high = min(low, float(raw.min())), max(high, float(raw.max()))
+        units = self.opened.units
+        if units.low is None and np.median(np.concatenate(sizes)) > MOST_TYPICAL:
+            ends = [np.asarray(units.shift) + 2 * sign * np.abs(units.scale) for sign in (-1, 1)]
+            raise InputError(
+                f"{self.spec} contains numbers from {low:g} to {high:g}, but the data of {self.opened.path} are about "
+                f"{ends[0].min():.3g} to {ends[1].max():.3g}: rescale the data"
+            )
 
     @property
     def _positions(self) -> Sequence[int]:
