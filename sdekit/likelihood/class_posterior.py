@@ -22,7 +22,7 @@ def class_probabilities(
 
         p(y | x) ~ p(x | y)^(1 / T) p(y)
 
-    T = 1 is Bayes' rule itself. The likelihoods of a network are usually too sharp, which a temperature T > 1 corrects.
+    T = 1 is Bayes' rule itself. Another temperature corrects likelihoods of a network that are too sharp or too flat.
     A log-ratio a with standard error s is averaged over its error: the mean of a logistic function of a normal number
     is the logistic function of a / sqrt(1 + pi s^2 / 8) (MacKay 1992), so that noisy ratios are never near 0 or 1.
 

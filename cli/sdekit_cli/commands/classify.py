@@ -76,7 +76,7 @@ def classify(
 
       sdekit classify run --all --out classes
 
-      sdekit classify run --data images:new --temperature 4.2 --out new-classes
+      sdekit classify run --data images:new --temperature 0.88 --out new-classes
     """
     load_plugin_files(plugin, quiet=json)
     _check_options(method, rounds, significance, probes, tolerance, batch_size)
