@@ -115,7 +115,9 @@ def sdekit_features() -> dict[str, str]:
     """Return the extractors of features by name; a module is imported when it is used."""
     return {
         "classifier": "sdekit_plugins.features.classifier_features:classifier_features",
+        "program": "sdekit_plugins.features.network_files:program",
         "raw": "sdekit_plugins.features.raw_values:raw",
+        "weights": "sdekit_plugins.features.network_files:weights",
     }
 
 
