@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 import torch
 from digits import halves
-from distances import energy_distance, sliced_w2
 
 from sdekit import registry, sample
 from sdekit.data import Dataset
@@ -138,8 +137,8 @@ def run(spec: str, variant: str, steps: int, seed: int, samples: int, other: np.
         drawn = sample(model.sde, model, sampler, shape=recipe.shape, seeds=seeds, nfe=25, batch_size=250).x
         return {
             "loss": held_out_loss(model, truth),
-            "energy": energy_distance(drawn, truth),
-            "sliced_w2": sliced_w2(drawn, truth),
+            "energy": registry.build("metric", "energy")(drawn, truth),
+            "sliced_w2": registry.build("metric", "sliced-w2")(drawn, truth),
         }
 
 
@@ -151,7 +150,8 @@ def compare(name: str, arguments: argparse.Namespace, report: Callable[[str], No
         spec = f"array:{Path(folder) / 'train.npy'}"
         recipe, _ = make_plan(spec, arguments.variant[0], steps=1)
         rows = [recipe.units.to_model(x) for x in (train[: arguments.samples], other)]
-        report(f"| {name} | training items | | | | {energy_distance(*rows):.4f} | {sliced_w2(*rows):.4f} |")
+        energy, sliced_w2 = (registry.build("metric", metric)(*rows) for metric in ("energy", "sliced-w2"))
+        report(f"| {name} | training items | | | | {energy:.4f} | {sliced_w2:.4f} |")
         cost = seconds_per_step(spec, arguments.variant)
         for variant in arguments.variant:
             steps = max(1, round(arguments.seconds / cost[variant]))

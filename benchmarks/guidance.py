@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from distances import energy_distance
 from torch import Tensor
 
 from sdekit.guidance import Guidance, compose, resolve_guidance
@@ -88,7 +87,7 @@ def quality(run: Run, method: Method, n: int, nfe: int) -> list[str]:
     flat = drawn.x.flatten(1).double().numpy()
     right = float((judge()[0].predict(flat) == y.numpy()).mean())  # type: ignore[attr-defined]
     spread = np.mean([flat[y == k].std(0).mean() for k in range(10)])
-    distance = energy_distance(flat, load_digits().data / 8 - 1)
+    distance = build("metric", "energy")(torch.as_tensor(flat), torch.as_tensor(load_digits().data / 8 - 1))
     return [f"`{method[0]}`", f"{right:.1%}", f"{distance:.4f}", f"{spread:.3f}", str(drawn.nfe)]
 
 

@@ -23,7 +23,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from distances import sliced_w2
 from mixtures import digits
 from torch import Tensor
 
@@ -32,6 +31,7 @@ from sdekit.distributions import FullCovarianceMixture
 from sdekit.inverse import Problem, build_restorer, restore
 from sdekit.inverse.operators import Average, LinearOperator, Mask, Matrix
 from sdekit.processes import as_time
+from sdekit.registry import build
 
 OUT = Path(__file__).parent / "results" / "inverse.md"
 Draw = Callable[["Case", int, int], Tensor]
@@ -191,7 +191,7 @@ def measure(case: Case, x: Tensor) -> tuple[float, float]:
     """Return the sliced W2 distance to 5,000 exact samples, and the weight error."""
     truth = case.posterior
     shares = truth.responsibilities(x).mean(0)
-    distance = sliced_w2(x, truth.sample(5000, 1), projections=128, quantiles=400)
+    distance = build("metric", "sliced-w2", projections=128, quantiles=400)(x, truth.sample(5000, 1))
     return distance, float((shares - truth.weights).abs().sum() / 2)
 
 

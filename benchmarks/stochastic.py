@@ -3,7 +3,7 @@
     python benchmarks/stochastic.py --peers             # ring and digits of mixtures.py, on default grids
     python benchmarks/stochastic.py --nfe 20 --samples 2000
 
-The measures are sliced W2 and energy distance (as in distances.py) from 5,000 samples to other, exact samples. The
+The measures are sliced W2 and energy distance (the metrics of sdekit) from 5,000 samples to other, exact samples. The
 floor is the distance of exact samples: mean and standard deviation over five sets of the same size. All samplers start
 from x_0 + sigma_max z with the same x_0 and z, and use the same exact denoiser; evaluations are counted. Prints one
 table per problem. results/stochastic.md contains some of its rows.
@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from distances import energy_distance, sliced_w2
 from mixtures import Problem, problems
 from peers import (
     LEAST,
@@ -150,7 +149,8 @@ def scored(problem: Problem, draw: Callable[[int], Tensor], calls: list[int], ex
 
 def distances(x: Tensor, exact: Tensor) -> Score:
     """Return sliced W2 and energy distance to exact samples."""
-    return sliced_w2(x, exact, projections=128), energy_distance(x.float(), exact[: len(x)].float())
+    sliced_w2 = registry.build("metric", "sliced-w2", projections=128)
+    return sliced_w2(x, exact), registry.build("metric", "energy")(x, exact[: len(x)])
 
 
 def ours(problem: Problem, name: str, n: int) -> Tensor:

@@ -34,7 +34,8 @@ def test_weights(tmp_path: Path) -> None:
         -1, 3, -1, -1
     )
     with torch.no_grad():
-        assert torch.allclose(features, network(pixels.expand(-1, 3, -1, -1)).double(), atol=1e-5) and features.shape == (3, 512)
+        expected = network(pixels.expand(-1, 3, -1, -1)).double()
+    assert features.shape == (3, 512) and torch.allclose(features, expected, atol=1e-5)
     assert build("features", "weights", path=str(file), sha256=digest[:12]).name == "resnet18 net.safetensors"
     for options, words in (
         ({"sha256": "00"}, f"has the checksum {digest}, expected 00"),
