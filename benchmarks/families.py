@@ -1,7 +1,7 @@
 """Measure `auto` on families of data on which samplers differ, against the configurations that other libraries use.
 
     python benchmarks/families.py                       # all families, and twelve configurations of other libraries
-    python benchmarks/families.py --peers               # also these libraries themselves, on their own grids
+    python benchmarks/families.py --peers               # twelve configurations of the libraries themselves
     python benchmarks/families.py --set validation --nfe 10 20 30 --statistic median trimmed
 
 The families are smooth mixtures in 1 to 768 dimensions, isolated points, data near a subspace, heavy tails, axes of
@@ -43,6 +43,12 @@ CONFIGURATIONS = (
     *(("ipndm", "karras"), ("lms", "karras"), ("exp-rk3", "log-snr")),
 )
 """Samplers and grids of k-diffusion, diffusers, EDM and DPM-Solver; tests compare them with the originals."""
+LIBRARIES = (
+    *(f"diffusers {name}" for name in ("DPM++2M karras", "DPM++2M lu", "DPM++3M lu", "UniPC2 karras", "UniPC3")),
+    *("diffusers UniPC3 karras", "diffusers DEIS3 karras", "k-diffusion heun", "k-diffusion lms"),
+    *("azula vAB2 [VE]", "azula vAB3 [VE]", "azula xEAB3 [VE]"),
+)
+"""Peers of --peers: of those of peers.py, the ones that are best on some problem."""
 
 
 def normal(seed: int, *shape: int) -> Tensor:
@@ -249,9 +255,11 @@ def measure(
     problem: Problem | Network | Trained, calls: list[int], libraries: bool
 ) -> tuple[Row, dict[str, Row], dict[str, Row]]:
     """Return the errors of `auto`, of the peers, and of all other samplers of sdekit."""
-    rivals = {f"{sampler} {grid}": run(problem, sampler, grid, calls) for sampler, grid in CONFIGURATIONS}
     if libraries and problem.top < FAR:
-        rivals |= theirs(problem, calls, suited(peers()[0], problem))
+        solvers, _ = peers()
+        rivals = theirs(problem, calls, suited({name: solvers[name] for name in LIBRARIES if name in solvers}, problem))
+    else:
+        rivals = {f"{sampler} {grid}": run(problem, sampler, grid, calls) for sampler, grid in CONFIGURATIONS}
     others = ours(problem, calls, [])
     others.pop("auto")
     return run(problem, "auto", None, calls), rivals, others
@@ -278,7 +286,7 @@ def main() -> None:
     """Measure the chosen families and print a table for each statistic."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", choices=["tuning", "validation"], nargs="+", default=["tuning", "validation"])
-    parser.add_argument("--peers", action="store_true", help="also run the other libraries that are installed")
+    parser.add_argument("--peers", action="store_true", help="compare with other libraries that are installed")
     parser.add_argument("--runs", nargs="*", type=Path, default=[], help="run folders of unconditional models")
     parser.add_argument("--nfe", nargs="+", type=int, default=[5, 6, 8, 10, 15, 20, 30, 50, 100])
     parser.add_argument("--statistic", nargs="+", choices=get_args(Statistic), default=list(get_args(Statistic)))
