@@ -97,13 +97,16 @@ def _recorded_samples(subject: Subject, folder: Path) -> np.ndarray | None:
     return samples if samples.shape[1:] == expected else None
 
 
-def measured_evaluation(subject: Subject, drawn: DrawnSamples, progress: Callable[[str], None]) -> EvaluationPart | str:
+def measured_evaluation(
+    subject: Subject, drawn: DrawnSamples, progress: Callable[[str], None], *, note: str = ""
+) -> EvaluationPart | str:
     """Evaluate the samples of the report by a few metrics.
 
     Arguments:
         subject: The model and its data.
         drawn: The samples.
         progress: Function that receives the name of each part of the work.
+        note: Sentence about a recorded evaluation that is not used, or empty.
     Returns:
         The evaluation, or the reason why there is none.
     """
@@ -124,6 +127,7 @@ def measured_evaluation(subject: Subject, drawn: DrawnSamples, progress: Callabl
     except InputError as error:
         return f"The samples were not evaluated: {error}."
     origin = "A quick evaluation of the samples of this report. sdekit evaluate measures more, with more samples."
+    origin = f"{note} {origin}".strip()
     return EvaluationPart(evaluation=evaluation, origin=origin, samples=drawn.items, is_quick=True)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import sdekit
-from sdekit.errors import InputError
+from sdekit.errors import InputError, SdekitError
 from sdekit.models import OpenedModel
 from sdekit.runs import REPORT, check_writable, is_export, is_run, write_or_keep
 
@@ -55,6 +55,7 @@ class ReportOptions:
         data_options: Options of that data set.
         n: Number of samples; None for 128 images or 1000 vectors, and fewer if they take more than a minute.
         solver: Registered name of the sampler.
+        solver_options: Options of the sampler.
         nfe: Number of network evaluations per sample.
         samples: Whether samples are drawn. Without them, the report takes a few seconds.
         quick: Whether the comparison of solvers is left out.
@@ -65,6 +66,7 @@ class ReportOptions:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     n: int | None = None
     solver: str = DEFAULT_SOLVER
+    solver_options: Mapping[str, Any] = field(default_factory=dict)
     nfe: int = DEFAULT_NFE
     samples: bool = True
     quick: bool = False
@@ -161,19 +163,28 @@ def _page(subject: Subject, options: ReportOptions, progress: Callable[[str], No
     progress("measuring the denoiser by noise level")
     errors = measure_noise_levels(subject)
     evaluation, drawn, comparison = recorded_evaluation(subject), None, None
+    failure = "No samples were drawn, because the report was made with --no-samples."
     if options.samples:
         n = options.n or _number_of_samples(subject, options, evaluated=not isinstance(evaluation, str))
         progress(f"drawing {n} samples with {options.solver}")
-        drawn = draw_samples(subject, n, solver=options.solver, nfe=options.nfe)
+        try:
+            drawn = draw_samples(
+                subject, n, solver=options.solver, solver_options=options.solver_options, nfe=options.nfe
+            )
+        except InputError:
+            raise
+        except SdekitError as error:  # samples that are not finite: the other sections show why
+            failure = f"{error}."
+    if drawn is not None:
         if isinstance(evaluation, str):
-            evaluation = measured_evaluation(subject, drawn, progress)
+            evaluation = measured_evaluation(subject, drawn, progress, note=evaluation)
         comparison = None if options.quick else compare_solvers(subject, progress)
     progress("drawing the charts")
     sections = (
         data_section(subject),
         model_section(subject),
         training_section(subject, errors),
-        _without_samples() if drawn is None else samples_section(subject, drawn, comparison),
+        _without_samples(failure, options) if drawn is None else samples_section(subject, drawn, comparison),
         evaluation_section(subject, evaluation),
         settings_section(subject),
         environment_section(subject),
@@ -204,10 +215,9 @@ def _subtitle(subject: Subject) -> str:
     return f"Diffusion model of {kind} of size {size}{data}{step}."
 
 
-def _without_samples() -> Section:
-    """Return the section of the samples if none were drawn."""
-    text = "No samples were drawn, because the report was made with --no-samples."
-    return Section(name="samples", title="Samples", blocks=(Text(text=text),))
+def _without_samples(reason: str, options: ReportOptions) -> Section:
+    """Return the section of the samples if there are none."""
+    return Section(name="samples", title="Samples", blocks=(Text(text=reason, warning=options.samples),))
 
 
 def _other_commands(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -71,20 +71,28 @@ class Comparison:
     complete: bool = True
 
 
-def draw_samples(subject: Subject, n: int, *, solver: str = DEFAULT_SOLVER, nfe: int = DEFAULT_NFE) -> DrawnSamples:
+def draw_samples(
+    subject: Subject,
+    n: int,
+    *,
+    solver: str = DEFAULT_SOLVER,
+    solver_options: Mapping[str, Any] | None = None,
+    nfe: int = DEFAULT_NFE,
+) -> DrawnSamples:
     """Draw samples with the seeds 0, 1, ..., n - 1.
 
     Arguments:
         subject: The model.
         n: Number of samples.
         solver: Registered name of the sampler.
-        nfe: Number of network evaluations per sample.
+        solver_options: Options of the sampler.
+        nfe: Number of network evaluations per sample; an adaptive sampler chooses this number itself.
     Returns:
         The samples.
     """
     opened = subject.opened
-    options: dict[str, Any] = {}
-    if "data_std" in parameters(find_component("sampler", solver).load()):
+    options = dict(solver_options or {})
+    if "data_std" not in options and "data_std" in parameters(find_component("sampler", solver).load()):
         options["data_std"] = opened.data_std
     sampler: Sampler = build("sampler", solver, **options)
     y = subject.conditions(n)

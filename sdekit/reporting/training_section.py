@@ -99,8 +99,8 @@ def _losses(subject: Subject) -> Chart | None:
     train, held_out = curve(subject.metrics, "loss"), curve(subject.metrics, "held_out_loss")
     if not train[0] and not held_out[0]:
         return None
-    gaussian = curve(subject.metrics, "gaussian_loss")[1]
-    values = [*train[1], *held_out[1], *gaussian]
+    baseline = curve(subject.metrics, "baseline_loss")[1]
+    values = [*train[1], *held_out[1], *baseline]
     with Drawing("losses", 2.9) as drawing:
         axes = drawing.axes[0, 0]
         for (steps, losses), colour, label in ((train, DATA, "training"), (held_out, SAMPLES, "held out")):
@@ -110,8 +110,8 @@ def _losses(subject: Subject) -> Chart | None:
         if held_out[0]:
             best = min(range(len(held_out[1])), key=held_out[1].__getitem__)
             axes.axvline(held_out[0][best], color=MUTED, linewidth=0.8, linestyle=":")
-        if gaussian:
-            axes.axhline(gaussian[-1], color=MUTED, linewidth=1.2, linestyle="--", label="Gaussian")
+        if baseline:
+            axes.axhline(baseline[-1], color=MUTED, linewidth=1.2, linestyle="--", label="without training")
         if min(values) > 0 and max(values) / min(values) > 5:
             log_scale(axes, "y")
         axes.set(xlabel="training step", ylabel="loss")
@@ -119,8 +119,8 @@ def _losses(subject: Subject) -> Chart | None:
     caption = "Mean loss of the training batches, and of the held-out items with the averaged weights."
     if held_out[0]:
         caption += f" The dotted line marks the smallest held-out loss, {min(held_out[1]):.4g}."
-    if gaussian:
-        caption += " The dashed line is the held-out loss of a Gaussian with the covariance of the data."
+    if baseline:
+        caption += " The dashed line is the held-out loss of the best denoiser that needs no training."
     recipe = subject.recipe
     if recipe is not None and recipe.items * (1 - recipe.train.held_out) <= recipe.train.exact_target:
         caption += (

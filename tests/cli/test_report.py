@@ -6,14 +6,17 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sdekit.errors import SdekitError
 from sdekit.reporting.provenance import train_command
 from sdekit.reporting.subject import gather
+from sdekit.reporting.verdict import training_statements
 from sdekit.runs import load_run, read_recipe
 
 HOSTILE = "<script>alert(1)</script>"
@@ -144,3 +147,38 @@ def test_train_command_repeats_the_recipe(
     assert sdekit(*command[1:]).code == 0
     read_recipe(path).check_same(read_recipe(tmp_path / "again"))
     assert read_recipe(path) == read_recipe(tmp_path / "again")
+
+
+def test_report_without_samples_of_a_broken_model(
+    sdekit: Callable[..., Any], moons_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the samples are not finite, the page states it and shows the other sections."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise SdekitError("3 samples are not finite")
+
+    monkeypatch.setattr("sdekit.reporting.report_writer.draw_samples", fail)
+    assert sdekit("report", moons_run, "--out", tmp_path / "r.html").code == 0
+    page = check_page(tmp_path / "r.html")
+    assert "3 samples are not finite." in page.texts and {"data", "training", "model"} <= set(page.values("id"))
+
+
+@pytest.mark.parametrize(
+    ("losses", "titles"),
+    [
+        ([0.4, 0.31, 0.3], ["Trained", "No overfitting"]),
+        ([1.0, 0.5, 0.3], ["Still improving", "No overfitting"]),
+        ([1.0, 0.3, 0.9], ["Trained", "Overfitting"]),
+        ([1.2, 1.1, 1.09], ["Not trained yet", "No overfitting"]),
+        ([], []),
+    ],
+)
+def test_verdict(moons_run: Path, losses: list[float], titles: list[str]) -> None:
+    """The statements follow from the held-out losses and the loss without training."""
+    rows = [
+        {"step": 10 * 4**i, "held_out_loss": loss, "baseline_loss": 0.95, "trivial_loss": 2.0}
+        for i, loss in enumerate(losses)
+    ]
+    subject = replace(gather("run", load_run(moons_run)), metrics=rows)
+    subject = replace(subject, opened=replace(subject.opened, step=1000))
+    assert [statement.title for statement in training_statements(subject, None)] == titles

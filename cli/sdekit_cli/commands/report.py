@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit.registry import find_component, parse_assignments
+from sdekit.registry import component_options, parse_assignments, parse_component
 from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import (
     AsJson,
@@ -37,7 +37,7 @@ def report(
     ] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the data set.")] = None,
     n: Annotated[int | None, typer.Option("-n", help="Number of samples (default: 128 images, 1000 vectors).")] = None,
-    solver: Annotated[str, typer.Option(metavar="NAME", help="Solver of the samples.")] = "auto",
+    solver: Annotated[str, typer.Option(metavar="NAME:OPTION=VALUE,...", help="Solver of the samples.")] = "auto",
     nfe: Annotated[int, typer.Option(metavar="N", help="Network evaluations per sample.")] = 32,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the comparison of solvers.")] = False,
     samples: Annotated[bool, typer.Option("--samples/--no-samples", help="Draw samples.")] = True,
@@ -63,14 +63,16 @@ def report(
     load_plugin_files(plugin, quiet=json)
     if option and data is None:
         raise InputError("--option is an option of the data set of --data: add --data SPEC")
-    find_component("sampler", solver)
+    name, assignments = parse_component(solver)
+    solver_options = component_options("sampler", name, assignments)
     from sdekit.reporting import ReportOptions, check_report_path, default_report_path, write_report
 
     options = ReportOptions(
         data=data,
         data_options=parse_assignments(option or ()),
         n=None if n is None else check_sample_count("-n", n),
-        solver=solver,
+        solver=name,
+        solver_options=solver_options,
         nfe=nfe,
         samples=samples,
         quick=quick,
