@@ -257,7 +257,7 @@ def run_training(trainer: "Trainer", *, quiet: bool) -> float | None:
                     note("tracker: [bold]{}[/]", location)
             average += (now.loss - average) / min(count, 100)
             rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
-            loss, speed = f"step {now.step}  loss {average:.4f}", f"{rate:.0f}/s"
+            loss, speed = f"step {now.step}  loss {average:.4f}", f"{rate:.0f} items/s"
             bar.update(task, completed=now.progress, loss=loss, rate=speed)
             if not (quiet or console.is_terminal) and now.seconds >= last_line + LINE_EVERY:
                 last_line = now.seconds
