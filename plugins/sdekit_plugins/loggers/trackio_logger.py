@@ -68,5 +68,7 @@ class Trackio(Logger):
 
     def close(self) -> None:
         """Finish the run; everything that was logged is stored."""
+        import trackio
+
         with redirect_stdout(sys.stderr):
-            self.run.finish()
+            trackio.finish()  # run.finish() would be repeated, with a line on stdout, when the process ends

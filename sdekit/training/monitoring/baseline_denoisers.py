@@ -79,6 +79,7 @@ class BaselineModel(nn.Module):
         t = as_time(t)
         _, c_out = PREDICTIONS[self.recipe.prediction](self.sde.alpha(t), self.sde.sigma(t), self.recipe.data_std)
         target = (x0 if mean is None else mean).double()
-        error = (self.estimate(x0, t, eps, y).double() - target) / broadcast(c_out, target)
+        with torch.autocast("cpu", enabled=False):  # of a training in bfloat16
+            error = (self.estimate(x0, t, eps, y).double() - target) / broadcast(c_out, target)
         loss: Tensor = error.square().flatten(1).mean(1)
         return loss

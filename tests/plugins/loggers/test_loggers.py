@@ -71,7 +71,9 @@ def tracker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         started.append(Tracked(**options))
         return started[-1]
 
-    monkeypatch.setitem(sys.modules, request.param, SimpleNamespace(init=init, Image=lambda image: image.size))
+    finish = lambda: started[-1].finish()  # noqa: E731
+    module = SimpleNamespace(init=init, finish=finish, Image=lambda image: image.size)
+    monkeypatch.setitem(sys.modules, request.param, module)
     return request.param, started
 
 

@@ -69,6 +69,12 @@ def test_evaluation(tmp_path: Path, moons: Callable[..., Any], condition: str) -
     assert len(by_noise) == 10 and sum(by_noise) / 10 == pytest.approx(first["held_out_loss"], rel=0.02)
 
 
+def test_baseline_in_bfloat16(tmp_path: Path, moons: Callable[..., Any]) -> None:
+    """The losses of denoisers without training do not depend on the precision of the network."""
+    rows = [Trainer(*moons(precision=p), tmp_path / p).evaluate() for p in ("fp32", "bf16")]
+    assert rows[0]["baseline_loss"] == rows[1]["baseline_loss"] and rows[0] != rows[1]
+
+
 def test_subclass_with_weights(tmp_path: Path, moons: Callable[..., Any]) -> None:
     """The baseline of an objective with weights has the same weights."""
 
