@@ -109,7 +109,7 @@ def images(build: BuildLogger, path: Path) -> Finding:
 
 
 def resume(build: BuildLogger, path: Path) -> Finding:
-    """Check that a second session continues, and that the files of the first session stay."""
+    """Check that a second session continues, and the files of the first session stay."""
     with _session(build, path) as logger:
         logger.log(*ROWS[0])
     before = {file: file.read_bytes() for file in _files(path)}
