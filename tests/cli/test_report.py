@@ -182,3 +182,13 @@ def test_verdict(moons_run: Path, losses: list[float], titles: list[str]) -> Non
     subject = replace(gather("run", load_run(moons_run)), metrics=rows)
     subject = replace(subject, opened=replace(subject.opened, step=1000))
     assert [statement.title for statement in training_statements(subject, None)] == titles
+
+
+def test_the_wheel_contains_the_template() -> None:
+    """A wheel contains the files of the page."""
+    from hatchling.builders.wheel import WheelBuilder
+
+    root = Path(__file__).parents[2]
+    files = {file.distribution_path for file in WheelBuilder(str(root)).recurse_included_files()}
+    templates = (root / "sdekit" / "reporting" / "templates").iterdir()
+    assert {f"sdekit/reporting/templates/{file.name}" for file in templates} <= files
