@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from distances import energy_distance, sliced_w2
 from families import train_relu
 from torch import Tensor
 
 from sdekit import ScoreModel, load_run, registry, sample
 
 SAMPLERS = ("auto", "ode")
+METRICS = ("energy", "sliced-w2")
 
 
 def interval(values: list[float]) -> str:
@@ -45,8 +45,8 @@ def compare(title: str, model: ScoreModel, items: Tensor, samples: int, blocks: 
         for name in SAMPLERS:
             result = sample(model.sde, model, name, shape=items.shape[1:], seeds=seeds, batch_size=500)
             drawn[name], evaluations[name] = result.x, result.nfe
-            distances[name][0].append(energy_distance(result.x, truth))
-            distances[name][1].append(sliced_w2(result.x, truth))
+            for metric, values in zip(METRICS, distances[name], strict=True):
+                values.append(float(registry.build("metric", metric)(result.x, truth)))
         difference.append(float((drawn["auto"] - drawn["ode"]).square().mean()))
     apart = float(np.mean(difference)) ** 0.5 / model.data_std
     return [

@@ -108,8 +108,9 @@ def table(calls: list[int], mine: dict[str, list[float]], other: dict[str, list[
     lines += [line(name, row) for name, row in sorted(mine.items())]
     lines += [line(name, row) for name, row in sorted(other.items())]
     rivals = other or {name: row for name, row in mine.items() if name != "auto"}
-    lines.append(line("**best peer**" if other else "**best of the others**", best(rivals)))
-    if "auto" in mine:
+    if rivals:
+        lines.append(line("**best peer**" if other else "**best of the others**", best(rivals)))
+    if "auto" in mine and rivals:
         ratios = [a / b for a, b in zip(mine["auto"], best(rivals), strict=True)]
         lines.append(line("**auto / best**", ratios, "{:.2f}"))
     return lines
