@@ -5,7 +5,14 @@ import torch
 from torch import Tensor
 
 from sdekit import EDM, SDE, VE, VP, GaussianMixture, InputError, RectifiedFlow
-from sdekit.likelihood import ClassComparison, FlowSolver, Hutchinson, compare_by_bound, compare_by_likelihood
+from sdekit.likelihood import (
+    ClassComparison,
+    FlowSolver,
+    Hutchinson,
+    compare_by_bound,
+    compare_by_likelihood,
+    variational_bound,
+)
 
 MIXTURE = GaussianMixture(
     torch.tensor([[-1.0, 0.5], [1.0, -0.2], [0.3, 1.2]], dtype=torch.float64), torch.tensor([0.5, 0.4, 0.6])
@@ -33,7 +40,7 @@ def test_bounds_give_the_exact_ratios(sde: SDE) -> None:
 
 def test_likelihoods_give_the_exact_ratios() -> None:
     """The exact method has only the error of the solver; with random probes, that of the probes is reported."""
-    sde, x0, solver = VP(), MIXTURE.sample(10, seed=2), FlowSolver(tolerance=1e-3)
+    sde, x0, solver = VP(), MIXTURE.sample(8, seed=2), FlowSolver(tolerance=1e-3)
     denoise = MIXTURE.denoiser(sde)
     result = compare_by_likelihood(sde, denoise, x0, CLASSES, solver=solver, batch_size=20)
     exact = exact_ratios(x0, result)
@@ -42,31 +49,30 @@ def test_likelihoods_give_the_exact_ratios() -> None:
     trace = Hutchinson(probes=8, kind="gaussian")
     noisy = compare_by_likelihood(sde, denoise, x0, CLASSES, trace=trace, solver=solver)
     z = ((noisy.log_ratio - exact_ratios(x0, noisy)) / noisy.standard_error)[noisy.standard_error > 0.1]
-    assert len(z) >= 15 and 0.6 < float(z.square().mean().sqrt()) < 1.6
+    assert len(z) >= 10 and 0.6 < float(z.square().mean().sqrt()) < 1.6
 
 
 def test_common_noise_reduces_the_error() -> None:
-    """The error of a difference is smaller than that of the same bounds with noise of their own."""
-    sde, x0 = VP(), MIXTURE.sample(50, seed=3)
-    denoise = MIXTURE.denoiser(sde)
-    common = compare_by_bound(sde, denoise, x0, CLASSES, significance=0)
-    # A class compared with itself has the same noise, so that nothing is left of it.
-    same = compare_by_bound(sde, denoise, x0, torch.tensor([1, 1, 0]), significance=0)
-    assert torch.equal(same.log_ratio[:, 0], same.log_ratio[:, 1])
+    """The difference of two bounds has a smaller error with common noise than with noise of their own."""
+    sde, x0 = VP(), MIXTURE.sample(40, seed=3)
+    denoise, n = MIXTURE.denoiser(sde), len(x0)
+    common = compare_by_bound(sde, denoise, x0, CLASSES[:2], rounds=8, significance=0)
+    exact = MIXTURE.log_prob(x0, y=torch.ones(n).long()) - MIXTURE.log_prob(x0, y=torch.zeros(n).long())
+    paired = (common.log_ratio[:, 1] - common.log_ratio[:, 0] - exact).square().mean()
     own = [
-        compare_by_bound(sde, denoise, x0, torch.tensor([c, c]), significance=0, seeds=range(100 * c, 100 * c + 50))
-        for c in range(2)
+        variational_bound(sde, denoise, x0, y=torch.full((n,), c), samples=14, seeds=range(n * c, n * c + n)).bound
+        for c in (0, 1)
     ]
-    assert all(not result.standard_error.any() for result in own)
-    exact = exact_ratios(x0, common)
-    assert (common.log_ratio - exact).abs().median() < 1.5
+    assert paired < 0.5 * (own[0] - own[1] - exact).square().mean()
+    same = compare_by_bound(sde, denoise, x0, torch.tensor([1, 1]), significance=0)
+    assert not same.log_ratio.any() and not same.standard_error.any()  # equal classes get equal noise
 
 
 def test_elimination_changes_a_result_by_its_error_only() -> None:
     """Early elimination saves evaluations, and its ratios are those of the full evaluation within the errors."""
-    sde, x0 = VP(), MIXTURE.sample(150, seed=4)
+    sde, x0 = VP(), MIXTURE.sample(100, seed=4)
     denoise = MIXTURE.denoiser(sde)
-    full, early = (compare_by_bound(sde, denoise, x0, CLASSES, rounds=20, significance=s) for s in (0, 1e-3))
+    full, early = (compare_by_bound(sde, denoise, x0, CLASSES, rounds=16, significance=s) for s in (0, 1e-3))
     assert early.evaluations.double().mean() < 0.8 * full.evaluations.double().mean()
     assert (full.log_ratio.argmax(1) == early.log_ratio.argmax(1)).double().mean() > 0.99
     error = (full.standard_error.square() + early.standard_error.square()).sqrt().clamp(min=1e-12)
@@ -77,10 +83,10 @@ def test_rows_do_not_depend_on_their_batch() -> None:
     """Batch size and order change nothing, because row i depends on seed i alone."""
     sde, x0 = VP(), MIXTURE.sample(6, seed=5)
     denoise = MIXTURE.denoiser(sde)
-    whole = compare_by_bound(sde, denoise, x0, CLASSES)
-    small = compare_by_bound(sde, denoise, x0, CLASSES, batch_size=1)
-    turned = compare_by_bound(sde, denoise, x0.flip(0), CLASSES, seeds=range(5, -1, -1))
-    one = compare_by_bound(sde, denoise, x0[3:4], CLASSES, seeds=[3])
+    whole = compare_by_bound(sde, denoise, x0, CLASSES, rounds=4)
+    small = compare_by_bound(sde, denoise, x0, CLASSES, rounds=4, batch_size=4)
+    turned = compare_by_bound(sde, denoise, x0.flip(0), CLASSES, rounds=4, seeds=range(5, -1, -1))
+    one = compare_by_bound(sde, denoise, x0[3:4], CLASSES, rounds=4, seeds=[3])
     for other in (small.log_ratio, turned.log_ratio.flip(0)):
         assert torch.allclose(whole.log_ratio, other, atol=1e-9)
     assert torch.allclose(whole.log_ratio[3:4], one.log_ratio, atol=1e-9)
