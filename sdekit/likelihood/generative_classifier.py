@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
-from sdekit.processes import SDE, Denoiser, as_time, evaluate_denoiser
+from sdekit.processes import SDE, Denoiser, as_time, best_float, evaluate_denoiser
 from sdekit.sampling import SeedNoise, check_seeds
 
 from .flow_solver import ADAPTIVE, FlowSolver
@@ -118,12 +118,11 @@ def compare_by_bound(
                     weight = weight / times
                 else:
                     t, weight = levels.first.expand(n), levels.snr_at_first.expand(n) / 2
-                xt = sde.perturb(x0, t.to(x0.device), noise())
+                xt = sde.perturb(x0, t, noise())
                 for i, c in _pairs(active, batch_size):
                     row = i.to(x0.device)
-                    denoised = evaluate_denoiser(denoise, xt[row], t[i].to(x0.device), _rows(conditions, c, x0))
-                    error = (x0[row] - denoised).double().square().flatten(1).sum(1).cpu()
-                    terms[i, c, r, k] = weight[i] * error
+                    denoised = evaluate_denoiser(denoise, xt[row], t[i], _rows(conditions, c, x0))
+                    terms[i, c, r, k] = weight[i] * square_norm(x0[row] - denoised)
             evaluations += (times + 1) * active.sum(1)
             if significance and LEAST_ROUNDS - 1 <= r < rounds - 1:
                 difference, error, dof = _differences(terms[:, :, : r + 1], active)
@@ -213,6 +212,11 @@ class _Levels:
         log_snr = self.edges[cell] + width * (u - self.cumulative[cell]) / self.chance[cell]
         t = self.sde.time((-0.5 * log_snr).exp()).clamp(float(self.first), self.sde.t_max)
         return t, 0.5 * log_snr.exp() * width / self.chance[cell]
+
+
+def square_norm(x: Tensor) -> Tensor:
+    """Return the sum of the squares of each row of x (n, *), (n,) float64 on the CPU."""
+    return x.to(best_float(x.device)).square().flatten(1).sum(1).cpu().double()
 
 
 def _differences(terms: Tensor, active: Tensor) -> tuple[Tensor, Tensor, Tensor]:

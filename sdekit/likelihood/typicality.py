@@ -14,7 +14,7 @@ from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser, as_time, broadcast, evaluate_denoiser
 from sdekit.sampling import SeedNoise, check_seeds
 
-from .generative_classifier import compare_by_bound
+from .generative_classifier import compare_by_bound, square_norm
 
 if TYPE_CHECKING:
     from sdekit.models import Condition
@@ -97,8 +97,8 @@ def denoising_statistics(
                 xt = sde.perturb(x0, t, noise())
                 denoised = evaluate_denoiser(denoise, xt, t, y)
                 eps = (xt - broadcast(sde.alpha(t), xt) * denoised) / broadcast(sde.sigma(t), xt)
-                error = error + _square(x0 - denoised) / (draws * d)
-                score = score + _square(eps) / (draws * d)
+                error = error + square_norm(x0 - denoised) / (draws * d)
+                score = score + square_norm(eps) / (draws * d)
             errors.append(error)
             norms.append(score)
     rho = sde.rho(times)
@@ -182,8 +182,3 @@ def _times(sde: SDE, data_std: float, levels: int) -> Tensor:
     high = min(HIGHEST * data_std, float(sde.rho(as_time(sde.t_max))))
     rho = torch.linspace(math.log(low), math.log(high), levels, dtype=torch.float64).exp()
     return sde.time(rho).clamp(sde.t_min, sde.t_max)
-
-
-def _square(x: Tensor) -> Tensor:
-    """Return the sum of squares of each row, (n,) float64 on the CPU."""
-    return x.double().square().flatten(1).sum(1).cpu()

@@ -13,6 +13,7 @@ from sdekit.distributions import GaussianMixture
 from sdekit.errors import InputError
 from sdekit.inverse import Problem, build_restorer, estimate_noise, restore
 from sdekit.inverse.operators import Average
+from sdekit.likelihood import compare_by_bound, denoising_statistics
 from sdekit.models import ScoreModel
 from sdekit.processes import EDM, VP, best_float
 from sdekit.registry import build, component_names
@@ -118,3 +119,17 @@ def test_noise_and_mixtures(device: torch.device) -> None:
         assert result.device == device and torch.allclose(result.cpu(), exact.denoiser(VP())(x, t))
     y = torch.tensor([0, 1])
     assert torch.allclose(mixture.log_prob(x.to(device), y=y.to(device)).cpu(), mixture.log_prob(x, y=y))
+
+
+def test_comparisons_of_classes_and_denoising_statistics(device: torch.device) -> None:
+    """Both give the results of the CPU, to the precision of float32."""
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+
+    def shifted(x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return denoise(x, t) + 0.1 * y[:, None]
+
+    classes = torch.arange(2)
+    found, expected = (compare_by_bound(VP(), shifted, data, classes, rounds=2) for data in (x.to(device), x))
+    assert torch.allclose(found.log_ratio, expected.log_ratio, atol=1e-3)
+    here, there = (denoising_statistics(VP(), denoise, data, levels=2).values for data in (x.to(device), x))
+    assert torch.allclose(here, there, atol=1e-4)
