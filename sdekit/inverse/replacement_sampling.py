@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from sdekit.errors import InputError
+from sdekit.inverse.operators import LinearOperator
 from sdekit.processes import SDE, Denoiser, diffuse
 from sdekit.registry import build
 from sdekit.sampling import Noise, Sampler
@@ -19,8 +21,9 @@ from .problem import Problem
 def replace_measured(problem: Problem, sde: SDE, x: Tensor, s: Tensor, z: Tensor) -> Tensor:
     """Replace A x by alpha_s y plus noise of standard deviation sigma_s: x + A^+ (alpha_s y + noise - A x).
 
-    y itself already contains noise of standard deviation noise_std, so that only the missing noise is added. A^+ is the
-    pseudo-inverse, restricted to the directions in which it does not amplify the noise of y to more than 2 sigma_s.
+    y itself already contains noise of standard deviation noise_std / |A| in the units of x, so that only the missing
+    noise is added. A^+ is the pseudo-inverse, restricted to the directions in which it does not amplify the noise of y
+    to more than 2 sigma_s.
 
     Arguments:
         problem: Inverse problem with a linear operator A.
@@ -29,15 +32,27 @@ def replace_measured(problem: Problem, sde: SDE, x: Tensor, s: Tensor, z: Tensor
         s: Time, ().
         z: Standard normal noise, (B, *).
     Returns:
-        Samples at s, (B, *); x itself if alpha_s noise_std is larger than sigma_s.
+        Samples at s, (B, *); x itself if alpha_s noise_std / |A| is larger than sigma_s.
     """
     operator, alpha, sigma = problem.linear("replacement"), sde.alpha(s), sde.sigma(s)
-    missing_variance = sigma**2 - (alpha * problem.noise_std) ** 2
+    missing_variance = sigma**2 - (alpha * problem.noise_std) ** 2 / _squared_norm(operator, x)
     if missing_variance < 0:
         return x
     target = alpha * problem.measurement.to(x) + operator.apply(missing_variance.sqrt() * z)
     least_gain = 0.25 * float(alpha / sigma * problem.noise_std) ** 2
     return x + regularized_least_squares(operator, target - operator.apply(x), 1.0, 0.0, least_gain=least_gain)
+
+
+def _squared_norm(operator: LinearOperator, x: Tensor) -> float:
+    """Return |A|^2, the largest squared singular value, by 8 power iterations."""
+    v = torch.randn(1, *x.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(x)
+    gain = 1.0
+    for _ in range(8):
+        image = operator.apply(v / v.norm())
+        v, gain = operator.adjoint(image), float(image.square().sum())
+        if not gain > 0:
+            return 1.0
+    return gain
 
 
 @dataclass(frozen=True)
