@@ -227,7 +227,7 @@ METHODS: dict[str, tuple[Callable[[Problem], Guidance], str, str]] = {
     "takes the variance": (with_noise(lambda std: std**0.5), "scale[vp]", "depend on the units of y"),
     "divides by the noise": (with_noise(lambda std: std * std / std), "noise[vp]", "exception"),
     "unconditional": (unconditional, "condition[vp]", "call denoise(x, t, y)"),
-    "masks_only": (masks_only, "noise[vp]", "exception"),
+    "masks_only": (masks_only, "scale[vp]", "exception"),
     "first_number": (first_number, "all rows[vp]", "every number of the measurement"),
     "in_float64": (in_float64, "shape[vp]", "exception"),
     "neither": (lambda problem: 3, "builds", "or a Sampler"),  # type: ignore[dict-item,return-value]

@@ -1,11 +1,9 @@
-"""Planted faults of predictions, losses, backends and loaders fail the check of the violated law."""
+"""Planted faults of predictions, losses and backends fail the check of the violated law."""
 
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +13,10 @@ from torch import Tensor, nn
 from sdekit import verify
 from sdekit.backends import PreparedNetwork
 from sdekit.errors import InputError
-from sdekit.models import PREDICTIONS, ScoreModel
-from sdekit.networks import MLP
-from sdekit.processes import VP, as_time, broadcast
-from sdekit.verify.component_checks import loader_checks as loaders
+from sdekit.models import PREDICTIONS, NetworkInput, ScoreModel
+from sdekit.processes import as_time, broadcast
 
-from .findings import failed, failure
+from .findings import failure
 
 
 class OtherSkip(ScoreModel):
@@ -94,6 +90,65 @@ class BreaksAtTheEnd(ScoreModel):
         return super().forward(x, t, y) * scale / scale
 
 
+class DropsLabels(ScoreModel):
+    """The denoiser ignores y."""
+
+    def forward(self, x: Tensor, t: Tensor | float, y: Any = None) -> Tensor:
+        return super().forward(x, t)
+
+
+class OtherClock(ScoreModel):
+    """The loss gives the network twice the c_noise."""
+
+    def loss(self, *args: Any, **options: Any) -> Tensor:
+        other = ScoreModel(self.network, self.sde, "edm", data_std=self.data_std, inputs=NetworkInput(scale=0.5))
+        return other.loss(*args, **options)
+
+
+class EvenClock(ScoreModel):
+    """rho and 1 / rho have the same c_noise."""
+
+    def _output(self, run: Any, x: Tensor, t: Tensor, y: Any) -> Tensor:
+        return super()._output(lambda x, c_noise, y: run(x, c_noise.abs(), y), x, t, y)
+
+
+class Clips(ScoreModel):
+    """Clips x_0."""
+
+    def forward(self, x: Tensor, t: Tensor | float, y: Any = None) -> Tensor:
+        return super().forward(x, t, y).clamp(-10, 10)
+
+
+class Maximised(ScoreModel):
+    """A loss whose minimiser is a maximum."""
+
+    def loss(self, *args: Any, **options: Any) -> Tensor:
+        return -super().loss(*args, **options)
+
+
+class Unweighted(ScoreModel):
+    """No weight near t_min."""
+
+    def loss(self, x0: Tensor, t: Tensor, eps: Tensor, y: Any = None, **options: Any) -> Tensor:
+        return super().loss(x0, t, eps, y, **options) * (self.sde.rho(as_time(t)) > 0.01)
+
+
+class Detached(ScoreModel):
+    """The network does not see the graph of x."""
+
+    def _output(self, run: Any, x: Tensor, t: Tensor, y: Any) -> Tensor:
+        return super()._output(run, x.detach(), t, y)
+
+
+class Overwrites(ScoreModel):
+    """Changes eps in place."""
+
+    def loss(self, x0: Tensor, t: Tensor, eps: Tensor, y: Any = None, **options: Any) -> Tensor:
+        result = super().loss(x0, t, eps, y, **options)
+        eps.add_(0.1)
+        return result
+
+
 READS: dict[str, tuple[type[ScoreModel], str, str]] = {
     "OtherSkip": (OtherSkip, "minimiser[vp]", "make the target of the loss agree with c_skip and c_out"),
     "Median": (Median, "minimiser[vp]", "does not give the exact denoiser"),
@@ -103,6 +158,14 @@ READS: dict[str, tuple[type[ScoreModel], str, str]] = {
     "NoDataStd": (NoDataStd, "input[vp]", "c_in does not scale the input to variance 1"),
     "WholeBatch": (WholeBatch, "broadcast[vp]", "loss has another shape"),
     "Floor": (Floor, "round trip[vp]", "the smallest loss is above 0"),
+    "DropsLabels": (DropsLabels, "inputs[vp]", "D does not pass y to the network"),
+    "OtherClock": (OtherClock, "inputs[vp]", "another scaled x or c_noise than D"),
+    "EvenClock": (EvenClock, "c_noise[vp]", "two noise levels have the same c_noise"),
+    "Clips": (Clips, "linear[vp]", "do not clip it"),
+    "Maximised": (Maximised, "linear[vp]", "its weight must be positive"),
+    "Unweighted": (Unweighted, "linear[vp]", "its weight must be positive"),
+    "Detached": (Detached, "gradient[vp]", "remove detach()"),
+    "Overwrites": (Overwrites, "repeatable[vp]", "is changed in place"),
     "BreaksAtTheEnd": (BreaksAtTheEnd, "finite[rectified-flow]", "D is not finite or not float32 at t = 1"),
 }
 
@@ -231,98 +294,3 @@ def test_what_a_backend_says_of_itself() -> None:
     report = verify.verify(elsewhere, kind="backend", quick=True)
     assert report.passed and all("another kind" in str(result.measured) for result in report.skipped)
     assert len(report.skipped) == len(report.results)
-
-
-def tensors(path: str) -> dict[str, Tensor]:
-    """A correct function that reads tensors only."""
-    try:
-        return dict(torch.load(path, weights_only=True))
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: not a model ({type(error).__name__})") from error
-
-
-def opened(path: str, read: Callable[[str], dict[str, Tensor]] = tensors) -> ScoreModel:
-    """A correct loader of an MLP on two numbers."""
-    network = MLP((2,), 0, width=8)
-    network.load_state_dict(read(path))
-    return ScoreModel(network, VP(), "edm").eval()
-
-
-def runs_code(path: str) -> dict[str, Tensor]:
-    """Unpickles any object."""
-    try:
-        return dict(torch.load(path, weights_only=False))
-    except Exception as error:
-        raise InputError(f"{path}: not a model") from error
-
-
-def forgets_some(path: str) -> ScoreModel:
-    """A layer keeps its random initial weights."""
-    network, weights = MLP((2,), 0, width=8), tensors(path)
-    weights.popitem()
-    network.load_state_dict(weights, strict=False)
-    return ScoreModel(network, VP(), "edm").eval()
-
-
-def by_batch(path: str) -> ScoreModel:
-    """Centred over the batch."""
-    model = opened(path)
-    model.forward = lambda x, t, y=None: x - x.mean(0)  # type: ignore[method-assign]
-    return model
-
-
-def drops(path: str) -> ScoreModel:
-    """Dropout stays on."""
-    model = opened(path)
-    inner = model.forward
-    model.forward = lambda x, t, y=None: nn.functional.dropout(inner(x, t, y))  # type: ignore[method-assign]
-    return model
-
-
-LOADERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
-    "a traceback": (lambda path: torch.load(path, weights_only=True), "missing path", "of another library"),
-    "anything goes": (lambda path: ScoreModel(MLP((2,), 0), VP()), "missing path", "is accepted as a model"),
-    "does not say where": (lambda path: opened(path, nameless), "damaged", "does not name the file"),
-    "runs code": (lambda path: opened(path, runs_code), "no execution", "runs code when it is opened"),
-    "a bare network": (lambda path: opened(path).network, "opens", "return a ScoreModel"),
-    "in training mode": (lambda path: opened(path).train(), "opens", "call .eval()"),
-    "forgets some": (forgets_some, "opened again", "some weights are random, not read from the file"),
-    "by batch": (by_batch, "batch", "depends on its batch"),
-    "drops": (drops, "deterministic", "draws random numbers or has a state"),
-}
-
-
-def nameless(path: str) -> dict[str, Tensor]:
-    """Raises an error without the file name."""
-    try:
-        return tensors(path)
-    except InputError:
-        raise InputError("not a model") from None
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Weights that `opened` opens."""
-    path: Path = tmp_path_factory.mktemp("saved") / "model.pt"
-    network = MLP((2,), 0, width=8)
-    for weight in network.parameters():
-        weight.data += 0.1 * torch.randn_like(weight)
-    torch.save(network.state_dict(), path)
-    return str(path)
-
-
-@pytest.mark.parametrize("name", LOADERS)
-def test_faulty_loaders(name: str, saved: str) -> None:
-    """Each fault of a loader fails the check of the law that it violates."""
-    load, check, words = LOADERS[name]
-    assert words in failed(loaders.checks(load, path=saved), check).cause
-
-
-def test_sound_loaders(saved: str) -> None:
-    """A correct loader passes all checks with a model; without one the checks of the model are skipped."""
-    report = verify.run_checks("opened", "loader", loaders.checks(opened, path=saved))
-    report.raise_on_failure()
-    assert not report.skipped
-    report = verify.verify(opened, kind="loader")
-    report.raise_on_failure()
-    assert [str(result.measured) for result in report.skipped] == ["needs a model to open: verify NAME:PATH"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from sdekit.data import Batch, Dataset
 from sdekit.runs import Recipe
 from sdekit.training import Objective, plan
 from sdekit.verify.common.check_results import Check, Finding, at_most
+from sdekit.verify.common.side_effects import changed_globals
 
 BuildObjective = Callable[[Recipe], Objective]
 ROWS = 70  # the noise of so many rows is drawn in more than one block
@@ -36,22 +38,33 @@ def checks(build: BuildObjective, *, quick: bool = False) -> list[Check]:
         Check("loss", "one finite loss per item, which depends on that item only", partial(losses, build)),
         Check("gradient", "the mean loss has a gradient for the saved weights", partial(gradient, build)),
         Check("evaluate", "evaluate() returns JSON and is repeatable, also without items", partial(evaluates, build)),
+        Check("held out", "start() reads training items only, evaluate() each held-out item", partial(items, build)),
+        Check("batch size", "evaluate() does not depend on the batch size", partial(batch_size, build)),
+        Check("preview", "preview() returns a PNG file or None, and describe() a text", partial(previews, build)),
+        Check(
+            "side effects",
+            "no call changes the module, its inputs or the global generators",
+            partial(side_effects, build),
+        ),
     ]
 
 
-def started(build: BuildObjective) -> tuple[Objective, nn.Module, Dataset, Batch]:
+def started(
+    build: BuildObjective, *, batch_size: int = ROWS, seed: int = 0
+) -> tuple[Objective, nn.Module, Dataset, Batch]:
     """Return an objective after its method `start`, its module with nonzero weights, the data set and one batch."""
-    options = {"data": {"n": 100}, "network": {"width": 8, "depth": 1}, "train": {"steps": 1, "batch_size": ROWS}}
+    options = {"data": {"n": 100}, "network": {"width": 8, "depth": 1}, "train": {"steps": 1, "batch_size": batch_size}}
     run, data = plan("moons", network="mlp", condition="label", options=options)
     trial = getattr(build, "trial", None)
-    objective = build(run if trial is None else trial(run, data))
+    recipe = run if trial is None else trial(run, data)
+    objective = build(replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + seed)))
     module = objective.build().eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         for parameter in module.parameters():  # a last layer of zeros would hide faults
             parameter.data += 0.02 * torch.randn_like(parameter)
     objective.start(module, data, np.arange(len(data)))
-    return objective, module, data, data.batch(range(ROWS))
+    return objective, module, data, data.batch(range(batch_size))
 
 
 def builds(build: BuildObjective) -> Finding:
@@ -68,15 +81,20 @@ def builds(build: BuildObjective) -> Finding:
 
 
 def steps(build: BuildObjective) -> Finding:
-    """Check that computing the inputs of a step twice gives equal inputs, and that another step has other inputs."""
+    """Check that the inputs of a step are the same twice, and others at another step, for another seed and row."""
     objective, _, _, batch = started(build)
     rows = slice(0, ROWS)
     one, two, other = (tensors(objective, batch, step, rows) for step in (3, 3, 4))
+    later, seeded = tensors(objective, batch, 4099, rows), tensors(started(build, seed=1)[0], batch, 3, rows)
     cause = "draw everything random from a generator whose seed is seed_from(recipe.train.seed, NUMBER, step)"
     if not all(torch.equal(a, b) for a, b in zip(one, two, strict=True)):
         return Finding(False, "different inputs", "the same inputs", cause)
-    differs = any(not torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    return Finding(differs, "other inputs" if differs else "the same inputs", "other inputs at another step", cause)
+    random = [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if not torch.equal(a, b)]
+    differs = random and all(any(not torch.equal(one[i], z[i]) for i in random) for z in (later, seeded))
+    if differs and all(torch.equal(one[i][k], one[i][0]) for i in random for k in (1, ROWS - 1)):
+        return Finding(False, "the same", "other random inputs", "all rows have the same random inputs: " + cause)
+    measured = "other inputs" if differs else "the same inputs"
+    return Finding(bool(differs), measured, "other inputs at another step, and for another seed", cause)
 
 
 def rows(build: BuildObjective) -> Finding:
@@ -106,12 +124,15 @@ def losses(build: BuildObjective) -> Finding:
 
 
 def gradient(build: BuildObjective) -> Finding:
-    """Check that at least one saved weight has a nonzero gradient."""
+    """Check that every saved weight that can be trained has a nonzero gradient over a few steps."""
     objective, module, _, batch = started(build)
-    objective.loss(module, objective.inputs(batch, 3, slice(0, ROWS))).mean().backward()
-    weights = [p for p in objective.saved(module).parameters() if p.grad is not None and p.grad.abs().max() > 0]
-    cause = "no saved weight has a gradient: saved(module) must be the part that is trained, and loss() must use it"
-    return Finding(bool(weights), f"{len(weights)} weights", "at least 1", cause)
+    weights = {name: p for name, p in objective.saved(module).named_parameters() if p.requires_grad}
+    for step in range(3):
+        objective.loss(module, objective.inputs(batch, step, slice(0, ROWS))).mean().backward()
+    fixed = [name for name, p in weights.items() if p.grad is None or not p.grad.any()]
+    cause = "a saved weight has no gradient: saved(module) must be the part that is trained, and loss() must use it"
+    measured = ", ".join(fixed[:3]) or f"{len(weights)} weights"
+    return Finding(bool(weights) and not fixed, measured, "every weight has a gradient", cause)
 
 
 def evaluates(build: BuildObjective) -> Finding:
@@ -119,14 +140,102 @@ def evaluates(build: BuildObjective) -> Finding:
     objective, module, data, _ = started(build)
     try:
         results = [
-            json.dumps(objective.evaluate(module, data, np.array(i, dtype=np.int64)))
+            json.dumps(objective.evaluate(module, data, np.array(i, dtype=np.int64)), allow_nan=False)
             for i in ([1, 5, 7], [1, 5, 7], [])
         ]
-    except TypeError as error:
-        return Finding(False, str(error), "JSON", "evaluate() must return numbers, None or tables of numbers")
+    except (TypeError, ValueError) as error:
+        return Finding(False, str(error), "JSON", "evaluate() must return finite numbers, None or tables of these")
     cause = "evaluate() must use a generator of its own with a fixed seed"
     same = results[0] == results[1]
     return Finding(same, "the same twice" if same else "different", "the same twice", cause)
+
+
+class _Recorded(Dataset):
+    """A data set that records which items are read."""
+
+    def __init__(self, data: Dataset) -> None:
+        vars(self).update(vars(data))
+        self.data, self.read = data, set[int]()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        self.read |= {int(i) for i in indices}
+        return self.data.batch(indices)
+
+
+def items(build: BuildObjective) -> Finding:
+    """Check that `start` reads only the training items, and `evaluate` exactly the held-out items."""
+    objective, module, data, _ = started(build)
+    training, held_out = np.arange(0, 60), np.arange(70, 99)
+    one, two = _Recorded(data), _Recorded(data)
+    objective.start(module, one, training)
+    objective.evaluate(module, two, held_out)
+    cause = "start() must read only the items of `indices`, or held-out items become part of the training"
+    if not one.read <= {*training}:
+        return Finding(False, f"item {max(one.read)}", "items 0 to 59", cause)
+    cause = "evaluate() must read all items of `indices`, and no others"
+    return Finding(two.read == {*held_out}, f"{len(two.read)} items", f"the {len(held_out)} held-out items", cause)
+
+
+def batch_size(build: BuildObjective) -> Finding:
+    """Check that the evaluation of 72 items is the same in batches of 64 and of 16 items."""
+    values = []
+    for size in (64, 16):  # with multiples of 16 numbers, torch draws the same noise in parts as at once
+        objective, module, data, _ = started(build, batch_size=size)
+        values.append(_numbers(objective.evaluate(module, data, np.arange(28, 100))))
+    difference = max((abs(a - b) / (1e-3 + abs(a)) for a, b in zip(*values, strict=True)), default=0.0)
+    cause = "the evaluation depends on the batch size: add the losses of all items, then divide by their number"
+    return at_most(difference, 1e-4, cause, "relative difference ")
+
+
+def _numbers(values: Any) -> list[float]:
+    """Return all numbers in a table of an evaluation."""
+    if isinstance(values, dict):
+        return [number for value in values.values() for number in _numbers(value)]
+    return [float(values)] if isinstance(values, int | float) else []
+
+
+def previews(build: BuildObjective) -> Finding:
+    """Check that the preview is a PNG file or None, and that an item of a step is described by a text."""
+    objective, module, _, _ = started(build)
+    picture, text = objective.preview(module), objective.describe(3, 5)
+    passed = (picture is None or picture[:4] == b"\x89PNG") and isinstance(text, str)
+    cause = "preview() must return the bytes of a PNG file or None, and describe() a text"
+    return Finding(passed, f"{type(picture).__name__}, {type(text).__name__}", "bytes or None, str", cause)
+
+
+def side_effects(build: BuildObjective) -> Finding:
+    """Check that no method changes the weights, the mode, the batch or the inputs, or draws from global generators."""
+    objective, module, data, batch = started(build)
+    copy, state = batch.x.clone(), {k: v.clone() for k, v in module.state_dict().items()}
+    inputs = objective.inputs(batch, 3, slice(0, ROWS))
+    kept = [None if z is None else z.clone() for z in inputs]
+    trained = [p.requires_grad for p in module.parameters()]
+    calls: dict[str, Callable[[], object]] = {
+        "build": objective.build,
+        "inputs": lambda: objective.inputs(batch, 3, slice(0, ROWS)),
+        "loss": lambda: objective.loss(module, inputs),
+        "evaluate": lambda: objective.evaluate(module, data, np.arange(5)),
+        "preview": lambda: objective.preview(module),
+        "start": lambda: objective.start(module, data, np.arange(len(data))),
+    }
+    for name, call in calls.items():
+        with changed_globals() as changed:
+            call()
+        weights = all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
+        changed += ["the weights"] * (not weights and name != "start")
+        changed += ["the mode of the module"] * any(m.training for m in module.modules())
+        changed += ["requires_grad"] * ([p.requires_grad for p in module.parameters()] != trained)
+        changed += ["the batch"] * (not torch.equal(batch.x, copy))
+        changed += ["the inputs"] * any(
+            z is not None and k is not None and not torch.equal(z, k) for z, k in zip(inputs, kept, strict=True)
+        )
+        if changed:
+            cause = f"{name}() changes {' and '.join(changed[:2])}: restore it, or use a copy or an own generator"
+            return Finding(False, changed[0], "unchanged", cause)
+    return Finding(True, "unchanged", "unchanged")
 
 
 def tensors(objective: Objective, batch: Batch, step: int, rows: slice) -> list[Tensor]:
