@@ -2,12 +2,14 @@
 
 python benchmarks/verify_page.py laws      what each check measures: seconds
 python benchmarks/verify_page.py results   run all checks of all built-in components: about 10 minutes
+python benchmarks/verify_page.py results network heun   only those of some kinds or components; other rows stay
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sdekit import registry, verify
@@ -37,12 +39,11 @@ HEAD = """\
 Results of `sdekit verify NAME` for every built-in component that needs no file, written by
 `python benchmarks/verify_page.py results`. [What verify checks](verify.md) explains the checks.
 
-The backends compile, export and aoti were verified with `--quick`.
+The worst ratio is the largest measured value divided by its tolerance, or the required order divided by the measured
+one, and the check in which it occurred. It is at most 1 if the check passed. The backends compile, export and aoti were
+verified with `--quick`. Seconds are the processor time of one thread. They are left out in rows of earlier versions.
 
-The margin is the unused part of the tolerance, relative to the tolerance. For an order it is (measured order / required
-order - 1). The table shows the check with the smallest margin. A check without a tolerance has no margin.
-
-| kind | component | checks | result | smallest margin |
+| component | kind | checks passed | worst ratio to its tolerance | seconds |
 |---|---|---|---|---|
 """
 
@@ -64,9 +65,15 @@ def write_laws() -> None:
     """Write the table of checks of each kind between the two comments of the page."""
     lines = []
     for kind in verify.CHECKS_BY_KIND:
-        lines += [f"### {PLURALS.get(kind, kind.capitalize() + 's')}", "", "| check | verifies that |", "|---|---|"]
+        lines += [
+            f"### {PLURALS.get(kind, kind.capitalize() + 's')}",
+            "",
+            "| check | law | verifies that |",
+            "|---|---|---|",
+        ]
         for check in checks_of_kind(kind):
-            lines.append(f"| {check.name.partition('[')[0]} | {check.description.replace('|', chr(92) + '|')} |")
+            name, law, words = (t.replace("|", chr(92) + "|") for t in (check.name, check.equation, check.description))
+            lines.append(f"| {name.partition('[')[0]} | {law} | {words} |")
         lines.append("")
     text = LAWS.read_text("utf-8")
     begin, end = "<!-- laws: benchmarks/verify_page.py -->", "<!-- end of laws -->"
@@ -86,26 +93,46 @@ def components() -> Iterator[tuple[str, str]]:
             yield kind, name
 
 
-def row(report: verify.Report) -> str:
+def ratio(result: verify.Result) -> float:
+    """Return the measured value divided by its tolerance, or the required order divided by the measured one."""
+    margin = result.margin or 0.0
+    return 1 / max(1 + margin, 1e-9) if result.curve else 1 - margin
+
+
+def row(report: verify.Report, seconds: float) -> str:
     """Return the row of one component."""
-    count, skipped = len(report.results) - len(report.skipped), len(report.skipped)
-    result = "passed" if report.passed else f"failed: {', '.join(r.name for r in report.failures)}"
-    result += f", {skipped} skipped" if skipped else ""
-    if not count:
-        result = f"skipped: {report.skipped[0].measured}".replace("|", "/")
-    margins = [(r.margin, r.name) for r in report.results if r.margin is not None]
-    smallest = "" if not margins else f"{min(margins)[0]:.2g} ({min(margins)[1]})"
-    return f"| {report.kind} | {report.component} | {count} | {result} | {smallest} |"
+    results = [result for result in report.results if not result.skipped]
+    if not results:
+        reason = str(report.skipped[0].measured).partition(":")[0].replace("|", "/")
+        return f"| {report.component} | {report.kind} | skipped: {reason} |  |  |"
+    passed = f"{sum(result.passed for result in results)} of {len(results)}"
+    if not report.passed:
+        passed += f": failed {', '.join(result.name for result in report.failures)}"
+    if report.skipped:
+        passed += f", {len(report.skipped)} skipped"
+    ratios = [(ratio(result), result.name) for result in results if result.margin is not None]
+    worst = f"{max(ratios)[0]:.2g} ({max(ratios)[1]})" if ratios else ""
+    return f"| {report.component} | {report.kind} | {passed} | {worst} | {seconds:.1f} |"
 
 
-def write_results() -> None:
-    """Verify every component, and write the page after each."""
-    rows: list[str] = []
-    for kind, name in components():
-        rows.append(row(verify.verify(name, kind=kind, quick=kind == "backend" and name in SLOW_TO_COMPILE)))
-        print(rows[-1], flush=True)
-        RESULTS.write_text(HEAD + "\n".join(rows) + "\n", "utf-8")
+def read_rows() -> dict[tuple[str, str], str]:
+    """Return the rows of the page by kind and component."""
+    cells = [line.split(" | ") for line in RESULTS.read_text("utf-8").splitlines() if line.startswith("| ")]
+    return {(row[1], row[0].removeprefix("| ")): " | ".join(row) for row in cells[1:]}
+
+
+def write_results(names: Sequence[str]) -> None:
+    """Verify every component, or those of some kinds or names, and write the page after each."""
+    rows, order = read_rows(), list(components())
+    for kind, name in order:
+        if names and kind not in names and name not in names:
+            continue
+        start = time.process_time()
+        report = verify.verify(name, kind=kind, quick=kind == "backend" and name in SLOW_TO_COMPILE)
+        rows[kind, name] = row(report, time.process_time() - start)
+        print(rows[kind, name], flush=True)
+        RESULTS.write_text(HEAD + "\n".join(rows[key] for key in order if key in rows) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
-    write_laws() if sys.argv[1:] in ([], ["laws"]) else write_results()
+    write_laws() if sys.argv[1:] in ([], ["laws"]) else write_results(sys.argv[2:])
