@@ -27,7 +27,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "grid": ("karras",),
     "network": ("mlp",),
     "backend": ("eager",),
-    "guidance": ("cfg", "autoguidance"),
+    "guidance": ("cfg", "autoguidance", "clip"),
     "dataset": ("moons",),
     "features": ("raw",),
 }

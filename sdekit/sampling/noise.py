@@ -75,7 +75,7 @@ class SeedNoise:
     def __call__(self, t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
         """Return the next draw, (B, *shape); the times are not used."""
         on_gpu = self.device.type == "cuda"  # from pinned memory the copy does not wait for the GPU
-        z = torch.empty(len(self.seeds), *self.shape, pin_memory=on_gpu)
+        z = torch.empty(len(self.seeds), *self.shape, dtype=torch.float32, pin_memory=on_gpu)
         for row, generator in zip(z.unbind(), self._generators, strict=True):
             for _ in range(self._skipped + 1):
                 row.normal_(generator=generator)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sdekit.distributions import GaussianMixture
+from sdekit.errors import InputError
 from sdekit.processes import SDE, VE, VP, Cosine, Denoiser, RectifiedFlow, as_time
 from sdekit.sampling import Noise, Sampler, SeedNoise, karras, start_at_finite_rho
 
@@ -52,6 +54,16 @@ def with_finite_start(sampler: Sampler, sde: Any) -> SDE:
     return shortened
 
 
+def with_eta(sampler: Sampler, *values: float) -> dict[str, Sampler]:
+    """Return the sampler with other values of its option eta, by "eta = VALUE"; values that it refuses are left out."""
+    samplers = {}
+    if "eta" in {f.name for f in fields(sampler)}:
+        for value in values:
+            with suppress(InputError):
+                samplers[f"eta = {value:g}"] = replace(sampler, **{"eta": value})
+    return samplers
+
+
 def uneven_grid(sde: SDE, n: int) -> Tensor:
     """Return a grid of n steps (n even) in which short steps alternate with steps that are three times as long.
 
@@ -59,6 +71,28 @@ def uneven_grid(sde: SDE, n: int) -> Tensor:
     """
     fine = karras(sde, 2 * n)
     return fine[torch.arange(len(fine)) % 4 < 2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherClock(SDE):
+    """The VP process with the clock t = 5 u^(2/3), whose class has no attributes but those that every process has."""
+
+    t_min: float = 5 * 0.02 ** (2 / 3)
+    t_max: float = 5.0
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return VP().alpha((as_time(t) / 5) ** 1.5)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return VP().sigma((as_time(t) / 5) ** 1.5)
+
+    def time(self, rho: Tensor) -> Tensor:
+        return 5 * VP().time(rho) ** (2 / 3)
+
+
+def inner_grid(sde: SDE, n: int) -> Tensor:
+    """Return a grid of equal steps in log rho from rho = 5 to rho = 0.2, inside of the range of the process."""
+    return sde.time(torch.logspace(math.log10(5), math.log10(0.2), n + 1, dtype=torch.float64))
 
 
 def _cdf(x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -101,8 +135,9 @@ def exact_quantiles(sde: SDE, t: Tensor | float) -> Tensor:
 
 
 def exact_flow(sde: SDE, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-    """Map x (B, 1) from time t to time s by the exact probability flow of MIXTURE_1D."""
-    return _quantile(_cdf(x, sde.alpha(t), sde.sigma(t)), sde.alpha(s), sde.sigma(s))
+    """Map x (n, B, 1) from the times t (n,) to the times s (n,) by the exact probability flow of MIXTURE_1D."""
+    (a, b), (c, d) = ((sde.alpha(u)[:, None, None], sde.sigma(u)[:, None, None]) for u in (t, s))
+    return _quantile(_cdf(x, a, b), c, d)
 
 
 def run_sampler(
@@ -134,20 +169,31 @@ def initial_x(sde: SDE, rows: int, dtype: torch.dtype = torch.float64) -> Tensor
 class RecordingDenoiser:
     """A denoiser that records the times, batch sizes and results of its calls.
 
+    Arguments:
+        denoise: Denoiser.
+        like: Tensor with the dtype and the shape of the samples that the denoiser must be called with, if any.
+
     Attributes:
+        malformed: Descriptions of calls in which t is not a float64 tensor () or (B,), or x is not like `like`.
         times: Times t of all calls.
         batch_sizes: Batch size of each call.
         results: Pairs of each returned tensor and a copy of it. They differ if the caller changed the tensor in place.
     """
 
-    def __init__(self, denoise: Denoiser) -> None:
-        self.denoise = denoise
+    def __init__(self, denoise: Denoiser, like: Tensor | None = None) -> None:
+        self.denoise, self.like = denoise, like
+        self.malformed: list[str] = []
         self.times: list[float] = []
         self.batch_sizes: list[int] = []
         self.results: list[tuple[Tensor, Tensor]] = []
 
-    def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, t: Any, y: Tensor | None = None) -> Tensor:
         """Call the denoiser and record the call."""
+        form = (t.dtype, t.shape) if isinstance(t, Tensor) else (type(t).__name__, ())
+        if form not in ((torch.float64, ()), (torch.float64, (len(x),))):
+            self.malformed.append(f"t is a {form[0]} of shape {tuple(form[1])}")
+        if self.like is not None and (x.dtype, x.shape[1:]) != (self.like.dtype, self.like.shape[1:]):
+            self.malformed.append(f"x is {x.dtype} of shape {tuple(x.shape)}")
         self.times += as_time(t).flatten().tolist()
         self.batch_sizes.append(len(x))
         x0 = self.denoise(x, t) if y is None else self.denoise(x, t, y)
@@ -158,7 +204,7 @@ class RecordingDenoiser:
 class AffineMap:
     """Result of a sampler on Gaussian data, as an affine function of the initial x and of the draws z.
 
-    x_end = offset + scale x_start + sum_j draw_scales_j z_j. The data are N(MEAN, STD^2), with three independent
+    x_end = offset + scale x_start + sum_j draw_scales_j z_j. The data are size * N(MEAN, STD^2), with three independent
     coordinates. The denoiser of a Gaussian is affine in x. A step that is linear in x, in the denoised x_0 and in its
     draws is therefore affine. The coefficients are computed from one batch of unit vectors, without Monte Carlo error.
 
@@ -166,6 +212,7 @@ class AffineMap:
         sampler: Sampler.
         sde: Process.
         times: Decreasing times, of shape (n + 1,).
+        size: Factor of the data.
 
     Attributes:
         error: Largest relative difference between the sampler and the affine map. It is above rounding error if the
@@ -175,8 +222,9 @@ class AffineMap:
     MEAN = torch.tensor([0.7, -0.5, 1.0], dtype=torch.float64)
     STD = torch.tensor([0.3, 0.8, 1.5], dtype=torch.float64)
 
-    def __init__(self, sampler: Sampler, sde: SDE, times: Tensor) -> None:
-        denoise, count = GaussianMixture(self.MEAN[None], self.STD[None]).denoiser(sde), 0
+    def __init__(self, sampler: Sampler, sde: SDE, times: Tensor, size: float = 1.0) -> None:
+        self.size, self.mean, self.std, count = size, size * self.MEAN, size * self.STD, 0
+        denoise = GaussianMixture(self.mean[None], self.std[None]).denoiser(sde)
 
         def counting_zeros(t: Tensor | None = None, s: Tensor | None = None) -> Tensor:
             nonlocal count
@@ -196,13 +244,16 @@ class AffineMap:
         self.error = float(((out[-1] - predicted).abs() / (1 + predicted.abs())).max())
 
     def moments_error(self, sde: SDE, times: Tensor) -> float:
-        """Return the largest error of the mean and std at times[-1] if x has the exact distribution at times[0]."""
+        """Return the largest error of the mean and std at times[-1] if x has the exact distribution at times[0].
+
+        The errors are divided by the size of the data.
+        """
         (a, b), (c, d) = ((sde.alpha(t), sde.sigma(t)) for t in (times[0], times[-1]))
-        start_std = (a**2 * self.STD**2 + b**2).sqrt()
-        mean = self.offset + self.scale * a * self.MEAN
+        start_std = (a**2 * self.std**2 + b**2).sqrt()
+        mean = self.offset + self.scale * a * self.mean
         std = ((self.scale * start_std) ** 2 + (self.draw_scales**2).sum(0)).sqrt()
-        exact = c * self.MEAN, (c**2 * self.STD**2 + d**2).sqrt()
-        return float(max((mean - exact[0]).abs().max(), (std - exact[1]).abs().max()))
+        exact = c * self.mean, (c**2 * self.std**2 + d**2).sqrt()
+        return float(max((mean - exact[0]).abs().max(), (std - exact[1]).abs().max())) / self.size
 
 
 def measured_orders(steps: Sequence[int], errors: Sequence[float]) -> list[float]:

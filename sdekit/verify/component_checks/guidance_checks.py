@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -48,24 +49,33 @@ def checks(guidance: Guidance, *, quick: bool = False) -> list[Check]:
     result = []
     for name, sde in {"vp": VP(), "rectified-flow": RectifiedFlow()}.items():
         case = _Case(guidance, sde)
+        law = "the guided denoiser maps x (B, *) to (B, *)"
+        form = Check(f"shape[{name}]", law, partial(case.measure, shape))
         laws: dict[str, tuple[str, Callable[[_Case], Finding]]] = {
-            "shape": ("the guided denoiser maps x (B, *) to (B, *)", shape),
             "batch": ("D(x, t, y)^i = D(x^i, t, y^i)", batch),
             "broadcast": ("D(x, (t_1, ..., t_B), y)^i = D(x^i, t_i, y^i)", broadcast),
+            "repeatable": ("D is a function of x, t and y", repeatable),
+            "no condition": ("D(x, t) is defined, or raises InputError", without_condition),
             "finite": ("D is finite from t_min to t_max", finite),
-            "times": ("t_min <= t <= t_max in every network call", times),
-            "inputs": ("x, y and network results are not changed; the result requires no gradient", unchanged),
+            "times": ("t_min <= t <= t_max in every network call, in float64", times),
+            "inputs": ("x, t, y and network results are not changed; the result requires no gradient", unchanged),
         }
-        result += [Check(f"{key}[{name}]", law, partial(case.measure, check)) for key, (law, check) in laws.items()]
         if case.trial is not None and case.trial.exact is not None:
-            result.append(Check(f"exact[{name}]", "D is the exact guided denoiser", partial(case.measure, exact)))
-        if "scale" in parameters(guidance) and case.trial is None:
-            law = "score at scale 1 = grad log p_t(x | y)"
-            result.append(Check(f"scale 1[{name}]", law, partial(case.measure, scale_one)))
-            law = "score at scale 0 = grad log p_t(x)"
-            result.append(Check(f"scale 0[{name}]", law, partial(case.measure, scale_zero)))
-            law = "score at scale 2 differs from score at scale 1"
-            result.append(Check(f"scale 2[{name}]", law, partial(case.measure, scale_two)))
+            laws["exact"] = "D is the exact guided denoiser", exact
+        if case.trial is None:
+            laws["axes"] = "x of shape (B, 2, 3, 6) gives the result of shape (B, 36)", axes
+        options = parameters(guidance)
+        if "scale" in options and case.trial is None:
+            laws |= {
+                "scale 1": ("score at scale 1 = grad log p_t(x | y)", scale_one),
+                "scale 0": ("score at scale 0 = grad log p_t(x)", scale_zero),
+                "scale 2": ("score at scale 2 differs from score at scale 1", scale_two),
+                "scale limits": ("D is continuous in the scale at 0 and at 1", scale_limits),
+            }
+        if {"low", "high"} <= set(options):
+            laws["range"] = "D is unchanged if x_0 is inside of the range from low to high", inside_range
+        result.append(form)
+        result += [Check(f"{key}[{name}]", law, partial(case.measure, f), (form,)) for key, (law, f) in laws.items()]
     return result
 
 
@@ -74,14 +84,21 @@ class _Case:
 
     def __init__(self, guidance: Guidance, sde: SDE) -> None:
         self.guidance, self.sde = guidance, sde
-        trial: Callable[[SDE, GaussianMixture], Trial] | None = getattr(guidance, "trial", None)
-        self.trial = None if trial is None else trial(sde, MIXTURE_2D)
+        self.trial = self.make_trial(MIXTURE_2D) if hasattr(guidance, "trial") else None
 
-    def guided(self, denoise: Denoiser | None = None, **options: Any) -> Denoiser:
-        """Apply the guidance to a denoiser, by default to the denoiser of `MIXTURE_2D`."""
-        if self.trial is not None:
-            options = {**self.trial.options, **options}
-        return self.guidance(self.sde, denoise or MIXTURE_2D.denoiser(self.sde), **options)
+    def make_trial(self, mixture: GaussianMixture) -> Trial:
+        """Return the options with which the guidance of this mixture is verified."""
+        make: Callable[[SDE, GaussianMixture], Trial] = getattr(self.guidance, "trial")  # noqa: B009
+        return make(self.sde, mixture)
+
+    def guided(
+        self, denoise: Denoiser | None = None, mixture: GaussianMixture | None = None, **options: Any
+    ) -> Denoiser:
+        """Apply the guidance to a denoiser, by default to the denoiser of the mixture, by default `MIXTURE_2D`."""
+        trial = self.trial if self.trial is None or mixture is None else self.guidance.trial(self.sde, mixture)  # type: ignore[attr-defined]
+        if trial is not None:
+            options = {**trial.options, **options}
+        return self.guidance(self.sde, denoise or (mixture or MIXTURE_2D).denoiser(self.sde), **options)
 
     def measure(self, check: Callable[[_Case], Finding]) -> Finding:
         """Run a check, and skip it if the guidance has no trial and raises InputError."""
@@ -109,6 +126,9 @@ def shape(case: _Case) -> Finding:
         if measured != (expected := f"(6, 2) {dtype}, finite"):
             cause = "the guided denoiser changes the shape or dtype of x, or is not finite: return a tensor like x"
             return Finding(False, measured, expected, cause)
+        if dtype == torch.float64 and torch.equal(out.float().double(), out):
+            cause = "the result is rounded to float32: compute in the dtype of x"
+            return Finding(False, "rounded to float32", expected, cause)
     return Finding(True, "shape and dtype of x", "shape and dtype of x")
 
 
@@ -131,6 +151,66 @@ def broadcast(case: _Case) -> Finding:
     return at_most(float((guided(x, t, y) - rows).abs().max()), 1e-9, cause, "difference ")
 
 
+def axes(case: _Case) -> Finding:
+    """Check that images, square or not, give the same result as vectors with the same elements."""
+    means = torch.linspace(-1, 1, 108, dtype=torch.float64).view(3, 36)
+    t, results = case.sde.time(as_time(1.0)), []
+    x = GaussianMixture(means, 0.5).sample(6, 5, case.sde, t)
+    for shape in ((36,), (2, 3, 6), (1, 6, 6), (4, 3, 3)):
+        guided = case.guided(mixture=GaussianMixture(means.view(3, *shape), 0.5))
+        results.append(guided(x.view(-1, *shape), t, torch.arange(6) % 3).reshape(6, 36))
+    difference = max(float((result - results[0]).abs().max()) for result in results[1:])
+    cause = "an axis of images is mistaken for another one: use all numbers of a sample, flatten(1), or broadcast(t, x)"
+    return at_most(difference, 1e-9, cause, "difference ")
+
+
+def repeatable(case: _Case) -> Finding:
+    """Check that the same call gives the same result after another call, and that no random numbers are drawn."""
+    x, y, t = inputs_at(case.sde, 1.0)
+    guided, before = case.guided(), torch.get_default_dtype()
+    first = guided(x, t, y)
+    copy = first.clone()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(123)
+        state = torch.get_rng_state()
+        guided(x + 1, t, y.flip(0))
+        try:
+            torch.set_default_dtype(torch.float64 if before == torch.float32 else torch.float32)
+            again = guided(x, t, y)
+        finally:
+            torch.set_default_dtype(before)
+        drawn = not torch.equal(torch.get_rng_state(), state)
+    if not torch.equal(first, copy):
+        cause = "the next call overwrites the last result, which multistep samplers keep: return a new tensor"
+        return Finding(False, "overwritten", "kept", cause)
+    if drawn:
+        return Finding(False, "draws", "no draws", "the guidance uses torch's global generator: draw no random numbers")
+    cause = "the result depends on earlier calls or on torch's default dtype: store nothing between calls by default"
+    return at_most(float((again - first).abs().max()), 0.0, cause, "difference ")
+
+
+def without_condition(case: _Case) -> Finding:
+    """Check that a call without a condition works or raises InputError, and that label -1 means no condition."""
+    x, y, t = inputs_at(case.sde, 1.0)
+    nothing = torch.full_like(y, -1)
+    unconditional, mixed = case.guided()(x, t, nothing), torch.where(y == 0, -1, y)
+    expected = torch.where((mixed == -1)[:, None], unconditional, case.guided()(x, t, y))
+    error = float((case.guided()(x, t, mixed) - expected).abs().max())
+    if not error < 1e-9:
+        cause = "rows without a label, y = -1, are treated like others: pass y on to the denoiser row by row"
+        return at_most(error, 1e-9, cause, "difference ")
+    if "scale" in parameters(case.guidance) and case.trial is None:
+        error = float((unconditional - MIXTURE_2D.denoiser(case.sde)(x, t)).abs().max())
+        cause = "with y = -1, no label, the result is not the unconditional model: use the null condition as it is"
+        if not error < 1e-6:
+            return at_most(error, 1e-6, cause, "difference ")
+    try:
+        case.guided()(x, t)
+    except InputError:
+        return Finding(True, "InputError", "a result or InputError")
+    return Finding(True, "a result", "a result or InputError")
+
+
 def finite(case: _Case) -> Finding:
     """Check that the result is finite in float32 at t_min and t_max, where sigma or alpha may be 0."""
     for t in (as_time(case.sde.t_min), as_time(case.sde.t_max)):
@@ -143,14 +223,17 @@ def finite(case: _Case) -> Finding:
 
 
 def times(case: _Case) -> Finding:
-    """Check that every network call has a time within the range of the process."""
+    """Check that every network call has x like the samples and a float64 time within the range of the process."""
     low, high = case.sde.t_min, case.sde.t_max
     slack = 1e-9 * (high - low)
     for t in (as_time(low), case.sde.time(as_time(1.0)), as_time(high)):
-        denoiser = RecordingDenoiser(MIXTURE_2D.denoiser(case.sde))
         x, y = MIXTURE_2D.sample(6, 5, case.sde, t), torch.arange(6) % 3
+        denoiser = RecordingDenoiser(MIXTURE_2D.denoiser(case.sde), x)
         case.guided(denoiser)(x, t, y)
         outside = [u for u in denoiser.times if not low - slack <= u <= high + slack]
+        if denoiser.malformed:
+            cause = "a network call has wrong arguments: pass x and t in their dtypes"
+            return Finding(False, denoiser.malformed[0], "x like the samples, t float64 () or (B,)", cause)
         if outside:
             cause = f"a network call has t = {outside[0]:.6g}, outside the range of the process: call it at t"
             return Finding(False, outside[0], f"within [{low:.6g}, {high:.6g}]", cause)
@@ -159,10 +242,11 @@ def times(case: _Case) -> Finding:
 
 def unchanged(case: _Case) -> Finding:
     """Check that no input or network result is changed in place, and that the result requires no gradient."""
-    x, y, t = inputs_at(case.sde, 1.0)
-    copies, denoiser = (x.clone(), y.clone()), RecordingDenoiser(MIXTURE_2D.denoiser(case.sde))
+    x, y, _ = inputs_at(case.sde, 1.0)
+    t = torch.linspace(case.sde.t_max, case.sde.t_min, len(x), dtype=torch.float64)
+    copies, denoiser = (x.clone(), y.clone(), t.clone()), RecordingDenoiser(MIXTURE_2D.denoiser(case.sde))
     out = case.guided(denoiser)(x, t, y)
-    changed = [name for name, now, before in zip("xy", (x, y), copies, strict=True) if not torch.equal(now, before)]
+    changed = [name for name, now, before in zip("xyt", (x, y, t), copies, strict=True) if not torch.equal(now, before)]
     changed += ["a denoised x_0"] * any(not torch.equal(a, b) for a, b in denoiser.results)
     cause = f"the guidance changes {' and '.join(changed)} in place: compute a new tensor"
     if not changed and out.requires_grad:
@@ -201,10 +285,45 @@ def scale_two(case: _Case) -> Finding:
     return Finding(changed > 1e-6, changed, "above 1e-06", cause)
 
 
+def scale_limits(case: _Case) -> Finding:
+    """Check that D changes little if the scale changes from 1 to 0.999 or 1.001, and from 0 to 0.001.
+
+    Some guidances are not D(x) + c (D(x, y) - D(x)) with one number c at all noise levels. They may jump at 0 itself,
+    if they give the exact unconditional model there, but must be continuous from -0.001 to 0.001.
+    """
+    results, shares = [], []
+    for rho in (0.1, 0.3, 1.0, 3.0, 10.0):
+        x, y, t = inputs_at(case.sde, rho)
+        at = {scale: case.guided(scale=scale)(x, t, y) for scale in (-0.001, 0.0, 0.001, 0.999, 1.0, 1.001)}
+        d, change = at[1.0] - at[0.0], at[0.001] - at[0.0]
+        share = float((change * d).sum() / (d * d).sum().clamp(min=1e-30))
+        shares.append(share if float((change - share * d).abs().max()) < 1e-9 else math.nan)
+        results.append((rho, at, 0.02 * float(1e-3 + d.abs().max())))
+    is_linear = max(shares) - min(shares) < 0.01
+    pairs = ((0.999, 1.0), (1.001, 1.0), (0.001, 0.0 if is_linear else -0.001))
+    for rho, at, bound in results:
+        for scale, limit in pairs:
+            rows = (at[scale] - at[limit]).abs().amax(1)  # of a nonlinear guidance, some rows may be sensitive
+            difference = float(rows.median() if limit < 0 else rows.max())
+            if not difference <= bound:
+                cause = f"the result jumps from scale {limit:g} to {scale:g}, at rho = {rho:g}: the formula"
+                return at_most(difference, bound, f"{cause} disagrees with a shortcut", "change ")
+    return Finding(True, "continuous", "continuous")
+
+
+def inside_range(case: _Case) -> Finding:
+    """Check that values inside of the range from low to high are unchanged."""
+    x, y, t = inputs_at(case.sde, 0.3)
+    x0 = MIXTURE_2D.denoiser(case.sde)(x, t, y)
+    largest = 1.001 * float(x0.abs().max())
+    error = float((case.guided(low=-largest, high=largest)(x, t, y) - x0).abs().max())
+    return at_most(error, 1e-9, "values inside of the range are changed: only limit values outside of it", "change ")
+
+
 def _compare_scores(case: _Case, guided: Denoiser, expected: Denoiser, tolerance: float, cause: str) -> Finding:
     """Compare the scores of two denoisers. Their difference is multiplied by sigma."""
     worst, worst_rho = 0.0, 0.0
-    for rho in (0.3, 1.0, 3.0):
+    for rho in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0):
         x, y, t = inputs_at(case.sde, rho)
         scores = (case.sde.score(x, d(x, t, y), t) for d in (guided, expected))
         error = float((next(scores) - next(scores)).abs().max() * case.sde.sigma(t))

@@ -14,7 +14,7 @@ from sdekit.sampling import Sampler
 from sdekit.verify.common.check_results import Check
 from sdekit.verify.common.problems import trial_processes
 
-from . import accuracy, contract, randomness, single_steps
+from . import accuracy, contract, fresh_noise, randomness, single_steps
 
 
 def checks(sampler: Sampler, *, quick: bool = False) -> list[Check]:
@@ -46,7 +46,11 @@ def checks(sampler: Sampler, *, quick: bool = False) -> list[Check]:
         *follow(randomness.checks(sampler, trials["rectified-flow"]), generators),
     ]
     noise = next(check for check in behaviour if str(check) == "noise")
-    measured = [*single_steps.checks(sampler, trials), *accuracy.checks(sampler, trials, quick=quick)]
+    measured = [
+        *single_steps.checks(sampler, trials),
+        *accuracy.checks(sampler, trials, quick=quick),
+        *fresh_noise.checks(sampler, trials["vp"]),
+    ]
     law = "a frozen dataclass; every option has a type and a default"
     declaration = Check("declaration", law, partial(contract.declaration, sampler))
     return [declaration, *runs.values(), *forms, generators, *behaviour, *follow(measured, noise)]
@@ -63,7 +67,7 @@ def _runs(sampler: Sampler, trials: dict[str, SDE]) -> dict[type[SDE], Check]:
         law = "a run raises no exception, and x is finite at every time"
         roots = (*list(runs.values())[:1], *vanishing)
         check = Check(f"runs[{name}]", law, partial(contract.runs, sampler, sde), roots)
-        if sde.alpha(as_time(sde.t_max)) < 1e-3:
+        if sde.alpha(as_time(sde.t_max)) < 1e-12:
             vanishing.append(check)
         else:
             check = replace(check, roots=roots[:1])

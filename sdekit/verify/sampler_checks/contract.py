@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from sdekit.distributions import GaussianMixture
 from sdekit.processes import SDE, VE, VP, RectifiedFlow, as_time
-from sdekit.sampling import Sampler, SeedNoise, karras, sample
+from sdekit.sampling import Sampler, Samples, SeedNoise, karras, sample
 from sdekit.verify.common.check_results import Check, Finding, at_most, same
 from sdekit.verify.common.problems import MIXTURE_2D, RecordingDenoiser, initial_x, run_sampler, with_finite_start
 
@@ -36,7 +37,7 @@ def checks(sampler: Sampler, trials: Mapping[str, SDE], *, quick: bool) -> Itera
         )
     yield Check("state", "two trajectories advanced in turn are independent", partial(state, sampler, sde))
     yield Check("inputs", "x, times, draws and denoised x_0 are not changed", partial(inputs, sampler, sde))
-    yield Check("shape", "x of shape (B, 2, 3, 4) gives the result of shape (B, 24)", partial(shapes, sampler, sde))
+    yield Check("shape", "x of shape (B, 2, 3, 6) gives the result of shape (B, 36)", partial(shapes, sampler, sde))
     for name in ("vp",) if quick else ("vp", "rectified-flow"):
         law = "x(times + 2 d) - 2 x(times + d) + x(times) = O(d^2), d = 1e-7"
         yield Check(f"float64 schedule[{name}]", law, partial(float64_schedule, sampler, trials[name]))
@@ -44,6 +45,10 @@ def checks(sampler: Sampler, trials: Mapping[str, SDE], *, quick: bool) -> Itera
     for name in ("vp",) if quick else ("vp", "rectified-flow"):
         law = "float32 and float64 give the same x, up to 1e-3"
         yield Check(f"float32[{name}]", law, partial(float32, sampler, whole[name]))
+    law = "sample() with the defaults of the sampler runs; nfe = evaluations(steps) <= the given nfe"
+    yield Check("budget", law, partial(budget, sampler, whole["vp"]))
+    law = "an exception of the denoiser reaches the caller; NaN leads to NaN or an exception"
+    yield Check("errors", law, partial(errors, sampler, sde))
     law = "no x requires a gradient; the gradient mode is not changed"
     yield Check("gradient", law, partial(gradient, sampler, sde))
     for name in ("vp", "rectified-flow") if quick else whole:
@@ -95,7 +100,7 @@ def network_calls(sampler: Sampler, sde: SDE) -> Finding:
     """Check that the sampler makes as many network calls as it declares, each with the whole batch."""
     rows = 1 if sampler.requires_single_sample else 3
     x, count, declared = initial_x(sde, rows), 0, 0
-    for n in (1, 2, 5, 12) if sampler.calls_per_step is not None else (1, 3):
+    for n in (1, 2, 5, 20) if sampler.calls_per_step is not None else (1, 3):
         denoiser = RecordingDenoiser(MIXTURE_2D.denoiser(sde))
         run_sampler(sampler, sde, denoiser, x, karras(sde, n))
         if set(denoiser.batch_sizes) - {rows}:
@@ -107,17 +112,21 @@ def network_calls(sampler: Sampler, sde: SDE) -> Finding:
             problem = "makes more network calls than" if count > declared else "makes fewer network calls than"
             cause = f"the sampler {problem} it declares: correct calls_per_step"
             return Finding(False, count, f"{declared} in {n} steps, {sampler.calls_per_step} per step", cause)
-    expected = f"{declared} in 12 steps, {sampler.calls_per_step} per step"
+    expected = f"{declared} in 20 steps, {sampler.calls_per_step} per step"
     if sampler.calls_per_step is None:
         expected = "any number"
     return Finding(count > 0, count, expected, "the sampler never calls the network: call denoise(x, t)")
 
 
 def call_times(sampler: Sampler, sde: SDE) -> Finding:
-    """Check that every network call has a time within the range of the process."""
-    denoiser = RecordingDenoiser(MIXTURE_2D.denoiser(sde))
+    """Check that every network call has x like the samples and a float64 time within the range of the process."""
+    x = initial_x(sde, 1 if sampler.requires_single_sample else 2)
+    denoiser = RecordingDenoiser(MIXTURE_2D.denoiser(sde), x)
     for n in (1, 4, 9) if sampler.calls_per_step is not None else (1, 3):
-        run_sampler(sampler, sde, denoiser, initial_x(sde, 1), karras(sde, n))
+        run_sampler(sampler, sde, denoiser, x, karras(sde, n))
+    if denoiser.malformed:
+        cause = "a network call has wrong arguments: x must be like the samples, and t () or (B,) in float64"
+        return Finding(False, denoiser.malformed[0], "x like the samples, t float64 () or (B,)", cause)
     low, high = min(denoiser.times), max(denoiser.times)
     slack = 1e-9 * (sde.t_max - sde.t_min)
     outside = low if low < sde.t_min - slack else high
@@ -165,17 +174,19 @@ def inputs(sampler: Sampler, sde: SDE) -> Finding:
 
 
 def shapes(sampler: Sampler, sde: SDE) -> Finding:
-    """Check that images give the same result as vectors with the same elements."""
-    means = torch.linspace(-1, 1, 48, dtype=torch.float64).view(2, 24)
-    x = sde.prior(SeedNoise(range(2), (24,), dtype=torch.float64)())
+    """Check that images, square or not, with any number of axes, give the same result as vectors of their elements."""
+    means = torch.linspace(-1, 1, 72, dtype=torch.float64).view(2, 36)
+    x = sde.prior(SeedNoise(range(2), (36,), dtype=torch.float64)())
     x, results = x[: 1 if sampler.requires_single_sample else 2], []
-    for shape in ((24,), (2, 3, 4)):
+    for shape in ((36,), (2, 3, 6), (1, 6, 6), (4, 3, 3), (36, 1), (2, 3, 2, 3)):
         mixture = GaussianMixture(means.view(2, *shape), 0.5)
-        out = run_sampler(sampler, sde, mixture.denoiser(sde), x.view(-1, *shape), karras(sde, 4))[-1]
-        results.append(out.reshape(len(x), 24))
-    difference = float((results[0] - results[1]).abs().max())
-    cause = "a coefficient is broadcast along the wrong axis: use 0-dimensional coefficients or broadcast(t, x)"
-    return at_most(difference, 1e-8, cause, "difference ")
+        out = run_sampler(sampler, sde, mixture.denoiser(sde), x.view(-1, *shape), karras(sde, 3))[-1]
+        results.append(out.reshape(len(x), 36))
+        difference = float((results[-1] - results[0]).abs().max())
+        cause = "a coefficient is broadcast along the wrong axis: use 0-dimensional coefficients or broadcast(t, x)"
+        if not difference <= 1e-8:
+            break
+    return at_most(difference, 1e-8, f"{cause}; shape {shape}", "difference ")
 
 
 def dtypes(sampler: Sampler, sde: SDE, dtype: torch.dtype) -> Finding:
@@ -216,6 +227,48 @@ def float32(sampler: Sampler, sde: SDE) -> Finding:
     difference = float((ends[0] - ends[1]).abs().max() / (1 + ends[1].abs().max()))
     cause = "significant digits cancel: avoid the difference of two large numbers and the division by a small one"
     return at_most(difference, 1e-3, cause, "relative ")
+
+
+def budget(sampler: Sampler, sde: SDE) -> Finding:
+    """Check that `sample` accepts the default steps, grid and noise, and makes as many evaluations as declared."""
+
+    def draw(steps: int | None = None, nfe: int | None = None) -> Samples:
+        return sample(sde, MIXTURE_2D.denoiser(sde), sampler, shape=(2,), n=1, steps=steps, nfe=nfe)
+
+    draw(steps=1)
+    runs = [(draw(), None), *((draw(nfe=n), n) for n in (7, 24) if sampler.calls_per_step is not None)]
+    for run, nfe in runs:
+        count, expected = sampler.evaluations(len(run.times)), run.nfe
+        if count is not None and count != expected:
+            cause = "evaluations() does not return the number of network evaluations of a run: correct it"
+            return Finding(False, count, f"{expected} for {len(run.times)} times", cause)
+        if nfe is not None and not run.nfe <= nfe < (sampler.evaluations(len(run.times) + 1) or 0):
+            cause = "steps_for() does not return the largest number of times for a number of evaluations: correct it"
+            return Finding(False, f"{run.nfe} evaluations", f"at most {nfe}, with the most times", cause)
+    return Finding(True, "as computed", "as computed")
+
+
+def errors(sampler: Sampler, sde: SDE) -> Finding:
+    """Check that neither an exception nor a NaN of the denoiser is hidden."""
+    for failure in (RuntimeError("the network failed"), math.nan):
+        calls = 0
+
+        def denoise(x: Tensor, t: Tensor, y: Tensor | None = None, failure: float | Exception = failure) -> Tensor:
+            nonlocal calls
+            calls += 1
+            if isinstance(failure, Exception) and calls > 1:
+                raise failure
+            return torch.full_like(x, math.nan) if calls > 1 else MIXTURE_2D.denoiser(sde)(x, t)
+
+        try:
+            hidden = bool(run_sampler(sampler, sde, denoise, initial_x(sde, 1), karras(sde, 4))[-1].isfinite().all())
+        except Exception:
+            hidden = False
+        if hidden:
+            what = "NaN" if failure is math.nan else "an exception"
+            cause = f"the sampler hides {what} of the denoiser: a failure of the network must be visible in the result"
+            return Finding(False, f"{what} has no effect", "an exception, or an x that is not finite", cause)
+    return Finding(True, "visible", "an exception, or an x that is not finite")
 
 
 def gradient(sampler: Sampler, sde: SDE) -> Finding:
