@@ -78,7 +78,7 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
 
     With N = n + 1 noise levels, b = 0.1 and c = N / 4 in units of data_std. The steps in log rho are short between b
     and c, where samples of most data choose their mode and their place in it, and up to three times as long outside.
-    The levels run from 15 N^0.7 to 0.15 / N^1.6, limited to the noise levels of the process; t_max then replaces the
+    The levels run from 2.5 N^1.2 to 0.15 / N^1.6, limited to the noise levels of the process; t_max then replaces the
     first time. The grid ends above t_min, because the final denoising covers the rest better than steps would.
 
     The constants minimise the largest errors over families of data: smooth mixtures in 1 to 768 dimensions, isolated
@@ -98,7 +98,7 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
     high, low = _ends(sde)
     calls = n + 1
     last = max(min(0.15 / calls**1.6 * data_std, high / 2), low)
-    first = min(max(15 * calls**0.7 * data_std, 10 * last), high)
+    first = min(max(2.5 * calls**1.2 * data_std, 10 * last), high)
     b, c = 0.1 * data_std, calls / 4 * data_std
     log_rho = torch.linspace(math.log(last), math.log(first), 4001, dtype=torch.float64)
     rho = log_rho.exp()
