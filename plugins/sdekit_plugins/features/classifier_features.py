@@ -13,7 +13,7 @@ from sdekit.training import load_classifier, read_classifier
 
 
 def classifier_features(*, run: str = "", device: str = "cpu") -> Extractor:
-    """Features of a classifier of `sdekit train-classifier`: the numbers before its last layer, without noise.
+    """Features of a classifier of `sdekit train-classifier`: the numbers before its last layer.
 
     Arguments:
         run: Folder of the classifier.

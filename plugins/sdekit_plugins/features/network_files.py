@@ -20,7 +20,7 @@ INCEPTION_FEATURES = 2048
 def weights(
     *, path: str = "", sha256: str = "", architecture: str = "resnet18", size: int = 224, device: str = "cpu"
 ) -> Extractor:
-    """Features of weights in a safetensors file, of a residual network with the names of torchvision or timm.
+    """Features of weights in a safetensors file, of a residual network of torchvision or timm.
 
     Arguments:
         path: The file.
@@ -82,7 +82,7 @@ def program(
     device: str = "cpu",
     trust: bool = False,
 ) -> Extractor:
-    """Features of a program of torch.export: images (B, channels, size, size) to features (B, d). Needs --trust.
+    """Features of a program of torch.export that maps images to (B, d). Needs --trust.
 
     Arguments:
         path: File of `torch.export.save`, whose batch dimension is dynamic.

@@ -19,7 +19,7 @@ def _standard_error(accuracy: float, n: int, m: int) -> float:
     standard_error=_standard_error,
 )  # fmt: skip
 def classifier_accuracy(samples: Tensor, reference: Tensor, *, trees: int = 50, folds: int = 2, seed: int = 0) -> float:
-    """Accuracy of a random forest that distinguishes samples from data: 0.5 if it cannot, 1 if all are recognised.
+    """Accuracy of a random forest that distinguishes samples from data: 0.5 if it cannot.
 
     The items are divided into folds with equal numbers of samples and data. For each fold, a forest that was trained
     on the other folds answers. The accuracy increases with n: compare it with the floor.

@@ -10,7 +10,7 @@ from sdekit.evaluation import metric_traits
 
 @metric_traits(title="Kolmogorov-Smirnov", unit="share, mean of the columns", kinds=("vector",), low=0.0)
 def ks(samples: Tensor, reference: Tensor) -> float:
-    """Kolmogorov-Smirnov statistic, the largest difference of the distribution functions, averaged over the columns.
+    """Kolmogorov-Smirnov statistic: largest difference of the distribution functions, mean over columns.
 
     It is positive even for equal distributions, and it decreases with n: compare it with the floor.
 

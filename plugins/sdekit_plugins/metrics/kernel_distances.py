@@ -11,7 +11,7 @@ from sdekit.evaluation import centered_rows, metric_traits
 
 @metric_traits(title="MMD^2", squared=True)
 def mmd(samples: Tensor, reference: Tensor, *, bandwidth: float | None = None) -> float:
-    """Squared maximum mean discrepancy, E k(x, x') + E k(y, y') - 2 E k(x, y), with k(x, y) = exp(-|x - y|^2 / 2 h^2).
+    """Squared maximum mean discrepancy, E k(x, x') + E k(y, y') - 2 E k(x, y), with a Gaussian kernel k.
 
     It is a U-statistic: unbiased for every n, so that it is negative for about half of all perfect models.
 
@@ -37,7 +37,7 @@ def mmd(samples: Tensor, reference: Tensor, *, bandwidth: float | None = None) -
 
 @metric_traits(title="kernel distance", squared=True, space="features")
 def kernel_distance(samples: Tensor, reference: Tensor) -> float:
-    """Kernel distance of features: the squared MMD with k(x, y) = (x.y / d + 1)^3. With Inception features: KID.
+    """Kernel distance of features, the squared MMD with k(x, y) = (x.y / d + 1)^3 (KID).
 
     It is a U-statistic: unbiased for every n, so that it is negative for about half of all perfect models.
 

@@ -14,7 +14,7 @@ from sdekit.evaluation import centered_rows, metric_traits
 
 @metric_traits(title="precision", unit="share", better="higher", least=12, space="features", low=0.0, high=1.0)
 def precision(samples: Tensor, reference: Tensor, *, k: int = 5) -> float:
-    """Precision: share of the samples in the neighbourhood of at least one reference item (are the samples realistic?).
+    """Precision: share of the samples that are near a reference item (are the samples realistic?).
 
     Arguments:
         samples: Samples or their features, (n, *).
@@ -31,7 +31,7 @@ def precision(samples: Tensor, reference: Tensor, *, k: int = 5) -> float:
 
 @metric_traits(title="recall", unit="share", better="higher", least=12, space="features", low=0.0, high=1.0)
 def recall(samples: Tensor, reference: Tensor, *, k: int = 5) -> float:
-    """Recall: share of the reference in the neighbourhood of at least one sample (are all kinds of data sampled?).
+    """Recall: share of the reference that is near a sample (are all kinds of data sampled?).
 
     Arguments:
         samples: Samples or their features, (n, *).
