@@ -13,7 +13,8 @@ from sdekit.evaluation import centered_rows, metric_traits
 def mmd(samples: Tensor, reference: Tensor, *, bandwidth: float | None = None) -> float:
     """Squared maximum mean discrepancy, E k(x, x') + E k(y, y') - 2 E k(x, y), with a Gaussian kernel k.
 
-    It is a U-statistic: unbiased for every n, so that it is negative for about half of all perfect models.
+    k(x, y) = exp(-|x - y|^2 / 2 h^2). It is a U-statistic: unbiased for every n, so that it is negative for about half
+    of all perfect models.
 
     Arguments:
         samples: Samples x, (n, *).
