@@ -50,6 +50,8 @@ class CachedExport:
         kind = (x.shape[1:], x.device, None if y is None else (y.shape[1:], y.dtype))
         keys = (kind, (kind, len(x)))
         prepared = next((self.prepared[key] for key in keys if key in self.prepared), None)
+        # Compiled programs do not read the strides of their inputs.
+        x, c_noise, y = x.contiguous(), c_noise.contiguous(), None if y is None else y.contiguous()
         return (prepared or self._prepare(keys, (x, c_noise, y)))(x, c_noise, y)
 
     def _prepare(self, keys: tuple[object, object], inputs: Inputs) -> PreparedNetwork:
