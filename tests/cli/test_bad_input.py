@@ -187,7 +187,9 @@ def test_train_out(refused: Refused, files: Path, out: str, message: str, more: 
 def test_resume_with_other_flags(refused: Refused, digits_run: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
     """A resumed run keeps its options; only its length, its device and the treatment of bad files may change."""
     run = shutil.copytree(digits_run, tmp_path / "run")
-    assert "only --steps, --time-limit, --skip-bad and --device" in refused("train", "--out", run, "--resume", *more)
+    assert "only --steps, --time-limit, --skip-bad, --device and --logger" in refused(
+        "train", "--out", run, "--resume", *more
+    )
 
 
 def test_resume_shorter(refused: Refused, digits_run: Path, tmp_path: Path) -> None:

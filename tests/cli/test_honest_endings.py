@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sdekit import registry
 from sdekit.runs import METRICS, read_metrics
 
 from .conftest import TINY_MLP
@@ -120,6 +121,7 @@ def test_failing_tracker(sdekit: CLI, tmp_path: Path) -> None:
     )
     given = ("--data", "moons", "--steps", 3, *TINY_MLP, "--option", "train.log_every=1")
     result = sdekit("train", "--out", tmp_path / "run", "--plugin", tmp_path / "down.py", "--logger", "down", *given)
+    registry.forget_plugin_files()
     assert result.code == 0 and result.err.count("server is down") == 1
     assert "warning: logger 'down' failed at step 1 (OSError: server is down)" in " ".join(result.err.split())
     assert len(read_metrics(tmp_path / "run")) == 4

@@ -11,7 +11,7 @@ from sdekit import registry, verify
 from sdekit.errors import InputError
 from sdekit.models import PREDICTIONS
 
-FROM_FILES = ("images", "mnist", "array", "table")
+FROM_FILES = ("images", "mnist", "array", "table", "classifier", "program", "weights")
 COMPILED = ("compile", "export")  # slow to compile; the tests of the backends compare them with eager
 IN_FULL = ("sampler", "grid")  # verified by their own tests below
 COMPONENTS = [
@@ -20,7 +20,7 @@ COMPONENTS = [
         for k in verify.CHECKS_BY_KIND
         if k not in IN_FULL
         for n in registry.component_names(k)
-        if n not in FROM_FILES + COMPILED
+        if n not in COMPILED and not (k in ("dataset", "features") and n in FROM_FILES)
     ),
     *(("prediction", name) for name in PREDICTIONS),
 ]

@@ -264,6 +264,8 @@ def CLASS(path):
         weight = load_file(path)["weight"].to(torch.float32)
     except Exception as error:  # safetensors raises exceptions of its own types
         raise InputError(f"{path}: not a safetensors file with an array 'weight' ({type(error).__name__})") from error
+    if weight.ndim != 2 or weight.shape[0] != weight.shape[1]:
+        raise InputError(f"{path}: the array 'weight' must be square, but its shape is {tuple(weight.shape)}")
     return OpenedModel(model=ScoreModel(Matrix(weight), VP(), "x0"), shape=(weight.shape[0],))
 '''
 

@@ -108,7 +108,7 @@ def damaged(load: Load) -> Finding:
         (Path(folder) / "noise.model").write_bytes(bytes(range(256)) * 8)
         (Path(folder) / "empty.model").write_bytes(b"")
         (Path(folder) / "folder.model").mkdir()
-        (Path(folder) / "other.json").write_text("{}")
+        (Path(folder) / "other.json").write_text("{}", "utf-8")
         torch.save({"weight": torch.zeros(3)}, Path(folder) / "other.pt")
         save_file({"weight": torch.zeros(3)}, Path(folder) / "other.safetensors")
         finding = skip("")

@@ -26,7 +26,7 @@ SAMPLERS: dict[str, tuple[Sampler, Tensor]] = {
     "pc-heun": (PC(predictor="heun"), MEANS),
     "pc-ddim-twice": (PC(predictor="ddim", corrections=2, snr=0.1), MEANS),
     "pc-euler-maruyama": (PC(predictor="euler-maruyama"), MEANS),
-    "pc-langevin": (PC(corrector="langevin", snr=0.1), WIDE),
+    "pc-langevin": (PC(predictor="ddpm", corrector="langevin", snr=0.1), WIDE),
 }
 
 
