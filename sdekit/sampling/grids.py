@@ -103,7 +103,7 @@ def auto(sde: SDE, n: int, *, data_std: float = 1.0) -> Tensor:
     log_rho = torch.linspace(math.log(last), math.log(first), 4001, dtype=torch.float64)
     rho = log_rho.exp()
     u = ((rho + b) / (rho + c)).log() + log_rho / 2
-    levels = np.interp(np.linspace(u[-1], u[0], n + 1), u.numpy(), log_rho.numpy())
+    levels = np.interp(np.linspace(float(u[-1]), float(u[0]), n + 1), u.numpy(), log_rho.numpy())
     times = sde.time(torch.from_numpy(levels).exp()).clamp(sde.t_min, sde.t_max)
     if last == low:
         times[-1] = sde.t_min
