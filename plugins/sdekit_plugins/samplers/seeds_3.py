@@ -57,19 +57,19 @@ class SEEDS3(Sampler):
         rho_t, rho_s = sde.rho(t).clamp(max=LARGEST_RHO), sde.rho(s)  # it may be infinite at t_max
         length = (1 + self.eta**2) * (rho_t / rho_s).log()
         u, v = (sde.time(rho_t ** (1 - part) * rho_s**part).clamp(s, t) for part in (1 / 3, 2 / 3))
-        previous, path = t, torch.zeros_like(x)
-        denoised = [denoise(x, t)]
-        for time, weight in ((u, None), (v, 2 * _tail(2 / 3 * length)), (s, 1.5 * _tail(length))):
-            x_weight, x0_weight, _ = exponential_step(sde, t, time, scaling)
-            y = broadcast(x_weight, x) * x + broadcast(x0_weight, x) * denoised[0]
-            if weight is not None:
-                y = y + broadcast(sde.alpha(time) * weight, x) * (denoised[-1] - denoised[0])
+        starts, ends = torch.stack([t, u, v]), torch.stack([u, v, s])
+        x_weights, x0_weights, _ = exponential_step(sde, t, ends, scaling)
+        decays, _, noise_weights = exponential_step(sde, starts, ends, scaling)
+        slopes = sde.alpha(ends) * torch.stack([0 * length, 2 * _tail(2 / 3 * length), 1.5 * _tail(length)])
+        denoised, path, y = [denoise(x, t)], torch.zeros_like(x), x
+        for i in range(3):
+            y = broadcast(x_weights[i], x) * x + broadcast(x0_weights[i], x) * denoised[0]
+            y = y + broadcast(slopes[i], x) * (denoised[-1] - denoised[0])
             if self.eta:
-                decay, _, noise_weight = exponential_step(sde, previous, time, scaling)
-                path = broadcast(decay, x) * path + broadcast(noise_weight, x) * noise(previous, time)
-                y, previous = y + path, time
-            if len(denoised) < 3:
-                denoised.append(denoise(y, time))
+                path = broadcast(decays[i], x) * path + broadcast(noise_weights[i], x) * noise(starts[i], ends[i])
+                y = y + path
+            if i < 2:
+                denoised.append(denoise(y, ends[i]))
         return y
 
 
