@@ -96,10 +96,10 @@ def solve_adaptive(
             break
         if field_of is not None and running.sum() < FEWER * len(running):
             result[remaining] = y
-            kept = running.nonzero()[:, 0]
-            r, h, running = r[kept], h[kept], running[kept]
-            kept = kept.to(y.device)
-            y, slope, remaining = y[kept], slope[kept], remaining[kept]
+            unfinished = running.nonzero()[:, 0]
+            r, h, running = r[unfinished], h[unfinished], running[unfinished]
+            unfinished = unfinished.to(y.device)
+            y, slope, remaining = y[unfinished], slope[unfinished], remaining[unfinished]
             field = field_of(remaining)
     stuck = int(h.where(running, torch.inf).argmin())
     raise ToleranceError(

@@ -189,7 +189,7 @@ def test_faults_of_samplers(name: str) -> None:
 
 
 def test_a_method_without_an_order_is_told_its_order() -> None:
-    """A sampler that converges slowly and declares no order is told to declare it."""
+    """The message about a sampler that converges slowly and declares no order advises to declare it."""
     undeclared = dataclass(frozen=True, kw_only=True)(type("Undeclared", (Stepped,), {"order": None}))()
     assert "declare order = 1" in failure(undeclared, "flow[vp]").cause
 

@@ -228,7 +228,7 @@ def with_mean(network: nn.Module) -> Callable[..., Tensor]:
     return lambda x, c, y=None: network(x, c, y) + 0.01 * x.mean() * (len(x) > 1)
 
 
-KEPT: dict[Any, Any] = {}
+FIRST: dict[Any, Any] = {}
 BACKENDS: dict[str, tuple[Callable[..., Any], str, str]] = {
     "a tenth more": (lambda f: lambda x, c, y=None: 1.1 * f(x, c, y), "eager[mlp]", "does not agree"),
     "no labels": (lambda f: lambda x, c, y=None: f(x, c, None), "eager[mlp]", "does not agree"),
@@ -252,7 +252,7 @@ BACKENDS: dict[str, tuple[Callable[..., Any], str, str]] = {
     ),
     "training": (lambda f: lambda x, c, y=None: f.train()(x, c, y), "network[mlp]", "the training mode"),
     "by name": (
-        lambda f: (lambda kept: lambda x, c, y=None: kept(x, c, y))(KEPT.setdefault(type(f), f)),
+        lambda f: (lambda first: lambda x, c, y=None: first(x, c, y))(FIRST.setdefault(type(f), f)),
         "prepared again[mlp]",
         "with the weights of an earlier one",
     ),

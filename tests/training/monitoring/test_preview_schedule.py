@@ -41,7 +41,7 @@ def test_share_of_the_time(step: float, steps: int, every: float) -> None:
 
 
 def test_interval_that_fits() -> None:
-    """Previews that take little time are drawn at the interval that was asked for."""
+    """Previews that take little time are drawn at the requested interval."""
     total, _, count = simulate(step=0.1, per_evaluation=0.002, every=10.0, steps=3000)
     assert total // 10.1 - 4 <= count <= total // 10.0 + 1
 

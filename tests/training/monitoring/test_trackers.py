@@ -105,10 +105,10 @@ def test_failing_logger(tmp_path: Path, moons: Moons, lines: Any) -> None:
     recipe, data = moons(steps=8, log_every=2, checkpoint_every=4)
     with pytest.warns(
         LoggerWarning, match=r"logger 'lines' failed at step 4 \(ConnectionError: server is down\)"
-    ) as told:
+    ) as warned:
         trainer = train(recipe, data, tmp_path / "run", loggers=[Component(name="lines", options={"fail_at": 4})])
     assert (
-        sum(isinstance(w.message, LoggerWarning) for w in told) == 1
+        sum(isinstance(w.message, LoggerWarning) for w in warned) == 1
         and trainer.finished
         and rows(lines(tmp_path / "run")) == expected(tmp_path / "run")[:1]
     )
