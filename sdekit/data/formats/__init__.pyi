@@ -1,5 +1,10 @@
 from .arrays.array_files import (
+    LoadedArrays as LoadedArrays,
     array as array,
+    dataset_from_arrays as dataset_from_arrays,
+)
+from .arrays.array_layout import (
+    LayoutChoice as LayoutChoice,
 )
 from .arrays.numpy_files import (
     read_npy as read_npy,

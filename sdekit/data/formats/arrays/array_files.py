@@ -80,7 +80,49 @@ def array(
     """
     labels = None if labels is None else os.path.expanduser(labels)
     loaded = _load(path, items, labels if condition is None else "none")
-    values, source = loaded.items, os.path.basename(path)
+    default_names = loaded.label_name.startswith("arr_") and items is None
+    return dataset_from_arrays(
+        loaded,
+        os.path.basename(path),
+        condition=None if condition is None else _load_condition(path, condition),
+        condition_name=condition or "",
+        condition_kind=condition_kind,
+        scale=scale,
+        layout=layout,
+        required=labels is not None or default_names and loaded.labels is not None and loaded.labels.ndim > 1,
+    )
+
+
+def dataset_from_arrays(
+    loaded: LoadedArrays,
+    source: str,
+    *,
+    condition: np.ndarray | None = None,
+    condition_name: str = "",
+    condition_kind: ConditionKind = "auto",
+    scale: ScaleChoice = "auto",
+    layout: LayoutChoice = "auto",
+    required: bool = False,
+) -> InMemoryDataset:
+    """Create a data set from arrays of a file or of a Python program.
+
+    Arguments:
+        loaded: Items, and their labels if there are any.
+        source: Name of the file or object in messages.
+        condition: Numbers (N,) or (N, d), embeddings (N, d), or sequences of embeddings (N, L, d) on which the items
+            are conditioned instead of labels.
+        condition_name: Name of the condition in messages.
+        condition_kind: See `array`.
+        scale: See `array`.
+        layout: See `array`.
+        required: Whether labels that cannot be used are an error. Otherwise they are left out, with a note.
+    Returns:
+        Data set of vectors or images.
+    Raises:
+        InputError: If there are fewer than two items, if a number is not finite, or if an argument does not suit the
+            items.
+    """
+    values = loaded.items
     _check_items(values, source)
     if values.ndim == 2:
         if layout != "auto":
@@ -93,7 +135,7 @@ def array(
         units = _image_units(values, axes, scale, source)
     loaded = loaded._replace(notes=(*loaded.notes, note))
     if condition is not None:
-        rows, name = _load_condition(path, condition), f"condition '{condition}' of {source}"
+        rows, name = condition, f"condition '{condition_name}' of {source}"
         if condition_kind == "auto":
             condition_kind = "embedding" if rows.ndim == 3 or rows.ndim == 2 and rows.shape[1] > 64 else "numbers"
         if condition_kind == "embedding":
@@ -103,22 +145,28 @@ def array(
         data = InMemoryDataset(values, units=units, conditions=conditions)
         data.notes = loaded.notes
         return data
-    default_names = loaded.label_name.startswith("arr_") and items is None
-    required = labels is not None or default_names and loaded.labels is not None and loaded.labels.ndim > 1
     return _with_labels(loaded, units, source, required=required)
 
 
-class _Loaded(NamedTuple):
-    """Arrays of a file: items, labels or None, the name of the labels, names of the classes or None, and notes."""
+class LoadedArrays(NamedTuple):
+    """Arrays of a data set.
+
+    Attributes:
+        items: Items (N, *item).
+        labels: Labels, or None.
+        label_name: Name of the labels in messages.
+        class_names: Names of the classes, or None.
+        notes: Sentences about how the arrays were chosen, see `Dataset`.
+    """
 
     items: np.ndarray
     labels: np.ndarray | None
-    label_name: str
-    class_names: np.ndarray | None
-    notes: tuple[str, ...]
+    label_name: str = ""
+    class_names: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
 
-def _with_labels(loaded: _Loaded, units: Units, source: str, *, required: bool) -> InMemoryDataset:
+def _with_labels(loaded: LoadedArrays, units: Units, source: str, *, required: bool) -> InMemoryDataset:
     """Return the data set with its labels. Masks or vectors with the name of labels are left out, with a note."""
     data = InMemoryDataset(loaded.items, units=units)
     data.notes = loaded.notes
@@ -150,7 +198,7 @@ def _named(classes: tuple[str, ...], names: np.ndarray | None) -> tuple[str, ...
     return tuple(str(texts[int(name)]).strip() or name for name in classes)
 
 
-def _load(path: str, items: str | None, labels: str | None) -> _Loaded:
+def _load(path: str, items: str | None, labels: str | None) -> LoadedArrays:
     """Load the arrays of a file. Pickles are refused, so that no code is executed."""
     if os.path.isdir(path):
         raise InputError(f"array:{path} is a folder; expected a .npy or .npz file. A folder of images is images:{path}")
@@ -164,7 +212,7 @@ def _load(path: str, items: str | None, labels: str | None) -> _Loaded:
     return _load_npz(path, items, labels) if zipped else _load_npy(path, items, labels)
 
 
-def _load_npz(path: str, items: str | None, labels: str | None) -> _Loaded:
+def _load_npz(path: str, items: str | None, labels: str | None) -> LoadedArrays:
     """Load the items, the labels and the names of the classes of a .npz file. No other array is read."""
     source, file = os.path.basename(path), NpzFile(path, f"array:{path}")
     in_file = labels if labels is None or not labels.endswith(".npy") or labels in file.headers else "none"
@@ -184,7 +232,7 @@ def _load_npz(path: str, items: str | None, labels: str | None) -> _Loaded:
     elif choice.labels is not None:
         found = file.read(choice.labels)
     names = None if choice.names is None else file.read(choice.names)
-    return _Loaded(file.read(choice.items), found, name, names, tuple(notes))
+    return LoadedArrays(file.read(choice.items), found, name, names, tuple(notes))
 
 
 def _unreadable_labels(file: NpzFile, choice: Choice) -> list[str]:
@@ -195,24 +243,24 @@ def _unreadable_labels(file: NpzFile, choice: Choice) -> list[str]:
     return [f"no labels were read ({file.others[name]})" for name in names[:1]]
 
 
-def _load_npy(path: str, items: str | None, labels: str | None) -> _Loaded:
+def _load_npy(path: str, items: str | None, labels: str | None) -> LoadedArrays:
     """Map the items of a .npy file, and read their labels from the file that was chosen or that is beside it."""
     if items is not None:
         raise InputError(f"array:{path} is a .npy file, which contains a single array: leave out data.items")
     values = read_npy(path, f"array:{path}")
     if labels == "none":
-        return _Loaded(values, None, "", None, ())
+        return LoadedArrays(values, None, "", None, ())
     if labels is not None:
-        return _Loaded(values, read_npy(labels, f"labels {labels}"), labels, None, ())
+        return LoadedArrays(values, read_npy(labels, f"labels {labels}"), labels, None, ())
     beside = _labels_beside(path)
     if len(beside) != 1:
         several = f"no labels were read: {listing(beside)} may be labels; choose with --option data.labels=FILE"
-        return _Loaded(values, None, "", None, (several,) if beside else ())
+        return LoadedArrays(values, None, "", None, (several,) if beside else ())
     try:
         found = read_npy(os.path.join(os.path.dirname(path), beside[0]), beside[0])
     except InputError as error:
-        return _Loaded(values, None, "", None, (f"no labels were read ({error})",))
-    return _Loaded(values, found, beside[0], None, (f"the labels are read from {beside[0]}",))
+        return LoadedArrays(values, None, "", None, (f"no labels were read ({error})",))
+    return LoadedArrays(values, found, beside[0], None, (f"the labels are read from {beside[0]}",))
 
 
 def _labels_beside(path: str) -> list[str]:
