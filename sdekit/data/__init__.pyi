@@ -5,9 +5,11 @@ from .classes import (
     with_classes as with_classes,
 )
 from .dataset import (
+    KINDS as KINDS,
     Batch as Batch,
     Dataset as Dataset,
     Units as Units,
+    kind_of as kind_of,
 )
 from .description import (
     describe_data as describe_data,

@@ -13,6 +13,13 @@ from torch import Tensor
 
 LABEL_BATCH = 1024
 """Number of items read at once by the default `Dataset.labels_of`."""
+KINDS = ("vector", "sequence", "image", "volume")
+"""Kinds of items by the number of their axes: (d,), (C, L), (C, H, W) and (C, D, H, W)."""
+WITHOUT_CHANNELS = ("l", "hw", "dhw")
+"""Layouts of items that have one channel and no axis for it."""
+CHANNELS_LAST = ("lc", "hwc", "dhwc")
+"""Layouts of items whose last axis contains the channels."""
+LAYOUTS = ("same", *WITHOUT_CHANNELS, *CHANNELS_LAST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +27,11 @@ class Units:
     """Affine map from the units of the data to the units of the model, model = (data - shift) / scale.
 
     Arguments:
-        shift: One number, or one number for each feature of a vector.
-        scale: One number, or one number for each feature of a vector.
-        layout: Axes of an item in the data. "same" means the axes of the model, "hw" grey images without a channel
-            axis, which are (1, H, W) in the model, and "hwc" images with channels last, which are (C, H, W) in the
-            model.
+        shift: One number, or one number for each feature of a vector or each channel of other items.
+        scale: One number, or one number for each feature of a vector or each channel of other items.
+        layout: Axes of an item in the data. "same" means the axes of the model, which begin with the channels. "hwc"
+            means images with channels last, and "hw" images without an axis of channels, which are (1, H, W) in the
+            model. "lc" and "l" mean the same for sequences, "dhwc" and "dhw" for volumes.
         low: Smallest possible value of the data, such as 0 for pixels, or None if it is unknown. Pictures of the data
             use it. Data are never clipped.
         high: Largest possible value of the data, or None if it is unknown.
@@ -38,10 +45,9 @@ class Units:
 
     def to_model(self, data: np.ndarray) -> Tensor:
         """Convert an array (B, *item) in units of the data to a float32 tensor (B, *shape) in units of the model."""
-        x = torch.from_numpy(((data - np.asarray(self.shift)) / np.asarray(self.scale)).astype(np.float32))
-        if self.layout == "hw":
-            return x.unsqueeze(1)
-        return x.movedim(-1, 1).contiguous() if self.layout == "hwc" else x
+        values = self.channels_first(data)
+        shift, scale = (_per_channel(numbers, values.ndim) for numbers in (self.shift, self.scale))
+        return torch.from_numpy(np.ascontiguousarray((values - shift) / scale, dtype=np.float32))
 
     def to_data(self, x: Tensor) -> np.ndarray:
         """Convert a tensor (B, *shape) in units of the model to a float32 array (B, *item) in units of the data.
@@ -49,12 +55,26 @@ class Units:
         float32 has a relative precision of 6e-8. Numbers around 1.7e9, such as seconds since 1970, are rounded to
         multiples of 128. Subtract an offset from such a column before training.
         """
-        if self.layout == "hw":
-            x = x.squeeze(1)
-        elif self.layout == "hwc":
-            x = x.movedim(1, -1)
         array = x.detach().cpu().double().numpy()
-        return np.ascontiguousarray(array * np.asarray(self.scale) + np.asarray(self.shift), dtype=np.float32)
+        shift, scale = (_per_channel(numbers, array.ndim) for numbers in (self.shift, self.scale))
+        values = array * scale + shift
+        if self.layout in WITHOUT_CHANNELS:
+            values = values.squeeze(1)
+        elif self.layout in CHANNELS_LAST:
+            values = np.moveaxis(values, 1, -1)
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+    def channels_first(self, data: np.ndarray) -> np.ndarray:
+        """Return a view of items in the layout of the data, (B, *item), with the axes of the model, (B, *shape)."""
+        if self.layout in WITHOUT_CHANNELS:
+            return data[:, None]
+        return np.moveaxis(data, -1, 1) if self.layout in CHANNELS_LAST else data
+
+    def model_shape(self, item: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape in the model of an item that has the shape `item` in the data."""
+        if self.layout in WITHOUT_CHANNELS:
+            return (1, *item)
+        return (item[-1], *item[:-1]) if self.layout in CHANNELS_LAST else item
 
     @property
     def model_range(self) -> tuple[float, float] | None:
@@ -72,6 +92,23 @@ class Units:
         """Build units from the result of `as_dict`, which may have been written as JSON and read again."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         return cls(**values)
+
+
+def _per_channel(numbers: float | tuple[float, ...], ndim: int) -> np.ndarray:
+    """Return a number, or one number for each channel with axes of size 1, for arrays (B, C, ...) of `ndim` axes."""
+    array = np.asarray(numbers)
+    return array.reshape(-1, *[1] * (ndim - 2)) if array.ndim else array
+
+
+def kind_of(shape: tuple[int, ...]) -> str:
+    """Return the kind of items by their shape in the model.
+
+    Arguments:
+        shape: (d,) of vectors, (C, L) of sequences, (C, H, W) of images, or (C, D, H, W) of volumes.
+    Returns:
+        "vector", "sequence", "image" or "volume".
+    """
+    return KINDS[len(shape) - 1]
 
 
 class Batch(NamedTuple):
@@ -95,8 +132,9 @@ class Dataset(ABC):
     rules.
 
     Attributes:
-        shape: Shape of one item in the model, (C, H, W) for images and (d,) for vectors.
-        kind: "image" or "vector".
+        shape: Shape of one item in the model: (d,) for vectors, (C, L) for sequences, (C, H, W) for images, and
+            (C, D, H, W) for volumes.
+        kind: "vector", "sequence", "image" or "volume".
         units: Map between the units of the data and the units of the model.
         classes: Number of classes of the labels, or 0 if there are no labels.
         class_names: Name of each class, or empty.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .dataset import Batch, Dataset, Units
+from .dataset import Batch, Dataset, Units, kind_of
 from .labels import Conditions
 
 
@@ -46,9 +46,8 @@ class InMemoryDataset(Dataset):
         if conditions is not None:
             self.condition_names, self.condition_units = conditions.names, conditions.units
             self.condition_shape = () if conditions.names else tuple(conditions.array.shape[1:])
-        item = tuple(int(size) for size in array.shape[1:])
-        self.kind = "vector" if len(item) == 1 else "image"
-        self.shape = {"same": item, "hw": (1, *item), "hwc": (item[-1], *item[:-1])}[units.layout]
+        self.shape = units.model_shape(tuple(int(size) for size in array.shape[1:]))
+        self.kind = kind_of(self.shape)
 
     def __len__(self) -> int:
         """Return the number of items."""

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 SAMPLES = "samples.npy"
 RECORDS = ("sample.json", "restore.json", "edit.json", "evaluation.json")
 FILES = (
-    *(SAMPLES, "grid.png", "scatter.png", "measurement.npy", "measurement.png", "before-after.png"),
+    *(
+        SAMPLES,
+        "grid.png",
+        "scatter.png",
+        "lines.png",
+        "slices.png",
+        "measurement.npy",
+        "measurement.png",
+        "before-after.png",
+    ),
     *("mean.npy", "mean.png", "std.npy", "std.png", "comparison.png", "nearest.png"),
     *RECORDS,
 )
@@ -33,8 +42,6 @@ IMAGES = "images"
 MOST_RECORD = 2**28
 """Largest size in bytes of a record, which contains the seed of every sample."""
 IMAGE = re.compile(r"(0|[1-9]\d*)\.png")
-MOST_IN_GRID = 1024
-"""Largest number of images in grid.png."""
 
 
 def write_results(
@@ -67,7 +74,7 @@ def write_results(
     """
     import numpy as np
 
-    from sdekit.plotting import image_grid, picture, png, scatter, to_pixels
+    from sdekit.plotting import picture, png, sample_pictures, to_pixels
 
     from .files import save_json
 
@@ -76,15 +83,14 @@ def write_results(
         np.save(new / SAMPLES, data)
         for name, content in (other_files or {}).items():
             (new / name).write_bytes(content)
+        pictures = sample_pictures(data, kind=opened.kind, units=opened.units, captions=captions)
+        main_picture = next(iter(pictures), None)
+        for name, content in pictures.items():
+            (new / name).write_bytes(content)
         if opened.kind == "image":
-            pixels, main_picture = to_pixels(data, opened.units), "grid.png"
-            (new / main_picture).write_bytes(png(image_grid(pixels[:MOST_IN_GRID], captions=captions)))
             (new / IMAGES).mkdir()
-            for seed, image in zip(samples.seeds, pixels, strict=True):
+            for seed, image in zip(samples.seeds, to_pixels(data, opened.units), strict=True):
                 (new / IMAGES / f"{seed}.png").write_bytes(png(picture(image)))
-        elif opened.shape == (2,):
-            main_picture = "scatter.png"
-            (new / main_picture).write_bytes(scatter(data, classes=captions))
         save_json(new / record_name, record)
     if "before-after.png" in (other_files or {}):
         main_picture = "before-after.png"

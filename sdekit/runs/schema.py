@@ -114,7 +114,10 @@ Options = Annotated[dict[str, Any], AfterValidator(_check_options), Field(descri
 NonZero = Annotated[float, AfterValidator(_other_than_zero)]
 Shift = Annotated[float | list[float], Field(description="a number, or a list of numbers")]
 Scale = Annotated[NonZero | list[NonZero], Field(description="a number other than 0, or a list of them")]
-Layout = Annotated[Literal["same", "hw", "hwc"], Field(description="same, hw or hwc")]
+Layout = Annotated[
+    Literal["same", "l", "hw", "dhw", "lc", "hwc", "dhwc"],
+    Field(description="one of same, l, hw, dhw, lc, hwc, dhwc"),
+]
 Bound = Annotated[float | None, Field(description="a number, or null")]
 Prediction = Annotated[
     str, AfterValidator(_known_prediction), Field(description=f"one of {', '.join(PREDICTIONS)}", max_length=99)

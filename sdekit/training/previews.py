@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from sdekit.models import ScoreModel, is_label
-from sdekit.plotting import image_grid, png, scatter, to_pixels
+from sdekit.plotting import pictured_items, sample_pictures
 from sdekit.runs import Recipe
 from sdekit.sampling import sample
 
@@ -29,8 +29,8 @@ def draw_quickly(model: ScoreModel, recipe: Recipe, n: int, evaluations: int, y:
 
 
 def preview_items(recipe: Recipe) -> int:
-    """Return the number of samples in a preview: 16 images, 1024 points in the plane, 0 for other data."""
-    return 16 if recipe.kind == "image" else 1024 if recipe.shape == (2,) else 0
+    """Return the number of samples in a preview, or 0 for data without a picture."""
+    return pictured_items(recipe.kind, recipe.shape)
 
 
 def preview(model: ScoreModel, recipe: Recipe, evaluations: int) -> bytes | None:
@@ -50,6 +50,5 @@ def preview(model: ScoreModel, recipe: Recipe, evaluations: int) -> bytes | None
     data = recipe.units.to_data(draw_quickly(model, recipe, n, evaluations, y))
     names = recipe.class_names or [str(label) for label in range(recipe.classes)]
     captions = [names[label] for label in y.tolist()] if y is not None and is_label(y) else None
-    if recipe.kind == "image":
-        return png(image_grid(to_pixels(data, recipe.units), captions=captions))
-    return scatter(data, classes=captions)
+    pictures = sample_pictures(data, kind=recipe.kind, units=recipe.units, captions=captions)
+    return next(iter(pictures.values()), None)

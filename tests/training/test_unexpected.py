@@ -58,7 +58,7 @@ def run(tmp_path: Path, moons: Moons) -> Path:
         ("units.scale", [1.0, 0.0], r"units.scale is \[1.0, 0.0\]"),
         ("units.scale", [1.0], "units.scale has 1 of 2 numbers"),
         ("units.shift", "x", "units.shift is 'x'"),
-        ("units.layout", 3, "units.layout is 3; expected same, hw or hwc"),
+        ("units.layout", 3, "units.layout is 3; expected one of same, l, hw, dhw, lc, hwc, dhwc"),
         ("units.other", 3, "other"),
         ("units", None, "units is None; expected a table"),
         ("sde", [], r"sde is \[\]; expected a table"),

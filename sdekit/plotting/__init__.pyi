@@ -1,0 +1,35 @@
+from .confusion import (
+    confusion_matrix as confusion_matrix,
+)
+from .histogram_plots import (
+    histograms as histograms,
+    staircase as staircase,
+)
+from .image_grids import (
+    CELL as CELL,
+    image_grid as image_grid,
+    picture as picture,
+    side_by_side as side_by_side,
+    to_pixels as to_pixels,
+)
+from .line_plots import (
+    lines as lines,
+)
+from .pair_plots import (
+    pairs as pairs,
+)
+from .pictures_by_kind import (
+    comparison as comparison,
+    pictured_items as pictured_items,
+    sample_pictures as sample_pictures,
+)
+from .png_encoding import (
+    figure_png as figure_png,
+    png as png,
+)
+from .scatter_plot import (
+    scatter as scatter,
+)
+from .volume_slices import (
+    slices as slices,
+)

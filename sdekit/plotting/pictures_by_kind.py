@@ -1,0 +1,104 @@
+"""Pictures of samples of every kind: images, volumes, sequences and vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .image_grids import image_grid, side_by_side, to_pixels
+from .line_plots import lines, value_limits
+from .pair_plots import pairs
+from .png_encoding import png
+from .scatter_plot import scatter
+from .volume_slices import slices
+
+if TYPE_CHECKING:
+    from sdekit.data import Units
+
+MOST_IN_GRID = 1024
+"""Largest number of images in grid.png."""
+
+
+def pictured_items(kind: str, shape: tuple[int, ...]) -> int:
+    """Return the number of items that a small picture shows.
+
+    Arguments:
+        kind: Kind of the items: "image", "volume", "sequence" or "vector".
+        shape: Shape of an item in the model.
+    Returns:
+        16 images or sequences, 4 volumes, 1024 points in the plane, and 0 for vectors without a picture.
+    """
+    if kind == "vector":
+        return 1024 if shape == (2,) else 0
+    return 4 if kind == "volume" else 16
+
+
+def sample_pictures(
+    data: np.ndarray,
+    *,
+    kind: str,
+    units: Units,
+    columns: Sequence[str] = (),
+    captions: Sequence[str] | None = None,
+    sample_rate: float | None = None,
+) -> dict[str, bytes]:
+    """Draw all pictures of samples.
+
+    Arguments:
+        data: Samples in the units of the data, (N, *item).
+        kind: Kind of the items: "image", "volume", "sequence" or "vector".
+        units: Units of the data.
+        columns: Names of the columns of vectors, or of the channels of sequences; empty if they have no names.
+        captions: Name of the class of each sample, or None.
+        sample_rate: Number of values of a sequence per second, or None if it is not known.
+    Returns:
+        Contents of PNG files by file name. The first file is the picture to look at. Empty for data without pictures.
+    """
+    if kind == "image":
+        return {"grid.png": png(image_grid(to_pixels(data[:MOST_IN_GRID], units), captions=captions))}
+    if kind == "volume":
+        return {"slices.png": png(slices(to_pixels(data, units), captions))}
+    if kind == "sequence":
+        drawn = lines(units.channels_first(data), channels=columns, captions=captions, sample_rate=sample_rate)
+        return {"lines.png": drawn}
+    return {"scatter.png": scatter(data, classes=captions)} if data.shape[1:] == (2,) else {}
+
+
+def comparison(
+    samples: np.ndarray,
+    data: np.ndarray,
+    *,
+    kind: str,
+    units: Units,
+    columns: Sequence[str] = (),
+    sample_rate: float | None = None,
+) -> bytes:
+    """Draw data beside samples: two pictures of equal ranges, or points, histograms and pairs of columns.
+
+    Arguments:
+        samples: Samples in the units of the data, (N, *item).
+        data: Items of the data in the same units, (M, *item).
+        kind: Kind of the items: "image", "volume", "sequence" or "vector".
+        units: Units of both.
+        columns: Names of the columns of vectors, or of the channels of sequences; empty if they have no names.
+        sample_rate: Number of values of a sequence per second, or None if it is not known.
+    Returns:
+        The picture as a PNG file.
+    """
+    if kind == "vector":
+        return scatter(samples, data) if samples.shape[1] == 2 else pairs(samples, data, columns)
+    if kind == "image":
+        parts = [image_grid(to_pixels(images, units)) for images in (data, samples)]
+    elif kind == "volume":
+        parts = [slices(to_pixels(volumes, units)) for volumes in (data, samples)]
+    else:
+        from PIL import Image
+
+        both = [units.channels_first(sequences) for sequences in (data, samples)]
+        limits = value_limits(*both)
+        plots = [lines(part, channels=columns, sample_rate=sample_rate, limits=limits) for part in both]
+        parts = [Image.open(BytesIO(plot)) for plot in plots]
+    return png(side_by_side(parts, ("data", "samples")))
