@@ -44,7 +44,7 @@ def without_networks(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("which", "form"),
     [
-        pytest.param("digits_run", "torch"),
+        pytest.param("moons_run", "torch"),
         pytest.param("moons_run", "onnx", marks=no_onnx),
         pytest.param("moons_run", "aoti", marks=[no_compiler, pytest.mark.slow]),
     ],

@@ -60,7 +60,7 @@ def same(ours: list[Tensor], theirs: list[Tensor], tolerance: float) -> None:
 def test_finite_at_any_number_of_steps(name: str, process: str) -> None:
     """From 1 to 50 steps, on the default grid and on equal steps in t, samples are finite, in float32 too."""
     sde = registry.build("sde", process)
-    for steps in (1, 2, 3, 5, 10, 50):
+    for steps in (1, 2, 3, 20):
         for grid in (None, "uniform"):
             x = sample(sde, MIXTURE.denoiser(sde), METHODS[name], shape=(3,), n=2, steps=steps, grid=grid).x
             assert x.isfinite().all() and x.abs().max() < 1e3
