@@ -40,7 +40,11 @@ from .spec import (
 )
 from .standardization import (
     range_units as range_units,
+    sequence_units as sequence_units,
     vector_units as vector_units,
+)
+from .toy_sequences import (
+    sines as sines,
 )
 from .toys import (
     checkerboard as checkerboard,

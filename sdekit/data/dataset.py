@@ -46,7 +46,7 @@ class Units:
     def to_model(self, data: np.ndarray) -> Tensor:
         """Convert an array (B, *item) in units of the data to a float32 tensor (B, *shape) in units of the model."""
         values = self.channels_first(data)
-        shift, scale = (_per_channel(numbers, values.ndim) for numbers in (self.shift, self.scale))
+        shift, scale = self.shift_and_scale(values.ndim - 1)
         return torch.from_numpy(np.ascontiguousarray((values - shift) / scale, dtype=np.float32))
 
     def to_data(self, x: Tensor) -> np.ndarray:
@@ -56,13 +56,27 @@ class Units:
         multiples of 128. Subtract an offset from such a column before training.
         """
         array = x.detach().cpu().double().numpy()
-        shift, scale = (_per_channel(numbers, array.ndim) for numbers in (self.shift, self.scale))
+        shift, scale = self.shift_and_scale(array.ndim - 1)
         values = array * scale + shift
         if self.layout in WITHOUT_CHANNELS:
             values = values.squeeze(1)
         elif self.layout in CHANNELS_LAST:
             values = np.moveaxis(values, 1, -1)
         return np.ascontiguousarray(values, dtype=np.float32)
+
+    def shift_and_scale(self, axes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return shift and scale for items in the axes of the model.
+
+        Arguments:
+            axes: Number of axes of an item.
+        Returns:
+            Shift and scale: arrays () if they are one number, or (C, 1, ...) with `axes` axes.
+        """
+        shift, scale = (
+            array.reshape(-1, *[1] * (axes - 1)) if array.ndim else array
+            for array in (np.asarray(self.shift), np.asarray(self.scale))
+        )
+        return shift, scale
 
     def channels_first(self, data: np.ndarray) -> np.ndarray:
         """Return a view of items in the layout of the data, (B, *item), with the axes of the model, (B, *shape)."""
@@ -92,12 +106,6 @@ class Units:
         """Build units from the result of `as_dict`, which may have been written as JSON and read again."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         return cls(**values)
-
-
-def _per_channel(numbers: float | tuple[float, ...], ndim: int) -> np.ndarray:
-    """Return a number, or one number for each channel with axes of size 1, for arrays (B, C, ...) of `ndim` axes."""
-    array = np.asarray(numbers)
-    return array.reshape(-1, *[1] * (ndim - 2)) if array.ndim else array
 
 
 def kind_of(shape: tuple[int, ...]) -> str:
@@ -138,6 +146,8 @@ class Dataset(ABC):
         units: Map between the units of the data and the units of the model.
         classes: Number of classes of the labels, or 0 if there are no labels.
         class_names: Name of each class, or empty.
+        channel_names: Name of each channel of sequences, or empty.
+        sample_rate: Number of values of a sequence per second, or None if it is not known.
         condition_names: Names of the numbers on which an item is conditioned instead of a label. Empty if there are no
             such numbers.
         condition_units: Units of the numbers or embeddings on which an item is conditioned, or None.
@@ -155,6 +165,8 @@ class Dataset(ABC):
     units: Units
     classes: int = 0
     class_names: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
+    sample_rate: float | None = None
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
     condition_shape: tuple[int, ...] = ()

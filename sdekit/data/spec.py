@@ -8,7 +8,19 @@ from collections.abc import Collection
 
 from sdekit.errors import InputError
 
-BUILT_IN = ("digits", "moons", "checkerboard", "swiss_roll", "rings", "mixture", "images", "mnist", "array", "table")
+BUILT_IN = (
+    "digits",
+    "moons",
+    "checkerboard",
+    "swiss_roll",
+    "rings",
+    "mixture",
+    "sines",
+    "images",
+    "mnist",
+    "array",
+    "table",
+)
 FORMATS_BY_SUFFIX = {".npy": "array", ".npz": "array", ".csv": "table", ".tsv": "table", ".zip": "images"}
 
 

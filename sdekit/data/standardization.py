@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ CHUNK = 2**21
 
 @dataclass(frozen=True)
 class Statistics:
-    """Statistics of each column of an array (N, d), in float64.
+    """Statistics of each column of vectors (N, d) or each channel of other items, in float64.
 
     Arguments:
         low: Minima, (d,).
@@ -34,26 +35,28 @@ class Statistics:
     std: np.ndarray
 
 
-def column_statistics(array: np.ndarray, source: str) -> Statistics:
-    """Compute the statistics of each column of an array (N, d), one chunk of rows at a time.
+def column_statistics(array: np.ndarray, source: str, layout: str = "same") -> Statistics:
+    """Compute the statistics of each column of vectors or each channel of other items, one chunk of items at a time.
 
     Arguments:
-        array: Numbers (N, d) of any real dtype.
+        array: Numbers (N, *item) of any real dtype.
         source: Name of the data in error messages.
+        layout: Axes of an item, see `Units`.
     Returns:
-        Statistics of each column.
+        Statistics of each column or channel.
     Raises:
         InputError: If a number is not finite (the message gives its index), or if the squares overflow float64.
     Source:
         Chan, Golub and LeVeque 1979.
     """
-    rows = max(1, CHUNK // array.shape[1])
-    count, mean, spread = 0, np.zeros(array.shape[1]), np.zeros(array.shape[1])
-    low, high = np.full(array.shape[1], np.inf), np.full(array.shape[1], -np.inf)
-    for start in range(0, len(array), rows):
-        raw = array[start : start + rows]
+    units = Units(layout=layout)
+    d, items = units.model_shape(array.shape[1:])[0], max(1, CHUNK // math.prod(array.shape[1:]))
+    count, mean, spread = 0, np.zeros(d), np.zeros(d)
+    low, high = np.full(d, np.inf), np.full(d, -np.inf)
+    for start in range(0, len(array), items):
+        raw = array[start : start + items]
         check_finite(raw, start, source)
-        chunk = raw.astype(np.float64)
+        chunk = np.moveaxis(units.channels_first(raw), 1, -1).reshape(-1, d).astype(np.float64)
         low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
         m = len(chunk)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -64,7 +67,8 @@ def column_statistics(array: np.ndarray, source: str) -> Statistics:
         count += m
     if not np.isfinite(spread).all():
         column = int(np.flatnonzero(~np.isfinite(spread))[0])
-        raise InputError(f"{source}: the numbers in column {column} are too large to standardize; rescale them")
+        part = "column" if array.ndim == 2 and layout == "same" else "channel"
+        raise InputError(f"{source}: the numbers in {part} {column} are too large to standardize; rescale them")
     return Statistics(low, high, mean, np.sqrt(spread / count))
 
 
@@ -117,11 +121,42 @@ def vector_units(array: np.ndarray, scale: ScaleChoice, source: str) -> Units:
     if scale == "global":
         return range_units(low, high)
     if scale == "columns":
-        # Rounding can make the standard deviation of a constant column positive, so its range is compared.
-        varies = (statistics.high > statistics.low) & (statistics.std > 0)
-        std = np.where(varies, statistics.std, 1.0)
-        return Units(shift=tuple(statistics.mean.tolist()), scale=tuple(std.tolist()))
+        return Units(shift=tuple(statistics.mean.tolist()), scale=tuple(_scales(statistics).tolist()))
     return Units()
+
+
+def _scales(statistics: Statistics) -> np.ndarray:
+    """Return the standard deviation of each column, and 1 for a constant column."""
+    # Rounding can make the standard deviation of a constant column positive, so its range is compared.
+    varies = (statistics.high > statistics.low) & (statistics.std > 0)
+    return np.where(varies, statistics.std, 1.0)
+
+
+def sequence_units(array: np.ndarray, scale: ScaleChoice, layout: str, source: str) -> Units:
+    """Choose the units of sequences.
+
+    Arguments:
+        array: Sequences (N, *item).
+        scale: "columns" and "auto" map each channel to mean 0 and standard deviation 1, and only shift a constant
+            channel. "global" maps the range of all numbers to [-1, 1], and "none" changes nothing.
+        layout: Axes of an item, see `Units`.
+        source: Name of the data in error messages.
+    Returns:
+        Units of the sequences.
+    Raises:
+        InputError: If a number is not finite or too large for float32.
+    """
+    statistics = column_statistics(array, source, layout)
+    low, high = float(statistics.low.min()), float(statistics.high.max())
+    check_float32(low, high, source)
+    if scale == "global":
+        return range_units(low, high, layout)
+    if scale == "none":
+        return Units(layout=layout)
+    mean, std = statistics.mean.tolist(), _scales(statistics).tolist()
+    if len(mean) == 1:
+        return Units(shift=mean[0], scale=std[0], layout=layout)
+    return Units(shift=tuple(mean), scale=tuple(std), layout=layout)
 
 
 def range_units(low: float, high: float, layout: str = "same", *, known: bool = False) -> Units:

@@ -37,7 +37,8 @@ def comparison_picture(opened: OpenedModel, samples: Tensor, real: RealData, *, 
     reference = real.read(opened, real.choose(min(most, len(samples)), seed)[0])
     units = replace(opened.units, layout="same")
     data, drawn = units.to_data(reference), units.to_data(samples[:most])
-    return comparison(drawn, data, kind=opened.kind, units=units, columns=real.columns)
+    columns = opened.channel_names or real.columns
+    return comparison(drawn, data, kind=opened.kind, units=units, columns=columns, sample_rate=opened.sample_rate)
 
 
 def nearest_picture(opened: OpenedModel, samples: Tensor, real: RealData, found: Memorization | None) -> bytes | None:

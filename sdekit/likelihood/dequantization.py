@@ -96,9 +96,9 @@ def bin_width(units: Units, shape: Sequence[int], width: float = 1.0) -> Tensor:
         shape: Shape of one sample in the model.
         width: Width of the bins in the units of the data; 1 for whole numbers.
     Returns:
-        width / scale, () or the shape of a vector, float64.
+        width / scale, () or the shape of a sample, float64.
     """
-    scale = torch.as_tensor(units.scale, dtype=torch.float64)
+    scale = torch.from_numpy(units.shift_and_scale(len(shape))[1]).double()
     return (width / scale.abs()).expand(tuple(shape)) if scale.ndim else width / scale.abs()
 
 

@@ -53,6 +53,8 @@ class OpenedModel:
         kind: "image" for shape (C, H, W), or "vector".
         classes: Number of classes of the data; the default is the number of labels that the model takes.
         class_names: Names of the classes, or empty; the default is the names of the labels that the model takes.
+        channel_names: Name of each channel of sequences, or empty.
+        sample_rate: Number of values of a sequence per second, or None if it is not known.
         condition_names: Names of the numbers that the model takes as its condition, or empty.
         condition_units: Units of these numbers.
         grid: Time grid that the model's makers recommend, as "NAME:option=value", or None.
@@ -71,6 +73,8 @@ class OpenedModel:
     kind: str = "vector"
     classes: int = 0
     class_names: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
+    sample_rate: float | None = None
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
     grid: str | None = None

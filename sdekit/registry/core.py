@@ -72,6 +72,7 @@ def sdekit_datasets() -> dict[str, str]:
         "swiss-roll": "sdekit.data.toys:swiss_roll",
         "rings": "sdekit.data.toys:rings",
         "mixture": "sdekit.data.toys:mixture",
+        "sines": "sdekit.data.toy_sequences:sines",
         "images": "sdekit.data.formats.image_files:images",
         "mnist": "sdekit.data.formats.idx_files:mnist",
         "array": "sdekit.data.formats.arrays.array_files:array",

@@ -32,6 +32,8 @@ PLAIN = (
     "untrained",
     "condition_names",
     "condition_shape",
+    "channel_names",
+    "sample_rate",
     "data_std",
     "notes",
     "fingerprint",
@@ -87,6 +89,8 @@ class Recipe:
         condition_units: Units of the numbers or embeddings that condition the network.
         objective: Registered name of the training objective.
         condition_shape: Shape (d,) of an embedding, or (L, d) of a sequence of embeddings.
+        channel_names: Name of each channel of sequences, or empty.
+        sample_rate: Number of values of a sequence per second, or None if it is not known.
         notes: Sentences about how the data were read, see `Dataset`. They do not affect the training, and comparisons
             ignore them.
         untrained: Labels of classes without training items, which are never requested from the model.
@@ -113,6 +117,8 @@ class Recipe:
     condition_units: Units | None = None
     objective: str = "denoising"
     condition_shape: tuple[int, ...] = ()
+    channel_names: tuple[str, ...] = ()
+    sample_rate: float | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
     untrained: tuple[int, ...] = ()
     fingerprint: tuple[float | None, ...] = field(default=(), compare=False)

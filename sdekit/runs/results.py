@@ -83,7 +83,14 @@ def write_results(
         np.save(new / SAMPLES, data)
         for name, content in (other_files or {}).items():
             (new / name).write_bytes(content)
-        pictures = sample_pictures(data, kind=opened.kind, units=opened.units, captions=captions)
+        pictures = sample_pictures(
+            data,
+            kind=opened.kind,
+            units=opened.units,
+            columns=opened.channel_names,
+            captions=captions,
+            sample_rate=opened.sample_rate,
+        )
         main_picture = next(iter(pictures), None)
         for name, content in pictures.items():
             (new / name).write_bytes(content)

@@ -48,6 +48,8 @@ class Run(OpenedModel):
         kind: "image" or "vector".
         classes: Number of classes of the data.
         class_names: Names of the classes, or empty.
+        channel_names: Name of each channel of sequences, or empty.
+        sample_rate: Number of values of a sequence per second, or None if it is not known.
         condition_names: Names of the numbers that the model takes as its condition, or empty.
         condition_units: Units of these numbers.
         grid: None, since a run recommends no grid.
@@ -66,7 +68,8 @@ class Run(OpenedModel):
     @classmethod
     def from_recipe(cls, path: Path, recipe: Recipe, model: ScoreModel, step: int) -> Run:
         """Create a run, with the facts about the data from its recipe."""
-        names = ("shape", "units", "kind", "classes", "class_names", "condition_names", "condition_units")
+        data = ("shape", "units", "kind", "classes", "class_names", "channel_names", "sample_rate")
+        names = (*data, "condition_names", "condition_units")
         return cls(path=path, model=model, recipe=recipe, step=step, **{name: getattr(recipe, name) for name in names})
 
 

@@ -193,6 +193,8 @@ class RecipeRecord(Record):
     identity: Text = ""
     condition_names: Names = []
     condition_shape: Shape = []
+    channel_names: Names = []
+    sample_rate: Annotated[float | None, Field(description="a number above 0, or null", gt=0)] = None
     condition_units: Annotated[UnitsRecord | None, Field(description="a table of fields, or null")] = None
     plugins: Annotated[list[Name] | None, Field(description="a list of paths", max_length=1000)] = None
 
@@ -473,7 +475,7 @@ def check_fields(fields: Any, where: Path, what: str = "a run") -> RecipeRecord:
         f"kind is 'image', and shape is {record.shape}": record.kind == "image" and len(record.shape) != 3,
         **_class_faults(record),
     }
-    faults |= _unit_faults("units", record.units, record.shape[0] if len(record.shape) == 1 else None)
+    faults |= _unit_faults("units", record.units, record.shape[0])
     if record.condition_units is not None:
         faults |= _unit_faults("condition_units", record.condition_units, len(record.condition_names))
     for fault, present in faults.items():

@@ -154,6 +154,8 @@ def plan(
         classes=data.classes,
         class_names=tuple(data.class_names),
         units=data.units,
+        channel_names=tuple(data.channel_names),
+        sample_rate=data.sample_rate,
         condition_names=data.condition_names,
         condition_units=data.condition_units,
         condition_shape=data.condition_shape,

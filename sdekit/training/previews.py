@@ -50,5 +50,12 @@ def preview(model: ScoreModel, recipe: Recipe, evaluations: int) -> bytes | None
     data = recipe.units.to_data(draw_quickly(model, recipe, n, evaluations, y))
     names = recipe.class_names or [str(label) for label in range(recipe.classes)]
     captions = [names[label] for label in y.tolist()] if y is not None and is_label(y) else None
-    pictures = sample_pictures(data, kind=recipe.kind, units=recipe.units, captions=captions)
+    pictures = sample_pictures(
+        data,
+        kind=recipe.kind,
+        units=recipe.units,
+        columns=recipe.channel_names,
+        captions=captions,
+        sample_rate=recipe.sample_rate,
+    )
     return next(iter(pictures.values()), None)

@@ -85,7 +85,8 @@ def interpolate(
     else:
         assert start is not None and end is not None
         images = [read_sample(path, opened, name).numpy() for path, name in ((start, "--from"), (end, "--to"))]
-        x = torch.stack([torch.as_tensor((image - opened.units.shift) / opened.units.scale) for image in images])
+        shift, scale = opened.units.shift_and_scale(images[0].ndim)
+        x = torch.stack([torch.as_tensor((image - shift) / scale) for image in images])
         with torch.no_grad():
             x = opened.encode(x.float().to(subject.device))
         z = encode(sde, model, x, y=ends, guidance=guided, solver=flow).cpu()

@@ -183,7 +183,7 @@ def _with_data_units(x: Tensor, opened: OpenedModel) -> Tensor:
     """Convert data (B, *data_shape) from the units of the model, or of its codec, to their own, float64 on the CPU."""
     import torch
 
-    shift, scale = (torch.as_tensor(np.asarray(v)) for v in (opened.units.shift, opened.units.scale))
+    shift, scale = map(torch.from_numpy, opened.units.shift_and_scale(x.ndim - 1))
     return x.detach().cpu().double() * scale + shift
 
 

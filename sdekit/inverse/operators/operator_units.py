@@ -72,8 +72,8 @@ def in_model_units(
     """Convert an inverse problem from the units of the data to the units of the model, x = (data - shift) / scale.
 
     If A is linear and there is one scale, the new operator is A, the new measurement is (y - A(shift)) / scale, and the
-    new noise_std is noise_std / scale. If columns have different scales, the results are A (scale x), y - A(shift) and
-    noise_std. If A is not linear, the results are A(scale x + shift), y and noise_std.
+    new noise_std is noise_std / scale. If columns or channels have different scales, the results are A (scale x),
+    y - A(shift) and noise_std. If A is not linear, the results are A(scale x + shift), y and noise_std.
 
     Arguments:
         operator: Operator on samples in the units of the data.
@@ -83,7 +83,7 @@ def in_model_units(
     Returns:
         Operator, measurement and noise_std in the units of the model.
     """
-    shift, scale = (torch.as_tensor(np.asarray(v), dtype=torch.float64) for v in (units.shift, units.scale))
+    shift, scale = (torch.from_numpy(v).double() for v in units.shift_and_scale(len(operator.shape)))
     y = operator.check(measurement.double())
     if not isinstance(operator, LinearOperator):
         apply = operator.apply

@@ -1,4 +1,4 @@
-"""Data sets of vectors or images in a NumPy file, .npy or .npz."""
+"""Data sets of vectors, sequences, images or volumes in a NumPy file, .npy or .npz."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from sdekit.data.standardization import (
     ScaleChoice,
     check_float32,
     range_units,
+    sequence_units,
     value_range,
     vector_units,
 )
 from sdekit.errors import InputError
 
-from .array_layout import LayoutChoice, choose_layout
+from .array_layout import SAMPLE, Axes, KindChoice, LayoutChoice, choose_axes
 from .array_names import Choice, choose_arrays, parse_array_name
 from .numpy_files import NpzFile, is_npz, read_npy
 
 ConditionKind = Literal["auto", "numbers", "embedding"]
+
+SHORTEST = 32
+"""Smallest length of vectors that are examined for being sequences."""
 
 
 def array(
@@ -39,12 +43,18 @@ def array(
     condition_kind: ConditionKind = "auto",
     scale: ScaleChoice = "auto",
     layout: LayoutChoice = "auto",
+    kind: KindChoice = "auto",
 ) -> InMemoryDataset:
-    """Vectors or images of a NumPy file, .npy or .npz, with labels if the .npz file contains them.
+    """Vectors, sequences, images or volumes of a NumPy file, with labels if a .npz file contains them.
 
-    An array (N, d) contains vectors, (N, H, W) grey images, and (N, C, H, W) or (N, H, W, C) images of C channels. The
-    channels are the first or the last axis of an image: the one with 1, 3 or 4 entries, or else the shorter one. If
-    both have 1, 3 or 4 entries, channels come first. The attribute `notes` of the data set states the choice.
+    An array (N, d) contains vectors, (N, C, L) or (N, L, C) sequences, (N, H, W) grey images, (N, C, H, W) or
+    (N, H, W, C) images, and (N, C, D, H, W) or (N, D, H, W, C) volumes.
+
+    An array of three axes (N, A, B) contains sequences if A or B is at most 4 or less than a quarter of the other, and
+    grey images if A and B are more similar. It is refused if this contradicts its values. The channels of a sequence
+    are the shorter one of its two axes. The channels of images and volumes are the first or the last axis of an item:
+    the one with 1, 3 or 4 entries, or else the shorter one. If both have 1, 3 or 4 entries, channels come first. The
+    attribute `notes` of the data set states the choice, and the options `kind` and `layout` change it.
 
     In a .npz file, items and labels are found by their usual names: `x` and `y`, `images` and `labels`, `data` and
     `target`, `x_train` and `y_train`, `train_images` and `train_labels`, or the default names `arr_0` and `arr_1`. The
@@ -69,11 +79,13 @@ def array(
             of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the columns seem to measure
             the same quantity, else "columns". For images, "global" maps the range of all numbers to [-1, 1], "none"
             changes nothing, and "auto" is "global" except that uint8 images with a value above 1 are mapped from
-            0..255.
-        layout: Axes of images: "channels-first" for (N, C, H, W), "channels-last" for (N, H, W, C), "grey" for
-            (N, H, W), or "auto".
+            0..255. Volumes are treated as images. For sequences, "auto" and "columns" standardize each channel.
+        layout: Axes of the items: "channels-first" for (N, C, ...), "channels-last" for (N, ..., C), "grey" for images
+            (N, H, W) without an axis of channels, or "auto".
+        kind: Kind of the items: "vector" for (N, d), "sequence" for (N, L), (N, C, L) or (N, L, C), "image" for
+            (N, H, W) or four axes, "volume" for (N, D, H, W) or five axes, or "auto" for the rule above.
     Returns:
-        Data set of vectors or images.
+        Data set of the items.
     Raises:
         InputError: If the file cannot be read, if it contains fewer than two items, if a number is not finite, or if
             several arrays may be the items.
@@ -89,6 +101,7 @@ def array(
         condition_kind=condition_kind,
         scale=scale,
         layout=layout,
+        kind=kind,
         required=labels is not None or default_names and loaded.labels is not None and loaded.labels.ndim > 1,
     )
 
@@ -102,6 +115,7 @@ def dataset_from_arrays(
     condition_kind: ConditionKind = "auto",
     scale: ScaleChoice = "auto",
     layout: LayoutChoice = "auto",
+    kind: KindChoice = "auto",
     required: bool = False,
 ) -> InMemoryDataset:
     """Create a data set from arrays of a file or of a Python program.
@@ -115,23 +129,25 @@ def dataset_from_arrays(
         condition_kind: See `array`.
         scale: See `array`.
         layout: See `array`.
+        kind: See `array`.
         required: Whether labels that cannot be used are an error. Otherwise they are left out, with a note.
     Returns:
-        Data set of vectors or images.
+        Data set of the items.
     Raises:
         InputError: If there are fewer than two items, if a number is not finite, or if an argument does not suit the
             items.
     """
     values = loaded.items
     _check_items(values, source)
-    if values.ndim == 2:
-        if layout != "auto":
-            raise InputError(f"{source}: layout {layout} is for images, and the array {values.shape} contains vectors")
+    axes = choose_axes(values, kind, layout, source)
+    note = axes.note
+    if axes.kind == "vector":
         units = vector_units(values, scale, source)
-        separately = "each column is standardized" if isinstance(units.scale, tuple) else "one scale for all columns"
-        note = f"the array {values.shape} is taken for vectors (N, d), {separately}"
+        note += ", each column is standardized" if isinstance(units.scale, tuple) else ", one scale for all columns"
+        note += _sequence_hint(values) if kind == "auto" else ""
+    elif axes.kind == "sequence":
+        units = sequence_units(values, scale, axes.layout, source)
     else:
-        axes, note = choose_layout(values.shape, layout, source)
         units = _image_units(values, axes, scale, source)
     loaded = loaded._replace(notes=(*loaded.notes, note))
     if condition is not None:
@@ -286,14 +302,14 @@ def _load_condition(path: str, condition: str) -> np.ndarray:
 
 
 def _check_items(items: np.ndarray, source: str) -> None:
-    """Raise InputError unless items are (N, d), (N, H, W) or a four-dimensional array of real numbers with N >= 2."""
+    """Raise InputError unless items are an array of real numbers with two to five axes and N >= 2."""
     if items.dtype.kind not in "iufb":
         raise InputError(f"{source}: numbers of type {items.dtype}; expected real numbers, such as float32 or uint8")
-    if items.ndim not in (2, 3, 4):
+    if items.ndim not in (2, 3, 4, 5):
         hint = " For one number an item use .reshape(-1, 1)." if items.ndim == 1 else ""
         raise InputError(
-            f"{source}: an array of shape {items.shape}; expected vectors (N, d) or images (N, H, W), (N, C, H, W) or "
-            f"(N, H, W, C).{hint}"
+            f"{source}: an array of shape {items.shape}; expected vectors (N, d), sequences (N, C, L), images "
+            f"(N, H, W) or (N, C, H, W), or volumes (N, C, D, H, W).{hint}"
         )
     if items.size == 0:
         raise InputError(f"{source}: an empty array of shape {items.shape}; expected at least 2 items")
@@ -301,10 +317,25 @@ def _check_items(items: np.ndarray, source: str) -> None:
         raise InputError(f"{source}: only one item, shape {items.shape}; expected (N, …) with N of at least 2")
 
 
-def _image_units(items: np.ndarray, layout: str, scale: ScaleChoice, source: str) -> Units:
-    """Choose the range of the values of images."""
+def _sequence_hint(items: np.ndarray) -> str:
+    """Return a hint if neighbouring numbers of vectors are similar, as in sequences."""
+    rows = np.asarray(items[:SAMPLE], np.float64)
+    if rows.shape[1] < SHORTEST or items.dtype.kind != "f" or not np.isfinite(rows).all():
+        return ""
+    rows = rows - rows.mean(1, keepdims=True)
+    similar = (rows[:, 1:] * rows[:, :-1]).sum() > 0.5 * np.square(rows).sum() > 0
+    hint = "neighbouring numbers are similar: if they are in the order of time, --option data.kind=sequence"
+    return f" ({hint} trains on sequences)" if similar else ""
+
+
+def _image_units(items: np.ndarray, axes: Axes, scale: ScaleChoice, source: str) -> Units:
+    """Choose the range of the values of images or volumes."""
+    layout = axes.layout
     if scale == "columns":
-        raise InputError(f"{source}: scale 'columns' is for vectors (N, d), not for images {items.shape}; omit it")
+        raise InputError(
+            f"{source}: scale 'columns' is for vectors (N, d) and sequences (N, C, L), not for {axes.kind}s "
+            f"{items.shape}; omit it"
+        )
     if scale == "auto" and items.dtype == np.uint8 and not _is_binary(items):
         return range_units(0.0, 255.0, layout, known=True)
     low, high = value_range(items, source)
