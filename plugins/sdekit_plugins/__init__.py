@@ -104,6 +104,7 @@ def sdekit_metrics() -> dict[str, str]:
         "kernel": "sdekit_plugins.metrics.kernel_distances:kernel_distance",
         "ks": "sdekit_plugins.metrics.column_tests:ks",
         "mmd": "sdekit_plugins.metrics.kernel_distances:mmd",
+        "power-spectrum": "sdekit_plugins.metrics.power_spectrum:power_spectrum_distance",
         "precision": "sdekit_plugins.metrics.neighbour_shares:precision",
         "recall": "sdekit_plugins.metrics.neighbour_shares:recall",
         "sliced-w2": "sdekit_plugins.metrics.sliced_wasserstein:sliced_w2",

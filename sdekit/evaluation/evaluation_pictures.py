@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from sdekit.plotting import comparison, image_grid, png, to_pixels
+from sdekit.plotting import comparison, item_grid
 
 from .evaluation_result import Memorization
 from .real_data import RealData
@@ -50,9 +50,9 @@ def nearest_picture(opened: OpenedModel, samples: Tensor, real: RealData, found:
         real: Real items, with the training items.
         found: Result of the check for memorization.
     Returns:
-        Contents of a PNG file, or None for data other than images, or without training items.
+        Contents of a PNG file, or None for vectors, or without training items.
     """
-    if found is None or not found.pairs or opened.kind != "image" or real.training_data is None:
+    if found is None or not found.pairs or opened.kind == "vector" or real.training_data is None:
         return None
     items = np.array([pair.item for pair in found.pairs])
     training = real.read(opened, items, training=True)
@@ -60,4 +60,12 @@ def nearest_picture(opened: OpenedModel, samples: Tensor, real: RealData, found:
     chosen = samples[[pair.sample for pair in found.pairs]]
     images = np.concatenate([units.to_data(chosen), units.to_data(training)])
     captions = ["sample"] * len(items) + ["training"] * len(items)
-    return png(image_grid(to_pixels(images, units), columns=len(items), captions=captions))
+    return item_grid(
+        images,
+        kind=opened.kind,
+        units=units,
+        columns=len(items),
+        channels=opened.channel_names,
+        captions=captions,
+        sample_rate=opened.sample_rate,
+    )

@@ -123,7 +123,7 @@ def whole_numbers(units: Units, x: Tensor, kind: str) -> Tensor:
     Arguments:
         units: Units of the data.
         x: Items (n, *shape) in the model's units.
-        kind: "image" or "vector".
+        kind: Kind of the items.
     Returns:
         Truth values that broadcast against an item: one for all pixels of images, one for each column of vectors.
     """

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdekit.arguments import check_tensor
-from sdekit.data import Units
+from sdekit.data import Units, kind_of
 from sdekit.errors import InputError
 from sdekit.registry import build
 
@@ -23,6 +23,8 @@ from .metric_measurement import ItemSets, measure, measure_difference, misfit, r
 SHARES = ("precision", "recall", "density", "coverage")
 DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = {
     "image": ("energy", "sliced-w2", "classifier-test", "frechet", "kernel", *SHARES),
+    "volume": ("energy", "sliced-w2", "classifier-test", *SHARES),
+    "sequence": ("energy", "sliced-w2", "mmd", "classifier-test", "power-spectrum", *SHARES),
     "vector": ("energy", "sliced-w2", "mmd", "classifier-test", "ks", "correlations", *SHARES),
 }
 """Metrics that are computed by default, by the kind of the data."""
@@ -63,7 +65,7 @@ def evaluate(
         training_indices: Indices of the training items in their data set, for the pairs of the check.
         held_out: Whether the reference items are not training items, so that the check can compare with them.
         features: Extractor for metrics of features, or its registered name.
-        kind: "image" or "vector"; None to infer it from the shape.
+        kind: "vector", "sequence", "image" or "volume"; None to infer it from the shape.
         columns: Names of the columns of a table.
         units: Units of the items, for extractors that expect other units.
         against: Samples (n, *shape) of another model with the same seeds, for a paired comparison.
@@ -81,7 +83,7 @@ def evaluate(
             _check_items(name, x, reference)
     if against is not None and len(against) != len(samples):
         raise InputError(f"evaluate: {len(samples)} samples against {len(against)}: draw both with the same seeds")
-    kind = kind or ("image" if samples.ndim == 4 else "vector")
+    kind = kind or kind_of(tuple(samples.shape[1:]))
     extractor = as_extractor(build("features", features) if isinstance(features, str) else features, str(features))
     given = _options_by_name(metrics, kind)
     chosen = [resolve_metric(name, options, extractor) for name, options in given.items()]

@@ -20,7 +20,7 @@ class MetricTraits:
         title: Name of the metric in tables; empty for its registered name.
         unit: Unit or scale of the value, such as "share".
         better: "lower", "higher", or the value of a perfect model, such as 0.5.
-        kinds: Kinds of data that the metric fits, "image" and "vector"; empty for all.
+        kinds: Kinds of data that the metric fits, such as "vector" and "sequence"; empty for all.
         least: Smallest number of samples, and of reference items.
         least_columns: Smallest number of values of one item.
         space: "data" for the items themselves, or "features" for the features of an extractor.

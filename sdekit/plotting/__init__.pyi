@@ -20,6 +20,7 @@ from .pair_plots import (
 )
 from .pictures_by_kind import (
     comparison as comparison,
+    item_grid as item_grid,
     pictured_items as pictured_items,
     sample_pictures as sample_pictures,
 )

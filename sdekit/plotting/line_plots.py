@@ -10,8 +10,6 @@ import numpy as np
 
 from .png_encoding import figure_png
 
-MOST_PANELS = 16
-"""Largest number of sequences in a plot."""
 MOST_CHANNELS = 10
 """Largest number of channels of a panel: the number of colours of matplotlib."""
 MOST_POINTS = 2000
@@ -21,6 +19,7 @@ MOST_POINTS = 2000
 def lines(
     sequences: np.ndarray,
     *,
+    columns: int | None = None,
     channels: Sequence[str] = (),
     captions: Sequence[str] | None = None,
     sample_rate: float | None = None,
@@ -29,7 +28,8 @@ def lines(
     """Plot sequences in a grid of panels that share both axes, with one colour for each channel.
 
     Arguments:
-        sequences: Sequences (N, C, L), of which the first 16 and the first 10 channels are drawn.
+        sequences: Sequences (N, C, L), of which the first 10 channels are drawn.
+        columns: Number of columns of the grid; about sqrt(N) if None.
         channels: Name of each channel for the legend, or empty.
         captions: Text above each panel, such as the name of a class, or None.
         sample_rate: Number of values per second, so that the horizontal axis is in seconds, or None for an axis of
@@ -40,11 +40,12 @@ def lines(
     """
     from matplotlib.figure import Figure
 
-    shown = sequences[:MOST_PANELS, :MOST_CHANNELS]
+    shown = sequences[:, :MOST_CHANNELS]
     n, n_channels, length = shown.shape
-    columns = math.ceil(math.sqrt(n))
+    columns = math.ceil(math.sqrt(n)) if columns is None else columns
     rows = math.ceil(n / columns)
-    figure = Figure(figsize=(2.2 * columns + 0.8, 1.4 * rows + 0.7), layout="constrained")
+    width = 2.2 if columns <= 4 else 1.5
+    figure = Figure(figsize=(width * columns + 0.8, 1.4 * rows + 0.7), layout="constrained")
     panels: Any = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for i, panel in enumerate(panels.flat):
         if i >= n:

@@ -18,8 +18,8 @@ from .volume_slices import slices
 if TYPE_CHECKING:
     from sdekit.data import Units
 
-MOST_IN_GRID = 1024
-"""Largest number of images in grid.png."""
+MOST_IN_GRID = {"image": 1024, "volume": 16, "sequence": 16}
+"""Largest number of items in a picture of samples, by kind."""
 
 
 def pictured_items(kind: str, shape: tuple[int, ...]) -> int:
@@ -57,14 +57,45 @@ def sample_pictures(
     Returns:
         Contents of PNG files by file name. The first file is the picture to look at. Empty for data without pictures.
     """
-    if kind == "image":
-        return {"grid.png": png(image_grid(to_pixels(data[:MOST_IN_GRID], units), captions=captions))}
+    if kind == "vector":
+        return {"scatter.png": scatter(data, classes=captions)} if data.shape[1:] == (2,) else {}
+    shown = data[: MOST_IN_GRID[kind]]
     if kind == "volume":
-        return {"slices.png": png(slices(to_pixels(data, units), captions))}
+        return {"slices.png": png(slices(to_pixels(shown, units), captions))}
+    content = item_grid(shown, kind=kind, units=units, channels=columns, captions=captions, sample_rate=sample_rate)
+    return {"grid.png" if kind == "image" else "lines.png": content}
+
+
+def item_grid(
+    data: np.ndarray,
+    *,
+    kind: str,
+    units: Units,
+    columns: int | None = None,
+    channels: Sequence[str] = (),
+    captions: Sequence[str] | None = None,
+    sample_rate: float | None = None,
+) -> bytes:
+    """Arrange items in a grid, row by row.
+
+    Arguments:
+        data: Items in the units of the data, (N, *item).
+        kind: Kind of the items: "image", "sequence", or "volume", of which the middle slice is shown.
+        units: Units of the data.
+        columns: Number of columns; about sqrt(N) if None.
+        channels: Name of each channel of sequences, or empty.
+        captions: Text beside each item, or None.
+        sample_rate: Number of values of a sequence per second, or None if it is not known.
+    Returns:
+        The grid as a PNG file.
+    """
     if kind == "sequence":
-        drawn = lines(units.channels_first(data), channels=columns, captions=captions, sample_rate=sample_rate)
-        return {"lines.png": drawn}
-    return {"scatter.png": scatter(data, classes=captions)} if data.shape[1:] == (2,) else {}
+        rows = units.channels_first(data)
+        return lines(rows, columns=columns, channels=channels, captions=captions, sample_rate=sample_rate)
+    pixels = to_pixels(data, units)
+    if kind == "volume":
+        pixels = pixels[:, pixels.shape[1] // 2]
+    return png(image_grid(pixels, columns, captions))
 
 
 def comparison(
@@ -90,6 +121,7 @@ def comparison(
     """
     if kind == "vector":
         return scatter(samples, data) if samples.shape[1] == 2 else pairs(samples, data, columns)
+    data, samples = data[: MOST_IN_GRID[kind]], samples[: MOST_IN_GRID[kind]]
     if kind == "image":
         parts = [image_grid(to_pixels(images, units)) for images in (data, samples)]
     elif kind == "volume":

@@ -7,7 +7,7 @@ import numpy as np
 from sdekit.data import describe_data, listing
 
 from .blocks import Block, Details, Facts, Section, Table, Text
-from .item_pictures import images_block, vector_blocks
+from .item_pictures import items_block, vector_blocks
 from .subject import MOST_IMAGES, Subject
 
 MOST_CLASSES, MOST_LABELS = 30, 2**17
@@ -41,10 +41,11 @@ def _blocks(subject: Subject) -> list[Block]:
         rows.append(("condition of the model", _condition(subject)))
     blocks = [Facts(rows=tuple(rows))]
     items = subject.items()
-    if subject.is_image:
+    if not subject.is_vector:
         labels = subject.labels(subject.chosen(MOST_IMAGES))
+        alt = f"{len(items)} {opened.kind}s of {subject.data_spec}"
         caption = f"{len(items)} items of the {'training part' if subject.own_data else 'data'}, evenly spaced."
-        blocks.append(images_block(items, data.units, f"{len(items)} images of {subject.data_spec}", caption, labels))
+        blocks.append(items_block(items, opened, data.units, alt, caption, labels))
     else:
         blocks += vector_blocks("data", subject.columns, items)
     classes = _classes(subject)

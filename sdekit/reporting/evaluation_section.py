@@ -18,12 +18,14 @@ from sdekit.runs import RunFolder, load_fields
 from sdekit.training import open_real_data
 
 from .blocks import Block, Details, Facts, Image, Section, Statement, Table, Text
-from .item_pictures import images_block
+from .item_pictures import items_block
 from .samples_section import DrawnSamples
 from .subject import Subject
 
 QUICK = {
     "image": ("energy", "sliced-w2", "classifier-test"),
+    "volume": ("energy", "sliced-w2", "classifier-test"),
+    "sequence": ("energy", "sliced-w2", "classifier-test", "power-spectrum"),
     "vector": ("energy", "sliced-w2", "classifier-test", "ks", "correlations"),
 }
 """Metrics that the report measures itself, by kind of data."""
@@ -230,7 +232,7 @@ def _memorization_blocks(subject: Subject, found: Memorization, samples: np.ndar
     data = subject.data.units.to_data(subject.data.batch(items).x)
     drawn = samples[[pair.sample for pair in pairs]]
     title = "The samples nearest to a training item"
-    if subject.is_image:
+    if not subject.is_vector:
         picture = _pair_picture(subject, drawn, data, pairs=len(pairs))
         return [*blocks, Details(title=title, blocks=(picture,))]
     return [*blocks, Details(title=title, blocks=(_pair_table(subject, drawn, data, found),))]
@@ -239,8 +241,9 @@ def _memorization_blocks(subject: Subject, found: Memorization, samples: np.ndar
 def _pair_picture(subject: Subject, drawn: np.ndarray, data: np.ndarray, *, pairs: int) -> Image:
     """Return samples above their nearest training items."""
     alt = f"{pairs} samples, and below each one the training item that is nearest to it"
+    items = np.concatenate([drawn, data])
     caption = "Top: samples. Bottom: the training item that is nearest to each of them."
-    return images_block(np.concatenate([drawn, data]), subject.opened.units, alt, caption, columns=pairs)
+    return items_block(items, subject.opened, subject.opened.units, alt, caption, columns=pairs)
 
 
 def _pair_table(subject: Subject, drawn: np.ndarray, data: np.ndarray, found: Memorization) -> Table:

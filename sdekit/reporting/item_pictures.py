@@ -1,4 +1,4 @@
-"""Pictures of items: a grid of images, or plots of vectors; of the data alone, or of samples beside the data."""
+"""Pictures of items of every kind: of the data alone, or of samples beside the data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sdekit.data import Units
-from sdekit.plotting import image_grid, png, to_pixels
+from sdekit.models import OpenedModel
+from sdekit.plotting import figure_png, item_grid, png, sample_pictures
 
 from .blocks import Block, Chart, Figures, Image, Table
 from .charts import DATA, DOTS, SAMPLES, Drawing, dots, histogram, pair_plot, short, span
@@ -20,30 +21,59 @@ LARGEST = 560
 """Largest width in pixels of a picture that is embedded in the page."""
 
 
-def images_block(
+def items_block(
     items: np.ndarray,
+    opened: OpenedModel,
     units: Units,
     alt: str,
     caption: str,
     labels: Sequence[str] | None = None,
     columns: int | None = None,
 ) -> Image:
-    """Draw a grid of images.
+    """Draw items other than vectors: a grid of images or of lines, or slices of volumes.
 
     Arguments:
-        items: Images in the units of the data, (N, *item).
+        items: Items in the units of the data, (N, *item).
+        opened: Model of such items.
         units: Units of the data.
         alt: Description for people who do not see the picture.
         caption: Text below the picture.
-        labels: Name of the class of each image, or None.
+        labels: Name of the class of each item, or None.
         columns: Number of columns; about sqrt(N) if None.
     Returns:
         The picture.
     """
-    grid = image_grid(to_pixels(items, units), columns, captions=labels)
-    if grid.width > LARGEST:
-        grid = grid.resize((LARGEST, max(1, round(grid.height * LARGEST / grid.width))))
-    return Image(png=png(grid), alt=alt, caption=caption, width=grid.width)
+    names, rate = opened.channel_names, opened.sample_rate
+    if columns is None:
+        pictures = sample_pictures(
+            items, kind=opened.kind, units=units, columns=names, captions=labels, sample_rate=rate
+        )
+        content = next(iter(pictures.values()))
+    else:
+        content = item_grid(
+            items, kind=opened.kind, units=units, columns=columns, channels=names, captions=labels, sample_rate=rate
+        )
+    content, width = shrunk(content, LARGEST, factor=2 if opened.kind == "sequence" else 1)
+    return Image(png=content, alt=alt, caption=caption, width=width)
+
+
+def shrunk(content: bytes, widest: int, factor: int = 1) -> tuple[bytes, int]:
+    """Reduce a picture that is too wide.
+
+    Arguments:
+        content: Contents of a PNG file.
+        widest: Largest width on the page.
+        factor: Pixels of the picture for each pixel of the page, so that text remains sharp on fine screens.
+    Returns:
+        The picture, and its width on the page.
+    """
+    from PIL import Image as Pillow
+
+    picture = Pillow.open(BytesIO(content))
+    if picture.width <= factor * widest:
+        return content, min(picture.width, widest)
+    height = max(1, round(picture.height * factor * widest / picture.width))
+    return png(picture.resize((factor * widest, height))), widest
 
 
 def vector_blocks(
@@ -160,26 +190,30 @@ def _moments(columns: Sequence[str], data: np.ndarray, samples: np.ndarray | Non
 
 
 def thumbnail(items: np.ndarray, units: Units, kind: str, limits: Sequence[tuple[float, float]]) -> bytes:
-    """Draw a few samples as a small picture: a grid of images, or points in the plane.
+    """Draw a few samples as a small picture: a grid of images or slices, lines, or points in the plane.
 
     Arguments:
         items: Items in the units of the data, (N, *item).
         units: Units of the data.
-        kind: "image" or "vector".
+        kind: Kind of the items.
         limits: Ranges of the two axes, for points.
     Returns:
         A PNG file.
     """
-    if kind == "image":
-        grid = image_grid(to_pixels(items, units), columns=2)
-        return png(grid if grid.width <= 200 else grid.resize((200, round(grid.height * 200 / grid.width))))
+    if kind in ("image", "volume"):
+        return shrunk(item_grid(items, kind=kind, units=units, columns=2), 200)[0]
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.3, 1.3))
+    figure = Figure(figsize=(1.3, 1.3), facecolor="none")
     axes: Any = figure.add_axes((0, 0, 1, 1))
+    if kind == "sequence":
+        rows = units.channels_first(items)[:, 0]
+        low, high = (float(limits[0][0]), float(limits[0][1])) if limits else (float(rows.min()), float(rows.max()))
+        for i, row in enumerate(rows):  # one below the other
+            axes.plot(row - i * (high - low), linewidth=0.7, color=DOTS[SAMPLES])
+        axes.axis("off")
+        return figure_png(figure, dpi=100)
     axes.scatter(items[:, 0], items[:, 1], s=3, linewidths=0, alpha=0.8, color=DOTS[SAMPLES])
     axes.set(xlim=limits[0], ylim=limits[1])
     axes.axis("off")
-    out = BytesIO()
-    figure.savefig(out, format="png", dpi=100, transparent=True)
-    return out.getvalue()
+    return figure_png(figure, dpi=100)

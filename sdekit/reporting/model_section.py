@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdekit.plotting import image_grid, png, to_pixels
-
 from .blocks import Block, Chart, Facts, Figures, Image, Section
 from .charts import DATA, SAMPLES, THIRD, WIDTH, Drawing, dots, log_scale, span
-from .item_pictures import LARGEST
+from .item_pictures import items_block
 from .subject import Subject
 
 LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -46,7 +44,7 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
     rows.append(("prediction", str(opened.model.prediction)))
     if opened.codec is not None:
         rows.append(("latents", f"shape {'x'.join(map(str, opened.shape))}, mapped to data by a codec"))
-    rows.append(("item", "x".join(map(str, opened.data_shape)) + (" pixels" if subject.is_image else " numbers")))
+    rows.append(("item", "x".join(map(str, opened.data_shape)) + (" pixels" if opened.kind == "image" else " numbers")))
     rows.append(("units", _units(subject)))
     if opened.step is not None:
         rows.append(("weights", f"averaged (EMA), step {opened.step:,}"))
@@ -75,7 +73,8 @@ def _units(subject: Subject) -> str:
     """Describe the map between the units of the data and those of the model."""
     units = subject.opened.units
     if isinstance(units.shift, tuple) or isinstance(units.scale, tuple):
-        return "each column minus its mean, divided by its standard deviation"
+        part = "column" if subject.is_vector else "channel"
+        return f"each {part} minus its mean, divided by its standard deviation"
     if units.shift == 0 and units.scale == 1:
         return "those of the data"
     return f"(data − {units.shift:g}) / {units.scale:g}"
@@ -109,7 +108,7 @@ def _denoiser_picture(subject: Subject) -> Chart | Image | None:
         return None
     sde, device = opened.model.sde, subject.device
     held_out = subject.parts[1] if len(subject.parts[1]) else subject.parts[0]
-    chosen = held_out[:1] if subject.is_image else held_out[:SHOWN_ROWS]
+    chosen = held_out[:SHOWN_ROWS] if subject.is_vector else held_out[:1]
     batch = subject.data.batch(chosen)
     x0 = opened.to_model(subject.data.units.to_data(batch.x))
     y = batch.y if opened.condition != "none" and subject.own_data else None
@@ -135,11 +134,9 @@ def _denoiser_picture(subject: Subject) -> Chart | Image | None:
         "of the data, E[x₀ | x_t]."
     )
     alt = "Data with increasing noise, and the model's estimate of the data without noise"
-    if subject.is_image:
-        grid = image_grid(to_pixels(np.concatenate([*noisy, *denoised]), opened.units), columns=len(levels))
-        if grid.width > LARGEST:
-            grid = grid.resize((LARGEST, round(grid.height * LARGEST / grid.width)))
-        return Image(png=png(grid), alt=alt, caption=caption, width=grid.width)
+    if not subject.is_vector:
+        states = np.concatenate([*noisy, *denoised])
+        return items_block(states, opened, opened.units, alt, caption, columns=len(levels))
     return _point_picture(
         x0=opened.to_data(x0), noisy=noisy, denoised=denoised, levels=levels, alt=alt, caption=caption
     )

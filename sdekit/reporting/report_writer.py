@@ -200,19 +200,18 @@ def _page(subject: Subject, options: ReportOptions, progress: Callable[[str], No
 
 
 def _number_of_samples(subject: Subject, options: ReportOptions, *, evaluated: bool) -> int:
-    """Return the number of samples to draw; images that need no evaluation are only shown."""
-    most = MOST_ROWS if not subject.is_image else MOST_IMAGES if evaluated else EVALUATED_IMAGES
+    """Return the number of samples to draw; pictures that need no evaluation are only shown."""
+    most = MOST_ROWS if subject.is_vector else MOST_IMAGES if evaluated else EVALUATED_IMAGES
     return affordable(subject, most, options.nfe)
 
 
 def _subtitle(subject: Subject) -> str:
     """Return one line about the model."""
     opened = subject.opened
-    kind = "images" if subject.is_image else "vectors"
     size = "x".join(map(str, opened.data_shape))
     step = "" if opened.step is None else f" after {opened.step:,} training steps"
     data = f", trained on {subject.recipe.data.name}" if subject.recipe is not None else ""
-    return f"Diffusion model of {kind} of size {size}{data}{step}."
+    return f"Diffusion model of {opened.kind}s of size {size}{data}{step}."
 
 
 def _without_samples(reason: str, options: ReportOptions) -> Section:

@@ -20,7 +20,7 @@ from sdekit.sampling import Sampler, sample
 
 from .blocks import Block, Facts, Figures, Image, Section, Table, Text
 from .charts import span
-from .item_pictures import images_block, thumbnail, vector_blocks
+from .item_pictures import items_block, thumbnail, vector_blocks
 from .subject import MOST_IMAGES, Subject
 
 SOLVERS = ("auto", "ddim", "heun", "ddpm")
@@ -28,7 +28,7 @@ BUDGETS = (5, 10, 20)
 """Solvers and network evaluations of the comparison."""
 DEFAULT_SOLVER, DEFAULT_NFE = "auto", 32
 CELL_IMAGES, CELL_ROWS = 4, 300
-"""Number of samples in a cell of the comparison, of images and of vectors."""
+"""Number of samples in a cell of the comparison, of pictures and of vectors."""
 LONGEST = 60.0
 """Seconds that the samples may take approximately, and the comparison of solvers too."""
 MOST_NUMBERS = 2**22
@@ -150,7 +150,7 @@ def compare_solvers(subject: Subject, report: Callable[[str], None], longest: fl
     """
     result, failures = Comparison(), dict[str, str]()
     began = time.monotonic()
-    n = CELL_IMAGES if subject.is_image else CELL_ROWS
+    n = CELL_ROWS if subject.is_vector else CELL_IMAGES
     for nfe in BUDGETS:
         for solver in (name for name in SOLVERS if name in component_names("sampler") and name not in failures):
             if time.monotonic() - began > longest:
@@ -175,10 +175,10 @@ def samples_section(subject: Subject, drawn: DrawnSamples, comparison: Compariso
     """
     blocks: list[Block] = [Facts(rows=_facts(drawn))]
     items = subject.items()
-    if subject.is_image:
-        blocks.append(Figures(items=tuple(_image_pair(subject, items, drawn))))
-    else:
+    if subject.is_vector:
         blocks += vector_blocks("samples", subject.columns, items, drawn.items)
+    else:
+        blocks.append(Figures(items=tuple(_picture_pair(subject, items, drawn))))
     if comparison is not None and comparison.cells:
         blocks += _comparison_blocks(subject, comparison, items)
     return Section(name="samples", title="Samples", blocks=tuple(blocks))
@@ -193,17 +193,18 @@ def _facts(drawn: DrawnSamples) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _image_pair(subject: Subject, items: np.ndarray, drawn: DrawnSamples) -> list[Image]:
-    """Return the data and the samples as two grids of equal layout."""
-    n, units = min(MOST_IMAGES, len(drawn.items)), subject.opened.units
+def _picture_pair(subject: Subject, items: np.ndarray, drawn: DrawnSamples) -> list[Image]:
+    """Return the data and the samples as two pictures of equal layout."""
+    opened, units = subject.opened, subject.opened.units
+    n = min(MOST_IMAGES, len(drawn.items))
     labels = None if drawn.labels is None else drawn.labels[:n]
-    samples = images_block(drawn.items[:n], units, f"{n} samples of the model", "Samples of the model.", labels)
+    samples = items_block(drawn.items[:n], opened, units, f"{n} samples of the model", "Samples of the model.", labels)
     if subject.data is None or not len(items):
         return [samples]
     chosen = subject.chosen(n) if labels is None else _with_labels(subject, labels)
     data = subject.data.units.to_data(subject.data.batch(chosen).x)
     names = None if labels is None else subject.labels(chosen)
-    return [images_block(data, subject.data.units, f"{len(data)} items of the data", "Data.", names), samples]
+    return [items_block(data, opened, subject.data.units, f"{len(data)} items of the data", "Data.", names), samples]
 
 
 def _with_labels(subject: Subject, labels: Sequence[str]) -> np.ndarray:
@@ -225,8 +226,8 @@ def _comparison_blocks(subject: Subject, comparison: Comparison, items: np.ndarr
     d = subject.opened.data_shape[0]
     solvers = list(dict.fromkeys(solver for solver, _ in comparison.cells))
     budgets = list(dict.fromkeys(nfe for _, nfe in comparison.cells))
-    if subject.is_image or d == 2:
-        limits = [span(items[:, i]) if len(items) else (-3.0, 3.0) for i in range(2)] if not subject.is_image else []
+    if not subject.is_vector or d == 2:
+        limits = [span(items[:, i]) if len(items) else (-3.0, 3.0) for i in range(2)] if subject.is_vector else []
         show: Callable[[DrawnSamples], str | Image] = partial(_picture, subject=subject, limits=limits)
         text = "Each cell shows the same seeds."
     elif len(items):
@@ -240,7 +241,7 @@ def _comparison_blocks(subject: Subject, comparison: Comparison, items: np.ndarr
         rows.append((solver, *("–" if cell is None else show(cell) for cell in cells)))
     caption = f"Samples by solver and number of network evaluations. {text}"
     header = ("solver", *(f"{nfe} evaluations" for nfe in budgets))
-    blocks: list[Block] = [Table(header=header, rows=tuple(rows), caption=caption, numeric=subject.is_image is False)]
+    blocks: list[Block] = [Table(header=header, rows=tuple(rows), caption=caption, numeric=subject.is_vector)]
     if not comparison.complete:
         blocks.append(Text(text="The table ends early, because this model needs much time for a sample."))
     blocks += [Text(text=failure, warning=True) for failure in comparison.failures]

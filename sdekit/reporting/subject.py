@@ -18,7 +18,7 @@ from sdekit.runs import Recipe, Run, is_export, is_run, load_json, read_metrics
 from sdekit.training import load_data, load_run_data
 
 MOST_IMAGES, MOST_ROWS = 36, 1000
-"""Largest number of items that are drawn, of images and of vectors."""
+"""Largest number of items that are drawn, of images, sequences and volumes, and of vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,9 @@ class Subject:
         return self.opened.recipe if isinstance(self.opened, Run) else None
 
     @property
-    def is_image(self) -> bool:
-        """Whether the items are images."""
-        return self.opened.kind == "image"
+    def is_vector(self) -> bool:
+        """Whether the items are vectors. All other items are shown as pictures."""
+        return self.opened.kind == "vector"
 
     @property
     def device(self) -> torch.device:
@@ -89,7 +89,7 @@ class Subject:
         """Return items of the training part in the units of the data, (n, *item); empty without data."""
         if self.data is None:
             return np.zeros((0, *self.opened.data_shape), np.float32)
-        most = most or (MOST_IMAGES if self.is_image else MOST_ROWS)
+        most = most or (MOST_ROWS if self.is_vector else MOST_IMAGES)
         return self.data.units.to_data(self.data.batch(self.chosen(most)).x)
 
     def labels(self, indices: np.ndarray) -> list[str] | None:
@@ -108,12 +108,12 @@ class Subject:
         """Return n conditions to draw samples with, or None for a model without a condition.
 
         Vectors are drawn with the conditions of items of the data, so that their distribution is that of the data.
-        Images are drawn with all classes in turn.
+        Other items are drawn with all classes in turn.
         """
         opened = self.opened
         if opened.condition == "none":
             return None
-        if self.own_data and self.data is not None and not (self.is_image and opened.condition == "label"):
+        if self.own_data and self.data is not None and (self.is_vector or opened.condition != "label"):
             train = self.parts[0]
             chosen = train[np.linspace(0, len(train) - 1, n).round().astype(int)]
             y = self.data.labels_of(chosen)

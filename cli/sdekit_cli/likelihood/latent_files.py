@@ -119,7 +119,7 @@ def read_latents(path: Path, opened: OpenedModel) -> Latents:
 
 
 def pictures(opened: OpenedModel, rows: Sequence[np.ndarray], name: str) -> dict[str, bytes]:
-    """Return a picture with one row for each array of images, or nothing for other data.
+    """Return a picture with one row for each array of items, or nothing for vectors.
 
     Arguments:
         opened: The model.
@@ -128,12 +128,19 @@ def pictures(opened: OpenedModel, rows: Sequence[np.ndarray], name: str) -> dict
     Returns:
         Contents of the picture by its name.
     """
-    if opened.kind != "image":
+    if opened.kind == "vector":
         return {}
-    from sdekit.plotting import image_grid, png, to_pixels
+    from sdekit.plotting import item_grid
 
-    pixels = to_pixels(np.concatenate([np.asarray(row) for row in rows]), opened.units)
-    return {name: png(image_grid(pixels, len(rows[0])))}
+    grid = item_grid(
+        np.concatenate([np.asarray(row) for row in rows]),
+        kind=opened.kind,
+        units=opened.units,
+        columns=len(rows[0]),
+        channels=opened.channel_names,
+        sample_rate=opened.sample_rate,
+    )
+    return {name: grid}
 
 
 def animation(opened: OpenedModel, data: np.ndarray) -> dict[str, bytes]:

@@ -53,6 +53,17 @@ def test_sliced_w2() -> None:
     assert metric(x.repeat(2, 1), y) == pytest.approx(exact, rel=0.1)
 
 
+def test_power_spectrum() -> None:
+    """The value depends on frequencies and not on phases; a factor c of all sequences gives |c^2 - 1|."""
+    metric = build("metric", "power-spectrum")
+    x = torch.tensor(np.random.default_rng(0).normal(size=(20, 2, 64)) * [[1.0], [5.0]])
+    assert metric(x.roll(7, -1), x) == pytest.approx(0, abs=1e-12)
+    assert metric(1.1 * x, x) == pytest.approx(0.21)
+    u = torch.arange(64) / 64
+    slow, fast = (torch.sin(2 * torch.pi * f * u)[None, None] for f in (3, 9))
+    assert metric(slow, fast) == pytest.approx(2)
+
+
 def test_mmd() -> None:
     """The squared MMD is that of scikit-learn's kernel, with the median distance of the reference as bandwidth."""
     distances = cdist(Y, Y)[~np.eye(len(Y), dtype=bool)]
