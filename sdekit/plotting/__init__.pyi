@@ -16,6 +16,7 @@ from .line_plots import (
     lines as lines,
 )
 from .pair_plots import (
+    named_columns as named_columns,
     pairs as pairs,
 )
 from .pictures_by_kind import (

@@ -10,7 +10,7 @@ import numpy as np
 
 from .image_grids import image_grid, side_by_side, to_pixels
 from .line_plots import lines, value_limits
-from .pair_plots import pairs
+from .pair_plots import named_columns, pairs
 from .png_encoding import png
 from .scatter_plot import scatter
 from .volume_slices import slices
@@ -120,7 +120,9 @@ def comparison(
         The picture as a PNG file.
     """
     if kind == "vector":
-        return scatter(samples, data) if samples.shape[1] == 2 else pairs(samples, data, columns)
+        if samples.shape[1] == 2:
+            return scatter(samples, data)
+        return pairs(named_columns(samples, columns), named_columns(data, columns))
     data, samples = data[: MOST_IN_GRID[kind]], samples[: MOST_IN_GRID[kind]]
     if kind == "image":
         parts = [image_grid(to_pixels(images, units)) for images in (data, samples)]
