@@ -4,6 +4,12 @@ from .classes import (
     whole_number as whole_number,
     with_classes as with_classes,
 )
+from .columns import (
+    Column as Column,
+    column_slices as column_slices,
+    coordinate_names as coordinate_names,
+    unit_in_name as unit_in_name,
+)
 from .dataset import (
     KINDS as KINDS,
     Batch as Batch,

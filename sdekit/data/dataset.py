@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .columns import Column
 
 LABEL_BATCH = 1024
 """Number of items read at once by the default `Dataset.labels_of`."""
@@ -153,6 +156,7 @@ class Dataset(ABC):
         condition_units: Units of the numbers or embeddings on which an item is conditioned, or None.
         condition_shape: Shape (d,) of an embedding, or (L, d) of a sequence of embeddings, on which an item is
             conditioned instead of a label. Embeddings have units but no names. Empty if there are no embeddings.
+        columns: Columns of a table, which name the coordinates of its vectors. Empty for data that are not a table.
         skipped: Names of items that could not be read and were skipped.
         notes: Sentences about how the data were read, without a final point: properties that were inferred,
             conversions, and files that were left out. They are printed when a training starts, and the run records
@@ -170,6 +174,7 @@ class Dataset(ABC):
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
     condition_shape: tuple[int, ...] = ()
+    columns: tuple[Column, ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     concurrent: bool = False

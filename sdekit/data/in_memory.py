@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from .dataset import Batch, Dataset, Units, kind_of
 from .labels import Conditions
+
+if TYPE_CHECKING:
+    from .columns import Column
 
 
 class InMemoryDataset(Dataset):
@@ -21,7 +25,7 @@ class InMemoryDataset(Dataset):
         labels: Labels (N,) int64 in [0, classes), or None.
         classes: Number of classes.
         class_names: Name of each class, or empty.
-        columns: Names of the features of a table, or empty.
+        columns: Columns of a table, or empty; see `sdekit.data.Column`.
         conditions: Numbers on which the items are conditioned, instead of labels.
     """
 
@@ -33,7 +37,7 @@ class InMemoryDataset(Dataset):
         labels: np.ndarray | None = None,
         classes: int = 0,
         class_names: tuple[str, ...] = (),
-        columns: tuple[str, ...] = (),
+        columns: tuple[Column, ...] = (),
         conditions: Conditions | None = None,
     ) -> None:
         self.array = array

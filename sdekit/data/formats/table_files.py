@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import os
 from array import array as packed
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from sdekit.data.classes import number_names, whole_number
-from sdekit.data.description import listing
+from sdekit.data.columns import Column, unit_in_name
 from sdekit.data.in_memory import InMemoryDataset
 from sdekit.data.labels import check_conditions
-from sdekit.data.standardization import ScaleChoice, vector_units
+from sdekit.data.standardization import ScaleChoice
+from sdekit.data.tables import MOST_DECIMALS, category_values, dataset_of_codes, encode_columns
 from sdekit.errors import InputError
 from sdekit.registry import unknown_name
 
-from .table_dialect import DECIMAL_COMMA, THOUSANDS, is_missing, is_number, parse_number
+from .table_cells import SELECT, RowReader, text_columns
+from .table_dialect import is_number
 from .table_layout import TableLayout, read_layout, table_rows
-
-SELECT = "--option data.columns=NAME,NAME selects columns"
 
 
 def table(
@@ -29,19 +29,22 @@ def table(
     label: str | None = None,
     condition: str | None = None,
     columns: str | None = None,
+    categories: str | None = None,
     header: bool | None = None,
     separator: str = "auto",
     decimal: Literal["auto", ".", ","] = "auto",
     missing: str | None = None,
     scale: ScaleChoice = "columns",
 ) -> InMemoryDataset:
-    """Rows of a text table (CSV) as vectors, with one number for each column except labels and conditions.
+    """Rows of a text table (CSV) with columns of numbers, integers and categories.
 
     Separator, decimal mark and header are inferred from the first 200 lines, and the attribute `notes` of the data set
-    states them. Comment lines (# or %) and blank lines are left out. The comment above the first row contains the names
-    of the columns if it has as many cells, as in files of `numpy.savetxt`. A first column of whole numbers without a
-    name, such as the index that pandas writes, is left out. A cell that is not a number in the format of the table is
-    an error. Columns without a name in the file are column1, column2, ...
+    states them. A column is a category if none of its cells in these lines is a number. A column of whole numbers
+    without a decimal mark is an integer. Samples are written in the same types.
+
+    Comment lines (# or %) and blank lines are left out. The comment above the first row contains the names of the
+    columns if it has as many cells, as in files of `numpy.savetxt`. A first column of whole numbers without a name,
+    such as the index that pandas writes, is left out. Columns without a name in the file are column1, column2, ...
 
     Arguments:
         path: Text file in UTF-8, or in UTF-16 with a byte-order mark.
@@ -51,20 +54,23 @@ def table(
             label.
         columns: Names, separated by commas, of the columns to train on. The default is all columns except labels and
             conditions.
+        categories: Names, separated by commas, of columns that are categories even if they contain numbers.
         header: Whether the first row contains the names of the columns. By default this is inferred.
         separator: Separator of cells: a comma, semicolon, tab, vertical bar (|), or space for any white space. "auto"
             infers it.
         decimal: Decimal mark, a point or a comma. "auto" infers it.
         missing: Contents, separated by commas, of cells that mark missing values, such as NA,-999. Empty cells are
             missing values too. Rows with a missing value are left out. By default a missing value is an error.
-        scale: Map to the units of the model. "columns" maps each column to mean 0 and standard deviation 1, "global"
-            maps the range of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the columns
-            seem to measure the same quantity, else "columns".
+        scale: Map of numbers to the units of the model. "columns" maps each column to mean 0 and standard deviation 1,
+            "global" maps the range of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the
+            columns seem to measure the same quantity, else "columns". Each value of a category is a coordinate of the
+            model's vector, -1 or 1.
     Returns:
         Data set of vectors.
     Raises:
         InputError: If a cell is not a finite number (the message gives its line and column), if a row has another
-            length than the first row, if a name is not a column, or if the decimal mark is ambiguous.
+            length than the first row, if a name is not a column, if a text column has too many values, or if the
+            decimal mark is ambiguous.
     """
     source = os.path.basename(path)
     if label is not None and condition is not None:
@@ -73,31 +79,54 @@ def table(
     label_column = _label_column(label, layout.names, source)
     given = () if condition is None else _split_names(condition, layout.names, "condition", source)
     features = _features(columns, layout.names, label_column, given, source)
-    reader = _RowReader(layout, (*features, *given), label_column, missing, source)
+    texts = () if categories is None else _split_names(categories, layout.names, "categories", source)
+    texts = tuple(i for i in features if i in texts or i in text_columns(layout, (i,), source))
+    numbers = tuple(i for i in features if i not in texts)
+    reader = RowReader(layout, (*numbers, *given), texts, label_column, missing, source)
     for line, cells in table_rows(layout, source):
         reader.add(line, cells)
 
-    numbers = reader.array()
-    items, conditions = numbers[:, : len(features)], numbers[:, len(features) :]
-    names, notes = tuple(layout.names[i] for i in features), [*layout.notes, *reader.notes()]
-    if layout.unnamed and columns is None and features[0] == 0 and len(features) > 1 and not (items[:, 0] % 1).any():
+    values, names, notes = reader.numbers(), layout.names, [*layout.notes, *reader.notes()]
+    index = features[0] == 0 and layout.unnamed and columns is None and len(features) > 1 and 0 in numbers
+    if index and not (values[:, 0] % 1).any():
         notes.append(f"the first column is left out, because it has no name and contains whole numbers ({SELECT})")
-        items, names = items[:, 1:], names[1:]
-    items = np.ascontiguousarray(items)
-    notes += _suspicious_columns(items, names)
-    units = vector_units(items, scale, source)
+        features = features[1:]
+    cells_of: dict[str, np.ndarray] = {names[i]: text for i, text in reader.texts().items()}
+    cells_of |= {names[i]: values[:, k] for k, i in enumerate(numbers)}
+    written = dict(zip(numbers, reader.decimals, strict=False))
+    types = tuple(_column(i, layout, cells_of, written, source) for i in features)
+    if len({column.name for column in types}) < len(types):
+        raise InputError(f"{source}: several columns have the same name; rename them, or {SELECT.removeprefix('--')}")
+    kept = np.array([k for k, i in enumerate(numbers) if i in features], dtype=int)
+    notes += _suspicious_columns(values[:, kept], [names[i] for i in numbers if i in features])
+    conditions, labels, classes = None, None, ()
     if condition is not None:
-        checked = check_conditions(conditions, len(items), tuple(layout.names[i] for i in given), source)
-        data = InMemoryDataset(items, units=units, columns=names, conditions=checked)
-    elif label is None:
-        data = InMemoryDataset(items, units=units, columns=names)
-    else:
-        labels, values = number_names(_check_classes(reader.classes, reader.lines, label, source))
-        data = InMemoryDataset(
-            items, units=units, labels=labels, classes=len(values), class_names=values, columns=names
-        )
-    data.notes = (f"the columns are {listing(names)}", *notes)
+        given_names = tuple(names[i] for i in given)
+        conditions = check_conditions(values[:, len(numbers) :], len(values), given_names, source)
+    elif label is not None:
+        labels, classes = number_names(_check_classes(reader.classes, reader.lines, label, source))
+    data = dataset_of_codes(
+        encode_columns(cells_of, types),
+        types,
+        source=source,
+        scale=scale,
+        labels=labels,
+        class_names=classes,
+        conditions=conditions,
+    )
+    data.notes = (*data.notes, *notes)
     return data
+
+
+def _column(i: int, layout: TableLayout, cells: dict[str, np.ndarray], decimals: dict[int, int], source: str) -> Column:
+    """Return the type of column number i of a text table."""
+    name = layout.names[i]
+    if i not in decimals:
+        return Column(name=name, type="category", values=category_values(name, cells[name], source))
+    unit = layout.units[i] if layout.units else unit_in_name(name)
+    if decimals[i] == 0:
+        return Column(name=name, type="integer", unit=unit)
+    return Column(name=name, decimals=decimals[i] if decimals[i] <= MOST_DECIMALS else None, unit=unit)
 
 
 def _features(
@@ -130,96 +159,7 @@ def _split_names(text: str, names: tuple[str, ...], option: str, source: str) ->
     return tuple(names.index(name) for name in chosen)
 
 
-class _RowReader:
-    """Reader of rows, which appends the numbers and the class of each row to packed arrays.
-
-    Arguments:
-        layout: Layout of the table.
-        columns: Positions of the cells to convert to numbers.
-        label: Position of the label, or -1.
-        missing: Contents of cells that mark missing values, see `table`.
-        source: Name of the table in messages.
-    """
-
-    def __init__(
-        self, layout: TableLayout, columns: tuple[int, ...], label: int, missing: str | None, source: str
-    ) -> None:
-        self.classes: list[str] = []
-        self.lines, self._numbers = packed("q"), packed("d")
-        self._left_out: list[int] = []  # lines of rows with missing values
-        self._layout, self._columns, self._label, self._source = layout, columns, label, source
-        self._markers = None if missing is None else {"", *(marker.strip().lower() for marker in missing.split(","))}
-        texts = self._markers or ()
-        self._values = {parse_number(text, ".") for text in texts if is_number(text, ".")}
-
-    def add(self, line: int, cells: list[str]) -> None:
-        """Append one row, or leave it out if a value is missing. A bad cell raises InputError."""
-        if self._markers is not None and any(
-            cells[i].lower() in self._markers for i in (*self._columns, *((self._label,) if self._label >= 0 else ()))
-        ):
-            self._left_out.append(line)
-            return
-        numbers = []
-        for i in self._columns:
-            try:
-                number = parse_number(cells[i], self._layout.decimal)
-            except ValueError:
-                number = math.nan
-            if not math.isfinite(number):
-                raise InputError(self._bad_cell(line, i, cells[i]))
-            numbers.append(number)
-        if not self._values.isdisjoint(numbers):  # -999.0 is the marker -999
-            self._left_out.append(line)
-            return
-        if self._label >= 0:
-            if not cells[self._label]:
-                place = f"{self._source}, line {line}, column '{self._layout.names[self._label]}'"
-                raise InputError(f"{place}: the label is missing; fill it in or remove the row")
-            self.classes.append(cells[self._label])
-        self._numbers.extend(numbers)
-        self.lines.append(line)
-
-    def array(self) -> np.ndarray:
-        """Return the numbers (N, columns) float64. Fewer than two rows raise InputError."""
-        if len(self.lines) < 2:
-            left_out = f" ({len(self._left_out)} rows with missing values are left out)" if self._left_out else ""
-            raise InputError(f"{self._source}: {len(self.lines)} rows of numbers{left_out}; expected at least 2")
-        return np.frombuffer(self._numbers, dtype=np.float64).reshape(-1, len(self._columns))
-
-    def notes(self) -> list[str]:
-        """Return a sentence about the rows that are left out, if there are any."""
-        if not self._left_out:
-            return []
-        return [f"{len(self._left_out)} rows with missing values are left out, the first in line {self._left_out[0]}"]
-
-    def _bad_cell(self, line: int, i: int, cell: str) -> str:
-        """Return the message for a cell that is not a number."""
-        decimal, first_line = self._layout.decimal, cell.splitlines()[0] if cell else ""
-        if is_missing(cell):
-            marker = cell or "NA"
-            advice = f"Fill in the value, or leave out such rows with --option data.missing={marker}"
-        elif DECIMAL_COMMA.fullmatch(cell) and decimal == ".":
-            thousands = " or separates thousands" if THOUSANDS.fullmatch(cell) else ""
-            advice = (
-                "The decimal mark is taken to be a point. If the comma is the decimal mark, pass --option "
-                f"data.decimal=, ; if the cell is an error{thousands}, correct it"
-            )
-        elif decimal == "," and is_number(cell.replace(",", ""), "."):
-            advice = "The decimal mark is taken to be a comma; --option data.decimal=. changes it"
-        elif is_number(cell.replace(",", "").replace("_", "").replace(" ", ""), "."):
-            advice = "Remove the separators of thousands"
-        else:
-            advice = (
-                "Correct the cell or remove the row; declare a column of classes with --option data.label=NAME; "
-                f"{SELECT}"
-            )
-        quoted = " (a quotation mark may be missing)" if first_line != cell else ""
-        content = f"'{first_line[:60]}'" if cell else "an empty cell"
-        place = f"{self._source}, line {line}, column '{self._layout.names[i]}'"
-        return f"{place}: {content}; expected a finite number{quoted}. {advice}."
-
-
-def _suspicious_columns(items: np.ndarray, names: tuple[str, ...]) -> list[str]:
+def _suspicious_columns(items: np.ndarray, names: Sequence[str]) -> list[str]:
     """Return sentences about columns that count the rows or seem to contain markers of missing values."""
     notes = []
     for column, name in zip(items.T, names, strict=True):

@@ -48,6 +48,8 @@ class TableLayout:
         width: Number of cells of a row. It exceeds the number of names by one if every row ends with a separator.
         leading: Number of records before the data, which contain names and units.
         unnamed: Whether the first column has no name although the others have names.
+        units: Unit of measurement of each column from the row below the names, or empty if there is no such row.
+        sample: Cells of the first rows of data.
         notes: Sentences about the inferred properties.
     """
 
@@ -59,6 +61,8 @@ class TableLayout:
     width: int
     leading: int
     unnamed: bool
+    units: tuple[str, ...]
+    sample: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
 
 
@@ -109,7 +113,7 @@ def read_layout(path: str, separator: str, decimal: str, header: bool | None, so
         note += f" (if not, pass --option data.header={'false' if has_header else 'true'})"
     notes.append(note)
     if leading > 1:
-        notes.append(f"the row below the names is left out, because it contains no number: {listing(records[1])}")
+        notes.append(f"the row below the names contains no number, and is taken for units: {listing(records[1])}")
     if reader.comments:
         notes.append(f"{reader.comments} comment lines are left out")
 
@@ -121,7 +125,9 @@ def read_layout(path: str, separator: str, decimal: str, header: bool | None, so
         names = names[:-1]  # every row ends with a separator
     unnamed = any(names) and names[0].lower() in ("", "unnamed: 0")
     names = tuple(name or f"column{i + 1}" for i, name in enumerate(names))
-    return TableLayout(path, encoding, separator, decimal, names, width, leading, unnamed, tuple(notes))
+    units = tuple(records[1][: len(names)]) if leading > 1 else ()
+    sample = tuple(tuple(cells) for cells in rows)
+    return TableLayout(path, encoding, separator, decimal, names, width, leading, unnamed, units, sample, tuple(notes))
 
 
 def _column_names(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdekit.data import InMemoryDataset
+from sdekit.data import InMemoryDataset, coordinate_names
 from sdekit.data.formats import table, table_layout, table_lines
 from sdekit.errors import InputError
 
@@ -25,7 +25,7 @@ def test_read(file: Path, delimiter: str, header: bool) -> None:
     rows = ([["a", "b"]] if header else []) + [["1", "10.5"], ["2", "-1e1"], ["4", "0"]]
     file.write_text("\n".join(delimiter.join(row) for row in rows) + "\n\n")
     data = table(str(file))
-    assert data.columns == (("a", "b") if header else ("column1", "column2"))
+    assert coordinate_names(data.columns) == (("a", "b") if header else ("column1", "column2"))
     assert len(data) == 3 and data.shape == (2,) and data.classes == 0
     x, y = data.batch([0, 1, 2])
     assert y is None and x.mean(0).abs().max() < 1e-6
@@ -36,14 +36,14 @@ def test_read(file: Path, delimiter: str, header: bool) -> None:
 def test_one_column_quotes_and_byte_order_mark(file: Path) -> None:
     file.write_bytes('\ufeff"height, m"\r\n1\r\n"2"\r\n'.encode())
     data = table(str(file), scale="none")
-    assert data.columns == ("height, m",) and data.batch([0, 1]).x.flatten().tolist() == [1, 2]
+    assert coordinate_names(data.columns) == ("height, m",) and data.batch([0, 1]).x.flatten().tolist() == [1, 2]
 
 
 def test_text_labels(file: Path) -> None:
     file.write_text("a,kind,b\n1,dog,2\n3,cat,4\n5,dog,7\n")
     data = table(str(file), label="kind")
     y = data.batch([0, 1, 2]).y
-    assert data.columns == ("a", "b") and data.class_names == ("cat", "dog") and data.classes == 2
+    assert coordinate_names(data.columns) == ("a", "b") and data.class_names == ("cat", "dog") and data.classes == 2
     assert y is not None and y.tolist() == [1, 0, 1]
 
 
@@ -160,7 +160,7 @@ def rows(data: InMemoryDataset) -> list[list[float]]:
 def test_inferred_properties(file: Path, text: str, columns: tuple[str, ...], expected: list[list[float]]) -> None:
     """Headers, indices, comments, units, separators and decimal marks are not read as data."""
     data = read(file, text)
-    assert data.columns == columns and rows(data) == expected
+    assert coordinate_names(data.columns) == columns and rows(data) == expected
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_inferred_properties(file: Path, text: str, columns: tuple[str, ...], ex
             "# a b\n1 2\n3 4\n",
             ["the comment above the first row contains the names", "1 comment lines", "by white space"],
         ),
-        ("a,b\nm,kg\n1,2\n3,4\n", ["because it contains no number: m, kg"]),
+        ("a,b\nm,kg\n1,2\n3,4\n", ["contains no number, and is taken for units: m, kg"]),
         ("id,a\n0,5\n1,7\n2,5\n3,6\n", ["column 'id' numbers the rows, and is trained on"]),
         ("a\n1\n2\n-999\n3\n1\n", ["column 'a' contains -999 in 1 rows"]),
         ("a\n1\n2\n50\n50\n3\n1\n", ["column 'a' contains 50 in 2 rows"]),
@@ -193,12 +193,12 @@ def test_inferred_properties_are_reported(file: Path, text: str, notes: list[str
 def test_options_override_inference(file: Path) -> None:
     """Each inferred property can be given instead."""
     assert rows(read(file, "0,1\n3,4\n5,6\n", header=False)) == [[0, 1], [3, 4], [5, 6]]
-    assert read(file, "7,8\n3,4\n5,6\n", header=True).columns == ("7", "8")
+    assert coordinate_names(read(file, "7,8\n3,4\n5,6\n", header=True).columns) == ("7", "8")
     assert rows(read(file, "a;b\n1,234;2\n3,456;4\n", decimal=",")) == [[1.234, 2], [3.456, 4]]
     assert rows(read(file, "1;2\n3;4\n", separator="semicolon")) == [[1, 2], [3, 4]]
     assert rows(read(file, ",a\n0,1\n1,3\n", columns="column1,a")) == [[0, 1], [1, 3]]
     data = read(file, "x,kind,y,z\n1,dog,2,t\n3,cat,4,u\n", columns="y,x", label="kind")
-    assert rows(data) == [[2, 1], [4, 3]] and data.columns == ("y", "x") and data.class_names == ("cat", "dog")
+    assert rows(data) == [[2, 1], [4, 3]] and coordinate_names(data.columns) == ("y", "x") and data.class_names == ("cat", "dog")
     data = read(file, "x,y,z\n1,2,3\n4,5,7\n", columns="z", condition="x")
     assert rows(data) == [[3], [7]] and data.condition_names == ("x",)
 
