@@ -160,6 +160,7 @@ class Relabelled(Dataset):
         self._labels = torch.from_numpy(labels)
         self.shape, self.kind, self.units, self.concurrent = data.shape, data.kind, data.units, data.concurrent
         self.channel_names, self.sample_rate = data.channel_names, data.sample_rate
+        self.columns = data.columns
         self.classes, self.class_names, self.notes, self.skipped = classes, names, data.notes, data.skipped
 
     def __len__(self) -> int:

@@ -46,7 +46,8 @@ class Column:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Column:
         """Build a column from the result of `as_dict`, which may have been written as JSON and read again."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return cls(**values)
 
 
 def column_slices(columns: Sequence[Column]) -> Iterator[tuple[Column, slice]]:

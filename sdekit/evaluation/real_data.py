@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdekit.data import Dataset, Units
+from sdekit.data import Dataset, Units, coordinate_names
 from sdekit.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class RealData:
                 f"{self.spec} has items of shape {tuple(self.data.shape)}, but the data of {opened.path} have the "
                 f"shape {tuple(opened.data_shape)}"
             )
-        ours, theirs = (getattr(data, "columns", ()) for data in (self.data, self.training_data))
-        if ours and theirs and tuple(ours) != tuple(theirs):
+        ours, theirs = coordinate_names(self.data.columns), coordinate_names(opened.columns)
+        if ours and theirs and ours != theirs:
             raise InputError(
                 f"{self.spec} has the columns {_listed(ours)}, but {opened.path} was trained on {_listed(theirs)}"
             )
@@ -113,8 +113,8 @@ class RealData:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns of a table, or empty."""
-        return tuple(getattr(self.data, "columns", ()))
+        """Names of the coordinates of the rows of a table, or empty."""
+        return coordinate_names(self.data.columns)
 
 
 def whole_numbers(units: Units, x: Tensor, kind: str) -> Tensor:

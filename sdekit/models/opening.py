@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from sdekit.arguments import check_device, check_path
-from sdekit.data import Units
+from sdekit.data import Column, Units
+from sdekit.data.tables import snap_to_columns
 from sdekit.errors import InputError
 from sdekit.processes import SDE
 from sdekit.registry import (
@@ -57,6 +58,7 @@ class OpenedModel:
         sample_rate: Number of values of a sequence per second, or None if it is not known.
         condition_names: Names of the numbers that the model takes as its condition, or empty.
         condition_units: Units of these numbers.
+        columns: Columns of a table, or empty.
         grid: Time grid that the model's makers recommend, as "NAME:option=value", or None.
         makers_grid: Grid of the sampler that the makers used, `grid(sde, n) -> (n + 1,)` times, for `--grid maker`.
         step: Training step of the weights, or None if it is unknown.
@@ -77,6 +79,7 @@ class OpenedModel:
     sample_rate: float | None = None
     condition_names: tuple[str, ...] = ()
     condition_units: Units | None = None
+    columns: tuple[Column, ...] = ()
     grid: str | None = None
     makers_grid: Callable[[SDE, int], Tensor] | None = None
     step: int | None = None
@@ -151,9 +154,13 @@ class OpenedModel:
         return torch.tensor([self.find_label(name).label for name in names], dtype=torch.int64)
 
     def to_data(self, x: Tensor) -> np.ndarray:
-        """Convert x (B, *shape), decoded if there is a codec, to an array in the units of the data."""
+        """Convert x (B, *shape), decoded if there is a codec, to an array in the units of the data.
+
+        Rows of a table are rounded to possible rows, see `sdekit.data.tables.snap_to_columns`.
+        """
         with torch.no_grad():
-            return self.units.to_data(self.decode(x))
+            data = self.units.to_data(self.decode(x))
+        return snap_to_columns(data, self.columns) if self.columns else data
 
     def to_model(self, data: np.ndarray) -> Tensor:
         """Convert an array in the units of the data to x (B, *shape), encoded if there is a codec."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdekit.data import Dataset, split, with_classes
+from sdekit.data import Dataset, coordinate_names, split, with_classes
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import Condition, OpenedModel
 from sdekit.runs import Recipe, Run, is_export, is_run, load_json, read_metrics
@@ -74,7 +74,7 @@ class Subject:
     def columns(self) -> tuple[str, ...]:
         """Names of the numbers of a vector."""
         d = self.opened.data_shape[0]
-        names = tuple(getattr(self.data, "columns", ()))
+        names = coordinate_names(self.opened.columns or (() if self.data is None else self.data.columns))
         if len(names) == d:
             return names
         return ("x", "y") if d == 2 else tuple(f"column{i + 1}" for i in range(d))

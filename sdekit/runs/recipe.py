@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sdekit import __version__
-from sdekit.data import Units
+from sdekit.data import Column, Units
 from sdekit.errors import InputError
 from sdekit.models import Condition, Conditioning, ScoreModel, example_conditions
 from sdekit.registry import build, plugin_files
@@ -96,6 +96,7 @@ class Recipe:
         untrained: Labels of classes without training items, which are never requested from the model.
         fingerprint: Numbers by which the data are recognised, see `sdekit.runs.fingerprint`. Empty for runs of earlier
             versions.
+        columns: Columns of a table, or empty.
         identity: Checksum of this recipe at the start of the training. All files of weights record it. Empty before the
             training starts, and for runs of earlier versions.
     """
@@ -122,6 +123,7 @@ class Recipe:
     notes: tuple[str, ...] = field(default=(), compare=False)
     untrained: tuple[int, ...] = ()
     fingerprint: tuple[float | None, ...] = field(default=(), compare=False)
+    columns: tuple[Column, ...] = ()
     identity: str = field(default="", compare=False)
 
     def build(self) -> ScoreModel:
@@ -204,6 +206,7 @@ class Recipe:
             "plugins": plugin_files(),
             **{name: vars(getattr(self, name)) for name in ("data", "sde", "network", "train", "units")},
             "condition_units": None if self.condition_units is None else vars(self.condition_units),
+            "columns": [column.as_dict() for column in self.columns],
             **{name: getattr(self, name) for name in PLAIN},
         }
 
@@ -220,5 +223,6 @@ class Recipe:
             ),
             units=Units.from_dict(fields["units"]),
             condition_units=Units.from_dict(units) if (units := fields.get("condition_units")) else None,
+            columns=tuple(Column.from_dict(column) for column in fields.get("columns") or ()),
             **plain,
         )

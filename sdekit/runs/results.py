@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sdekit.sampling import Samples
 
 SAMPLES = "samples.npy"
+SAMPLES_TABLE = "samples.csv"
 RECORDS = ("sample.json", "restore.json", "edit.json", "evaluation.json")
 FILES = (
     *(
@@ -94,6 +95,8 @@ def write_results(
         main_picture = next(iter(pictures), None)
         for name, content in pictures.items():
             (new / name).write_bytes(content)
+        if opened.columns:
+            (new / SAMPLES_TABLE).write_bytes(samples_as_csv(opened, data, captions))
         if opened.kind == "image":
             (new / IMAGES).mkdir()
             for seed, image in zip(samples.seeds, to_pixels(data, opened.units), strict=True):
@@ -102,6 +105,24 @@ def write_results(
     if "before-after.png" in (other_files or {}):
         main_picture = "before-after.png"
     return None if main_picture is None else out / main_picture
+
+
+def samples_as_csv(opened: OpenedModel, data: np.ndarray, classes: Sequence[str] | None = None) -> bytes:
+    """Return samples of a table as a CSV file with the columns of the data.
+
+    Arguments:
+        opened: Model of a table.
+        data: Samples (N, d) in the units of the data.
+        classes: Name of the class of each sample, or None. They are the last column, under the name of the column of
+            labels in the data.
+    Returns:
+        Contents of the file.
+    """
+    from sdekit.data.tables import table_as_csv
+
+    recipe = getattr(opened, "recipe", None)
+    label = "class" if recipe is None else recipe.data.options.get("label") or "class"
+    return table_as_csv(data, opened.columns, None if classes is None else {label: classes})
 
 
 def write_evaluation(

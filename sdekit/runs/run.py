@@ -52,6 +52,7 @@ class Run(OpenedModel):
         sample_rate: Number of values of a sequence per second, or None if it is not known.
         condition_names: Names of the numbers that the model takes as its condition, or empty.
         condition_units: Units of these numbers.
+        columns: Columns of a table, or empty.
         grid: None, since a run recommends no grid.
         makers_grid: None.
         step: Training step of the weights.
@@ -69,7 +70,7 @@ class Run(OpenedModel):
     def from_recipe(cls, path: Path, recipe: Recipe, model: ScoreModel, step: int) -> Run:
         """Create a run, with the facts about the data from its recipe."""
         data = ("shape", "units", "kind", "classes", "class_names", "channel_names", "sample_rate")
-        names = (*data, "condition_names", "condition_units")
+        names = (*data, "condition_names", "condition_units", "columns")
         return cls(path=path, model=model, recipe=recipe, step=step, **{name: getattr(recipe, name) for name in names})
 
 

@@ -170,6 +170,18 @@ def _train_record() -> type[Record]:
 TrainRecord = _train_record()
 
 
+class ColumnRecord(Record):
+    """A column of a table, see `sdekit.data.Column`."""
+
+    name: Name
+    type: Annotated[Literal["number", "integer", "category"], Field(description="one of number, integer, category")] = (
+        "number"
+    )
+    values: Names = []
+    decimals: Annotated[int | None, Field(description="a whole number from 0 to 20, or null", ge=0, le=20)] = None
+    unit: Name = ""
+
+
 class RecipeRecord(Record):
     """The file config.json of a run or a classifier, and the recipe in an export."""
 
@@ -197,6 +209,7 @@ class RecipeRecord(Record):
     sample_rate: Annotated[float | None, Field(description="a number above 0, or null", gt=0)] = None
     condition_units: Annotated[UnitsRecord | None, Field(description="a table of fields, or null")] = None
     plugins: Annotated[list[Name] | None, Field(description="a list of paths", max_length=1000)] = None
+    columns: Annotated[list[ColumnRecord], Field(description="a list of tables", max_length=MOST_CLASSES)] = []
 
 
 class ClassifierRecord(Record):
@@ -473,6 +486,8 @@ def check_fields(fields: Any, where: Path, what: str = "a run") -> RecipeRecord:
         != axes.get(kind, 0),
         f"condition is 'label', and classes is {record.classes}": kind == "label" and record.classes < 1,
         f"kind is 'image', and shape is {record.shape}": record.kind == "image" and len(record.shape) != 3,
+        f"columns do not fit the shape {record.shape}": bool(record.columns)
+        and [sum(len(c.values) if c.type == "category" else 1 for c in record.columns)] != record.shape,
         **_class_faults(record),
     }
     faults |= _unit_faults("units", record.units, record.shape[0])

@@ -154,6 +154,7 @@ def plan(
         classes=data.classes,
         class_names=tuple(data.class_names),
         units=data.units,
+        columns=tuple(data.columns),
         channel_names=tuple(data.channel_names),
         sample_rate=data.sample_rate,
         condition_names=data.condition_names,

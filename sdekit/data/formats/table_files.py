@@ -99,7 +99,8 @@ def table(
         raise InputError(f"{source}: several columns have the same name; rename them, or {SELECT.removeprefix('--')}")
     kept = np.array([k for k, i in enumerate(numbers) if i in features], dtype=int)
     notes += _suspicious_columns(values[:, kept], [names[i] for i in numbers if i in features])
-    conditions, labels, classes = None, None, ()
+    conditions, labels = None, None
+    classes: tuple[str, ...] = ()
     if condition is not None:
         given_names = tuple(names[i] for i in given)
         conditions = check_conditions(values[:, len(numbers) :], len(values), given_names, source)

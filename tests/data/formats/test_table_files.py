@@ -198,7 +198,11 @@ def test_options_override_inference(file: Path) -> None:
     assert rows(read(file, "1;2\n3;4\n", separator="semicolon")) == [[1, 2], [3, 4]]
     assert rows(read(file, ",a\n0,1\n1,3\n", columns="column1,a")) == [[0, 1], [1, 3]]
     data = read(file, "x,kind,y,z\n1,dog,2,t\n3,cat,4,u\n", columns="y,x", label="kind")
-    assert rows(data) == [[2, 1], [4, 3]] and coordinate_names(data.columns) == ("y", "x") and data.class_names == ("cat", "dog")
+    assert (
+        rows(data) == [[2, 1], [4, 3]]
+        and coordinate_names(data.columns) == ("y", "x")
+        and data.class_names == ("cat", "dog")
+    )
     data = read(file, "x,y,z\n1,2,3\n4,5,7\n", columns="z", condition="x")
     assert rows(data) == [[3], [7]] and data.condition_names == ("x",)
 
