@@ -25,7 +25,14 @@ LAYERS = (
     # A folder may import folders further up this table, and itself. Imports inside functions count.
     ("sdekit.errors", "sdekit.arguments"),
     ("sdekit.registry",),
-    ("sdekit.data", "sdekit.data.tables", "sdekit.data.formats", "sdekit.data.formats.arrays", "sdekit.plotting"),
+    (
+        "sdekit.data",
+        "sdekit.data.tables",
+        "sdekit.data.formats",
+        "sdekit.data.formats.arrays",
+        "sdekit.data.formats.sequences",
+        "sdekit.plotting",
+    ),
     ("sdekit.processes",),
     ("sdekit.backends",),
     ("sdekit.models",),

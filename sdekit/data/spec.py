@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Collection
@@ -20,8 +21,20 @@ BUILT_IN = (
     "mnist",
     "array",
     "table",
+    "sequences",
 )
-FORMATS_BY_SUFFIX = {".npy": "array", ".npz": "array", ".csv": "table", ".tsv": "table", ".zip": "images"}
+FORMATS_BY_SUFFIX = {
+    ".npy": "array",
+    ".npz": "array",
+    ".csv": "table",
+    ".tsv": "table",
+    ".zip": "images",
+    ".wav": "sequences",
+}
+SEQUENCES = (".csv", ".tsv", ".wav", ".wave", ".flac", ".ogg", ".mp3")
+"""Ends of file names of which a folder is probably a data set of sequences."""
+MOST_FOLDERS = 20
+"""Largest number of sub-folders that are listed for a suggestion."""
 
 
 def parse_spec(spec: str, names: Collection[str] = BUILT_IN) -> tuple[str, str | None]:
@@ -60,7 +73,10 @@ def suggest_spec(path: str) -> str | None:
     if not path or not os.path.exists(expanded):
         return None
     if os.path.isdir(expanded):
-        kind = "mnist" if any("-ubyte" in name for name in os.listdir(expanded)) else "images"
+        names = [name for _, _, files in itertools.islice(os.walk(expanded), MOST_FOLDERS) for name in files]
+        sequences = sum(name.lower().endswith(SEQUENCES) for name in names)
+        kind = "sequences" if 2 * sequences > max(len(names), 1) else "images"
+        kind = "mnist" if any("-ubyte" in name for name in os.listdir(expanded)) else kind
     elif "-ubyte" in os.path.basename(expanded):
         kind = "mnist"
     else:

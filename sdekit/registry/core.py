@@ -77,6 +77,7 @@ def sdekit_datasets() -> dict[str, str]:
         "mnist": "sdekit.data.formats.idx_files:mnist",
         "array": "sdekit.data.formats.arrays.array_files:array",
         "table": "sdekit.data.formats.table_files:table",
+        "sequences": "sdekit.data.formats.sequences.sequence_files:sequences",
     }
 
 

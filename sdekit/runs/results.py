@@ -39,10 +39,12 @@ FILES = (
     *("mean.npy", "mean.png", "std.npy", "std.png", "comparison.png", "nearest.png"),
     *RECORDS,
 )
-IMAGES = "images"
+IMAGES, PARTS = "images", "samples"
+"""Folders with one file for each image, and for each sequence that was read from a text file or an audio file."""
 MOST_RECORD = 2**28
 """Largest size in bytes of a record, which contains the seed of every sample."""
-IMAGE = re.compile(r"(0|[1-9]\d*)\.png")
+NAMES = {IMAGES: re.compile(r"(0|[1-9]\d*)\.png"), PARTS: re.compile(r"(0|[1-9]\d*)\.(wav|csv)")}
+"""Names of the files in these folders: the seed of the sample."""
 
 
 def write_results(
@@ -75,6 +77,7 @@ def write_results(
     """
     import numpy as np
 
+    from sdekit.data.formats import encode_sequences
     from sdekit.plotting import picture, png, sample_pictures, to_pixels
 
     from .files import save_json
@@ -101,6 +104,17 @@ def write_results(
             (new / IMAGES).mkdir()
             for seed, image in zip(samples.seeds, to_pixels(data, opened.units), strict=True):
                 (new / IMAGES / f"{seed}.png").write_bytes(png(picture(image)))
+        elif opened.kind == "sequence":
+            files = encode_sequences(
+                data,
+                [str(seed) for seed in samples.seeds],
+                units=opened.units,
+                channels=opened.channel_names,
+                sample_rate=opened.sample_rate,
+            )
+            for name, content in files:
+                (new / PARTS).mkdir(exist_ok=True)
+                (new / PARTS / name).write_bytes(content)
         save_json(new / record_name, record)
     if "before-after.png" in (other_files or {}):
         main_picture = "before-after.png"
@@ -293,9 +307,9 @@ def _foreign_names(out: Path) -> list[str]:
     names = []
     for name in names_in(out):
         path = out / name
-        if name == IMAGES and path.is_dir() and not path.is_symlink():
-            images = sorted(path.iterdir())
-            names += [f"{name}/{p.name}" for p in images if not (IMAGE.fullmatch(p.name) and p.is_file())]
+        if name in NAMES and path.is_dir() and not path.is_symlink():
+            files = sorted(path.iterdir())
+            names += [f"{name}/{p.name}" for p in files if not (NAMES[name].fullmatch(p.name) and p.is_file())]
         elif name not in FILES or not path.is_file():
             names.append(name)
     return names

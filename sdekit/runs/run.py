@@ -27,7 +27,7 @@ from .staging import recover
 if TYPE_CHECKING:
     from sdekit.backends import Backend
 
-PATH_FORMATS = ("images", "mnist", "array", "table")
+PATH_FORMATS = ("images", "mnist", "array", "table", "sequences")
 """Built-in data sets with the path of a file or folder in their SPEC. In the SPEC of a plugin it may be any text."""
 
 MOST_METRICS = 2**28

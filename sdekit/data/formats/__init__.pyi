@@ -29,6 +29,12 @@ from .regular_files import (
     check_regular as check_regular,
     read_regular as read_regular,
 )
+from .sequences.sequence_files import (
+    sequences as sequences,
+)
+from .sequences.sequence_writing import (
+    encode_sequences as encode_sequences,
+)
 from .table_files import (
     table as table,
 )

@@ -1,4 +1,4 @@
-"""Rules that decide whether folders of images are classes, splits of a data set, or shards."""
+"""Rules that decide whether folders of files are classes, splits of a data set, or shards."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Classes = tuple[np.ndarray | None, tuple[str, ...], tuple[str, ...]]
 
 
 def classes_of_folders(source: Source, path: str, *, chosen: bool = False) -> Classes:
-    """Return the classes of the images in the folders of a source.
+    """Return the classes of the items in the folders of a source.
 
     Two or more folders are classes, unless an image is beside them, or they are shards: numbered parts such as img1 and
     img2, or numbers of four or more digits such as 00000 and 00001 between which no file name and no file number
     repeats. `refuse_splits` refuses the splits of a data set before.
 
     Arguments:
-        source: Image files.
+        source: Files of the items.
         path: Folder or zip file, for messages.
         chosen: Whether the user has declared that the folders are classes.
     Returns:
@@ -52,23 +52,23 @@ def classes_of_folders(source: Source, path: str, *, chosen: bool = False) -> Cl
     """
     folders = [name for name in source.folders if name]
     if chosen and (len(folders) < 2 or len(folders) < len(source.folders)):
-        problem = "images lie beside its folders" if folders else "it has no folders"
+        problem = f"{source.noun} lie beside its folders" if folders else "it has no folders"
         raise InputError(
-            f"images:{path}: the folders cannot be classes: {problem if len(folders) != 1 else 'one folder'}"
+            f"{source.noun}:{path}: the folders cannot be classes: {problem if len(folders) != 1 else 'one folder'}"
         )
     if len(folders) < 2:
         return None, (), ()
     if not chosen:
         names = listing([printable(name) for name in folders])
         if len(folders) < len(source.folders):
-            note = f"no labels were read: images lie beside the folders {names}, so that these are no classes"
+            note = f"no labels were read: {source.noun} lie beside the folders {names}, so that these are no classes"
             return None, (), (note,)
         if _are_shards(source, folders):
             return None, (), (f"no labels were read: the folders {names} are numbered shards, not classes ({CHOOSE})",)
     order = sort_names(folders)
     label = {name: number for number, name in enumerate(order)}
     labels = np.array([label[name] for name in source.folders], dtype=np.int64)[source.folder]
-    return labels, tuple(printable(name) for name in order), ("the classes are the folders of the images",)
+    return labels, tuple(printable(name) for name in order), (f"the classes are the folders of the {source.noun}",)
 
 
 def split_of(name: str) -> tuple[str, tuple[str, ...]]:
@@ -102,7 +102,7 @@ def refuse_splits(source: Source, path: str) -> None:
     """Check that no images of a test or validation split are read by accident.
 
     Arguments:
-        source: Image files.
+        source: Files of the items.
         path: Folder or zip file.
     Raises:
         InputError: If the folders, or the folders below each of them, are splits of one data set, if all images are in
@@ -118,19 +118,21 @@ def refuse_splits(source: Source, path: str) -> None:
         }
         largest = max(counts, key=lambda name: counts[name]) if counts else ""
         place = os.path.join(path, source.top, largest).rstrip("/")
-        hint = f"images:{place}" if os.path.isdir(path) else f"a zip file of '{largest or splits[0]}' only"
+        hint = f"{source.noun}:{place}" if os.path.isdir(path) else f"a zip file of '{largest or splits[0]}' only"
         found = ", ".join(map(printable, splits))
         if splits == tests:
             raise InputError(
-                f"images:{path}: its folder {found} is a test or validation split; to train on it, pass {hint}"
+                f"{source.noun}:{path}: its folder {found} is a test or validation split; to train on it, pass {hint}"
             )
-        raise InputError(f"images:{path}: its folders {found} are splits of one data set, not classes; pass {hint}")
+        raise InputError(
+            f"{source.noun}:{path}: its folders {found} are splits of one data set, not classes; pass {hint}"
+        )
     below = sorted({second for second in (_second_folder(source, i) for i in range(len(source.names))) if second})
     splits = _find_splits(below) if len(below) < 100 else []
     if splits:
         raise InputError(
-            f"images:{path}: the folders {', '.join(map(printable, splits))} below its folders are splits of one data "
-            "set; move the images of the training split into a folder of their own and pass it"
+            f"{source.noun}:{path}: the folders {', '.join(map(printable, splits))} below its folders are splits of "
+            f"one data set; move the {source.noun} of the training split into a folder of their own and pass it"
         )
 
 

@@ -7,7 +7,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +29,7 @@ class Source(Protocol):
     The top folder is the folder or zip file itself, or the innermost folder in it that contains all images.
 
     Attributes:
+        noun: Name of the data set for messages, "images".
         names: Relative path of each file.
         top: Relative path of the top folder with a slash at its end, or "".
         folders: Sorted names of the sub-folders of the top folder that contain images. "" stands for the top folder.
@@ -36,6 +37,7 @@ class Source(Protocol):
         left_out: Numbers of the files that are not images.
     """
 
+    noun: str
     names: PackedNames
     top: str
     folders: tuple[str, ...]
@@ -98,15 +100,24 @@ class FolderSource:
 
     Arguments:
         path: Folder.
+        noun: Name of the data set for messages.
+        extensions: Ends of the names of the files to read.
+        excluded: Names of files that are left out in any folder, whatever their end is.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: str,
+        noun: str = "images",
+        extensions: tuple[str, ...] = EXTENSIONS,
+        excluded: Collection[str] = (),
+    ) -> None:
+        self._path, self.noun = path, noun
         try:
             self.left_out = LeftOutFiles()
-            names = sorted(_walk(path, self.left_out))
+            names = sorted(_walk(path, self.left_out, extensions, excluded))
         except OSError as error:
-            raise InputError(f"images:{path}: cannot list {error.filename} ({error.strerror})") from error
+            raise InputError(f"{noun}:{path}: cannot list {error.filename} ({error.strerror})") from error
         self.names = PackedNames(names)
         self.top, self.folders, self.folder = _first_folders(names)
 
@@ -124,6 +135,8 @@ class ZipSource:
     Arguments:
         path: Zip file.
     """
+
+    noun = "images"
 
     def __init__(self, path: str) -> None:
         try:
@@ -185,8 +198,8 @@ class ZipSource:
         return data
 
 
-def _walk(root: str, left_out: LeftOutFiles) -> Iterator[str]:
-    """Yield relative paths of the images in a folder, and count all other files.
+def _walk(root: str, left_out: LeftOutFiles, extensions: tuple[str, ...], excluded: Collection[str]) -> Iterator[str]:
+    """Yield relative paths of the files with one of the extensions in a folder, and count all other files.
 
     Every folder is read once, even if several links or a circle of links lead to it. Links are followed last.
     """
@@ -207,7 +220,7 @@ def _walk(root: str, left_out: LeftOutFiles) -> Iterator[str]:
                 left_out.add("hidden folders" if _is_kind(entry, stat.S_ISDIR) else "hidden", name)
             elif _is_kind(entry, stat.S_ISDIR):
                 (links if entry.is_symlink() else folders).append(name + "/")
-            elif not name.lower().endswith(EXTENSIONS):
+            elif not name.lower().endswith(extensions) or entry.name in excluded:
                 left_out.add_suffix(name)
             elif not _is_kind(entry, stat.S_ISREG):
                 left_out.add("devices, pipes or broken links", name)

@@ -1,4 +1,4 @@
-"""Label files beside images: dataset.json of StyleGAN and EDM, and tables with a file name and a label in each row."""
+"""Label files beside images or sequences: dataset.json of StyleGAN and EDM, and tables of file names and labels."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def labels_of_images(source: Source, path: str, choice: str) -> Classes:
         content = _read(source, path, name, chosen=choice != "auto")
         if content is None:
             continue
-        where = f"{name} of images:{path}" if choice == "auto" else name
+        where = f"{name} of {source.noun}:{path}" if choice == "auto" else name
         try:
             pairs = _parse(content, name, source, where)
             if pairs is None:
@@ -104,13 +104,13 @@ def _read(source: Source, path: str, name: str, *, chosen: bool) -> bytes | None
         else:
             content = _read_entry(path, (name, source.top + name))
     except (OSError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"images:{path}: {name} cannot be read ({error})") from error
+        raise InputError(f"{source.noun}:{path}: {name} cannot be read ({error})") from error
     if content is None and chosen:
         raise InputError(
-            f"images:{path}: no label file {name}; expected a .json, .jsonl, .csv or .tsv file, folders or none"
+            f"{source.noun}:{path}: no label file {name}; expected a .json, .jsonl, .csv or .tsv file, folders or none"
         )
     if content is not None and len(content) > MOST_BYTES:
-        raise InputError(f"images:{path}: {name} is larger than {MOST_BYTES >> 20} MiB")
+        raise InputError(f"{source.noun}:{path}: {name} is larger than {MOST_BYTES >> 20} MiB")
     return content
 
 
@@ -228,15 +228,15 @@ def _match(source: Source, pairs: Pairs, where: str) -> tuple[np.ndarray, tuple[
         texts[position] = text
     missing = [i for i, text in enumerate(texts) if not text]
     if len(missing) == len(texts):
-        raise _UnusableError("none of its names is the name of an image")
+        raise _UnusableError(f"none of its names is among the names of the {source.noun}")
     if missing:
         raise InputError(
-            f"{where}: {len(missing)} of {len(texts)} images have no label, the first is "
+            f"{where}: {len(missing)} of {len(texts)} {source.noun} have no label, the first is "
             f"'{printable(source.names[missing[0]])}'; {REMEDY}"
         )
     labels, names = number_names(check_names(texts, where))
-    rest = f" ({unknown} of its names are not images)" if unknown else ""
-    return labels, names, f"the labels are read from {where.partition(' of images:')[0]}{rest}"
+    rest = f" ({unknown} of its names are not {source.noun})" if unknown else ""
+    return labels, names, f"the labels are read from {where.partition(f' of {source.noun}:')[0]}{rest}"
 
 
 def _label_text(label: object) -> str:

@@ -1,0 +1,1 @@
+"""Data sets of sequences in text files and audio files."""
