@@ -27,12 +27,15 @@ class SamplingContext:
         adaptive: Whether the sampler chooses its own steps between the times of the grid.
         counting_only: Whether network evaluations are only counted and nothing is computed.
         evaluations: Number of network evaluations so far.
+        stepwise: Whether a callback needs each state as soon as it is computed, so that a sampler must not solve many
+            steps at once.
     """
 
     times: Tensor
     adaptive: bool = False
     counting_only: bool = False
     evaluations: int = 0
+    stepwise: bool = False
 
     def step_containing(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Find the step of the grid that contains a time.

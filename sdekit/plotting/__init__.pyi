@@ -1,6 +1,13 @@
 from .confusion import (
     confusion_matrix as confusion_matrix,
 )
+from .figures_by_kind import (
+    sample_figure as sample_figure,
+)
+from .film_strips import (
+    animation as animation,
+    film_strip as film_strip,
+)
 from .histogram_plots import (
     histograms as histograms,
     staircase as staircase,

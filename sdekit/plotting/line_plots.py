@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .png_encoding import figure_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_CHANNELS = 10
 """Largest number of channels of a panel: the number of colours of matplotlib."""
@@ -38,14 +41,28 @@ def lines(
     Returns:
         The plot as a PNG file.
     """
-    from matplotlib.figure import Figure
+    chosen: dict[str, Any] = dict(channels=channels, captions=captions, sample_rate=sample_rate, limits=limits)
+    return figure_png(lines_figure(sequences, columns=columns, **chosen), dpi=100)
+
+
+def lines_figure(
+    sequences: np.ndarray,
+    *,
+    columns: int | None = None,
+    channels: Sequence[str] = (),
+    captions: Sequence[str] | None = None,
+    sample_rate: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Return the figure of `lines`, which has the same arguments."""
+    from .notebook_figure import NotebookFigure
 
     shown = sequences[:, :MOST_CHANNELS]
     n, n_channels, length = shown.shape
     columns = math.ceil(math.sqrt(n)) if columns is None else columns
     rows = math.ceil(n / columns)
     width = 2.2 if columns <= 4 else 1.5
-    figure = Figure(figsize=(width * columns + 0.8, 1.4 * rows + 0.7), layout="constrained")
+    figure = NotebookFigure(figsize=(width * columns + 0.8, 1.4 * rows + 0.7), layout="constrained")
     panels: Any = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for i, panel in enumerate(panels.flat):
         if i >= n:
@@ -65,7 +82,7 @@ def lines(
             f"channel {i}" for i in range(n_channels)
         ]
         figure.legend(panels[0, 0].lines, names[:n_channels], loc="outside upper center", ncols=5, fontsize="x-small")
-    return figure_png(figure, dpi=100)
+    return figure
 
 
 def value_limits(*arrays: np.ndarray) -> tuple[float, float]:

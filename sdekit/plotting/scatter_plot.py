@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .png_encoding import figure_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_CLASSES = 20
 """Largest number of classes in the legend of a scatter plot."""
@@ -24,9 +27,16 @@ def scatter(points: np.ndarray, reference: np.ndarray | None = None, classes: Se
     Returns:
         The plot as a PNG file.
     """
-    from matplotlib.figure import Figure
+    return figure_png(scatter_figure(points, reference, classes))
 
-    figure = Figure(figsize=(6, 6), layout="constrained")
+
+def scatter_figure(
+    points: np.ndarray, reference: np.ndarray | None = None, classes: Sequence[str] | None = None
+) -> Figure:
+    """Return the figure of `scatter`, which has the same arguments."""
+    from .notebook_figure import NotebookFigure
+
+    figure = NotebookFigure(figsize=(6, 6), layout="constrained")
     axes: Any = figure.subplots()
     if reference is not None:
         axes.scatter(*reference.T, s=4, c="0.8", linewidths=0, label="data")
@@ -37,4 +47,4 @@ def scatter(points: np.ndarray, reference: np.ndarray | None = None, classes: Se
         axes.scatter(*shown.T, s=6, alpha=0.7, linewidths=0, label=label)
     axes.set_aspect("equal")
     axes.legend(loc="upper right", fontsize="small")
-    return figure_png(figure)
+    return figure

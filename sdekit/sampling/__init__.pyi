@@ -26,9 +26,11 @@ from .sampler import (
     Grid as Grid,
     Sampler as Sampler,
 )
+from .samples import (
+    Samples as Samples,
+)
 from .sampling_loop import (
     MOST_SAMPLES as MOST_SAMPLES,
-    Samples as Samples,
     resolve_for_data as resolve_for_data,
     sample as sample,
 )
@@ -36,4 +38,11 @@ from .sdedit import (
     add_noise as add_noise,
     edit as edit,
     time_of_strength as time_of_strength,
+)
+from .watching import (
+    Callback as Callback,
+    Progress as Progress,
+    SamplingStep as SamplingStep,
+    StopSampling as StopSampling,
+    progress_line as progress_line,
 )

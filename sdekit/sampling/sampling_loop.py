@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -31,6 +32,8 @@ from .finite_start import marginal_std, start_at_finite_rho
 from .grids import MOST_STEPS
 from .noise import SeedNoise, check_seeds
 from .sampler import Grid, Sampler
+from .samples import Samples
+from .watching import Callback, Observer, Progress, progress_line
 
 if TYPE_CHECKING:
     from sdekit.guidance import Guidance
@@ -48,25 +51,6 @@ on a small network trained on digits, the ratio is 5 at scale 20 and 100 at scal
 LEAST_FIRST_RHO = 5.0
 """Smallest noise level below t_max from which samples may be drawn. x then has the variance of x_t for data of variance
 1. Makers of models with a table of betas use such grids, whose first time is below the last knot."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Result of `sample`.
-
-    Arguments:
-        x: Samples of x_0 in the model's units, (n, *shape).
-        nfe: Network evaluations of each sample, the largest of all batches.
-        seeds: Seeds of the samples, n of them.
-        times: Grid, (steps,), float64.
-        trajectory: State at each time and then x_0, (steps + 1, n, *shape); None if not requested.
-    """
-
-    x: Tensor
-    nfe: int
-    seeds: tuple[int, ...]
-    times: Tensor
-    trajectory: Tensor | None = field(default=None, repr=False)
 
 
 @torch.no_grad()
@@ -89,6 +73,8 @@ def sample(
     device: torch.device | str = "cpu",
     trajectory: bool = False,
     noise: Literal["seed", "brownian"] | None = None,
+    progress: bool | Progress = False,
+    callback: Callback | None = None,
 ) -> Samples:
     """Draw samples of x_0: step from t_max along a grid to its last time, then denoise once.
 
@@ -111,6 +97,12 @@ def sample(
         trajectory: Whether to return the state at every time.
         noise: Source of the noise of a stochastic sampler: "seed" numbers the draws of each seed; "brownian" gives each
             seed one Brownian path, which is the same for any number of steps; None is the default of the sampler.
+        progress: True for a progress bar on stderr, which is a line of text outside of a terminal; or a function
+            `progress(done, total)` of the network evaluations of all batches, called after each one. The total is None
+            if it is not known.
+        callback: Function of a `SamplingStep`, called after each step. If it returns True or raises `StopSampling`, x
+            is denoised at once and the remaining steps of the batch are left out. It does not change the samples
+            otherwise.
     Returns:
         Samples, with the network evaluations, seeds and times of the run.
     Raises:
@@ -144,6 +136,10 @@ def sample(
     times = _resolve_times(sde, method, steps, nfe, grid, cost)
     _check_start(sde, x, times, (len(seeds), *shape))
     times, factor = start_at_finite_rho(method, sde, times)
+    if callback is not None:
+        check_function("sample: callback", callback, "a function of a SamplingStep")
+    if not isinstance(progress, bool):
+        check_function("sample: progress", progress, "True, False or a function of (done, total)")
     request = _Request(
         sde=sde,
         denoise=denoise,
@@ -159,8 +155,34 @@ def sample(
         dtype=dtype,
         device=device,
         trajectory=trajectory,
+        solver=sampler if isinstance(sampler, str) else type(method).__name__,
     )
-    return _assemble(request, [_run_batch(request, batch) for batch in request.batches()])
+    batches = list(request.batches())
+    with _observer(request, progress, callback) as observer:
+        return _assemble(request, [_run_batch(request, batch, observer) for batch in batches])
+
+
+@contextmanager
+def _observer(request: _Request, progress: bool | Progress, callback: Callback | None) -> Iterator[Observer | None]:
+    """Context manager of the observer of a run, or None without progress and callback."""
+    if progress is False and callback is None:
+        yield None
+        return
+    total: int | None = None
+    show: AbstractContextManager[Progress | None] = nullcontext()
+    if progress is not False:
+        cost = 1
+        if request.guidance:
+            from sdekit.guidance import guidance_cost
+
+            one = torch.zeros(1, *request.shape, dtype=request.dtype, device=request.device)
+            cost = guidance_cost(request.sde, request.guidance, one, request.y)
+        evaluations = request.sampler.evaluations(len(request.times), cost)
+        total = None if evaluations is None else evaluations * len(list(request.batches()))
+        count, name = len(request.seeds), request.solver
+        show = progress_line(f"sampling {count} with {name}") if progress is True else nullcontext(progress)
+    with show as shown:
+        yield Observer(request.times, shown, total, callback)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +203,7 @@ class _Request:
     dtype: torch.dtype
     device: torch.device | str
     trajectory: bool
+    solver: str
 
     def batches(self) -> Iterator[slice]:
         """Yield the samples of each batch."""
@@ -196,15 +219,15 @@ class BatchResult:
     nfe: int
 
 
-def _run_batch(request: _Request, batch: slice) -> BatchResult:
+def _run_batch(request: _Request, batch: slice, observer: Observer | None) -> BatchResult:
     """Run one batch; if it fails or its samples are not plausible, run it again to find the cause."""
 
     def run(denoise: Denoiser, guidance: list[Guidance]) -> BatchResult:
-        return _run(request, batch, denoise, guidance)
+        return _run(request, batch, denoise, guidance, None)
 
     limit, result = EXPLOSION_FACTOR * max(1.0, _data_std(request.denoise)), None
     try:
-        result = run(request.denoise, request.guidance)
+        result = _run(request, batch, request.denoise, request.guidance, observer)
     except InputError:
         raise
     except SdekitError:  # a solver gave up, perhaps on exploded values of a guidance
@@ -217,7 +240,9 @@ def _run_batch(request: _Request, batch: slice) -> BatchResult:
     return find_cause(run, request.denoise, request.guidance, request.seeds[batch], limit, result)
 
 
-def _run(request: _Request, batch: slice, denoise: Denoiser, guidance: list[Guidance]) -> BatchResult:
+def _run(
+    request: _Request, batch: slice, denoise: Denoiser, guidance: list[Guidance], observer: Observer | None
+) -> BatchResult:
     """Draw the samples of one batch with the same noise in every call."""
     noise = _build_noise(request, batch)
     if request.x is None:
@@ -228,11 +253,21 @@ def _run(request: _Request, batch: slice, denoise: Denoiser, guidance: list[Guid
     adaptive = request.sampler.calls_per_step is None
     watched = require_finite_results(denoise, request.seeds[batch], first_only=not adaptive)
     bound = _bind(request.sde, watched, guidance, None if request.y is None else request.y[batch])
-    context, path = SamplingContext(request.times, adaptive=adaptive), [start]
+    context, path, end = SamplingContext(request.times, adaptive=adaptive), [start], request.times[-1]
+    if observer is not None:
+        bound = observer.start(bound, context, request.seeds[batch])
+        context.stepwise = observer.callback is not None
     with context.active():
-        for x in request.sampler.trajectory(request.sde, bound, start, request.times, noise):
+        for i, x in enumerate(request.sampler.trajectory(request.sde, bound, start, request.times, noise), 1):
             path = [*path, x] if request.trajectory else [x]
-        path.append(bound(path[-1], request.times[-1]))
+            if observer is not None and observer.stops_after(i, x):
+                end = request.times[i]
+                break
+        path.append(bound(path[-1], end))
+    if observer is not None:
+        observer.stops_after(len(request.times), path[-1])
+    if request.trajectory:
+        path += path[-1:] * (len(request.times) + 1 - len(path))  # after an early stop
     return BatchResult(path, context.evaluations)
 
 
@@ -246,9 +281,8 @@ def _assemble(request: _Request, results: list[BatchResult]) -> Samples:
     parts = [torch.stack(r.path) if request.trajectory else r.path[-1] for r in results]
     whole = torch.cat(parts, int(request.trajectory)) if len(parts) > 1 else parts[0]
     nfe = max(result.nfe for result in results)
-    if request.trajectory:
-        return Samples(whole[-1], nfe, request.seeds, request.times, whole)
-    return Samples(whole, nfe, request.seeds, request.times)
+    x, trajectory = (whole[-1], whole) if request.trajectory else (whole, None)
+    return Samples(x, nfe, request.seeds, request.times, trajectory, solver=request.solver, y=request.y)
 
 
 def _build_noise(request: _Request, batch: slice) -> SeedNoise | Brownian:

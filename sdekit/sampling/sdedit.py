@@ -14,7 +14,8 @@ from sdekit.processes import SDE, Denoiser, TruncatedSDE, as_time, check_process
 
 from .noise import SeedNoise, check_seeds
 from .sampler import Sampler
-from .sampling_loop import Samples, sample
+from .samples import Samples
+from .sampling_loop import sample
 
 
 def time_of_strength(sde: SDE, strength: float, data_std: float = 1.0) -> Tensor:

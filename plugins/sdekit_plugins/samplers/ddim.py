@@ -8,6 +8,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from sdekit.errors import InputError
+from sdekit.guidance import current_context
 from sdekit.integrators import Coefficients, OneStep
 from sdekit.processes import SDE, Denoiser, best_float, renoise_weights
 from sdekit.sampling import Noise
@@ -56,22 +57,24 @@ class DDIM(OneStep):
         if self.solver == "closed-form" or self.eta:
             yield from super().trajectory(sde, denoise, x, times, noise)
             return
-        size = max(1, LARGEST_PATH // x.numel())
-        for start in range(0, len(times) - 1, size):
-            for x_s in euler(sde, denoise, x, times[start : start + size + 1]):
-                yield x_s
-            x = x_s
+        context = current_context()
+        size = 1 if context is not None and context.stepwise else max(1, LARGEST_PATH // x.numel())
+        yield from euler(sde, denoise, x, times, size)
 
 
-def euler(sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor) -> Iterator[Tensor]:
-    """Yield x at times[1:]: Euler's method for dy/dc = x_0 over the grid, by one call of `odeint`."""
+def euler(sde: SDE, denoise: Denoiser, x: Tensor, times: Tensor, size: int) -> Iterator[Tensor]:
+    """Yield x at times[1:]: Euler's method for dy/dc = x_0 by calls of `odeint`, each for `size` steps of the grid."""
     alpha, sigma = sde.alpha(times), sde.sigma(times)
+    c = (alpha / sigma).to(x.device, best_float(x.device))
     calls = iter(zip(times.unbind(), sigma.unbind(), strict=True))
 
     def x0(_: Tensor, y: Tensor) -> Tensor:
         t, sigma_t = next(calls)  # one call per step, in order: the exact time of the grid, without the inverse of c
         return denoise(sigma_t * y, t)
 
-    path = odeint(x0, x / sigma[0], (alpha / sigma).to(x.device, best_float(x.device)), method="euler")
-    for y, sigma_s in zip(path[1:], sigma[1:].unbind(), strict=True):
-        yield sigma_s * y
+    y = x / sigma[0]
+    for start in range(0, len(times) - 1, size):
+        steps = slice(start + 1, start + size + 1)
+        path = odeint(x0, y, c[start : start + size + 1], method="euler")
+        for y, sigma_s in zip(path[1:], sigma[steps].unbind(), strict=True):
+            yield sigma_s * y

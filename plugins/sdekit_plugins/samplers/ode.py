@@ -12,6 +12,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from sdekit.errors import InputError, SdekitError
+from sdekit.guidance import current_context
 from sdekit.integrators import METHODS, Field, ToleranceError, solve_adaptive
 from sdekit.processes import SDE, Denoiser, FlowCoordinates, best_float
 from sdekit.sampling import Noise, Sampler
@@ -104,7 +105,7 @@ class ODE(Sampler):
             yield y
 
     def _torchdiffeq(self, field: Field, y: Tensor, r: Tensor) -> Iterator[Tensor]:
-        """Yield y at r[1:], from one call of `odeint` over the whole grid."""
+        """Yield y at r[1:], from one call of `odeint` for the whole grid, or one call for each step if `stepwise`."""
         r = r.to(y.device, best_float(y.device))
         if r.dtype != torch.float64 and self.method not in FIXED:
             raise InputError(
@@ -119,16 +120,21 @@ class ODE(Sampler):
             options = {"solver": "RK45"}
         elif self.method in ADAPTIVE:
             options = {"step_t": r}  # otherwise a step would go past the end, where no noise level is defined
-        try:
-            with warnings.catch_warnings():
-                # torchdiffeq passes min_step to every solver of scipy, also to those that have no such option
-                warnings.filterwarnings("ignore", "(?s).*no effect for a chosen solver: `min_step`", UserWarning)
-                path = odeint(field, y, r, method=self.method, options=options, **tolerances)
-        except AssertionError as error:
-            if "underflow in dt" in str(error):
-                raise ToleranceError from error
-            raise
-        yield from path[1:]
+        context = current_context()
+        stepwise = self.method in FIXED and context is not None and context.stepwise
+        parts = [torch.stack(step) for step in pairwise(r)] if stepwise else [r]
+        for part in parts:
+            try:
+                with warnings.catch_warnings():
+                    # torchdiffeq passes min_step to every solver of scipy, also to those that have no such option
+                    warnings.filterwarnings("ignore", "(?s).*no effect for a chosen solver: `min_step`", UserWarning)
+                    path = odeint(field, y, part, method=self.method, options=options, **tolerances)
+            except AssertionError as error:
+                if "underflow in dt" in str(error):
+                    raise ToleranceError from error
+                raise
+            yield from path[1:]
+            y = path[-1]
 
 
 class _Field:
