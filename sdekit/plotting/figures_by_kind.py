@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from .image_grids import image_grid, to_pixels
 from .line_plots import lines_figure
-from .pair_plots import pairs
+from .pair_plots import named_columns, pairs
 from .scatter_plot import scatter_figure
 from .volume_slices import slices
 
@@ -25,7 +25,8 @@ def sample_figure(
     *,
     kind: str,
     units: Units,
-    columns: Sequence[str] = (),
+    channels: Sequence[str] = (),
+    table: Mapping[str, np.ndarray] | None = None,
     captions: Sequence[str] | None = None,
     sample_rate: float | None = None,
 ) -> Figure:
@@ -35,7 +36,8 @@ def sample_figure(
         data: Samples in the units of the data, (N, *item).
         kind: Kind of the items: "image", "volume", "sequence" or "vector".
         units: Units of the data.
-        columns: Names of the columns of vectors, or of the channels of sequences; empty if they have no names.
+        channels: Names of the channels of sequences, or empty.
+        table: Columns of a table by name, (N,) each, or None; see `sdekit.data.tables.columns_of`.
         captions: Name of the class of each sample, or None.
         sample_rate: Number of values of a sequence per second, or None if it is not known.
     Returns:
@@ -43,18 +45,17 @@ def sample_figure(
     """
     if kind == "sequence":
         sequences = units.channels_first(data)
-        return lines_figure(sequences, channels=columns, captions=captions, sample_rate=sample_rate)
-    if kind == "vector" and data.shape[1] == 2:
+        return lines_figure(sequences, channels=channels, captions=captions, sample_rate=sample_rate)
+    if kind == "vector" and data.shape[1] == 2 and (table is None or len(table) == 2):
         figure = scatter_figure(data, classes=captions)
-        if len(columns) == 2:
-            names = [name[:40].replace("$", "\\$") for name in columns]
-            figure.axes[0].set(xlabel=names[0], ylabel=names[1])
+        names = [name[:40].replace("$", "\\$") for name in table or ("", "")]
+        figure.axes[0].set(xlabel=names[0], ylabel=names[1])
         return figure
     from PIL import Image
 
     from .notebook_figure import figure_of_picture
 
     if kind == "vector":
-        return figure_of_picture(Image.open(BytesIO(pairs(data, data, columns))))
+        return figure_of_picture(Image.open(BytesIO(pairs(named_columns(data) if table is None else table))))
     pixels = to_pixels(data, units)
     return figure_of_picture(image_grid(pixels, captions=captions) if kind == "image" else slices(pixels, captions))

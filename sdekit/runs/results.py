@@ -79,6 +79,7 @@ def write_results(
 
     from sdekit.data.formats import encode_sequences
     from sdekit.plotting import picture, png, sample_pictures, to_pixels
+    from sdekit.sampling import samples_as_csv
 
     from .files import save_json
 
@@ -119,24 +120,6 @@ def write_results(
     if "before-after.png" in (other_files or {}):
         main_picture = "before-after.png"
     return None if main_picture is None else out / main_picture
-
-
-def samples_as_csv(opened: OpenedModel, data: np.ndarray, classes: Sequence[str] | None = None) -> bytes:
-    """Return samples of a table as a CSV file with the columns of the data.
-
-    Arguments:
-        opened: Model of a table.
-        data: Samples (N, d) in the units of the data.
-        classes: Name of the class of each sample, or None. They are the last column, under the name of the column of
-            labels in the data.
-    Returns:
-        Contents of the file.
-    """
-    from sdekit.data.tables import table_as_csv
-
-    recipe = getattr(opened, "recipe", None)
-    label = "class" if recipe is None else recipe.data.options.get("label") or "class"
-    return table_as_csv(data, opened.columns, None if classes is None else {label: classes})
 
 
 def write_evaluation(

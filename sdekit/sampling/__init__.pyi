@@ -22,6 +22,9 @@ from .noise import (
     SeedNoise as SeedNoise,
     check_seeds as check_seeds,
 )
+from .sample_files import (
+    samples_as_csv as samples_as_csv,
+)
 from .sampler import (
     Grid as Grid,
     Sampler as Sampler,

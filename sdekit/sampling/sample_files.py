@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ from sdekit.errors import InputError, SdekitError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from sdekit.models import OpenedModel
 
     from .samples import Samples
 
@@ -78,13 +80,16 @@ def _save_folder(samples: Samples, folder: Path, *, overwrite: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: choose another folder, or one of the suffixes {', '.join(FORMATS)}")
     contents = {"samples.npy": _npy(samples), "sample.json": _json(samples)}
-    if samples.columns and samples.kind == "vector":
+    if samples.model is not None and samples.model.columns:
         contents["samples.csv"] = _csv(samples)
     if samples.kind:
         data, units, captions = samples.to_numpy(), samples.units, samples.class_names
-        rate = None if samples.model is None else samples.model.sample_rate
+        channels: tuple[str, ...] = ()
+        rate = None
+        if samples.model is not None:
+            channels, rate = samples.model.channel_names, samples.model.sample_rate
         contents |= sample_pictures(
-            data, kind=samples.kind, units=units, columns=samples.columns, captions=captions, sample_rate=rate
+            data, kind=samples.kind, units=units, columns=channels, captions=captions, sample_rate=rate
         )
         if samples.kind == "image":
             pixels = zip(samples.seeds, to_pixels(data, units), strict=True)
@@ -127,21 +132,37 @@ def _npz(samples: Samples) -> bytes:
 
 def _csv(samples: Samples) -> bytes:
     """Contents of a table with a header: one row for each sample and one column for each number."""
-    import csv
+    from sdekit.data import Column
+    from sdekit.data.tables import table_as_csv
 
     if samples.kind != "vector":
         raise InputError(
             f"a .csv file has one row of numbers for each sample, and these samples have shape "
             f"{tuple(samples.x.shape[1:])}: save them as .npy or .npz"
         )
-    data, names = samples.to_numpy(), samples.class_names
-    header = list(samples.columns) or [f"x{i}" for i in range(data.shape[1])]
-    text = StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header + ([] if names is None else ["class"]))
-    for i, row in enumerate(data):
-        writer.writerow([str(number) for number in row] + ([] if names is None else [names[i]]))
-    return text.getvalue().encode()
+    data, classes = samples.to_numpy(), samples.class_names
+    if samples.model is not None and samples.model.columns:
+        return samples_as_csv(samples.model, data, classes)
+    columns = [Column(name=f"x{i}") for i in range(data.shape[1])]
+    return table_as_csv(data, columns, None if classes is None else {"class": classes})
+
+
+def samples_as_csv(opened: OpenedModel, data: np.ndarray, classes: Sequence[str] | None = None) -> bytes:
+    """Return samples of a table as a CSV file with the columns of the data.
+
+    Arguments:
+        opened: Model of a table.
+        data: Samples (N, d) in the units of the data.
+        classes: Name of the class of each sample, or None. They are the last column, under the name of the column of
+            labels in the data.
+    Returns:
+        Contents of the file.
+    """
+    from sdekit.data.tables import table_as_csv
+
+    recipe = getattr(opened, "recipe", None)
+    label = "class" if recipe is None else recipe.data.options.get("label") or "class"
+    return table_as_csv(data, opened.columns, None if classes is None else {label: classes})
 
 
 def _png(samples: Samples) -> bytes:

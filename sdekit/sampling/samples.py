@@ -74,10 +74,19 @@ class Samples:
         """Units of the data; those of the model if they are unknown."""
         return Units() if self.model is None else self.model.units
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns of vectors, or of the channels of sequences; empty if they have none."""
-        return () if self.model is None else tuple(self.model.channel_names)
+    def to_columns(self) -> dict[str, np.ndarray]:
+        """Return the columns of a table by name, for example for `pandas.DataFrame`.
+
+        Returns:
+            Arrays (n,): float64 numbers, int64 integers, and texts of categories as objects.
+        Raises:
+            InputError: If the samples were not drawn by a model of a table.
+        """
+        from sdekit.data.tables import columns_of
+
+        if self.model is None or not self.model.columns:
+            raise InputError("these samples have no columns: only a model that was trained on a table names them")
+        return columns_of(self._data, self.model.columns)
 
     @property
     def class_names(self) -> list[str] | None:
@@ -125,9 +134,13 @@ class Samples:
         kind = self._plotted_kind()
         most = {"image": 64, "sequence": 16, "volume": 16}.get(kind, MOST_PLOTTED)
         n = min(len(self), most if n is None else check_count("plot: n", n, least=1))
-        names, rate = self.class_names, None if self.model is None else self.model.sample_rate
+        names = self.class_names
         captions = None if names is None else names[:n]
-        options: dict[str, Any] = {"columns": self.columns, "captions": captions, "sample_rate": rate}
+        options: dict[str, Any] = {"captions": captions}
+        if self.model is not None:
+            options |= {"channels": self.model.channel_names, "sample_rate": self.model.sample_rate}
+            if self.model.columns:
+                options["table"] = {name: values[:n] for name, values in self.to_columns().items()}
         return sample_figure(self._data[:n], kind=kind, units=self.units, **options)
 
     def plot_trajectory(self, frames: int = STRIP_TIMES) -> Figure:

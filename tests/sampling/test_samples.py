@@ -193,4 +193,4 @@ def test_mixture_samples_carry_no_model() -> None:
     """Samples of `sample` itself work by guesses from their shape."""
     mixture, sde = GaussianMixture(torch.tensor([[0.0, 1.0]]), 0.3), VP()
     samples = sample(sde, mixture.denoiser(sde), "ddim", shape=(2,), n=3, steps=3)
-    assert samples.model is None and samples.columns == () and samples.solver == "ddim"
+    assert samples.model is None and samples.solver == "ddim"
