@@ -12,21 +12,21 @@ from torch.nn import functional as F
 
 from sdekit.errors import InputError
 
-from .conv_blocks import ConvBlock
+from .conv_blocks import CONVOLUTIONS, ConvBlock
 from .embedding import ConditionEmbedding, LinearBlock
 from .unet import levels
 
 
 class Encoder(nn.Module):
-    """Encoder of a classifier: the downward half of a U-Net for images, residual layers for other data.
+    """Encoder of a classifier: the downward half of a U-Net for images, sequences and volumes, or residual layers.
 
-    A linear layer maps the features to the classes. Images of fewer than 8 pixels a side are treated as other data.
+    A linear layer maps the features to the classes. Vectors, and data with a side shorter than 8, have residual layers.
 
     Arguments:
         shape: Shape of one sample.
         classes: Number of classes, at least 2.
-        width: Channels of the first level, or width of the layers, a multiple of 4 from 8; by default 24 for images
-            and 128 for other data.
+        width: Channels of the first level, or width of the layers, a multiple of 4 from 8; by default 24 with
+            convolutions and 128 with residual layers.
         depth: Number of residual layers, at least 1.
         dropout: Probability of dropout, in [0, 1).
     Raises:
@@ -37,7 +37,7 @@ class Encoder(nn.Module):
         self, shape: Sequence[int], classes: int, *, width: int | None = None, depth: int = 2, dropout: float = 0.1
     ) -> None:
         super().__init__()
-        image = len(shape) == 3 and min(shape[1:]) >= 8
+        image, dimensions = len(shape) in (2, 3, 4) and min(shape[1:]) >= 8, len(shape) - 1
         width = (24 if image else 128) if width is None else width
         if classes < 2 or width < 8 or width % 4 or depth < 1 or not 0 <= dropout < 1:
             raise InputError(
@@ -50,12 +50,14 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList()
         if image:
             channels, size = width, torch.Size(shape[1:])
-            self.first: nn.Module = nn.Conv2d(shape[0], width, 3, padding=1)
-            for level, multiplier in enumerate(levels(max(shape[1:]))):
+            self.first: nn.Module = CONVOLUTIONS[dimensions](shape[0], width, 3, padding=1)
+            for level, multiplier in enumerate(levels(max(shape[1:]), dimensions)):
                 if level:
-                    self.blocks.append(ConvBlock(channels, channels, 128, dropout, resample="down"))
+                    self.blocks.append(
+                        ConvBlock(channels, channels, 128, dropout, resample="down", dimensions=dimensions)
+                    )
                     size = torch.Size((side + 1) // 2 for side in size)
-                self.blocks.append(ConvBlock(channels, width * multiplier, 128, dropout))
+                self.blocks.append(ConvBlock(channels, width * multiplier, 128, dropout, dimensions=dimensions))
                 channels = width * multiplier
             features = channels * prod(size)
         else:

@@ -1,9 +1,10 @@
-"""Residual blocks of U-Nets: convolutions modulated by an embedding, resampling and attention."""
+"""Residual blocks of U-Nets in 1, 2 and 3 dimensions: convolutions modulated by an embedding, resampling, attention."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,11 @@ class BlockStyle:
 
 
 STYLE = BlockStyle()
+
+CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+"""Convolution by the number of spatial dimensions: of sequences, images and volumes."""
+AVERAGE_POOLS: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+"""Mean of neighbouring positions by the number of spatial dimensions."""
 
 
 def norm(channels: int, *, group_channels: int = 4, eps: float = 1e-5) -> nn.GroupNorm:
@@ -102,7 +108,7 @@ class Filter(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Residual block of two convolutions, with the sum scaled to unit variance.
+    """Residual block of two convolutions in 1, 2 or 3 dimensions, with the sum scaled to unit variance.
 
     The layers are norm, silu, resampling, conv, norm * (1 + scale) + shift, silu, dropout, conv. scale and shift are
     linear in the embedding of the noise level and the condition. Attention may follow.
@@ -116,6 +122,7 @@ class ConvBlock(nn.Module):
         attend: Whether self-attention follows.
         sequence: Width of the elements of the cross-attention that also follows if `attend` is set, 0 for none.
         style: Details of the layers.
+        dimensions: Number of spatial dimensions: 1 for sequences, 2 for images, 3 for volumes.
     """
 
     def __init__(
@@ -129,17 +136,19 @@ class ConvBlock(nn.Module):
         attend: bool = False,
         sequence: int = 0,
         style: BlockStyle = STYLE,
+        dimensions: int = 2,
     ) -> None:
         super().__init__()
+        convolution = CONVOLUTIONS[dimensions]
         self.resample, self.dropout, self.style = resample, dropout, style
         self.filter = Filter(style.taps) if resample and style.taps != STYLE.taps else None
-        self.norm0, self.conv0 = style.norm(channels), nn.Conv2d(channels, out, 3, padding=1)
+        self.norm0, self.conv0 = style.norm(channels), convolution(channels, out, 3, padding=1)
         self.modulate = zero(nn.Linear(condition, (2 if style.scale_and_shift else 1) * out))
-        self.norm1, self.conv1 = style.norm(out), zero(nn.Conv2d(out, out, 3, padding=1))
+        self.norm1, self.conv1 = style.norm(out), zero(convolution(out, out, 3, padding=1))
         project = channels != out or (style.project and bool(resample))
-        self.skip = nn.Conv2d(channels, out, 1) if project else nn.Identity()
-        self.attention = Attention(out, style) if attend else None
-        self.cross_attention = CrossAttention(out, sequence) if attend and sequence else None
+        self.skip = convolution(channels, out, 1) if project else nn.Identity()
+        self.attention = Attention(out, style, dimensions) if attend else None
+        self.cross_attention = CrossAttention(out, sequence, dimensions) if attend and sequence else None
 
     def forward(
         self,
@@ -148,13 +157,13 @@ class ConvBlock(nn.Module):
         context: tuple[Tensor, Tensor] | None = None,
         size: torch.Size | None = None,
     ) -> Tensor:
-        """Map x (B, channels, H, W) and the embedding (B, condition) to (B, out, H', W').
+        """Map x (B, channels, *sides) and the embedding (B, condition) to (B, out, *new sides).
 
-        `context` contains the elements (B, L, d) for cross-attention, and a mask (B, L) of those that count. `size` is
-        (H', W') if `resample` is "up"; by default the sides are doubled.
+        `context` contains the elements (B, L, d) for cross-attention, and a mask (B, L) of those that count. `size`
+        contains the new sides if `resample` is "up"; by default the sides are doubled.
         """
         h = self.conv0(self._resampled(F.silu(self.norm0(x)), size))
-        modulation = self.modulate(condition)[:, :, None, None]
+        modulation = self.modulate(condition).unflatten(1, (-1, *(1,) * (x.ndim - 2)))
         if self.style.scale_and_shift:
             scale, shift = modulation.chunk(2, 1)
             h = F.silu(torch.addcmul(shift, self.norm1(h), 1 + scale))
@@ -171,58 +180,62 @@ class ConvBlock(nn.Module):
         if self.filter is not None:
             return self.filter.down(x) if self.resample == "down" else self.filter.up(x)
         if self.resample == "down":
-            return F.avg_pool2d(x, 2, ceil_mode=True)
+            return AVERAGE_POOLS[x.ndim - 2](x, 2, ceil_mode=True)
         if self.resample == "up":
             return F.interpolate(x, scale_factor=2) if size is None else F.interpolate(x, size=size)
         return x
 
 
 class Attention(nn.Module):
-    """Self-attention of all pixels, with one head for every 64 channels.
+    """Self-attention of all positions, with one head for every 64 channels.
 
     Arguments:
         channels: Channels of the input and of the output.
         style: Number of heads, normalization and scale of the sum.
+        dimensions: Number of spatial dimensions.
     """
 
-    def __init__(self, channels: int, style: BlockStyle = STYLE) -> None:
+    def __init__(self, channels: int, style: BlockStyle = STYLE, dimensions: int = 2) -> None:
         super().__init__()
+        convolution = CONVOLUTIONS[dimensions]
         self.heads, self.residual_scale = attention_heads(channels, style), style.residual_scale
-        self.norm, self.qkv = style.norm(channels), nn.Conv2d(channels, 3 * channels, 1)
-        self.out = zero(nn.Conv2d(channels, channels, 1))
+        self.norm, self.qkv = style.norm(channels), convolution(channels, 3 * channels, 1)
+        self.out = zero(convolution(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, C, H, W) to (B, C, H, W)."""
-        b, c, h, w = x.shape
-        qkv = self.qkv(self.norm(x)).flatten(2).view(b, 3, self.heads, c // self.heads, h * w)
-        q, k, v = qkv.transpose(3, 4).unbind(1)  # (B, heads, H W, c / heads)
-        z = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, h, w)
+        """Map x (B, C, *sides) to (B, C, *sides)."""
+        b, c, *sides = x.shape
+        qkv = self.qkv(self.norm(x)).flatten(2).view(b, 3, self.heads, c // self.heads, prod(sides))
+        q, k, v = qkv.transpose(3, 4).unbind(1)  # (B, heads, positions, c / heads)
+        z = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, *sides)
         out: Tensor = (x + self.out(z)) * self.residual_scale
         return out
 
 
 class CrossAttention(nn.Module):
-    """Attention of pixels to the elements of a sequence (Rombach et al. 2022), with one head for every 64 channels.
+    """Attention of positions to the elements of a sequence (Rombach et al. 2022), with one head for every 64 channels.
 
     Arguments:
         channels: Channels of the input and of the output.
         d: Width of the elements.
+        dimensions: Number of spatial dimensions.
     """
 
-    def __init__(self, channels: int, d: int) -> None:
+    def __init__(self, channels: int, d: int, dimensions: int = 2) -> None:
         super().__init__()
+        convolution = CONVOLUTIONS[dimensions]
         self.heads = attention_heads(channels)
-        self.norm, self.q, self.kv = norm(channels), nn.Conv2d(channels, channels, 1), nn.Linear(d, 2 * channels)
-        self.out = zero(nn.Conv2d(channels, channels, 1))
+        self.norm, self.q, self.kv = norm(channels), convolution(channels, channels, 1), nn.Linear(d, 2 * channels)
+        self.out = zero(convolution(channels, channels, 1))
 
     def forward(self, x: Tensor, elements: Tensor, counts: Tensor) -> Tensor:
-        """Map x (B, C, H, W), elements (B, L, d) and the mask `counts` (B, L) to (B, C, H, W)."""
-        b, c, h, w = x.shape
-        q = self.q(self.norm(x)).flatten(2).view(b, self.heads, c // self.heads, h * w).transpose(2, 3)
+        """Map x (B, C, *sides), elements (B, L, d) and the mask `counts` (B, L) to (B, C, *sides)."""
+        b, c, *sides = x.shape
+        q = self.q(self.norm(x)).flatten(2).view(b, self.heads, c // self.heads, prod(sides)).transpose(2, 3)
         kv = self.kv(elements).view(b, elements.shape[1], 2, self.heads, c // self.heads)
         k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, L, c / heads)
         z = F.scaled_dot_product_attention(q, k, v, attn_mask=counts[:, None, None])
-        out: Tensor = (x + self.out(z.transpose(2, 3).reshape(b, c, h, w))) * 0.5**0.5
+        out: Tensor = (x + self.out(z.transpose(2, 3).reshape(b, c, *sides))) * 0.5**0.5
         return out
 
 

@@ -1,4 +1,4 @@
-"""A U-Net of DDPM++ blocks, for images of any size from 8 pixels and any number of channels."""
+"""A U-Net of DDPM++ blocks for sequences, images and volumes of any size from 8 and any number of channels."""
 
 from __future__ import annotations
 
@@ -13,32 +13,36 @@ from torch.nn import functional as F
 from sdekit.errors import InputError
 from sdekit.models import Condition
 
-from .conv_blocks import ConvBlock, norm
+from .conv_blocks import CONVOLUTIONS, ConvBlock, norm
 from .embedding import ConditionEmbedding, Frequencies, LinearBlock, counted_elements
 
 DENSE_WIDTH, DENSE_CHANNELS = 512, 4  # hidden layers and output of the fully connected blocks
 
 
 class UNet(nn.Module):
-    """U-Net of residual blocks (DDPM++ of Song et al. 2021), for images from 8 pixels.
+    """U-Net of residual blocks (DDPM++ of Song et al. 2021), for sequences, images and volumes of at least 8 a side.
 
-    A convolution maps x (B, C, H, W) to (B, width, H, W). On the way down, each level has `blocks` residual blocks with
-    width * multiplier channels, at half the side of the previous level (odd sides are rounded up). Two blocks follow at
-    the lowest level. On the way up, each block also receives the output of its counterpart on the way down. The levels
-    of at most `attention` pixels a side and the lowest level have self-attention, and cross-attention to the sequence
-    of the condition. All blocks are modulated by the embedding (B, 4 width) of the noise level and the condition. The
-    last convolution is initialized to zero.
+    The convolutions have the dimensions of the data: 1 for sequences (C, L), 2 for images (C, H, W), and 3 for volumes
+    (C, D, H, W). The first one maps x (B, C, *sides) to (B, width, *sides). On the way down, each level has `blocks`
+    residual blocks with width * multiplier channels, at half the side of the previous level (odd sides are rounded up).
+    Two blocks follow at the lowest level. On the way up, each block also receives the output of its counterpart on the
+    way down. The levels of at most `attention` positions a side and the lowest level have self-attention, and
+    cross-attention to the sequence of the condition. All blocks are modulated by the embedding (B, 4 width) of the
+    noise level and the condition. The last convolution is initialized to zero.
 
     Arguments:
-        shape: (C, H, W) of one sample, H and W at least 8; odd sizes are allowed.
+        shape: (C, L), (C, H, W) or (C, D, H, W) of one sample, with sides of at least 8; odd sizes are allowed.
         classes: Number of labels, 0 for none.
-        width: Channels of the first level, a multiple of 4, at least 8; None for 24 or 32, by the size of the image.
-        multipliers: Channels of each level in units of width; None for levels down to about 4 pixels.
+        width: Channels of the first level, a multiple of 4, at least 8; None for 24 or 32 for images, by their size,
+            64 for sequences, and 16 for volumes.
+        multipliers: Channels of each level in units of width; None for levels down to about 4 pixels, or 16 points of
+            a sequence.
         blocks: Number of residual blocks of each level.
-        attention: Longest side, in pixels, of the levels with attention; None for 4 or 8, by the size of the image.
+        attention: Longest side of the levels with attention; None for 4 or 8 pixels of an image, by its size, 64 points
+            of a sequence, and 4 voxels of a volume.
         dense: Number of fully connected blocks over all pixels. The first convolution receives x and their output
             (B, 4, H, W), because in tiny images much depends on the position of a pixel. None for 3 in images of up to
-            12 pixels a side, and 0 in larger ones.
+            12 pixels a side, and 0 otherwise.
         dropout: Probability of dropout, in [0, 1).
         embedding: Frequencies of the noise level, "fourier" or "sinusoidal".
         conditions: How many numbers condition a sample in place of a label, 0 for none.
@@ -47,7 +51,7 @@ class UNet(nn.Module):
             its elements, and the mean of the elements is part of the embedding.
         augmentation: Width of the augmentation vector, 0 for none.
     Raises:
-        InputError: If the images are smaller than 8 pixels, or an option is out of its range.
+        InputError: If a side is shorter than 8, or an option is out of its range.
     """
 
     def __init__(
@@ -68,13 +72,17 @@ class UNet(nn.Module):
         augmentation: int = 0,
     ) -> None:
         super().__init__()
-        if len(shape) != 3 or min(shape[1:]) < 8:
-            raise InputError(f"unet: needs images (C, H, W) with H and W at least 8, got {tuple(shape)}: use mlp")
-        longer = max(shape[1:])
-        width = (24 if longer <= 28 else 32) if width is None else width
-        multipliers = levels(longer) if multipliers is None else tuple(multipliers)
-        attention = (4 if longer <= 12 else 8) if attention is None else attention
-        dense = (3 if longer <= 12 else 0) if dense is None else dense
+        if len(shape) not in (2, 3, 4) or min(shape[1:]) < 8:
+            raise InputError(
+                "unet: needs sequences (C, L), images (C, H, W) or volumes (C, D, H, W) with sides of at least 8, got "
+                f"{tuple(shape)}: use mlp"
+            )
+        dimensions, longer = len(shape) - 1, max(shape[1:])
+        tiny = dimensions == 2 and longer <= 12
+        width = {1: 64, 2: 24 if longer <= 28 else 32, 3: 16}[dimensions] if width is None else width
+        multipliers = levels(longer, dimensions) if multipliers is None else tuple(multipliers)
+        attention = {1: 64, 2: 4 if tiny else 8, 3: 4}[dimensions] if attention is None else attention
+        dense = (3 if tiny else 0) if dense is None else dense
         fits = width >= 8 and width % 4 == 0 and multipliers and min(multipliers) >= 1 and blocks >= 1 and dense >= 0
         if not fits or not 0 <= dropout < 1:
             raise InputError(
@@ -100,43 +108,45 @@ class UNet(nn.Module):
         )
         self.context = Context(sequence) if sequence else None
         self.dense = _Dense(shape, dense, embed, dropout) if dense else None
-        self.first = nn.Conv2d(shape[0] + (DENSE_CHANNELS if dense else 0), width, 3, padding=1)
+        self.first = CONVOLUTIONS[dimensions](shape[0] + (DENSE_CHANNELS if dense else 0), width, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        shared: dict[str, Any] = dict(sequence=sequence, dimensions=dimensions)
         channels, skips, side = width, [width], longer
         sides = []
         for level, multiplier in enumerate(multipliers):
             if level:
                 side = (side + 1) // 2
-                self.down.append(ConvBlock(channels, channels, embed, dropout, resample="down"))
+                self.down.append(ConvBlock(channels, channels, embed, dropout, resample="down", dimensions=dimensions))
                 skips.append(channels)
             for _ in range(blocks):
                 attend, out = side <= attention, width * multiplier
-                self.down.append(ConvBlock(channels, out, embed, dropout, attend=attend, sequence=sequence))
+                self.down.append(ConvBlock(channels, out, embed, dropout, **shared, attend=attend))
                 channels = out
                 skips.append(channels)
             sides.append(side)
         self.middle = nn.ModuleList(
-            ConvBlock(channels, channels, embed, dropout, attend=attend, sequence=sequence) for attend in (True, False)
+            ConvBlock(channels, channels, embed, dropout, **shared, attend=attend) for attend in (True, False)
         )
         for level, multiplier in reversed(list(enumerate(multipliers))):
             for _ in range(blocks + 1):
                 attend, out, skip = sides[level] <= attention, width * multiplier, skips.pop()
-                self.up.append(ConvBlock(channels + skip, out, embed, dropout, attend=attend, sequence=sequence))
+                self.up.append(ConvBlock(channels + skip, out, embed, dropout, **shared, attend=attend))
                 channels = out
             if level:
-                self.up.append(ConvBlock(channels, channels, embed, dropout, resample="up"))
+                self.up.append(ConvBlock(channels, channels, embed, dropout, resample="up", dimensions=dimensions))
         self.norm = norm(channels)
-        self.last = nn.Conv2d(channels, shape[0], 3, padding=1)
+        self.last = CONVOLUTIONS[dimensions](channels, shape[0], 3, padding=1)
         nn.init.zeros_(self.last.weight)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, on the CPU too
+        self.layout = torch.channels_last if dimensions == 2 else torch.contiguous_format  # faster, on the CPU too
+        self.to(memory_format=self.layout)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | Condition | None = None) -> Tensor:
-        """Map x (B, C, H, W), c_noise (B,) and y, a condition of B samples or None, to (B, C, H, W)."""
+        """Map x (B, C, *sides), c_noise (B,) and y, a condition of B samples or None, to (B, C, *sides)."""
         condition = self.condition(c_noise, y)
         context = None if self.context is None else self.context(x.shape[0], self.condition.named_parts(y))
         if self.dense is not None:
             x = torch.cat([x, self.dense(x, c_noise, condition)], 1)
-        h = self.first(x.contiguous(memory_format=torch.channels_last))
+        h = self.first(x.contiguous(memory_format=self.layout))
         skips = [h]
         for block in self.down:
             h = block(h, condition, context)
@@ -152,14 +162,17 @@ class UNet(nn.Module):
         return out.contiguous()
 
 
-def levels(longer: int) -> tuple[int, ...]:
-    """Channel multipliers of the levels down to about 4 pixels.
+def levels(longer: int, dimensions: int = 2) -> tuple[int, ...]:
+    """Channel multipliers of the levels, down to about 4 pixels of an image or volume, or 16 points of a sequence.
 
     Arguments:
-        longer: Longer side of the image.
+        longer: Longest side.
+        dimensions: Number of spatial dimensions.
     Returns:
         One multiplier for each level.
     """
+    if dimensions == 1:
+        return tuple(min(4, 2 ** (level // 2)) for level in range(max(2, (longer - 1).bit_length() - 3)))
     if longer <= 12:
         return (1, 2)
     return (1, 2, 2) if longer <= 36 else (1, 2, 2, 4) if longer <= 80 else (1, 1, 2, 2, 4)

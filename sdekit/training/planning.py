@@ -28,9 +28,9 @@ def default_network(data: Dataset) -> str:
     Arguments:
         data: Data set.
     Returns:
-        "unet" for images of at least 8 x 8 pixels, and "mlp" for all other data.
+        "unet" for sequences, images and volumes with sides of at least 8, and "mlp" for all other data.
     """
-    return "unet" if data.kind == "image" and min(data.shape[1:]) >= 8 else "mlp"
+    return "unet" if data.kind in ("sequence", "image", "volume") and min(data.shape[1:]) >= 8 else "mlp"
 
 
 def default_training(data: Dataset) -> dict[str, Any]:
