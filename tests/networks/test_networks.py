@@ -25,7 +25,8 @@ SMALL: dict[str, dict[str, Any]] = {
 SHAPES: dict[str, list[tuple[int, ...]]] = {
     "mlp": [(2,), (1, 8, 8)],
     "mixer": [(1, 8, 8), (3, 5, 12)],
-    "unet": [(1, 8, 8), (3, 9, 11), (3, 32, 32), (4, 13, 64)],  # the first two with fully connected blocks
+    # the first two images with fully connected blocks, then two sequences and a volume
+    "unet": [(1, 8, 8), (3, 9, 11), (3, 32, 32), (4, 13, 64), (2, 9), (1, 130), (1, 8, 9, 11)],
     "ncsnpp": [(1, 8, 8), (3, 12, 32)],
 }
 CASES = [(name, shape) for name in registry.component_names("network") for shape in SHAPES.get(name, [(1, 8, 8)])]
@@ -153,9 +154,9 @@ def test_dropout_range(name: str, dropout: float) -> None:
         registry.build("network", name, (1, 8, 8), 0, dropout=dropout)
 
 
-@pytest.mark.parametrize("shape", [(1, 7, 8), (3, 8, 4), (2,), (8, 8)])
-def test_unet_needs_images_of_8_pixels(shape: tuple[int, ...]) -> None:
-    """Smaller images and vectors are refused; the message names the network to use instead."""
+@pytest.mark.parametrize("shape", [(1, 7, 8), (3, 8, 4), (2,), (8, 7), (1, 8, 8, 7), (1, 8, 8, 8, 8)])
+def test_unet_needs_sides_of_8(shape: tuple[int, ...]) -> None:
+    """Smaller data and vectors are refused; the message names the network to use instead."""
     with pytest.raises(InputError, match="at least 8.*use mlp"):
         UNet(shape)
 
@@ -276,3 +277,29 @@ def test_condition_adds_the_label() -> None:
     c = torch.tensor([0.3, 0.4])
     assert torch.equal(condition(c, torch.zeros(2, dtype=torch.long)), condition(c))
     assert not torch.equal(condition(c, torch.ones(2, dtype=torch.long)), condition(c))
+
+
+@pytest.mark.parametrize(("length", "levels"), [(8, 2), (33, 3), (128, 4), (1000, 7)])
+def test_unet_sizes_suit_the_sequence(length: int, levels: int) -> None:
+    """The default of the U-Net is more levels for longer sequences, down to about 16 points."""
+    assert len(UNet((1, length), width=8).options["multipliers"]) == levels
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_one_unet_for_all_dimensions(dimensions: int) -> None:
+    """Data that are constant along all axes but one have the output of a U-Net of one dimension.
+
+    The kernels of more dimensions are those of one dimension in their middle, and zero beside it.
+    """
+    options: dict[str, Any] = {"width": 8, "multipliers": (1, 2), "attention": 8, "dense": 0}
+    line, net = build("unet", (2, 16), 3, **options), UNet((2, 16, *(16,) * (dimensions - 1)), 3, **options).eval()
+    with torch.no_grad():
+        for parameter, source in zip(net.parameters(), line.parameters(), strict=True):
+            middle = parameter.zero_()
+            for _ in range(parameter.ndim - source.ndim):
+                middle = middle[..., middle.shape[-1] // 2]
+            middle.copy_(source)
+        x, c, y = inputs((2, 16))
+        extended = x.reshape(*x.shape, *(1,) * (dimensions - 1)).expand(*x.shape, *(16,) * (dimensions - 1))
+        expected = line(x, c, y).reshape(*x.shape, *(1,) * (dimensions - 1)).expand_as(extended)
+        torch.testing.assert_close(net(extended, c, y), expected, rtol=1e-4, atol=1e-4)
