@@ -299,6 +299,8 @@ def test_one_unet_for_all_dimensions(dimensions: int) -> None:
             for _ in range(parameter.ndim - source.ndim):
                 middle = middle[..., middle.shape[-1] // 2]
             middle.copy_(source)
+        for buffer, source in zip(net.buffers(), line.buffers(), strict=True):
+            buffer.copy_(source)
         x, c, y = inputs((2, 16))
         extended = x.reshape(*x.shape, *(1,) * (dimensions - 1)).expand(*x.shape, *(16,) * (dimensions - 1))
         expected = line(x, c, y).reshape(*x.shape, *(1,) * (dimensions - 1)).expand_as(extended)
