@@ -16,5 +16,10 @@ API_VERSION = 2
 hookimpl = pluggy.HookimplMarker("sdekit")
 """Marks a function as the implementation of one of the hooks in `sdekit.registry.hookspecs`."""
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__all__ += ["API_VERSION", "hookimpl"]
+__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ = sorted([*__all__, "API_VERSION", "hookimpl"])
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for `dir` and completion."""
+    return [*__all__, "__version__"]

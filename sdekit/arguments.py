@@ -366,3 +366,21 @@ def _describe_type(annotation: Any) -> str:
         return "a tuple"
     words = {float: "a number", int: "a whole number", bool: "True or False", str: "a string", NoneType: "None"}
     return words.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def short_repr(thing: Any, most: int = 6) -> str:
+    """Describe a dataclass in one line, without long rows of numbers.
+
+    Arguments:
+        thing: Instance of a dataclass.
+        most: Largest length of a tuple that is shown.
+    Returns:
+        Name of the class and its fields, with "(1000 values)" in place of a long tuple.
+    """
+    parts = []
+    for field in fields(thing):
+        if field.repr:
+            value = getattr(thing, field.name)
+            long = isinstance(value, tuple) and len(value) > most
+            parts.append(f"{field.name}=" + (f"({len(value)} values)" if long else repr(value)))
+    return f"{type(thing).__name__}({', '.join(parts)})"

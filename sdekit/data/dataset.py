@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdekit.arguments import short_repr
+
 if TYPE_CHECKING:
     from .columns import Column
 
@@ -45,6 +47,9 @@ class Units:
     layout: str = "same"
     low: float | None = None
     high: float | None = None
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def to_model(self, data: np.ndarray) -> Tensor:
         """Convert an array (B, *item) in units of the data to a float32 tensor (B, *shape) in units of the model."""
@@ -134,6 +139,9 @@ class Batch(NamedTuple):
     x: Tensor
     y: Tensor | None
 
+    def __repr__(self) -> str:
+        return f"Batch(x={tuple(self.x.shape)}, y={None if self.y is None else tuple(self.y.shape)})"
+
 
 class Dataset(ABC):
     """Base class of data sets, which return items by index.
@@ -178,6 +186,11 @@ class Dataset(ABC):
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     concurrent: bool = False
+
+    def __repr__(self) -> str:
+        """Return one line: the number, the kind and the shape of the items."""
+        classes = f", {self.classes} classes" if self.classes else ""
+        return f"{type(self).__name__}({len(self)} items, {self.kind} {'x'.join(map(str, self.shape))}{classes})"
 
     @abstractmethod
     def __len__(self) -> int:

@@ -47,6 +47,9 @@ class FullCovarianceMixture:
             raise InputError(f"FullCovarianceMixture: weights must be ({k},) and positive, got {tuple(weights.shape)}")
         self.log_weights = (weights.double() / weights.double().sum()).log()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.means)} components, shape={self.shape})"
+
     @property
     def weights(self) -> Tensor:
         """Weights of the components, (K,), with the sum 1."""

@@ -58,6 +58,9 @@ class GaussianMixture:
         self.variances = stds.flatten(1) ** 2
         self.log_weights = (weights.double() / weights.double().sum()).log()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.means)} components, shape={self.shape})"
+
     @property
     def std(self) -> float:
         """Standard deviation of the data around their mean, root mean square over coordinates."""

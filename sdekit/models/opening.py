@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -35,12 +35,14 @@ from .score_model import ScoreModel
 
 if TYPE_CHECKING:
     from sdekit.backends import Backend
+    from sdekit.guidance import Guidance
+    from sdekit.sampling import Callback, Grid, Progress, Sampler, Samples
 
 BARE_PATH_LOADERS = ("run", "export")
 """Loaders that `open_model` can use for a path without the name of a loader."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class OpenedModel:
     """A model ready for sampling, with the facts about its data that commands need.
 
@@ -152,6 +154,83 @@ class OpenedModel:
             InputError: If there is no such class, or if it has no training items.
         """
         return torch.tensor([self.find_label(name).label for name in names], dtype=torch.int64)
+
+    def sample(
+        self,
+        n: int | None = None,
+        solver: Sampler | str = "auto",
+        *,
+        seeds: Sequence[int] | None = None,
+        steps: int | None = None,
+        nfe: int | None = None,
+        label: str | int | Sequence[str | int] | None = None,
+        condition: Any = None,
+        y: Tensor | Condition | None = None,
+        guidance: Sequence[Guidance | str] | Guidance | str = (),
+        grid: Grid | str | Tensor | None = None,
+        noise: Literal["seed", "brownian"] | None = None,
+        batch_size: int | None = None,
+        trajectory: bool = False,
+        progress: bool | Progress = False,
+        callback: Callback | None = None,
+    ) -> Samples:
+        """Draw samples; the numbers are those of `sdekit sample` with the same options.
+
+        Arguments:
+            n: Number of samples, with the seeds 0 to n - 1; 16 if there are no `seeds` either.
+            solver: Registered name of a sampler, with options as in "ddim:eta=0.5", or a sampler. For a run folder that
+                `sdekit tune` has tuned for this solver and budget, the tuned times are used.
+            seeds: Seeds of the samples, instead of n.
+            steps: Number of grid times; None for the default of the solver.
+            nfe: Largest number of network evaluations of a sample, instead of steps.
+            label: Name or position of a class, or several, of which the seed of a sample chooses one. Without it the
+                seed chooses among all classes.
+            condition: Numbers or embeddings to condition on, in their own units: one row, or n rows; or a mapping from
+                names to numbers.
+            y: Condition in the model's units, n rows, instead of label and condition.
+            guidance: Guidances, or registered names with options such as "cfg:scale=2", the first one innermost.
+            grid: Time grid, its name, or the times; "maker" for the grid of the model's makers. None for the grid that
+                the makers recommend or else that of the solver.
+            noise: Source of noise of a stochastic solver, see `sdekit.sample`.
+            batch_size: Largest number of samples at a time.
+            trajectory: Whether to return the state at every time, for `Samples.plot_trajectory`.
+            progress: Whether to show a progress bar, see `sdekit.sample`.
+            callback: Function called after each step, see `sdekit.sample`.
+        Returns:
+            Samples with the units and names of the data.
+        Raises:
+            InputError: If an argument does not fit this model.
+            SdekitError: If the solver failed.
+        """
+        from sdekit.drawing import draw_samples
+
+        return draw_samples(
+            self,
+            n,
+            solver,
+            seeds=seeds,
+            steps=steps,
+            nfe=nfe,
+            label=label,
+            condition=condition,
+            y=y,
+            guidance=guidance,
+            grid=grid,
+            noise=noise,
+            batch_size=batch_size,
+            trajectory=trajectory,
+            progress=progress,
+            callback=callback,
+        )
+
+    def __repr__(self) -> str:
+        """Return one line: where the model comes from, its data and its network."""
+        parts = [str(self.path)] if self.path != Path() else []
+        parts += [f"step {self.step}"] if self.step is not None else []
+        parts.append(f"{self.kind} {'x'.join(map(str, self.data_shape))}")
+        parts += [f"{self.classes} classes"] if self.classes else []
+        parts += [f"condition {self.condition}"] if self.condition != "none" else []
+        return f"{type(self).__name__}({', '.join([*parts, repr(self.model)])})"
 
     def to_data(self, x: Tensor) -> np.ndarray:
         """Convert x (B, *shape), decoded if there is a codec, to an array in the units of the data.

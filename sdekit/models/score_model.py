@@ -69,6 +69,12 @@ class ScoreModel(nn.Module):
         if backend is not None:
             self.run_with(backend)
 
+    def __repr__(self) -> str:
+        """Return one line. `print(model.network)` shows the layers."""
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        parts = [type(self.network).__name__, f"{parameters:,} parameters", repr(self.sde), repr(self.prediction)]
+        return f"ScoreModel({', '.join(parts)})"
+
     def run_with(self, backend: Backend | str, *, name: str = "") -> ScoreModel:
         """Run the network with a backend in all later calls of the denoiser; `loss` always runs the network itself.
 

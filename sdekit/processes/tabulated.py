@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sdekit.arguments import check_count, check_number, describe_value
+from sdekit.arguments import check_count, check_number, describe_value, short_repr
 from sdekit.errors import InputError
 
 from .sde import SDE, as_time
@@ -40,6 +40,9 @@ class TabulatedVP(SDE):
     betas: tuple[float, ...]
     t_min: float = field(init=False, repr=False)
     t_max: float = field(init=False, repr=False)
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def __post_init__(self) -> None:
         try:

@@ -126,6 +126,14 @@ class Recipe:
     columns: tuple[Column, ...] = ()
     identity: str = field(default="", compare=False)
 
+    def __repr__(self) -> str:
+        """Return one line: the names of the components, the prediction, the condition and the length."""
+        length = [f"{self.train.steps} steps"] if self.train.steps else []
+        length += [f"{self.train.time_limit:g} s"] if self.train.time_limit else []
+        parts = [self.data.name, self.sde.name, self.network.name, repr(self.prediction)]
+        parts += [f"condition {self.condition}"] if self.condition != "none" else []
+        return f"Recipe({', '.join([*parts, *length])})"
+
     def build(self) -> ScoreModel:
         """Build the model with new weights, drawn with the seed of the run."""
         with torch.random.fork_rng():

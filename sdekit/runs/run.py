@@ -36,7 +36,7 @@ MOST_METRICS = 2**28
 NOT_A_RUN = "{0} is a classifier, not a run: use it as  --guidance classifier:run={0}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Run(OpenedModel):
     """A trained model and its recipe, read from a run folder or an export.
 

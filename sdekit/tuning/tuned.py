@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from sdekit import __version__
+from sdekit.arguments import short_repr
 from sdekit.errors import InputError
 from sdekit.processes import SDE, Denoiser, evaluate_denoiser
-from sdekit.runs import RunFolder, TunedRecord, load_json, read_record, recorded_checksum, save_json
+from sdekit.runs import TUNED, RunFolder, TunedRecord, load_json, read_record, recorded_checksum, save_json
+from sdekit.sampling import Sampler
 
 TUNED_FORMAT = 1
 """Version of the file."""
@@ -37,6 +39,9 @@ class Blend:
     """
 
     gains: tuple[tuple[float, ...], ...]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def __call__(self, sde: SDE, denoise: Denoiser) -> Denoiser:
         """Return a denoiser for one batch, which counts its evaluations."""
@@ -77,6 +82,9 @@ class Tuned:
     starts: int
     untuned: float
     tuned: float
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def ratio(self) -> float:
@@ -126,6 +134,28 @@ def save_tuned(run: Path, solver: str, options: Mapping[str, Any], tuned: Tuned)
     fields = {"format": TUNED_FORMAT, "versions": {"sdekit": __version__, "torch": torch.__version__}, "solver": solver}
     save_json(path, {**fields, "options": dict(options), "model": weights_digest(run), **asdict(tuned)})
     return path
+
+
+def find_tuned_for(
+    run: Path, solver: str, sampler: Sampler, *, steps: int | None, nfe: int | None
+) -> tuple[Tuned | None, str]:
+    """Find the stored result for a sampler and a budget, see `find_tuned`.
+
+    Arguments:
+        run: Run folder, or another path, for which nothing is stored.
+        solver: Registered name of the sampler.
+        sampler: The sampler.
+        steps: Number of steps, or None for the default of the sampler.
+        nfe: Largest number of network evaluations, instead of steps.
+    Returns:
+        The result, and the reason why a stored result cannot be used; None if the sampler cannot be tuned.
+    """
+    if sampler.calls_per_step is None or sampler.stochastic or not (run / TUNED).is_dir():
+        return None, ""
+    steps = sampler.steps_for(nfe) if nfe else steps or sampler.default_steps
+    evaluations = sampler.evaluations(steps)
+    assert evaluations is not None
+    return find_tuned(run, solver, asdict(sampler), evaluations)
 
 
 def find_tuned(run: Path, solver: str, options: Mapping[str, Any], calls: int) -> tuple[Tuned | None, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command
@@ -59,20 +58,12 @@ def _find_tuned(session: SamplingSession) -> Tuned | None:
 
     A grid or guidance of the user's choice takes precedence over them.
     """
-    options, sampler = session.options, session.sampler
-    if session.grid is not None or session.guidance or sampler.calls_per_step is None or sampler.stochastic:
+    if session.grid is not None or session.guidance:
         return None
-    from sdekit.runs import TUNED
+    from sdekit.tuning import find_tuned_for
 
-    run = session.opened.path
-    if not (run / TUNED).is_dir():
-        return None
-    from sdekit.tuning import find_tuned
-
-    steps = sampler.steps_for(options.nfe) if options.nfe else options.steps or sampler.default_steps
-    evaluations = sampler.evaluations(steps)
-    assert evaluations is not None
-    tuned, reason = find_tuned(run, session.solver, asdict(sampler), evaluations)
+    options, run = session.options, session.opened.path
+    tuned, reason = find_tuned_for(run, session.solver, session.sampler, steps=options.steps, nfe=options.nfe)
     if reason and not options.json:
         note("[yellow]not using the tuned times:[/] {}; sdekit tune {} tunes again", reason, quoted(run))
     return tuned
