@@ -10,22 +10,23 @@ import errno
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
 import typer
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-from typer.core import TyperCommand, TyperGroup
 
 import sdekit
 from sdekit.errors import InputError, SdekitError
 
+from .completion.scripts import SCRIPTS, completion_script, install_completion
+from .completion.values import Completion
+from .terminal.command import Command, Group, readable
 from .terminal.console import error, note, shown
 from .terminal.streams import standard_streams
+from .terminal.verbosity import Quiet, Verbose, choose, is_verbose
 
 COMMANDS = {
     "train": "Train a score network on data.",
@@ -75,25 +76,59 @@ OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF
 """Errors of a standard output that is full, closed or disconnected."""
 
 
-class Root(TyperGroup):
+COMPLETE = "_SDEKIT_COMPLETE"
+"""Environment variable by which a shell asks for completions."""
+
+SHELL = "sdekit.shell"
+"""Key of the shell that the user named, in the context of click."""
+
+
+class Root(Group):
     """The group of all commands; the commands of sdekit keep their names if a plugin adds one of the same name."""
 
     def __init__(self, *, commands: Any = None, **settings: Any) -> None:
-        own = {name: TyperCommand(name, help=text) for name, text in COMMANDS.items()}
+        if COMPLETE in os.environ:
+            from .completion.shells import prepare_completion
+
+            prepare_completion()
+        own = {name: Command(name, help=text) for name, text in COMMANDS.items()}
         super().__init__(commands={**(commands or {}), **own}, **settings)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import and return a command; None if there is no command of this name."""
         return load_command(cmd_name) if cmd_name in COMMANDS else super().get_command(ctx, cmd_name)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments. A shell may follow --install-completion and --show-completion."""
+        for option in ("--install-completion", "--show-completion"):
+            if option in args and not ctx.resilient_parsing:
+                place = args.index(option) + 1
+                if args[place : place + 1] and not args[place].startswith("-"):
+                    ctx.meta[SHELL] = args[place]
+                    args = [*args[:place], *args[place + 1 :]]
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Propose the names of commands, without importing them, or the options before a command."""
+        names = [
+            Completion(name, command.get_short_help_str(500))
+            for name, command in sorted(self.commands.items())
+            if name.startswith(incomplete) and not command.hidden
+        ]
+        return [*names, *(super().shell_complete(ctx, incomplete) if incomplete.startswith("-") else [])]
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print usage, examples, commands and options."""
+        from rich.padding import Padding
+        from rich.table import Table
+        from rich.text import Text
+
         commands = [
             (name, command.get_short_help_str(500)) for name, command in self.commands.items() if not command.hidden
         ]
-        options = [param.get_help_record(ctx) for param in self.get_params(ctx)]
+        options = [readable(*record) for param in self.get_params(ctx) if (record := param.get_help_record(ctx))]
         shown.print(f"[bold]Usage:[/] {ctx.command_path} COMMAND ...\n\n{self.help}")
-        for title, rows in (("Examples", EXAMPLES), ("Commands", commands), ("Options", filter(None, options))):
+        for title, rows in (("Examples", EXAMPLES), ("Commands", commands), ("Options", options)):
             table = Table.grid(padding=(0, 3))
             table.add_column(no_wrap=True)
             for name, text in rows:
@@ -115,6 +150,9 @@ def load_command(name: str) -> Any:
     if group is None:
         group = typer.Typer(add_completion=False)
         group.command(name)(getattr(module, name.replace("-", "_")))
+    for info in group.registered_commands:
+        info.cls = Command
+    group.info.cls = Group
     command = typer.main.get_command(group)
     command.name = name
     return command
@@ -137,9 +175,38 @@ def _print_version(requested: bool) -> None:
         raise typer.Exit
 
 
+def _show_completion(ctx: typer.Context, requested: bool) -> None:
+    if requested:
+        print(completion_script(ctx.meta.get(SHELL)), end="")
+        raise typer.Exit
+
+
+def _install_completion(ctx: typer.Context, requested: bool) -> None:
+    if requested:
+        shell, file = install_completion(ctx.meta.get(SHELL))
+        print(f"installed the completion of {shell} in {file}: open a new shell to use it")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Show the version."),
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    install: bool = typer.Option(
+        False,
+        "--install-completion",
+        metavar="[SHELL]",
+        callback=_install_completion,
+        help=f"Install completion for a shell: {', '.join(SCRIPTS)} (default: the current one).",
+    ),
+    show: bool = typer.Option(
+        False,
+        "--show-completion",
+        metavar="[SHELL]",
+        callback=_show_completion,
+        help="Print the completion script of a shell, to install it elsewhere.",
+    ),
 ) -> None:
     pass
 
@@ -177,10 +244,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     run = _run_with_others if "WORLD_SIZE" in os.environ else _run
+    choose(quiet=False, verbose=False)
     with standard_streams():
         try:
             run(arguments)
         except SdekitError as failure:
+            if is_verbose():
+                traceback.print_exc()
             error(str(failure))
             sys.exit(failure.exit_code)
         except KeyboardInterrupt:
@@ -189,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str]) -> None:
     with report_failures():
-        app(args=arguments)
+        app(args=arguments, prog_name="sdekit")
 
 
 def _run_with_others(arguments: Sequence[str]) -> None:

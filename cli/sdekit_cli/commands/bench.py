@@ -10,7 +10,8 @@ from rich.table import Table
 from sdekit.errors import InputError
 from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import PluginFiles, Trust, check_sample_count, load_plugin_files, pick_device
-from sdekit_cli.terminal.console import note, print_json, progress_bar, show_table
+from sdekit_cli.terminal.console import note, print_json, show_table
+from sdekit_cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor

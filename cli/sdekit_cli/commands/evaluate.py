@@ -12,7 +12,9 @@ from sdekit.registry import component_options, option_name, parse_component
 from sdekit_cli.evaluation.evaluated_samples import EvaluationSession, read_samples
 from sdekit_cli.evaluation.evaluation_table import show_evaluation
 from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command
-from sdekit_cli.terminal.console import json_values, note, print_json, progress_bar
+from sdekit_cli.sampling.session import DEFAULT_SOLVER
+from sdekit_cli.terminal.console import json_values, note, print_json
+from sdekit_cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +28,7 @@ DATA = "data."
 """Start of the options of the data set."""
 
 
-@sampling_command(folder="evaluation")
+@sampling_command(folder="evaluation", n="1000", solver=DEFAULT_SOLVER)
 def evaluate(
     options: SamplingOptions,
     data: Annotated[

@@ -8,7 +8,8 @@ import typer
 from sdekit.errors import InputError
 from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device, refuse_export
-from sdekit_cli.terminal.console import console, note, print_json, quoted
+from sdekit_cli.terminal.console import note, print_json, quoted
+from sdekit_cli.terminal.progress import working
 
 
 def export(
@@ -74,12 +75,12 @@ def export(
         else:
             folder = source.with_name(name) if out is None else Path(out)
         check_writable(folder, "--out")
-        with console.status(f"exporting to {format} ..."):
+        with working(f"exporting to {format} ..."):
             deviation = export_model(opened, folder, format, overwrite=overwrite)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         target = str(folder)
         if repository is not None:
-            with console.status(f"uploading to {repository} ..."):
+            with working(f"uploading to {repository} ..."):
                 target = upload(folder, repository, public=public)
     if json:
         print_json({"export": target, "format": format, "deviation": deviation, "bytes": size})

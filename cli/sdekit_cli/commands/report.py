@@ -21,7 +21,8 @@ from sdekit_cli.options.shared_options import (
     load_plugin_files,
     pick_device,
 )
-from sdekit_cli.terminal.console import console, note, print_json
+from sdekit_cli.terminal.console import note, print_json
+from sdekit_cli.terminal.progress import working
 
 DEFAULTS = {"solver": "auto", "nfe": 32}
 COLOURS = {"good": "green", "fair": "yellow", "bad": "red", "unknown": "dim"}
@@ -82,10 +83,10 @@ def report(
     )
     if out is not None:
         check_report_path(out)
-    with console.status("opening the model ...") as status:
+    with working("opening the model ...") as change:
         opened = open_run(run, device=pick_device(device), trust=trust, quiet=json)
         path = default_report_path(opened) if out is None else out
-        show = (lambda text: None) if json else (lambda text: status.update(f"{text} ..."))
+        show = (lambda text: None) if json else (lambda text: change(f"{text} ..."))
         result = write_report(opened, path, options, name=run, progress=show)
     if json:
         verdict = [{"title": s.title, "text": s.text, "level": s.level} for s in result.verdict]

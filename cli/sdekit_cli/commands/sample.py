@@ -15,7 +15,7 @@ TUNED_RECORD = ("calls", "starts", "untuned", "tuned")
 """Fields of a tuning result in the record: what it was fitted with, and its gain."""
 
 
-@sampling_command
+@sampling_command(n="64, of texts 4", solver=DEFAULT_SOLVER)
 def sample(options: SamplingOptions) -> None:
     """Draw samples from a trained run with any solver.
 

@@ -12,14 +12,8 @@ from sdekit.errors import InputError
 from sdekit.registry import component_options, convert_options, find_component, parameters, parse_assignments
 from sdekit_cli.options.assignments import group_options, merge_flags
 from sdekit_cli.options.shared_options import Loggers, PluginFiles, load_plugin_files, parse_loggers, pick_device
-from sdekit_cli.terminal.console import (
-    console,
-    note,
-    print_json,
-    progress_bar,
-    quoted,
-    warnings_as_notes,
-)
+from sdekit_cli.terminal.console import note, print_json, quoted, warnings_as_notes
+from sdekit_cli.terminal.progress import progress_bar, working
 from sdekit_cli.terminal.signals import stopping
 
 if TYPE_CHECKING:
@@ -31,7 +25,6 @@ KEYS = ("data", "sde", "network", "prediction", "condition")
 DEFAULT_STEPS = 5000
 LOSSES = {"loss": "loss", "held_out_loss": "held-out loss", "baseline_loss": "loss of denoisers without training"}
 """Losses in the summary, and their descriptions."""
-LINE_EVERY = 15  # seconds between lines of progress, without a terminal for a progress bar
 
 
 def train(
@@ -183,7 +176,7 @@ def _planned(
     groups["train"] = convert_options("train", TrainOptions, groups["train"])
     if process_rank() == 0:
         check_run_folder(out, overwrite=overwrite)
-    with console.status("reading the data ..."):
+    with working("reading the data ..."):
         recipe, data = plan(spec, **names, options=groups)
     return Trainer(recipe, data, out, device=pick_device(device), overwrite=overwrite, loggers=loggers)
 
@@ -212,7 +205,7 @@ def _resumed(
         raise InputError(f"--skip-bad applies to images:PATH only, and the run was trained on {recipe.data.name}")
     if skip_bad:
         recipe = replace(recipe, data=replace(recipe.data, options=recipe.data.options | {"skip_bad": True}))
-    with console.status("reading the data ..."):
+    with working("reading the data ..."):
         data = load_run_data(recipe)
     return Trainer(recipe, data, out, device=pick_device(device), resume=True, loggers=loggers)
 
@@ -242,7 +235,6 @@ def run_training(trainer: "Trainer", *, quiet: bool) -> float | None:
             *("x".join(map(str, recipe.shape)), recipe.sde.name, trainer.device, processes, trainer.out),
         )
     first, seconds, average = trainer.step, trainer.seconds, 0.0
-    last_line = seconds
     with (
         _ending_together(),
         warnings_as_notes(PreviewWarning, LoggerWarning),
@@ -259,9 +251,6 @@ def run_training(trainer: "Trainer", *, quiet: bool) -> float | None:
             rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
             loss, speed = f"step {now.step}  loss {average:.4f}", f"{rate:.0f} items/s"
             bar.update(task, completed=now.progress, loss=loss, rate=speed)
-            if not (quiet or console.is_terminal) and now.seconds >= last_line + LINE_EVERY:
-                last_line = now.seconds
-                note("{:4.0%}  {}  {}  {:.0f} s", now.progress, loss, speed, now.seconds)
     if skipped := trainer.data.skipped:
         note("skipped {} items that could not be read, the first {}", len(skipped), skipped[0])
     return average if trainer.step > first else None

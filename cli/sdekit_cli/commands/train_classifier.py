@@ -9,7 +9,8 @@ from sdekit.errors import InputError
 from sdekit.registry import component_options, convert_options, parse_assignments
 from sdekit_cli.options.assignments import group_options, merge_flags
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device
-from sdekit_cli.terminal.console import console, note, print_json, quoted
+from sdekit_cli.terminal.console import note, print_json, quoted
+from sdekit_cli.terminal.progress import working
 
 from .train import process_rank, run_training
 
@@ -122,7 +123,7 @@ def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], dev
         convert_options("train", TrainOptions, groups["train"]),
         convert_options("network", Encoder, groups["network"]),
     )
-    with console.status("reading the data ..."):
+    with working("reading the data ..."):
         items, source = load_data(spec, **of_data)
     classifier = classifier_recipe(recipe, items, source=source, train=train, network=network)
     return Trainer(classifier, items, out, device=pick_device(device), overwrite=overwrite)
@@ -138,6 +139,6 @@ def _resumed(run: Path, out: Path, device: str) -> "Trainer":
         raise InputError(f"{out} was trained for another run than {run}: its process or shape is another")
     if model_step(out) == recipe.train.steps:
         raise InputError(f"{out} is trained to its last step: there is nothing to resume")
-    with console.status("reading the data ..."):
+    with working("reading the data ..."):
         items = load_run_data(recipe)
     return Trainer(recipe, items, out, device=pick_device(device), resume=True)

@@ -22,7 +22,8 @@ from sdekit_cli.options.shared_options import (
     pick_device,
     refuse_export,
 )
-from sdekit_cli.terminal.console import note, print_json, progress_bar, quoted, show_table
+from sdekit_cli.terminal.console import note, print_json, quoted, show_table
+from sdekit_cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

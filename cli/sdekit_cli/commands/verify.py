@@ -12,7 +12,8 @@ from rich.table import Table
 from sdekit.errors import InputError
 from sdekit.registry import component_options, load_plugins, parse_component, unknown_name
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, registry_kind
-from sdekit_cli.terminal.console import print_json, progress_bar, show_table, shown
+from sdekit_cli.terminal.console import print_json, show_table, shown
+from sdekit_cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from sdekit.verify import Report

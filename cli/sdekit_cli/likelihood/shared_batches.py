@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdekit_cli.terminal.console import progress_bar
+from sdekit_cli.terminal.progress import progress_bar
 
 from .partial_rows import PartialRows
 

@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable
+from copy import copy
 from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -34,7 +35,7 @@ class SamplingOptions:
     ] = None
     n: Annotated[
         int | None,
-        typer.Option("-n", help="Number of samples, with the seeds 0 to n - 1 (sample: 64, others: 8; of texts: 4)."),
+        typer.Option("-n", help="Number of samples, with the seeds 0 to n - 1."),
     ] = None
     seeds: Annotated[str | None, typer.Option(help="Seeds of the samples: 0-63 or 3,17,20-29.")] = None
     label: Annotated[
@@ -95,17 +96,25 @@ class SamplingOptions:
             raise InputError(f"--noise {self.noise}: choose seed or brownian")
 
 
-def sampling_command(command: Callable[..., None] | None = None, *, folder: str | None = None) -> Callable[..., Any]:
+def sampling_command(
+    command: Callable[..., None] | None = None,
+    *,
+    folder: str | None = None,
+    n: str = "8, of texts 4",
+    solver: str = "ddim",
+) -> Callable[..., Any]:
     """Decorator that adds the fields of `SamplingOptions` to the options of a command.
 
     Arguments:
         command: Function whose parameter `options` receives them as one `SamplingOptions`.
         folder: Name of the folder within a run that is the default of --out; None if --out is required.
+        n: Default of -n, for the help.
+        solver: Default of --solver, for the help.
     Returns:
         The function that Typer calls, with the command's own options first.
     """
     if command is None:
-        return partial(sampling_command, folder=folder)
+        return partial(sampling_command, folder=folder, n=n, solver=solver)
 
     def run(**values: Any) -> None:
         shared = {field.name: values.pop(field.name) for field in fields(SamplingOptions)}
@@ -116,7 +125,12 @@ def sampling_command(command: Callable[..., None] | None = None, *, folder: str 
     keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
     own = [p.replace(kind=keyword) for p in inspect.signature(command).parameters.values() if p.name != "options"]
     shared = [
-        inspect.Parameter(f.name, keyword, default=empty if f.default is MISSING else f.default, annotation=f.type)
+        inspect.Parameter(
+            f.name,
+            keyword,
+            default=empty if f.default is MISSING else f.default,
+            annotation=_with_default(f.type, {"n": n, "solver": solver}.get(f.name)),
+        )
         for f in fields(SamplingOptions)
     ]
     if folder is not None:
@@ -124,6 +138,16 @@ def sampling_command(command: Callable[..., None] | None = None, *, folder: str 
         shared = [p.replace(default=None, annotation=out) if p.name == "out" else p for p in shared]
     run.__doc__, run.__signature__ = command.__doc__, inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     return run
+
+
+def _with_default(annotation: Any, default: str | None) -> Any:
+    """Return the annotation of an option whose help shows a default of its command's own."""
+    if default is None:
+        return annotation
+    value, option = get_args(annotation)
+    option = copy(option)
+    option.show_default = default
+    return Annotated[value, option]
 
 
 def _folder_of_run(run: str, folder: str) -> Path:

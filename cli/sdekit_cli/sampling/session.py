@@ -26,7 +26,8 @@ from sdekit_cli.options.shared_options import (
     use_backend,
     without_backend_warnings,
 )
-from sdekit_cli.terminal.console import json_values, note, print_json, progress_bar
+from sdekit_cli.terminal.console import json_values, note, print_json
+from sdekit_cli.terminal.progress import progress_bar
 
 from .sampling_options import SamplingOptions
 

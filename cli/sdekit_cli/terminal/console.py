@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
     from rich.table import Table
 
 console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 shown = Console(soft_wrap=False, highlight=False, emoji=False)
+
+_state = {"quiet": False}
 
 NARROWEST = 40
 """Smallest width of a table in columns. A narrower terminal wraps its lines."""
@@ -32,7 +33,18 @@ def note(text: str, *values: object) -> None:
         text: Line with rich markup and a {} for each value.
         values: Numbers and texts, printed without markup.
     """
-    console.print(marked(text, *values))
+    if not is_quiet():
+        console.print(marked(text, *values))
+
+
+def set_quiet(quiet: bool) -> None:
+    """Choose whether `note` and the progress of commands print nothing; errors and results are printed always."""
+    _state["quiet"] = quiet
+
+
+def is_quiet() -> bool:
+    """Return whether only results and errors are printed."""
+    return _state["quiet"]
 
 
 def marked(text: str, *values: object) -> str:
@@ -92,36 +104,3 @@ def json_values(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [json_values(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def progress_bar(*columns: str, quiet: bool = False) -> Progress:
-    """Create a progress bar on stderr.
-
-    Arguments:
-        columns: Names of task fields to show instead of "done/total".
-        quiet: Whether to show nothing.
-    Returns:
-        A bar with description, the columns, elapsed and remaining time.
-    """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    fields: list[ProgressColumn] = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in columns]
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        *(fields or [MofNCompleteColumn()]),
-        TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet,
-        transient=True,
-    )
