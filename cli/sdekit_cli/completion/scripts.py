@@ -64,8 +64,9 @@ function __sdekit_complete
     set -l program (commandline -opc)[1]
     set -l found (_SDEKIT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
         _TYPER_COMPLETE_ARGS=(commandline -cp | string collect) $program 2>/dev/null | string match -v '')
+    set -l option (string match --regex -- '^--[^=]*=' (commandline -ct))
     if test (count $found) -gt 0
-        printf '%s\n' $found
+        printf '%s\n' "$option"$found
     else
         __fish_complete_path (commandline -ct)
     end
