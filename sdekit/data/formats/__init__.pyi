@@ -14,16 +14,22 @@ from .idx_files import (
 )
 from .image_decoding import (
     ImageHeader as ImageHeader,
+    convert_image as convert_image,
     decode_alpha as decode_alpha,
     decode_image as decode_image,
+    parse_size as parse_size,
     read_image_header as read_image_header,
 )
 from .image_files import (
     ImageDataset as ImageDataset,
+    dataset_from_images as dataset_from_images,
     images as images,
 )
 from .image_notes import (
     is_deep as is_deep,
+)
+from .image_sources import (
+    ImageBytes as ImageBytes,
 )
 from .regular_files import (
     check_regular as check_regular,

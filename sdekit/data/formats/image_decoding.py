@@ -109,12 +109,33 @@ def decode_image(
         if "exif" in image.info:
             image = ImageOps.exif_transpose(image)
         image.load()
-        if deep:
-            image = Image.fromarray(_numbers(image))
-        else:
-            image = _flatten(image, "L" if channels == 1 else "RGB", background)
-    if target is not None and image.size != target:
-        image = _resized(image, target)
+        return convert_image(image, target, channels, background=background, deep=deep)
+
+
+def convert_image(
+    image: Image.Image,
+    size: tuple[int, int] | None,
+    channels: int,
+    *,
+    background: str | None = "white",
+    deep: bool = False,
+) -> np.ndarray:
+    """Convert an image to an array of pixels, and crop and resize it.
+
+    Arguments:
+        image: Image with its pixels.
+        size: Width and height in pixels, or None, see `decode_image`.
+        channels: 1 or 3.
+        background: Colour with which transparent pixels are blended, or None.
+        deep: Whether to keep the numbers of a grey image of 16 or 32 bits.
+    Returns:
+        Pixels (C, H, W), uint8, or float32 if `deep`.
+    Raises:
+        ValueError: If the kind of the image does not suit `deep`.
+    """
+    image = Image.fromarray(_numbers(image)) if deep else _flatten(image, "L" if channels == 1 else "RGB", background)
+    if size is not None and image.size != size:
+        image = _resized(image, size)
     pixels = np.asarray(image)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 

@@ -29,7 +29,7 @@ from .image_decoding import (
     read_image_header,
 )
 from .image_notes import conversion_notes, is_deep
-from .image_sources import Source, open_source
+from .image_sources import ImageBytes, open_source
 from .label_files import labels_of_images
 
 SCAN_LIMIT = 20_000
@@ -97,10 +97,49 @@ def images(
             a label file, if the images have several sizes or depths, or if a header is damaged and `skip_bad` is not
             set.
     """
-    target = parse_size(size)
-    check_colour(background)
     source = open_source(path)
     classes, names, rule = labels_of_images(source, path, labels)
+    data = dataset_from_images(
+        source, f"images:{path}", classes=classes, class_names=names, size=size, skip_bad=skip_bad, depth=depth,
+        scale=scale, background=background,
+    )  # fmt: skip
+    if left_out := str(source.left_out):
+        data.notes += (f"left out in {path}: {left_out}",)
+    data.notes += rule
+    return data
+
+
+def dataset_from_images(
+    source: ImageBytes,
+    spec: str,
+    *,
+    classes: np.ndarray | None = None,
+    class_names: Sequence[str] = (),
+    size: int | str | None = None,
+    skip_bad: bool = False,
+    depth: Literal["auto", 8] = "auto",
+    scale: Literal["auto", "global"] = "auto",
+    background: str = "white",
+) -> ImageDataset:
+    """Create a data set from encoded images.
+
+    Arguments:
+        source: Encoded images.
+        spec: Name of the images in messages, such as "images:photos".
+        classes: Label of each image (N,) in [0, len(class_names)), or None.
+        class_names: Name of each class.
+        size: See `images`.
+        skip_bad: See `images`.
+        depth: See `images`.
+        scale: See `images`.
+        background: See `images`.
+    Returns:
+        Data set of images.
+    Raises:
+        InputError: If the images have several sizes or depths, or if a header is damaged and `skip_bad` is not set.
+    """
+    target = parse_size(size)
+    check_colour(background)
     scanned = np.arange(len(source.names))
     if target is not None and len(scanned) > SCAN_LIMIT:
         scanned = np.linspace(0, len(scanned) - 1, SCAN_LIMIT).astype(np.int64)
@@ -111,7 +150,7 @@ def images(
     for i, header in _scan(source, scanned):
         if isinstance(header, Exception):
             if not skip_bad:
-                raise InputError(_decoding_error(path, source, i, header))
+                raise InputError(_decoding_error(spec, source, i, header))
             bad.append(i)
             continue
         first = first or (i, header)
@@ -119,30 +158,27 @@ def images(
         if target is None and header[:2] != first[1][:2]:
             one, other = printable(source.names[first[0]]), printable(source.names[i])
             raise InputError(
-                f"images:{path}: '{one}' has {first[1].width}x{first[1].height} pixels and '{other}' "
+                f"{spec}: '{one}' has {first[1].width}x{first[1].height} pixels and '{other}' "
                 f"{header.width}x{header.height}; pass --size N to crop and resize all of them to NxN, or --size WxH"
             )
         if depth == "auto" and is_deep(header) != is_deep(first[1]):
             one, other = printable(source.names[first[0]]), printable(source.names[i])
             raise InputError(
-                f"images:{path}: '{one}' has {first[1].bits} bits and '{other}' {header.bits} bits, so that their "
+                f"{spec}: '{one}' has {first[1].bits} bits and '{other}' {header.bits} bits, so that their "
                 "numbers have different units; pass --option data.depth=8 to round all images to 8 bits"
             )
     if first is None:
-        raise InputError(f"images:{path}: none of the {len(bad)} files can be decoded; expected {FORMAT_NAMES} images")
+        raise InputError(f"{spec}: none of the {len(bad)} files can be decoded; expected {FORMAT_NAMES} images")
     deep = depth == "auto" and is_deep(first[1])
     channels = 3 if any(header.colour for header in counts) else 1
     width, height = target or first[1][:2]
     good = np.delete(np.arange(len(source.names)), bad)
-    data = ImageDataset(path, source, good, (channels, height, width), target, skip_bad, background, deep)
+    data = ImageDataset(spec, source, good, (channels, height, width), target, skip_bad, background, deep)
     data.skipped = tuple(printable(source.names[i]) for i in bad)
     if classes is not None:
-        data.labels, data.class_names = occurring_classes(classes[good], names)
+        data.labels, data.class_names = occurring_classes(classes[good], class_names)
         data.classes = len(data.class_names)
     data.notes = tuple(conversion_notes(counts, channels, deep, background))
-    if left_out := str(source.left_out):
-        data.notes += (f"left out in {path}: {left_out}",)
-    data.notes += rule
     if deep or scale == "global":
         data.measure_range()
     elif channels == 1:
@@ -154,8 +190,8 @@ class ImageDataset(Dataset):
     """Images decoded on demand by up to four threads, see `images`.
 
     Arguments:
-        path: Folder or zip file, for error messages.
-        source: Image files.
+        spec: Name of the images in messages, such as "images:photos".
+        source: Encoded images.
         good: Positions (N,) in the source of the files that are items.
         shape: Shape of one item.
         size: Width and height in pixels to which images are resized, or None.
@@ -174,8 +210,8 @@ class ImageDataset(Dataset):
 
     def __init__(
         self,
-        path: str,
-        source: Source,
+        spec: str,
+        source: ImageBytes,
         good: np.ndarray,
         shape: tuple[int, int, int],
         size: tuple[int, int] | None,
@@ -185,7 +221,7 @@ class ImageDataset(Dataset):
     ) -> None:
         self.shape: tuple[int, ...] = shape
         self.units = Units(shift=127.5, scale=127.5, low=0.0, high=255.0)
-        self._path, self._source, self._good, self._size, self._skip_bad = path, source, good, size, skip_bad
+        self._spec, self._source, self._good, self._size, self._skip_bad = spec, source, good, size, skip_bad
         self._background, self._deep = background, deep
         self._bad: set[int] = set()
         self._threads = max(1, min(4, os.cpu_count() or 1))
@@ -272,10 +308,10 @@ class ImageDataset(Dataset):
             except Exception as error:  # Pillow raises many types for damaged data
                 if not self._skip_bad:
                     raise SdekitError(
-                        _decoding_error(self._path, self._source, int(self._good[item]), error)
+                        _decoding_error(self._spec, self._source, int(self._good[item]), error)
                     ) from error
                 self._skip(item)
-        raise SdekitError(f"images:{self._path}: none of the {len(self)} files can be decoded now")
+        raise SdekitError(f"{self._spec}: none of the {len(self)} files can be decoded now")
 
     def _decode(self, item: int) -> np.ndarray:
         """Decode the pixels of an item."""
@@ -293,7 +329,7 @@ class ImageDataset(Dataset):
                 self.skipped = (*self.skipped, printable(self._source.names[int(self._good[item])]))
 
 
-def _scan(source: Source, indices: np.ndarray) -> Iterator[tuple[int, ImageHeader | Exception]]:
+def _scan(source: ImageBytes, indices: np.ndarray) -> Iterator[tuple[int, ImageHeader | Exception]]:
     """Yield the header or the exception of each file, in order. Four threads hide the latency of the disk."""
 
     def read(part: np.ndarray) -> list[tuple[int, ImageHeader | Exception]]:
@@ -304,7 +340,7 @@ def _scan(source: Source, indices: np.ndarray) -> Iterator[tuple[int, ImageHeade
             yield from headers
 
 
-def _header(source: Source, i: int) -> ImageHeader | Exception:
+def _header(source: ImageBytes, i: int) -> ImageHeader | Exception:
     """Read the header of file i from its first bytes, or from the whole file if they are too few."""
     whole = source.names[i].lower().endswith(WHOLE_FILES)
     for limit in (None,) if whole else (HEADER_BYTES, None):
@@ -315,9 +351,9 @@ def _header(source: Source, i: int) -> ImageHeader | Exception:
     return problem
 
 
-def _decoding_error(path: str, source: Source, i: int, error: Exception) -> str:
+def _decoding_error(spec: str, source: ImageBytes, i: int, error: Exception) -> str:
     """Return the message for a file that cannot be decoded."""
     return (
-        f"images:{path}: cannot decode '{printable(source.names[i])}' ({error}); "
+        f"{spec}: cannot decode '{printable(source.names[i])}' ({error}); "
         "remove the file, or pass --skip-bad to skip such files"
     )

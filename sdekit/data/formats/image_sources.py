@@ -7,7 +7,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,24 @@ EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
+
+
+class ImageBytes(Protocol):
+    """Encoded images, by index.
+
+    Attributes:
+        names: Name of each image in messages.
+    """
+
+    @property
+    def names(self) -> Sequence[str] | PackedNames:
+        """Name of each image in messages."""
+
+    def read(self, i: int, limit: int | None = None) -> bytes:
+        """Read image i, or its first `limit` bytes. Several threads may call this method at once.
+
+        Raises OSError if the image cannot be read.
+        """
 
 
 class Source(Protocol):
