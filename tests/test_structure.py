@@ -31,6 +31,7 @@ LAYERS = (
         "sdekit.data.formats",
         "sdekit.data.formats.arrays",
         "sdekit.data.formats.sequences",
+        "sdekit.data.objects",
         "sdekit.plotting",
     ),
     ("sdekit.processes",),

@@ -42,7 +42,9 @@ from .order import (
     batch_indices as batch_indices,
 )
 from .spec import (
+    is_python_object as is_python_object,
     parse_spec as parse_spec,
+    path_spec as path_spec,
 )
 from .standardization import (
     range_units as range_units,

@@ -67,18 +67,49 @@ def parse_spec(spec: str, names: Collection[str] = BUILT_IN) -> tuple[str, str |
     return name.lower(), os.path.expanduser(path) if colon else None
 
 
+def path_spec(path: os.PathLike[str]) -> str:
+    """Return the specification that opens a path, such as "array:x.npy" for `Path("x.npy")`.
+
+    Arguments:
+        path: File or folder, or a path that is a specification itself.
+    Returns:
+        The specification, or the path itself if its kind is not certain.
+    """
+    text = os.fspath(path)
+    kind = _kind_of_path(text)
+    return f"{kind}:{text}" if kind else text
+
+
+def is_python_object(spec: str) -> bool:
+    """Return whether a name in a recipe stands for a Python object, such as "python:TensorDataset".
+
+    Arguments:
+        spec: Name of a data set or a network.
+    Returns:
+        True if no file contains the object.
+    """
+    return spec.startswith("python:")
+
+
 def suggest_spec(path: str) -> str | None:
     """Return the specification that probably opens an existing path, or None if nothing exists there."""
+    kind = _kind_of_path(path)
+    if kind is None:
+        return None
+    return f"{kind}:{path}" if kind else " or ".join(f"{kind}:{path}" for kind in ("array", "table", "images"))
+
+
+def _kind_of_path(path: str) -> str | None:
+    """Return the data set that opens an existing path, "" if it is not certain, or None if nothing exists there."""
     expanded = os.path.expanduser(path)
     if not path or not os.path.exists(expanded):
         return None
     if os.path.isdir(expanded):
+        if any("-ubyte" in name for name in os.listdir(expanded)):
+            return "mnist"
         names = [name for _, _, files in itertools.islice(os.walk(expanded), MOST_FOLDERS) for name in files]
         sequences = sum(name.lower().endswith(SEQUENCES) for name in names)
-        kind = "sequences" if 2 * sequences > max(len(names), 1) else "images"
-        kind = "mnist" if any("-ubyte" in name for name in os.listdir(expanded)) else kind
-    elif "-ubyte" in os.path.basename(expanded):
-        kind = "mnist"
-    else:
-        kind = FORMATS_BY_SUFFIX.get(os.path.splitext(expanded)[1].lower(), "")
-    return f"{kind}:{path}" if kind else " or ".join(f"{kind}:{path}" for kind in ("array", "table", "images"))
+        return "sequences" if 2 * sequences > max(len(names), 1) else "images"
+    if "-ubyte" in os.path.basename(expanded):
+        return "mnist"
+    return FORMATS_BY_SUFFIX.get(os.path.splitext(expanded)[1].lower(), "")

@@ -18,6 +18,10 @@ from .mixer import (
 from .mlp import (
     MLP as MLP,
 )
+from .own_network import (
+    OwnNetwork as OwnNetwork,
+    import_own_network as import_own_network,
+)
 from .published_unets import (
     ADM as ADM,
     DDPMpp as DDPMpp,

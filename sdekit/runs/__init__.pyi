@@ -62,6 +62,7 @@ from .results import (
 )
 from .run import (
     Run as Run,
+    check_saved_data as check_saved_data,
     is_export as is_export,
     is_run as is_run,
     load_checkpoint as load_checkpoint,

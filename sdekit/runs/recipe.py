@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from sdekit import __version__
-from sdekit.data import Column, Units
+from sdekit.data import Column, Units, is_python_object
 from sdekit.errors import InputError
 from sdekit.models import Condition, Conditioning, ScoreModel, example_conditions
+from sdekit.networks import OwnNetwork
 from sdekit.registry import build, plugin_files
 
 from .schema import FORMAT
@@ -99,6 +100,8 @@ class Recipe:
         columns: Columns of a table, or empty.
         identity: Checksum of this recipe at the start of the training. All files of weights record it. Empty before the
             training starts, and for runs of earlier versions.
+        own_network: Network of the user's own, if `network` has a name such as "python:package.module:Name". The run
+            folder does not contain it.
     """
 
     data: Component
@@ -125,6 +128,7 @@ class Recipe:
     fingerprint: tuple[float | None, ...] = field(default=(), compare=False)
     columns: tuple[Column, ...] = ()
     identity: str = field(default="", compare=False)
+    own_network: OwnNetwork | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         """Return one line: the names of the components, the prediction, the condition and the length."""
@@ -135,11 +139,19 @@ class Recipe:
         return f"Recipe({', '.join([*parts, *length])})"
 
     def build(self) -> ScoreModel:
-        """Build the model with new weights, drawn with the seed of the run."""
+        """Build the model with new weights, drawn with the seed of the run.
+
+        Raises:
+            InputError: If the network is one of the user's own, and the recipe was read from a run folder.
+        """
         with torch.random.fork_rng():
             torch.manual_seed(self.train.seed)
             classes = self.classes if self.condition == "label" else 0
-            network = self.network.build("network", self.shape, classes)
+            if self.own_network is not None:
+                network = self.own_network.build(self.shape, classes, self.network.options, self.examples(2))
+            else:
+                check_saved_network(self.network.name)
+                network = self.network.build("network", self.shape, classes)
         return ScoreModel(
             network, self.sde.build("sde"), self.prediction, data_std=self.data_std, condition=self.conditioning
         )
@@ -233,4 +245,19 @@ class Recipe:
             condition_units=Units.from_dict(units) if (units := fields.get("condition_units")) else None,
             columns=tuple(Column.from_dict(column) for column in fields.get("columns") or ()),
             **plain,
+        )
+
+
+def check_saved_network(name: str) -> None:
+    """Raise InputError for a network of the user's own, which a run folder does not contain.
+
+    Arguments:
+        name: Name of a network in a recipe.
+    """
+    if is_python_object(name):
+        module, _, definition = name.partition(":")[2].partition(":")
+        raise InputError(
+            f"the network of this run is {definition} of the Python module {module}, which is not part of sdekit, and a "
+            "run folder contains no code: in Python, pass it, sdekit.load_run(path, network=...); on the command line, "
+            "--trust imports it. A network in a plugin needs neither, see sdekit plugins new --kind network"
         )

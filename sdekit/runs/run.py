@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,16 @@ import torch
 
 from sdekit.arguments import check_path
 from sdekit.errors import InputError
+from sdekit.data import is_python_object
 from sdekit.models import OpenedModel, ScoreModel, open_with, recognises
+from sdekit.networks import OwnNetwork, import_own_network
 from sdekit.registry import component_names, plugin_files
 
 from .files import REMEDY, check_recipe, load_json, load_tensors, load_tied, step_of
 from .json_files import parse_json, read_bounded
 from .layout import CONFIG, EXPORT, RunFolder
 from .network_limits import SMALL, build_bounded, build_recorded
-from .recipe import Recipe
+from .recipe import Recipe, check_saved_network
 from .schema import check_fields, check_format, is_row
 from .staging import recover
 
@@ -81,6 +83,7 @@ def load_run(
     backend: Backend | str | None = None,
     trust: bool = False,
     step: int | None = None,
+    network: Any = None,
 ) -> Run:
     """Open a run folder, or an export of a run, for sampling. `sdekit.open_model` also opens other formats.
 
@@ -90,8 +93,11 @@ def load_run(
         path: Run folder of `sdekit train`, or folder of `sdekit export`.
         device: Device of the weights.
         backend: How the network is run: a registered name or `backend(network)`, see `ScoreModel.run_with`.
-        trust: Allow exports in formats that run code from the file.
+        trust: Allow exports in formats that run code from the file, and import the network of the user's own with
+            which a run was trained.
         step: Open the averaged weights that were stored at this training step, not the last ones.
+        network: Network of the user's own with which the run was trained: a module, or its class or factory. A module
+            is copied, and the copy gets the weights of the run.
     Returns:
         The run. Its model has the EMA weights and is in evaluation mode.
     Raises:
@@ -99,7 +105,10 @@ def load_run(
     """
     path = Path(check_path("load_run", path))
     loader = "export" if is_export(path) else "run"
-    run = open_with(loader, path, device=device, backend=backend, trust=trust, step=step)
+    if network is not None and loader == "export":
+        raise InputError(f"{path} is an export, which contains its network: leave out network=")
+    options = None if network is None else {"network": network}
+    run = open_with(loader, path, device=device, backend=backend, trust=trust, step=step, options=options)
     if not isinstance(run, Run):
         raise InputError(f"{path} is an export of a model that is not a run: open it by sdekit.open_model")
     return run
@@ -129,19 +138,21 @@ def is_run(path: Path) -> bool:
 
 
 @recognises(is_run)
-def load_run_folder(path: str | Path, *, step: int | None = None) -> Run:
+def load_run_folder(path: str | Path, *, step: int | None = None, trust: bool = False, network: Any = None) -> Run:
     """A run folder of `sdekit train`, with the EMA weights.
 
     Arguments:
         path: The folder.
         step: Training step of averaged weights that were stored, or None for the last weights.
+        trust: Whether the network of the user's own with which the run was trained is imported.
+        network: Network of the user's own, for Python only: a module, a class or a factory.
     Returns:
         The run, on the CPU.
     Raises:
         InputError: If the run is missing, damaged, altered or newer than this sdekit.
     """
     folder = RunFolder(Path(path))
-    recipe = read_recipe(folder.path)
+    recipe = _with_own_network(read_recipe(folder.path), folder.path, network, trust=trust)
     file = folder.model if step is None else _snapshot(folder, step)
     if not file.exists() and folder.checkpoint.exists():
         raise InputError(f"{file} is missing. {REMEDY} (--resume writes it from the checkpoint)")
@@ -154,7 +165,8 @@ def load_run_folder(path: str | Path, *, step: int | None = None) -> Run:
     try:
         load_tied(model.network, weights)
     except RuntimeError as error:
-        raise InputError(f"{file} does not fit the network of {CONFIG}: {error}") from error
+        expected = CONFIG if recipe.own_network is None else f"the class {recipe.own_network.name} as it was created"
+        raise InputError(f"{file} does not fit the network of {expected}: {error}") from error
     check_recipe(file, fields, recipe)
     if step is not None and step_of(file, fields) != step:
         raise InputError(f"{file} contains the weights of step {step_of(file, fields)}. {REMEDY}")
@@ -184,6 +196,7 @@ def read_recipe(path: Path, *, with_data: bool = False, objective: str | None = 
         components["network"] = recipe.network.name
     _check_plugin_files(path, components | ({"dataset": recipe.data.name} if with_data else {}), files)
     if with_data:
+        check_saved_data(path, recipe)
         _check_data_files(path, recipe.data.name)
     return recipe
 
@@ -264,9 +277,22 @@ def when_written(path: str | Path) -> tuple[int, ...]:
     return tuple(file.stat().st_mtime_ns for file in files)
 
 
+def _with_own_network(recipe: Recipe, path: Path, network: Any, *, trust: bool) -> Recipe:
+    """Return the recipe with the network of the user's own that is passed, or imported if the run is trusted."""
+    name = recipe.network.name
+    if network is None:
+        return replace(recipe, own_network=import_own_network(name)) if trust and is_python_object(name) else recipe
+    if not is_python_object(name):
+        raise InputError(f"{path} was trained with the registered network {name!r}: leave out network=")
+    return replace(recipe, own_network=network if isinstance(network, OwnNetwork) else OwnNetwork(network))
+
+
 def _build(folder: RunFolder, recipe: Recipe, weights: int) -> ScoreModel:
     """Build the model of a config.json, which may have been edited by hand, with at most twice the saved weights."""
     build_recorded(folder.config, "sde", lambda: recipe.sde.build("sde"))
+    if recipe.own_network is not None:
+        return recipe.build()
+    check_saved_network(recipe.network.name)
     most = 2 * weights + SMALL
     return build_recorded(folder.config, "network", lambda: build_bounded(recipe.build, most))
 
@@ -292,13 +318,30 @@ def _check_plugin_files(path: Path, components: Mapping[str, str], recorded: Seq
     files = [file for file in recorded if file not in plugin_files()]
     for kind, spec in components.items():
         name = spec.partition(":")[0]
-        if files and name not in component_names(kind):
+        if files and not is_python_object(spec) and name not in component_names(kind):
             missing = ", ".join(file for file in files if not Path(file).is_file())
             raise InputError(
                 f"{path} was trained with a plugin file, and its {kind} {name!r} needs that file: add "
                 + " ".join(f"--plugin {file}" for file in files)
                 + (f" (not found: {missing}; give its present path)" if missing else "")
             )
+
+
+def check_saved_data(path: Path | None, recipe: Recipe) -> None:
+    """Raise InputError if a run was trained on a Python object, which its folder does not contain.
+
+    Arguments:
+        path: Run folder, or None if it is not known.
+        recipe: Recipe of the run.
+    """
+    if is_python_object(recipe.data.name):
+        run = "RUN" if path is None else str(path)
+        kind = recipe.data.name.partition(":")[2]
+        raise InputError(
+            f"{'the run' if path is None else path} was trained on a Python object ({kind}), which a run folder does "
+            f"not contain: pass the same data again. sdekit.train(data, {run!r}, resume=True) continues the training; "
+            "other commands need --data SPEC, with these items in a file"
+        )
 
 
 def _check_data_files(path: Path, spec: str) -> None:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sdekit.arguments import check_instance
-from sdekit.data import Dataset, listing, parse_spec, split
+from sdekit.arguments import check_instance, check_options
+from sdekit.data import Dataset, is_python_object, listing, parse_spec, path_spec, split
+from sdekit.data.objects import dataset_from_object, object_spec
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import PREDICTIONS
+from sdekit.networks import OwnNetwork
 from sdekit.registry import complete_options, component_names, find_component, parameters, unknown_name
-from sdekit.runs import Component, Recipe, TrainOptions, check_batch, fingerprint, train_options
+from sdekit.runs import Component, Recipe, TrainOptions, check_batch, check_saved_data, fingerprint, read_recipe, train_options
 
 GROUPS = ("data", "sde", "network", "train")
 MOST_READ = 2**16  # largest number of items that are read in order to find the labels that occur
+OWN_LEARNING_RATE = 1e-3
+"""Default learning rate of a network of the user's own, for which no other one was measured."""
 STD_ITEMS = 2048  # number of items from which the standard deviation of the data is estimated
 
 
@@ -55,17 +61,25 @@ def default_training(data: Dataset) -> dict[str, Any]:
     return options
 
 
-def load_data(spec: str, **options: Any) -> tuple[Dataset, Component]:
+def load_data(spec: Any, **options: Any) -> tuple[Dataset, Component]:
     """Open a data set.
 
     Arguments:
-        spec: Name of a data set, with a path if it takes one: `digits`, `images:PATH`, ...
-        options: Options of the data set.
+        spec: Name of a data set, with a path if it takes one: `digits`, `images:PATH`, ...; a path, whose kind is
+            inferred; or a Python object, see `sdekit.data.objects.dataset_from_object`.
+        options: Options of the data set, or of `dataset_from_object`.
     Returns:
-        The data set, and the component that a recipe records: the spec with all options.
+        The data set, and the component that a recipe records: the spec with all options. A Python object has a name
+        such as "python:TensorDataset".
     Raises:
-        InputError: If the name or an option is unknown, or if a path is missing or not allowed.
+        InputError: If the name or an option is unknown, if a path is missing or not allowed, or if the object cannot be
+            used as data.
     """
+    spec = path_spec(spec) if isinstance(spec, os.PathLike) else spec
+    if not isinstance(spec, str):
+        return _load_object(spec, options)
+    if is_python_object(spec):
+        raise InputError(f"data {spec!r} is the record of a Python object, which no file contains: pass the object")
     name, path = parse_spec(spec, component_names("dataset"))
     target = find_component("dataset", name).load()
     complete = complete_options("dataset", name, options)
@@ -77,6 +91,17 @@ def load_data(spec: str, **options: Any) -> tuple[Dataset, Component]:
         raise InputError(f"data {name!r} {remedy} {name}{':PATH' if path is None else ''} ({error})") from error
     data: Dataset = target(*positional, **complete)
     return data, Component(name=spec, options=complete)
+
+
+def _load_object(value: Any, options: Mapping[str, Any]) -> tuple[Dataset, Component]:
+    """Open a Python object as data, and return the component that a recipe records."""
+    known = parameters(dataset_from_object)
+    for name in options:
+        if name not in known:
+            raise InputError(unknown_name("option of Python data named", name, sorted(known), "It has"))
+    check_options("data", options, {name: parameter.annotation for name, parameter in known.items()})
+    complete = {name: options.get(name, parameter.default) for name, parameter in known.items()}
+    return dataset_from_object(value, **options), Component(name=object_spec(value), options=complete)
 
 
 def load_run_data(recipe: Recipe) -> Dataset:
@@ -92,6 +117,7 @@ def load_run_data(recipe: Recipe) -> Dataset:
     Raises:
         InputError: If the data cannot be opened.
     """
+    check_saved_data(None, recipe)
     options = dict(recipe.data.options)
     name, _ = parse_spec(recipe.data.name, component_names("dataset"))
     known = parameters(find_component("dataset", name).load())
@@ -101,10 +127,10 @@ def load_run_data(recipe: Recipe) -> Dataset:
 
 
 def plan(
-    spec: str = "digits",
+    spec: Any = "digits",
     *,
     sde: str = "vp",
-    network: str | None = None,
+    network: Any = None,
     prediction: str = "edm",
     condition: str = "none",
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -112,12 +138,15 @@ def plan(
     """Plan a training: open the data and complete all options.
 
     Arguments:
-        spec: Data set, such as `digits` or `images:PATH`.
+        spec: Data set, such as `digits` or `images:PATH`, or a Python object: an array, a tensor, a pair (x, y) of
+            them, a list of items, a map-style data set of torch, a DataFrame, or a Dataset of Hugging Face or sdekit.
+            See `load_data`.
         sde: Registered name of the process.
-        network: Registered name of the network; None for the choice of `default_network`.
+        network: Registered name of the network, or a network of your own: a module, or a class or function that
+            returns one, see `sdekit.networks.OwnNetwork`. None for the choice of `default_network`.
         prediction: Key of `PREDICTIONS`: the quantity that the network predicts.
-        condition: "none"; "label" to condition on the labels of the data; or a value of the data set's own option
-            `condition`, such as columns of a table.
+        condition: "none"; "label" to condition on the labels of the data; "numbers" or "embedding" to condition on the
+            y of Python objects (x, y); or a value of the data set's own option `condition`, such as columns of a table.
         options: Options by group: "data", "sde", "network" and "train" (see `TrainOptions`;
             `default_training` changes its defaults for some data).
     Returns:
@@ -125,26 +154,36 @@ def plan(
     Raises:
         InputError: If a name or an option is unknown or out of its range, or two of them contradict each other.
     """
-    for name, value in (("spec", spec), ("sde", sde), ("prediction", prediction), ("condition", condition)):
+    spec = path_spec(spec) if isinstance(spec, os.PathLike) else spec
+    for name, value in (("sde", sde), ("prediction", prediction), ("condition", condition)):
         check_instance(f"plan: {name}", value, str, "a string")
     groups = _by_group(options)
     if condition not in ("none", "label"):
         _check_takes_condition(spec, condition)
         groups["data"]["condition"] = condition
     data, component = load_data(spec, **groups["data"])
+    spec = component.name
     condition = _check_condition(spec, data, condition, prediction)
-    train = train_options(default_training(data) | groups["train"])
+    own = None if network is None or isinstance(network, str) else OwnNetwork(network)
+    learning_rate = {} if own is None else {"learning_rate": OWN_LEARNING_RATE}
+    train = train_options(default_training(data) | learning_rate | groups["train"])
     untrained = untrained_labels(data, train) if condition == "label" else ()
     if untrained:
         names = listing([data.class_names[label] if data.class_names else str(label) for label in untrained])
         data.notes += (f"no item of {names} is in the training part, so that these classes are never requested",)
     _check_training(spec, data, condition, train)
-    network = default_network(data) if network is None else network
-    network_options = _with_derived_options(groups["network"], data, condition, train)
+    network_options = _with_derived_options(groups["network"], data, condition, train, own)
+    if own is None:
+        network = default_network(data) if network is None else network
+        chosen_network = Component(name=network, options=complete_options("network", network, network_options))
+    else:
+        own.check_options(network_options)
+        chosen_network = Component(name=own.spec, options=network_options)
     recipe = Recipe(
         data=component,
         sde=Component(name=sde, options=complete_options("sde", sde, groups["sde"])),
-        network=Component(name=network, options=complete_options("network", network, network_options)),
+        network=chosen_network,
+        own_network=own,
         prediction=prediction,
         condition=condition,
         train=train,
@@ -166,6 +205,47 @@ def plan(
         fingerprint=fingerprint(data),
     )
     return _with_chosen_sizes(recipe), data
+
+
+def resumed_plan(
+    out: str | Path, spec: Any = None, *, network: Any = None, steps: int | None = None, time_limit: float | None = None
+) -> tuple[Recipe, Dataset]:
+    """Plan the continuation of a training.
+
+    Arguments:
+        out: Run folder.
+        spec: Data of the run, which may have moved, see `load_data`; None to open the data that the run records.
+            `Trainer` compares them with the data of the run.
+        network: Network of the user's own with which the run was trained.
+        steps: Number of steps of the whole run; None for the number in the recipe.
+        time_limit: Time limit; None for the limit in the recipe.
+    Returns:
+        The recipe of the run with the new length, and its data set.
+    Raises:
+        InputError: If the folder is no run, or the data cannot be opened.
+    """
+    recipe = read_recipe(Path(out), with_data=spec is None, objective=None)
+    changes = {name: value for name, value in dict(steps=steps, time_limit=time_limit).items() if value is not None}
+    recipe = replace(recipe, train=replace(recipe.train, **changes))
+    if network is not None:
+        own = OwnNetwork(network)
+        if not is_python_object(recipe.network.name):
+            raise InputError(f"{out} was trained with the registered network {recipe.network.name!r}: leave out network=")
+        recipe = replace(recipe, own_network=own)
+        own.check(recipe.build().network, recipe.shape, recipe.examples(2), drop=recipe.train.drop > 0)
+    if spec is None:
+        return recipe, load_run_data(recipe)
+    return recipe, load_data(spec, **_options_of_run(recipe, spec))[0]
+
+
+def _options_of_run(recipe: Recipe, spec: Any) -> dict[str, Any]:
+    """Return the options of a run's data that apply to other data, which are probably the same items elsewhere."""
+    if isinstance(spec, (str, os.PathLike)):
+        name, _ = parse_spec(path_spec(spec) if isinstance(spec, os.PathLike) else spec, component_names("dataset"))
+        known = parameters(find_component("dataset", name).load())
+    else:
+        known = parameters(dataset_from_object)
+    return {name: value for name, value in recipe.data.options.items() if name in known}
 
 
 def untrained_labels(data: Dataset, train: TrainOptions) -> tuple[int, ...]:
@@ -198,8 +278,10 @@ def _by_group(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict
     return {group: dict(options.get(group, {})) for group in GROUPS}
 
 
-def _check_takes_condition(spec: str, condition: str) -> None:
-    """Raise InputError if the data set has no option `condition`."""
+def _check_takes_condition(spec: Any, condition: str) -> None:
+    """Raise InputError if the data set has no option `condition`. Python objects are checked when they are opened."""
+    if not isinstance(spec, str):
+        return
     name, _ = parse_spec(spec, component_names("dataset"))
     if "condition" not in parameters(find_component("dataset", name).load()):
         raise InputError(
@@ -236,9 +318,17 @@ def _check_training(spec: str, data: Dataset, condition: str, train: TrainOption
 
 
 def _with_derived_options(
-    options: dict[str, Any], data: Dataset, condition: str, train: TrainOptions
+    options: dict[str, Any], data: Dataset, condition: str, train: TrainOptions, own: OwnNetwork | None = None
 ) -> dict[str, Any]:
-    """Return the options of the network, including those that follow from the data and the training."""
+    """Return the options of the network, including those that follow from the data and the training.
+
+    A network of the user's own gets them only if it has arguments of these names.
+    """
+    if own is not None and train.augment:
+        raise InputError(
+            "train.augment: the network must take the transform of an image as a condition, which only built-in "
+            "networks do: leave it out, or use network='unet'"
+        )
     for name in ("conditions", "embedding_size", "sequence"):
         if options.get(name):
             raise InputError(f"network.{name} follows from the data: choose the condition with --condition instead")
@@ -252,12 +342,21 @@ def _with_derived_options(
         from .augmentation import WIDTH
 
         options["augmentation"] = WIDTH
-    return options
+    derived = ("conditions", "embedding_size", "sequence")
+    return {
+        name: value for name, value in options.items() if own is None or name not in derived or own.accepts(name)
+    }
 
 
 def _with_chosen_sizes(recipe: Recipe) -> Recipe:
-    """Return the recipe with the sizes that the network chose, so that later versions build the same network."""
+    """Return the recipe with the sizes that the network chose, so that later versions build the same network.
+
+    A network of the user's own is checked by a trial call.
+    """
     network = recipe.build().network
+    if recipe.own_network is not None:
+        recipe.own_network.check(network, recipe.shape, recipe.examples(2), drop=recipe.train.drop > 0)
+        return recipe
     options = vars(network).get("options", recipe.network.options)
     return replace(recipe, network=Component(name=recipe.network.name, options=dict(options)))
 
