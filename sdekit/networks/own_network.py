@@ -20,8 +20,8 @@ from sdekit.models import Condition, drop_conditions
 
 SIGNATURE = (
     "sdekit calls network(x, c_noise, y), or network(x, c_noise) if forward takes two arguments: x (B, *shape) is "
-    "float32, c_noise (B,) is log(sigma / alpha) / 4, and y is the condition of the B samples, or None. The result must "
-    "be a tensor of the shape of x"
+    "float32, c_noise (B,) is log(sigma / alpha) / 4, and y is the condition of the B samples, or None. The result "
+    "must be a tensor of the shape of x"
 )
 """Description of the calls, for messages."""
 
@@ -62,7 +62,7 @@ class OwnNetwork:
     source: nn.Module | Callable[..., nn.Module]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, nn.Module) and (isinstance(self.source, str) or not callable(self.source)):
+        if not callable(self.source):
             raise InputError(
                 "network must be a registered name, an nn.Module, or a class or function that returns one, got "
                 f"{describe_value(self.source)}"
@@ -71,7 +71,7 @@ class OwnNetwork:
     @property
     def name(self) -> str:
         """Name of the class or function, for messages."""
-        return self._definition().__qualname__
+        return str(self._definition().__qualname__)
 
     @property
     def spec(self) -> str:

@@ -257,7 +257,7 @@ def check_saved_network(name: str) -> None:
     if is_python_object(name):
         module, _, definition = name.partition(":")[2].partition(":")
         raise InputError(
-            f"the network of this run is {definition} of the Python module {module}, which is not part of sdekit, and a "
-            "run folder contains no code: in Python, pass it, sdekit.load_run(path, network=...); on the command line, "
-            "--trust imports it. A network in a plugin needs neither, see sdekit plugins new --kind network"
+            f"the network of this run is {definition} of the Python module {module}, which is not part of sdekit, and "
+            "a run folder contains no code: in Python, pass it, sdekit.load_run(path, network=...); on the command "
+            "line, --trust imports it. A network in a plugin needs neither, see sdekit plugins new --kind network"
         )

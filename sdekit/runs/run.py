@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sdekit.arguments import check_path
-from sdekit.errors import InputError
 from sdekit.data import is_python_object
+from sdekit.errors import InputError
 from sdekit.models import OpenedModel, ScoreModel, open_with, recognises
 from sdekit.networks import OwnNetwork, import_own_network
 from sdekit.registry import component_names, plugin_files

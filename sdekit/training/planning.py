@@ -19,7 +19,16 @@ from sdekit.errors import InputError, SdekitError
 from sdekit.models import PREDICTIONS
 from sdekit.networks import OwnNetwork
 from sdekit.registry import complete_options, component_names, find_component, parameters, unknown_name
-from sdekit.runs import Component, Recipe, TrainOptions, check_batch, check_saved_data, fingerprint, read_recipe, train_options
+from sdekit.runs import (
+    Component,
+    Recipe,
+    TrainOptions,
+    check_batch,
+    check_saved_data,
+    fingerprint,
+    read_recipe,
+    train_options,
+)
 
 GROUPS = ("data", "sde", "network", "train")
 MOST_READ = 2**16  # largest number of items that are read in order to find the labels that occur
@@ -225,12 +234,16 @@ def resumed_plan(
         InputError: If the folder is no run, or the data cannot be opened.
     """
     recipe = read_recipe(Path(out), with_data=spec is None, objective=None)
-    changes = {name: value for name, value in dict(steps=steps, time_limit=time_limit).items() if value is not None}
-    recipe = replace(recipe, train=replace(recipe.train, **changes))
+    train = recipe.train
+    train = train if steps is None else replace(train, steps=steps)
+    train = train if time_limit is None else replace(train, time_limit=time_limit)
+    recipe = replace(recipe, train=train)
     if network is not None:
         own = OwnNetwork(network)
         if not is_python_object(recipe.network.name):
-            raise InputError(f"{out} was trained with the registered network {recipe.network.name!r}: leave out network=")
+            raise InputError(
+                f"{out} was trained with the registered network {recipe.network.name!r}: leave out network="
+            )
         recipe = replace(recipe, own_network=own)
         own.check(recipe.build().network, recipe.shape, recipe.examples(2), drop=recipe.train.drop > 0)
     if spec is None:
@@ -343,9 +356,7 @@ def _with_derived_options(
 
         options["augmentation"] = WIDTH
     derived = ("conditions", "embedding_size", "sequence")
-    return {
-        name: value for name, value in options.items() if own is None or name not in derived or own.accepts(name)
-    }
+    return {name: value for name, value in options.items() if own is None or name not in derived or own.accepts(name)}
 
 
 def _with_chosen_sizes(recipe: Recipe) -> Recipe:

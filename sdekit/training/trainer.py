@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sdekit.arguments import check_device, check_instance, check_path
 from sdekit.data import Dataset, split, with_classes
+from sdekit.distributed import world
 from sdekit.errors import InputError, ProcessLost, SdekitError
 from sdekit.models import ScoreModel
 from sdekit.registry import build
@@ -607,22 +608,25 @@ def train(
         raise InputError("train: expected train(data, out='run'), with the run folder to write")
     check_path("train: out", out)
     if resume:
-        recipe, dataset = resumed_plan(out, data, network=network, **length)
-        if set(given) - set(length) or options or names != dict(
-            sde="vp", network=network, prediction="edm", condition="none"
+        recipe, dataset = resumed_plan(out, data, network=network, steps=steps, time_limit=time_limit)
+        if (
+            set(given) - set(length)
+            or options
+            or names != dict(sde="vp", network=network, prediction="edm", condition="none")
         ):
             raise InputError(
                 "train: resume=True takes all options from the run: leave out the others than data, network, steps, "
                 "time_limit, device and loggers"
             )
     else:
-        check_run_folder(Path(out), overwrite=overwrite)
+        if world().rank == 0:
+            check_run_folder(Path(out), overwrite=overwrite)
         groups = {group: dict(values) for group, values in (options or {}).items()}
         groups["train"] = groups.get("train", {}) | given
         if not {"steps", "time_limit"} & set(groups["train"]):
             groups["train"]["steps"] = DEFAULT_STEPS
         recipe, dataset = plan("digits" if data is None else data, **names, options=groups)
-    _completed(Trainer(recipe, dataset, out, **session))
+    _completed(Trainer(recipe, dataset, out, **session)).engine.wait()  # until the main process has saved the run
     return load_run(out, device=device, network=recipe.own_network)
 
 

@@ -186,14 +186,14 @@ def open_items(
     """
     from sdekit.data import parse_spec, split
     from sdekit.runs import Run
-    from sdekit.training import load_data
+    from sdekit.training import load_data, load_run_data
 
     part = "items"
     if spec is None:
         if not isinstance(opened, Run):
             raise InputError(f"{opened.path} is no run, so its data are unknown: add --data SPEC")
         component, held_out = opened.recipe.data, opened.recipe.train.held_out
-        data, _ = load_data(component.name, **component.options)
+        data = load_run_data(opened.recipe)
         train, held = split(len(data), held_out)
         chosen, part, spec = (held, "held-out items", component.name) if len(held) else (train, part, component.name)
     else:

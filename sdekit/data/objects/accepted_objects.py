@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from sdekit.arguments import describe_value
 from sdekit.data.dataset import Dataset
+from sdekit.data.description import listing
 from sdekit.data.formats.arrays.array_files import LoadedArrays, dataset_from_arrays
 from sdekit.data.formats.arrays.array_layout import LayoutChoice
 from sdekit.data.formats.image_decoding import parse_size
@@ -20,6 +21,7 @@ from sdekit.errors import InputError
 
 from .item_arrays import plain_array, tensor_array
 from .item_reading import read_items
+from .table_columns import dataset_from_columns
 
 ACCEPTED = (
     "a SPEC such as 'digits' or 'images:PATH', a NumPy array, a tensor, a pair (x, y) of them, a list of items (images "
@@ -60,7 +62,7 @@ def dataset_from_object(
     | NumPy array, tensor | its rows, with the shapes of `array`: (N, d), (N, H, W), (N, C, H, W) or (N, H, W, C) |
     | pair `(x, y)` of arrays or tensors | the rows of x; y contains labels, or numbers or embeddings to condition on |
     | `TensorDataset` | those of its one or two tensors |
-    | map-style data set of torch, list | x, `(x,)`, `(x, y)` or a dictionary each; x is an array or an image of Pillow |
+    | data set of torch, list | each x, `(x,)`, `(x, y)` or a dictionary; x is an array or an image of Pillow |
     | `DataFrame` of pandas or polars | its rows, as a table |
     | `Dataset` of Hugging Face | its rows: images, arrays or a table |
     | `Dataset` of sdekit | its own items |
@@ -95,12 +97,13 @@ def dataset_from_object(
     try:
         if module in ("pandas", "polars"):
             return _from_frame(value, source, columns=column, label=label, condition=condition, scale=scale)
-        if module == "datasets" and hasattr(value, "features"):
+        if module == "datasets" and hasattr(value, "features") and hasattr(value, "__len__"):
             from .hub_columns import dataset_from_hub
 
-            return dataset_from_hub(
+            data: Dataset = dataset_from_hub(
                 value, source=source, column=column, label=label, condition=condition, size=size, **options
             )
+            return data
         _check_accepted(value, source)
         items, labels, are_images = _read(value, source, column, label, parse_size(size))
         if are_images:
@@ -127,27 +130,31 @@ def in_python(message: str) -> str:
 
 def _check_accepted(value: Any, source: str) -> None:
     """Raise InputError for objects that have no items with an index, with the remedy."""
-    name = type(value).__name__
+    of_hub = type(value).__module__.partition(".")[0] == "datasets"
     if isinstance(value, DataLoader):
         raise InputError(
             f"{source}: a DataLoader has batches in an order of its own; pass its data set, loader.dataset. sdekit "
             "chooses the batches, so that a training can be resumed"
         )
-    if isinstance(value, IterableDataset) or (type(value).__module__.startswith("datasets") and "Iter" in name):
+    if isinstance(value, IterableDataset) or (of_hub and type(value).__name__.startswith("Iterable")):
         raise InputError(
             f"{source}: a streamed data set has no items with an index, which exact resumption needs; load it into a "
             "list or an array, or use a map-style data set with __len__ and __getitem__"
         )
-    if isinstance(value, Mapping) and type(value).__module__.startswith("datasets"):
+    if isinstance(value, Mapping) and of_hub:
         raise InputError(f"{source}: has the splits {', '.join(map(str, value))}; pass one, such as data['train']")
     if isinstance(value, Iterator):
         raise InputError(f"{source}: can be read only once; pass list(...) of it. Data may be {ACCEPTED}")
-    indexed = hasattr(value, "__getitem__") and hasattr(value, "__len__")
-    if isinstance(value, (Mapping, str, bytes, type)) or not (indexed or hasattr(value, "__array__")):
-        hint = ""
+    indexed = hasattr(value, "__getitem__") or hasattr(value, "__array__")
+    if isinstance(value, (Mapping, str, bytes, type)) or not indexed:
+        got = describe_value(value)
         if isinstance(value, Mapping):
-            hint = "; of a dictionary of arrays pass (values['x'], values['y']), of columns a DataFrame"
-        raise InputError(f"data must be {ACCEPTED}, got {describe_value(value)}{hint}")
+            keys = listing([str(key) for key in value])
+            got = (
+                f"a {type(value).__name__} with the keys {keys}; of a dictionary of arrays pass (values['x'], "
+                "values['y']), and of columns pandas.DataFrame(values)"
+            )
+        raise InputError(f"data must be {ACCEPTED}, got {got}")
 
 
 def _read(
@@ -157,7 +164,7 @@ def _read(
     if isinstance(value, TensorDataset):
         if len(value.tensors) not in (1, 2):
             raise InputError(
-                f"{source} has {len(value.tensors)} tensors; expected TensorDataset(x) or TensorDataset(x, y)"
+                f"{source}: it has {len(value.tensors)} tensors; expected TensorDataset(x) or TensorDataset(x, y)"
             )
         value = tuple(value.tensors) if len(value.tensors) == 2 else value.tensors[0]
     if isinstance(value, tuple):
@@ -173,7 +180,9 @@ def _read(
     if isinstance(value, list) and not value:
         raise InputError(f"{source}: an empty list; expected at least 2 items")
     is_array = isinstance(value, (torch.Tensor, np.ndarray)) or hasattr(value, "__array__")
-    if (is_array and getattr(value, "dtype", None) != object) or (isinstance(value, list) and _is_numbers(value[0])):
+    if (is_array and str(getattr(value, "dtype", "")) != "object") or (
+        isinstance(value, list) and _is_numbers(value[0])
+    ):
         for name, choice in (("column", column), ("label", None if label == "none" else label), ("size", size)):
             if choice is not None:
                 raise InputError(f"{source}: {name} does not apply to an array: leave it out")
@@ -200,9 +209,11 @@ def _from_arrays(
             raise InputError(f"{source} has no y to condition on: pass (x, y), or leave out condition={condition!r}")
         if condition not in CONDITIONS:
             raise InputError(f"condition must be 'none', 'label', 'numbers' or 'embedding', got {condition!r}")
-        given = dict(condition=y, condition_name="y", condition_kind=condition)
-        return dataset_from_arrays(LoadedArrays(items, None), source, **given, **options)
-    notes = ()
+        kind: Any = condition
+        return dataset_from_arrays(
+            LoadedArrays(items, None), source, condition=y, condition_name="y", condition_kind=kind, **options
+        )
+    notes: tuple[str, ...] = ()
     if y is not None and y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.rint(y)).all()):
         notes = ("y contains numbers that are not whole, so that they are no labels (condition='numbers' uses them)",)
         y = None
@@ -214,7 +225,6 @@ def _from_arrays(
 
 def _from_frame(frame: Any, source: str, **options: Any) -> Dataset:
     """Create a data set of the rows of a DataFrame or of a Series."""
-    from sdekit.data.tables import table_from_frame
-
-    data: Dataset = table_from_frame(frame, source=source, **options)
-    return data
+    frame = frame.to_frame() if hasattr(frame, "to_frame") else frame
+    values = {str(name): np.asarray(frame[name]) for name in frame.columns}
+    return dataset_from_columns(values, source=source, **options)

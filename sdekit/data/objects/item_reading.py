@@ -214,7 +214,7 @@ def _check_repeatable(
         one, two = (split_item(get_item(items, i, source), f"{source}[{i}]", column, label) for _ in range(2))
         arrays = [item_array(x, f"{source}[{i}]", size) for x in (one.x, two.x)]
         equal_nan = arrays[0].dtype.kind in "fc"
-        if arrays[0].shape != arrays[1].shape or not np.array_equal(*arrays, equal_nan=equal_nan):
+        if not np.array_equal(arrays[0], arrays[1], equal_nan=equal_nan):
             raise InputError(
                 f"{source}: item {i} changes from one call to the next, as by a random transform. Items must stay the "
                 "same, so that a training can be resumed: remove the random transform. options={'train': {'augment': "
