@@ -106,8 +106,9 @@ def imports(path: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
 
 
 def is_hook(node: ast.AST) -> bool:
-    """Whether a function is marked `@hookimpl`: its documentation is the hook's specification."""
-    return any("hookimpl" in ast.unparse(decorator) for decorator in getattr(node, "decorator_list", ()))
+    """Whether a function is marked `@hookimpl` or `@overload`: its documentation is that of the hook or function."""
+    marks = {"hookimpl", "overload"}
+    return any(ast.unparse(decorator) in marks for decorator in getattr(node, "decorator_list", ()))
 
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)

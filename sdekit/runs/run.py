@@ -333,6 +333,8 @@ def check_saved_data(path: Path | None, recipe: Recipe) -> None:
     Arguments:
         path: Run folder, or None if it is not known.
         recipe: Recipe of the run.
+    Raises:
+        InputError: If the data are a Python object. The message states the remedy.
     """
     if is_python_object(recipe.data.name):
         run = "RUN" if path is None else str(path)

@@ -4,6 +4,7 @@ from .arrays.array_files import (
     dataset_from_arrays as dataset_from_arrays,
 )
 from .arrays.array_layout import (
+    KindChoice as KindChoice,
     LayoutChoice as LayoutChoice,
 )
 from .arrays.numpy_files import (

@@ -14,7 +14,7 @@ from sdekit.arguments import describe_value
 from sdekit.data.dataset import Dataset
 from sdekit.data.description import listing
 from sdekit.data.formats.arrays.array_files import LoadedArrays, dataset_from_arrays
-from sdekit.data.formats.arrays.array_layout import LayoutChoice
+from sdekit.data.formats.arrays.array_layout import KindChoice, LayoutChoice
 from sdekit.data.formats.image_decoding import parse_size
 from sdekit.data.standardization import ScaleChoice
 from sdekit.errors import InputError
@@ -51,6 +51,7 @@ def dataset_from_object(
     column: str | None = None,
     label: str | None = None,
     condition: str | None = None,
+    kind: KindChoice = "auto",
     layout: LayoutChoice = "auto",
     scale: ScaleChoice = "auto",
     size: int | str | None = None,
@@ -59,7 +60,7 @@ def dataset_from_object(
 
     | object | items |
     |---|---|
-    | NumPy array, tensor | its rows, with the shapes of `array`: (N, d), (N, H, W), (N, C, H, W) or (N, H, W, C) |
+    | NumPy array, tensor | its rows, with the shapes of `array`: (N, d), (N, C, L), (N, H, W), (N, C, H, W), ... |
     | pair `(x, y)` of arrays or tensors | the rows of x; y contains labels, or numbers or embeddings to condition on |
     | `TensorDataset` | those of its one or two tensors |
     | data set of torch, list | each x, `(x,)`, `(x, y)` or a dictionary; x is an array or an image of Pillow |
@@ -77,7 +78,8 @@ def dataset_from_object(
         label: Key or column of the labels; "none" for no labels.
         condition: "numbers" or "embedding" to condition on y instead of using it as labels, see `array`; columns of a
             table.
-        layout: Axes of images, see `array`.
+        kind: Kind of the items, see `array`.
+        layout: Axes of the items, see `array`.
         scale: Map to the units of the model, see `array`.
         size: Size to which images of Pillow are resized: a number of pixels, or text such as "64x48".
     Returns:
@@ -86,7 +88,7 @@ def dataset_from_object(
         InputError: If the object is none of these, or if its items cannot be used. The message states the remedy.
     """
     source = f"data {object_spec(value)[len('python:') :]}"
-    options: dict[str, Any] = {"layout": layout, "scale": scale}
+    options: dict[str, Any] = {"kind": kind, "layout": layout, "scale": scale}
     if isinstance(value, Dataset):
         given = dict(column=column, label=label, condition=condition, size=size, **options)
         changed = [name for name, choice in given.items() if choice not in (None, "auto")]
@@ -96,6 +98,8 @@ def dataset_from_object(
     module = type(value).__module__.partition(".")[0]
     try:
         if module in ("pandas", "polars"):
+            if layout != "auto" or kind not in ("auto", "vector") or size is not None:
+                raise InputError(f"{source}: kind, layout and size do not apply to the rows of a table: leave them out")
             return _from_frame(value, source, columns=column, label=label, condition=condition, scale=scale)
         if module == "datasets" and hasattr(value, "features") and hasattr(value, "__len__"):
             from .hub_columns import dataset_from_hub
@@ -107,9 +111,9 @@ def dataset_from_object(
         _check_accepted(value, source)
         items, labels, are_images = _read(value, source, column, label, parse_size(size))
         if are_images:
-            if layout != "auto":
-                raise InputError(f"{source}: layout {layout} is for arrays, and the items are images of Pillow")
-            options["layout"] = "channels-first"
+            if layout != "auto" or kind not in ("auto", "image"):
+                raise InputError(f"{source}: kind and layout are for arrays, and the items are images of Pillow")
+            options |= {"kind": "image", "layout": "channels-first"}
         return _from_arrays(items, labels, source, condition, options)
     except InputError as error:
         raise InputError(in_python(str(error))) from error

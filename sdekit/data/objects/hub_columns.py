@@ -11,7 +11,7 @@ from sdekit.data.classes import sort_names
 from sdekit.data.dataset import Dataset
 from sdekit.data.description import listing
 from sdekit.data.formats.arrays.array_files import LoadedArrays, dataset_from_arrays
-from sdekit.data.formats.arrays.array_layout import LayoutChoice
+from sdekit.data.formats.arrays.array_layout import KindChoice, LayoutChoice
 from sdekit.data.formats.arrays.array_names import parse_array_name
 from sdekit.data.formats.image_files import dataset_from_images
 from sdekit.data.formats.regular_files import read_regular
@@ -54,6 +54,7 @@ def dataset_from_hub(
     label: str | None = None,
     condition: str | None = None,
     size: int | str | None = None,
+    kind: KindChoice = "auto",
     layout: LayoutChoice = "auto",
     scale: ScaleChoice = "auto",
 ) -> Dataset:
@@ -70,7 +71,8 @@ def dataset_from_hub(
         label: Column of the labels; "none" for no labels.
         condition: Columns of numbers of a table to condition on, separated by commas.
         size: Size to which images are resized, see `sdekit.data.formats.images`.
-        layout: Axes of images in arrays, see `sdekit.data.formats.array`.
+        kind: Kind of the items in a column of arrays, see `sdekit.data.formats.array`.
+        layout: Axes of these items, see `sdekit.data.formats.array`.
         scale: Map to the units of the model, see `sdekit.data.formats.array`.
     Returns:
         Images, arrays or a table.
@@ -82,12 +84,13 @@ def dataset_from_hub(
     columns = kinds_of_columns(rows)
     label = _choose_label(rows, columns, label, source)
     names = _choose_items(rows, columns, column, label, source)
-    kind = "image" if names[0] in columns.images else "array" if names[0] in columns.arrays else "table"
-    if kind != "image" and size is not None:
+    are_images, are_arrays = names[0] in columns.images, names[0] in columns.arrays
+    if not are_images and size is not None:
         raise InputError(f"{source}: size resizes images, and the items are columns of numbers: leave it out")
-    if kind == "table":
-        if layout != "auto":
-            raise InputError(f"{source}: layout {layout} is for images, and the items are rows of a table")
+    if not are_arrays and (layout != "auto" or kind not in ("auto", "image" if are_images else "vector")):
+        items = "images" if are_images else "rows of a table"
+        raise InputError(f"{source}: kind and layout are for arrays, and the items are {items}: leave them out")
+    if not (are_images or are_arrays):
         wanted = dict.fromkeys([*names, *([] if label is None else [label]), *(condition or "").split(",")])
         values = {name: _column(rows, name, source) for name in wanted if name in rows.column_names}
         if label in columns.classes:
@@ -100,13 +103,13 @@ def dataset_from_hub(
         raise InputError(f"{source}: condition={condition!r} names columns of a table; use condition='label'{texts}")
     notes = _notes(columns, names[0], label)
     labels, class_names = (None, None) if label is None else _labels(rows, label, source)
-    if kind == "array":
+    if are_arrays:
         items = np.asarray(_column(rows, names[0], source))
         chosen = None if class_names is None else np.array(class_names)
         loaded = LoadedArrays(items, labels, label or "", chosen, notes)
-        return dataset_from_arrays(loaded, source, layout=layout, scale=scale, required=label is not None)
-    if layout != "auto" or scale not in ("auto", "global"):
-        raise InputError(f"{source}: layout and scale={scale} are for arrays, and the items are images: leave them out")
+        return dataset_from_arrays(loaded, source, kind=kind, layout=layout, scale=scale, required=label is not None)
+    if scale not in ("auto", "global"):
+        raise InputError(f"{source}: scale={scale!r} is for numbers, and the items are images: leave it out")
     classes, names_of_classes = None, tuple[str, ...]()
     if labels is not None:
         classes, names_of_classes = check_labels(labels, len(rows), f"'{label}' in {source}")

@@ -257,7 +257,8 @@ def test_other_objects_are_refused_with_a_remedy(data: Any, message: str) -> Non
         (Items([{"a": X[0], "b": 1}] * 2), {"column": "c"}, "no key of its items; the keys are a, b"),
         (X, {"condition": "numbers"}, "has no y to condition on"),
         ((X, Y), {"condition": "labels"}, "'numbers' or 'embedding', got 'labels'"),
-        (X, {"layout": "grey"}, "layout grey is for images"),
+        (X, {"layout": "grey"}, "layout grey"),
+        (pd.DataFrame(X), {"kind": "image"}, "do not apply to the rows of a table"),
         ([Image.new("L", (4, 4))] * 2, {"layout": "grey"}, "the items are images of Pillow"),
     ],
 )

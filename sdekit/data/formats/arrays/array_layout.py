@@ -82,7 +82,9 @@ def choose_axes(items: np.ndarray, kind: KindChoice, layout: LayoutChoice, sourc
         expected += "" if found == "vector" else f", (N, C, {', '.join(names)}) or (N, {', '.join(names)}, C)"
         advice = "; use .reshape(N, -1) to train on vectors" if found == "vector" else ""
         raise InputError(f"{source}: kind {found} needs an array {expected}, and the shape is {shape}{advice}")
-    if (layout == "grey" and with_channels) or (layout in ("channels-first", "channels-last") and not with_channels):
+    if (layout == "grey" and (with_channels or found != "image")) or (
+        layout in ("channels-first", "channels-last") and not with_channels
+    ):
         expected = "(N, H, W)" if layout == "grey" else f"(N, C, {', '.join(names)}) or (N, {', '.join(names)}, C)"
         raise InputError(f"{source}: layout {layout} needs an array {expected}, and the shape is {shape}")
     if found == "vector":
