@@ -17,11 +17,11 @@ from sdekit.data.formats.arrays.array_files import LoadedArrays, dataset_from_ar
 from sdekit.data.formats.arrays.array_layout import KindChoice, LayoutChoice
 from sdekit.data.formats.image_decoding import parse_size
 from sdekit.data.standardization import ScaleChoice
+from sdekit.data.tables import table_from_columns
 from sdekit.errors import InputError
 
 from .item_arrays import plain_array, tensor_array
 from .item_reading import read_items
-from .table_columns import dataset_from_columns
 
 ACCEPTED = (
     "a SPEC such as 'digits' or 'images:PATH', a NumPy array, a tensor, a pair (x, y) of them, a list of items (images "
@@ -55,6 +55,7 @@ def dataset_from_object(
     layout: LayoutChoice = "auto",
     scale: ScaleChoice = "auto",
     size: int | str | None = None,
+    categories: str | None = None,
 ) -> Dataset:
     """Create a data set from a Python object.
 
@@ -82,6 +83,7 @@ def dataset_from_object(
         layout: Axes of the items, see `array`.
         scale: Map to the units of the model, see `array`.
         size: Size to which images of Pillow are resized: a number of pixels, or text such as "64x48".
+        categories: Columns of whole numbers of a table that are categories, separated by commas.
     Returns:
         The data set.
     Raises:
@@ -90,7 +92,7 @@ def dataset_from_object(
     source = f"data {object_spec(value)[len('python:') :]}"
     options: dict[str, Any] = {"kind": kind, "layout": layout, "scale": scale}
     if isinstance(value, Dataset):
-        given = dict(column=column, label=label, condition=condition, size=size, **options)
+        given = dict(column=column, label=label, condition=condition, size=size, categories=categories, **options)
         changed = [name for name, choice in given.items() if choice not in (None, "auto")]
         if changed:
             raise InputError(f"{source}: a data set of sdekit has no options, got {', '.join(changed)}")
@@ -100,15 +102,32 @@ def dataset_from_object(
         if module in ("pandas", "polars"):
             if layout != "auto" or kind not in ("auto", "vector") or size is not None:
                 raise InputError(f"{source}: kind, layout and size do not apply to the rows of a table: leave them out")
-            return _from_frame(value, source, columns=column, label=label, condition=condition, scale=scale)
+            return _from_frame(
+                value,
+                source,
+                columns=column,
+                label=None if label == "none" else label,
+                condition=condition,
+                categories=() if categories is None else categories,
+                scale=scale,
+            )
         if module == "datasets" and hasattr(value, "features") and hasattr(value, "__len__"):
             from .hub_columns import dataset_from_hub
 
             data: Dataset = dataset_from_hub(
-                value, source=source, column=column, label=label, condition=condition, size=size, **options
+                value,
+                source=source,
+                column=column,
+                label=label,
+                condition=condition,
+                size=size,
+                categories=categories,
+                **options,
             )
             return data
         _check_accepted(value, source)
+        if categories is not None:
+            raise InputError(f"{source}: categories are columns of a table: leave the option out")
         items, labels, are_images = _read(value, source, column, label, parse_size(size))
         if are_images:
             if layout != "auto" or kind not in ("auto", "image"):
@@ -227,8 +246,8 @@ def _from_arrays(
     return data
 
 
-def _from_frame(frame: Any, source: str, **options: Any) -> Dataset:
+def _from_frame(frame: Any, source: str, *, scale: ScaleChoice, **options: Any) -> Dataset:
     """Create a data set of the rows of a DataFrame or of a Series."""
     frame = frame.to_frame() if hasattr(frame, "to_frame") else frame
-    values = {str(name): np.asarray(frame[name]) for name in frame.columns}
-    return dataset_from_columns(values, source=source, **options)
+    table = {str(name): np.asarray(frame[name]) for name in frame.columns}
+    return table_from_columns(table, source=source, scale="columns" if scale == "auto" else scale, **options)

@@ -17,10 +17,9 @@ from sdekit.data.formats.image_files import dataset_from_images
 from sdekit.data.formats.regular_files import read_regular
 from sdekit.data.labels import check_labels
 from sdekit.data.standardization import ScaleChoice
+from sdekit.data.tables import table_from_columns
 from sdekit.errors import InputError
 from sdekit.registry import unknown_name
-
-from .table_columns import dataset_from_columns
 
 ARRAYS = ("Sequence", "List", "LargeList", "FixedSizeList", "Array2D", "Array3D", "Array4D", "Array5D", "list")
 """Classes of features that contain an array for each row."""
@@ -57,6 +56,7 @@ def dataset_from_hub(
     kind: KindChoice = "auto",
     layout: LayoutChoice = "auto",
     scale: ScaleChoice = "auto",
+    categories: str | None = None,
 ) -> Dataset:
     """Create a data set of the rows of a `datasets.Dataset`.
 
@@ -74,6 +74,7 @@ def dataset_from_hub(
         kind: Kind of the items in a column of arrays, see `sdekit.data.formats.array`.
         layout: Axes of these items, see `sdekit.data.formats.array`.
         scale: Map to the units of the model, see `sdekit.data.formats.array`.
+        categories: Columns of whole numbers of a table that are categories, separated by commas.
     Returns:
         Images, arrays or a table.
     Raises:
@@ -90,13 +91,21 @@ def dataset_from_hub(
     if not are_arrays and (layout != "auto" or kind not in ("auto", "image" if are_images else "vector")):
         items = "images" if are_images else "rows of a table"
         raise InputError(f"{source}: kind and layout are for arrays, and the items are {items}: leave them out")
+    if categories is not None and (are_images or are_arrays):
+        raise InputError(f"{source}: categories are columns of a table: leave the option out")
     if not (are_images or are_arrays):
         wanted = dict.fromkeys([*names, *([] if label is None else [label]), *(condition or "").split(",")])
         values = {name: _column(rows, name, source) for name in wanted if name in rows.column_names}
         if label in columns.classes:
             values[label] = np.array(rows.features[label].names)[_labels(rows, label, source)[0]]
-        return dataset_from_columns(
-            values, source=source, columns=",".join(names), label=label, condition=condition, scale=scale
+        return table_from_columns(
+            values,
+            source=source,
+            columns=names,
+            label=label,
+            condition=condition,
+            categories=categories or (),
+            scale="columns" if scale == "auto" else scale,
         )
     if condition is not None:
         texts = f"; training on captions such as {columns.texts[0]!r} is not supported" if columns.texts else ""
@@ -104,9 +113,9 @@ def dataset_from_hub(
     notes = _notes(columns, names[0], label)
     labels, class_names = (None, None) if label is None else _labels(rows, label, source)
     if are_arrays:
-        items = np.asarray(_column(rows, names[0], source))
+        arrays = np.asarray(_column(rows, names[0], source))
         chosen = None if class_names is None else np.array(class_names)
-        loaded = LoadedArrays(items, labels, label or "", chosen, notes)
+        loaded = LoadedArrays(arrays, labels, label or "", chosen, notes)
         return dataset_from_arrays(loaded, source, kind=kind, layout=layout, scale=scale, required=label is not None)
     if scale not in ("auto", "global"):
         raise InputError(f"{source}: scale={scale!r} is for numbers, and the items are images: leave it out")
