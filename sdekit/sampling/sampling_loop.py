@@ -265,7 +265,7 @@ def _run(
                 break
         path.append(bound(path[-1], end))
     if observer is not None:
-        observer.stops_after(len(request.times), path[-1])
+        observer.finish(end, path[-1])
     if request.trajectory:
         path += path[-1:] * (len(request.times) + 1 - len(path))  # after an early stop
     return BatchResult(path, context.evaluations)

@@ -91,9 +91,19 @@ class Observer:
         """Call the callback after a step, and return whether it ends the batch."""
         if self.callback is None:
             return False
-        t, n = float(self.times[min(step, len(self.times) - 1)]), len(self.times)
+        t = float(self.times[step])
         x0, self.latest = self._estimate(t, float(self.times[step - 1])), None
-        state = SamplingStep(step, n, t, x.clone(), x0, self.seeds, self.context.evaluations)
+        return self._call(step, t, x, x0)
+
+    def finish(self, t: Tensor, x: Tensor) -> None:
+        """Call the callback after the final denoising at time t, whose result is x."""
+        self._call(len(self.times), float(t), x, x.clone())
+
+    def _call(self, step: int, t: float, x: Tensor, x0: Tensor | None) -> bool:
+        """Call the callback with a copy of x, and return whether it ends the batch."""
+        if self.callback is None:
+            return False
+        state = SamplingStep(step, len(self.times), t, x.clone(), x0, self.seeds, self.context.evaluations)
         try:
             return self.callback(state) is True
         except StopSampling:

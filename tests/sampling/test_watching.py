@@ -93,6 +93,10 @@ def test_a_callback_stops_early(sampler: str) -> None:
         torch.testing.assert_close(drawn.x, expected)
         assert torch.equal(drawn.trajectory[3:], drawn.x.expand(2, 3, 2)) and drawn.nfe < whole.nfe
     assert torch.equal(sample(SDE, DENOISE, sampler, **options, callback=lambda state: 1).x, whole.x)  # only True
+    states: list[SamplingStep] = []
+    sample(SDE, DENOISE, sampler, **options, callback=lambda state: states.append(state) or state.step == 2)
+    assert [state.step for state in states[:3]] == [1, 2, 4] and states[2].t == states[1].t  # 4: the final denoising
+    assert states[2].x0 is not None and torch.equal(states[2].x0, states[2].x)
 
 
 def test_errors_of_a_callback_are_not_hidden() -> None:
