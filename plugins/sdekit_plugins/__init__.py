@@ -92,6 +92,12 @@ def sdekit_backends() -> dict[str, str]:
 
 
 @hookimpl
+def sdekit_datasets() -> dict[str, str]:
+    """Return the data sets of other libraries by name."""
+    return {"hf": "sdekit_plugins.datasets.hugging_face:hf"}
+
+
+@hookimpl
 def sdekit_metrics() -> dict[str, str]:
     """Return the metrics, which compare samples with data, by name; a module is imported when it is used."""
     return {

@@ -47,6 +47,7 @@ from .spec import (
     path_spec as path_spec,
 )
 from .standardization import (
+    ScaleChoice as ScaleChoice,
     range_units as range_units,
     sequence_units as sequence_units,
     vector_units as vector_units,

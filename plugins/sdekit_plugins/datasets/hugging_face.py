@@ -1,0 +1,79 @@
+"""Data sets of the Hugging Face hub and local folders, read by the library `datasets`."""
+
+from __future__ import annotations
+
+import os
+
+from sdekit.data import Dataset, ScaleChoice
+from sdekit.data.formats import KindChoice, LayoutChoice
+from sdekit.data.objects import dataset_from_hub
+from sdekit.errors import InputError
+from sdekit_plugins.loaders.extras import require_package
+
+
+def hf(
+    path: str,
+    *,
+    split: str = "train",
+    config: str | None = None,
+    revision: str | None = None,
+    column: str | None = None,
+    label: str | None = None,
+    condition: str | None = None,
+    categories: str | None = None,
+    size: int | str | None = None,
+    kind: KindChoice = "auto",
+    layout: LayoutChoice = "auto",
+    scale: ScaleChoice = "auto",
+    streaming: bool = False,
+) -> Dataset:
+    """Data set of the Hugging Face hub, OWNER/NAME, or a local folder; needs `sdekit[hf]`.
+
+    A local folder is a folder of images with class folders or a metadata file, a folder of tables, or the result of
+    `save_to_disk`; it is read offline.
+
+    Arguments:
+        path: OWNER/NAME on the hub, or a local folder.
+        split: Split, such as "train" or "train[:1000]".
+        config: Configuration (subset) of the data set.
+        revision: Branch, tag or commit on the hub.
+        column: Column of the items, or columns of a table, separated by commas.
+        label: Column of the labels; "none" for no labels.
+        condition: Columns of numbers of a table to condition on, separated by commas.
+        categories: Columns of whole numbers of a table that are categories, separated by commas.
+        size: Size to which images are resized, such as 64 or "64x48".
+        kind: Kind of the items in a column of arrays.
+        layout: Axes of these items.
+        scale: Map to the units of the model.
+        streaming: Not supported, because exact resumption needs items with an index.
+    Returns:
+        Images, arrays or a table.
+    Raises:
+        InputError: If the package is missing, if the data set cannot be read, or if its columns cannot be used.
+    """
+    if streaming:
+        raise InputError(
+            "hf: streaming is not supported, because items need an index: leave it out, or use a split "
+            "such as train[:10000]"
+        )
+    library = require_package("datasets", "hf", "hf:NAME")
+    source = f"hf:{path}"
+    try:
+        if os.path.isfile(os.path.join(path, "state.json")):
+            rows = library.load_from_disk(path)
+        elif os.path.isfile(os.path.join(path, "dataset_dict.json")):
+            rows = library.load_from_disk(path)[split]
+        else:
+            rows = library.load_dataset(path, config, split=split, revision=revision)
+    except Exception as error:  # the library raises many types
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        local = (
+            ""
+            if os.path.isdir(path)
+            else (". It is no local folder, so it is read from the hub, which needs a network (and a login if private)")
+        )
+        raise InputError(f"{source}, split {split!r}, cannot be read ({reason}){local}") from error
+    return dataset_from_hub(
+        rows, source=source, column=column, label=label, condition=condition, size=size, kind=kind, layout=layout,
+        scale=scale, categories=categories,
+    )  # fmt: skip
