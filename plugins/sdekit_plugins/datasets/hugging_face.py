@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
 from sdekit.data import Dataset, ScaleChoice
 from sdekit.data.formats import KindChoice, LayoutChoice
 from sdekit.data.objects import dataset_from_hub
 from sdekit.errors import InputError
-from sdekit_plugins.loaders.extras import require_package
 
 
 def hf(
@@ -56,7 +56,10 @@ def hf(
             "hf: streaming is not supported, because items need an index: leave it out, or use a split "
             "such as train[:10000]"
         )
-    library = require_package("datasets", "hf", "hf:NAME")
+    try:
+        library = import_module("datasets")
+    except ImportError as error:
+        raise InputError(f"hf:{path} needs the package datasets ({error}): pip install 'sdekit[hf]'") from error
     source = f"hf:{path}"
     try:
         if os.path.isfile(os.path.join(path, "state.json")):
