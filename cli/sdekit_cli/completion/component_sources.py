@@ -107,7 +107,11 @@ def options_at(module: str, path: str) -> dict[str, ComponentOption]:
             for field in node.body
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.value is not None
         ]
-        fields = [field for field in fields if "ClassVar" not in ast.unparse(field[1])]
+        fields = [
+            (name, annotation, value)
+            for name, annotation, value in fields
+            if "ClassVar" not in ast.unparse(annotation) and "init=False" not in ast.unparse(value)
+        ]
         constructor = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
     else:
         options, fields, constructor = {}, [], node

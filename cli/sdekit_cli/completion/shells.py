@@ -14,7 +14,7 @@ LONGEST = 120
 def one_line(text: str | None) -> str:
     """Return the first sentence of a description, at most `LONGEST` characters, in one line."""
     words = " ".join((text or "").split())
-    sentence = re.split(r"(?<=[a-z)\]])\. ", words)[0]
+    sentence = re.split(r"(?<=[a-z)\]])\. (?=[A-Z])", words)[0]
     return sentence if len(sentence) <= LONGEST else sentence[: LONGEST - 3] + "..."
 
 

@@ -108,6 +108,7 @@ def readable(name: str, text: str) -> tuple[str, str]:
     """
     for type_name, word in TYPES.items():
         name = name.replace(type_name, word).rstrip()
+    name = re.sub(r"<([\w-]+(?:\|[\w-]+)+)>", r"\1", name)
     name = re.sub(r"<list\[(\w+)\]>", lambda match: TYPES.get(f"<{match[1]}>", "TEXT"), name)
     name, text = re.sub(r"^\{(\w+)\}", r"\1", name), text.replace("[default: (", "[default: ").replace(")]", "]")
     if match := DEFAULT.search(text):

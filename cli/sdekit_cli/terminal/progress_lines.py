@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.progress import Progress, TaskID
@@ -19,10 +20,11 @@ class ProgressLines(Progress):
 
     Arguments:
         columns: Names of the task fields to print instead of "done/total".
+        get_time: Clock in seconds; by default that of the console.
     """
 
-    def __init__(self, *columns: str) -> None:
-        super().__init__(console=console, disable=True)
+    def __init__(self, *columns: str, get_time: Callable[[], float] | None = None) -> None:
+        super().__init__(console=console, disable=True, get_time=get_time)
         self.columns_of_task, self.last = columns, self.get_time()
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
