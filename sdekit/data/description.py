@@ -55,6 +55,10 @@ def _items(data: Dataset) -> str:
         channels, height, width = data.shape
         colours = {1: "grey images of", 3: "colour images of"}.get(channels, f"images of {channels} channels and")
         return f"{colours} {width}x{height} pixels"
+    if data.kind in ("sequence", "volume") and len(data.shape) > 1:
+        channels, *sides = data.shape
+        values = f"{sides[0]} values" if data.kind == "sequence" else f"{'x'.join(map(str, sides))} values"
+        return f"{data.kind}s of {channels} channel{'' if channels == 1 else 's'} and {values}"
     if len(data.shape) == 1:
         return f"vectors of {data.shape[0]} number{'' if data.shape[0] == 1 else 's'}"
     return f"items of kind '{data.kind}' and shape {tuple(data.shape)}"

@@ -1,5 +1,6 @@
 """`sdekit edit`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ def edit(
 
     import torch
 
-    from sdekit.plotting import image_grid, png
+    from sdekit.plotting import image_grid, item_grid, png
     from sdekit.sampling import add_noise, time_of_strength
 
     opened, sde = session.opened, session.opened.model.sde
@@ -60,6 +61,16 @@ def edit(
     if before is not None and after is not None:
         columns = [before[0], *after[:6]]
         also["before-after.png"] = png(image_grid(side_by_side(columns), len(columns)))
+    elif opened.kind in ("sequence", "volume"):
+        x = in_data_units(samples.x[:3], opened)
+        also["before-after.png"] = item_grid(
+            torch.cat([original[None].double(), x]).numpy(),
+            kind=opened.kind,
+            units=replace(opened.units, layout="same"),
+            channels=opened.channel_names,
+            captions=["before", *(f"sample {seed}" for seed in samples.seeds[: len(x)])],
+            sample_rate=opened.sample_rate,
+        )
     session.finish(
         samples,
         {"image": str(image), "strength": strength, "t": truncated.t_max, **session.solver_record},

@@ -14,6 +14,8 @@ from sdekit_cli.sampling.session import SamplingSession
 from sdekit_cli.terminal.console import note
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sdekit.guidance import Guidance
     from sdekit.models import OpenedModel
     from sdekit.sampling import Sampler, Samples
@@ -189,6 +191,8 @@ def _other_files(opened: "OpenedModel", measured: Measurement, samples: "Samples
         "mean.npy": npy_bytes(mean[0].numpy()),
         "std.npy": npy_bytes(std[0].numpy()),
     }
+    if opened.kind in ("sequence", "volume"):
+        return files | {"before-after.png": _before_and_after(opened, measured, x)}
     sample_images, mean_image = as_images(x, opened), as_images(mean, opened)
     if sample_images is None or mean_image is None:
         return files
@@ -205,3 +209,33 @@ def _other_files(opened: "OpenedModel", measured: Measurement, samples: "Samples
         columns.insert(0, images[0])
     files["before-after.png"] = png(image_grid(side_by_side(columns), len(columns)))
     return files
+
+
+def _before_and_after(opened: "OpenedModel", measured: Measurement, x: "Tensor") -> bytes:
+    """Draw sequences or volumes: the clean item if it is known, the measurement, the first samples and their mean."""
+    from dataclasses import replace
+
+    import torch
+
+    from sdekit.inverse.operators import Mask
+    from sdekit.plotting import item_grid
+
+    shown, captions = [*x[:4]], [f"sample {i}" for i in range(min(4, len(x)))]
+    if len(x) > 1:
+        shown, captions = [*shown, x.mean(0)], [*captions, "mean of the samples"]
+    if tuple(measured.y.shape) == tuple(x.shape[1:]):
+        y, operator = measured.y, measured.operator
+        hidden = float("nan") if opened.kind == "sequence" else float(x.min())
+        shown.insert(0, torch.where(operator.keep > 0, y, hidden) if isinstance(operator, Mask) else y)
+        captions.insert(0, "measurement")
+    if measured.clean is not None:
+        shown, captions = [measured.clean, *shown], ["clean", *captions]
+    return item_grid(
+        torch.stack([item.double() for item in shown]).numpy(),
+        kind=opened.kind,
+        units=replace(opened.units, layout="same"),
+        columns=2 if opened.kind == "sequence" else len(shown),
+        channels=opened.channel_names,
+        captions=captions,
+        sample_rate=opened.sample_rate,
+    )

@@ -40,7 +40,7 @@ class Measurement:
 
 
 def read_numbers(path: Path, opened: OpenedModel, option: str, *, holes: bool = False) -> np.ndarray:
-    """Read an array as it is, or an image with its pixels mapped from 0..255 to the range of the data.
+    """Read an array or a sequence as it is, or an image with its pixels mapped from 0..255 to the range of the data.
 
     The numbers of grey images of 16 or 32 bits are used as they are, unless the data have 8 bits.
 
@@ -54,9 +54,11 @@ def read_numbers(path: Path, opened: OpenedModel, option: str, *, holes: bool = 
     Raises:
         InputError: If the file cannot be read, or it is an image and the data have no range.
     """
-    from sdekit.data.formats import is_deep, read_image_header, read_regular
+    from sdekit.data.formats import is_deep, is_sequence_file, read_image_header, read_regular, read_sequence
     from sdekit.inverse.operators import is_array_file, read_array
 
+    if opened.kind == "sequence" and is_sequence_file(path):
+        return read_sequence(path, opened.channel_names, holes=holes, label=option)
     low, high = opened.units.low, opened.units.high
     eight_bits = (low, high) == EIGHT_BITS
     numbers = read_array(path, option, holes=holes, scale=eight_bits)
@@ -99,6 +101,10 @@ def read_sample(path: Path, opened: OpenedModel, option: str) -> Tensor:
             sample = sample.expand(shape)
         elif sample.ndim == 3 and shape[0] == 1 and tuple(sample.shape) == (*shape[1:], 3):
             sample = (sample @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))[None]
+    if len(shape) != 3 and tuple(sample.shape) != shape:
+        arranged = torch.from_numpy(np.ascontiguousarray(opened.units.channels_first(sample.numpy()[None])[0]))
+        sample = arranged if tuple(arranged.shape) == shape else sample
+        sample = sample[None] if tuple(sample.shape) == shape[1:] and shape[0] == 1 else sample
     if tuple(sample.shape) != shape:
         raise InputError(f"{option} {path}: has shape {tuple(sample.shape)}, but samples of this run have {shape}")
     _check_range(sample, _typical_samples(opened, 1), f"{option} {path}", "the data of this run reach")
@@ -136,8 +142,10 @@ def measure(
     if measurement is not None:
         label = f"--measurement {measurement}"
         array = read_numbers(measurement, opened, "--measurement", holes=True)
+        if opened.kind == "sequence":
+            array = _with_future(array, opened, operator, label)
         if np.isnan(array).any():
-            only_holes = not {"mask", "keep"} & operator_options.keys()
+            only_holes = not {"mask", "keep", "first"} & operator_options.keys()
             operator = leave_out_holes(operator, array, only_holes=only_holes, label=label)
         y = measurement_from_array(array, operator, label)
         typical = operator.apply(_typical_samples(opened, 8)).abs() + noise_std
@@ -149,6 +157,21 @@ def measure(
     y = operator.apply(x[None])[0]
     noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return Measurement(operator, operator.check(y + noise_std * noise), x)
+
+
+def _with_future(array: np.ndarray, opened: OpenedModel, operator: Operator, label: str) -> np.ndarray:
+    """Return a measurement of a mask that contains only the start of a sequence, with NaN at the other values."""
+    from sdekit.inverse.operators import Mask
+
+    channels, length = opened.data_shape
+    start = array[None] if array.ndim == 1 and channels == 1 else array
+    if start.ndim == 2 and start.shape[0] != channels and start.shape[1] == channels:
+        start = start.T
+    known = start.shape[-1]
+    if not isinstance(operator, Mask) or start.shape != (channels, known) or known >= length:
+        return array
+    note("{}: the first {} of {} values are known, and the others are forecast", label, known, length)
+    return np.pad(start, ((0, 0), (0, length - known)), constant_values=np.nan)
 
 
 def _typical_samples(opened: OpenedModel, n: int) -> Tensor:

@@ -36,6 +36,10 @@ from .regular_files import (
     check_regular as check_regular,
     read_regular as read_regular,
 )
+from .sequences.one_sequence import (
+    is_sequence_file as is_sequence_file,
+    read_sequence as read_sequence,
+)
 from .sequences.sequence_files import (
     sequences as sequences,
 )

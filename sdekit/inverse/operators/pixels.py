@@ -146,8 +146,10 @@ def identity(shape: tuple[int, ...]) -> Identity:
     return Identity(shape)
 
 
-def mask(shape: tuple[int, ...], *, mask: str = "", invert: bool = False, keep: float = 0.5, seed: int = 0) -> Mask:
-    """Some pixels of an image, or some entries of a vector, for inpainting.
+def mask(
+    shape: tuple[int, ...], *, mask: str = "", invert: bool = False, keep: float = 0.5, first: int = 0, seed: int = 0
+) -> Mask:
+    """Some pixels of an image, or some entries of a vector or sequence, for inpainting and forecasting.
 
     Arguments:
         shape: Shape of a sample.
@@ -155,12 +157,23 @@ def mask(shape: tuple[int, ...], *, mask: str = "", invert: bool = False, keep: 
             the image varies, its opaque pixels are measured.
         invert: Whether the other pixels of the mask are measured instead.
         keep: Without a mask, the share of pixels that is measured, chosen at random, in (0, 1].
+        first: Number of values at the start of a sequence that are measured, so that the others are forecast. 0 for no
+            such rule.
         seed: Seed of the random choice.
     Returns:
         The operator.
     Raises:
-        InputError: If keep is out of range, or the file is not a mask of the size of a sample.
+        InputError: If keep or first is out of range, or the file is not a mask of the size of a sample.
     """
+    if first:
+        if mask or len(shape) != 2 or not 0 < first < shape[-1]:
+            raise InputError(
+                f"mask: first={first} is for sequences, without a mask, and must be from 1 to {shape[-1] - 1}; a "
+                f"sample here has shape {tuple(shape)}"
+            )
+        keep_start = torch.zeros(shape, dtype=torch.float64)
+        keep_start[..., :first] = 1
+        return Mask(keep_start, f"the first {first} of {shape[-1]} values")
     if mask:
         kind = ("transparent" if invert else "opaque") if has_holes(mask) else "black" if invert else "white"
         return Mask(read_mask(mask, shape, invert=invert), f"the {kind} pixels of {mask}")
@@ -168,7 +181,7 @@ def mask(shape: tuple[int, ...], *, mask: str = "", invert: bool = False, keep: 
         raise InputError("mask: invert needs a mask: mask:mask=FILE,invert=true")
     if not 0 < keep <= 1:
         raise InputError(f"mask: the share to keep must be above 0 and at most 1, got {keep}")
-    places = shape[1:] if len(shape) == 3 else shape
+    places = shape[1:] if len(shape) > 1 else shape
     order = torch.randperm(math.prod(places), generator=torch.Generator().manual_seed(seed))
     pixels = torch.zeros(math.prod(places), dtype=torch.float64)
     pixels[order[: max(1, round(keep * len(order)))]] = 1
