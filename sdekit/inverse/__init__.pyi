@@ -1,3 +1,9 @@
+from .imputation import (
+    IMPUTATION_METHOD as IMPUTATION_METHOD,
+    imputation_restorer as imputation_restorer,
+    impute as impute,
+    with_known as with_known,
+)
 from .linear_solvers import (
     conjugate_gradients as conjugate_gradients,
     regularized_least_squares as regularized_least_squares,
