@@ -24,10 +24,9 @@ BUILT_IN = (
     "sequences",
 )
 FORMATS_BY_SUFFIX = {
-    ".npy": "array",
-    ".npz": "array",
-    ".csv": "table",
-    ".tsv": "table",
+    **dict.fromkeys((".npy", ".npz"), "array"),
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".pq"), "table"),
+    **dict.fromkeys((".xlsx", ".xls", ".feather", ".arrow"), "table"),  # refused with a remedy when they are opened
     ".zip": "images",
     ".wav": "sequences",
 }

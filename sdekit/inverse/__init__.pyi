@@ -1,6 +1,8 @@
 from .imputation import (
+    IMPUTATION_GRID as IMPUTATION_GRID,
     IMPUTATION_METHOD as IMPUTATION_METHOD,
-    imputation_restorer as imputation_restorer,
+    IMPUTATION_STEPS as IMPUTATION_STEPS,
+    imputation_problem as imputation_problem,
     impute as impute,
     with_known as with_known,
 )

@@ -36,28 +36,35 @@ def conditional(known: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def test_rows_follow_the_conditional_gaussian() -> None:
-    """Mean and standard deviation agree for rows with different known numbers in one batch; none may be known."""
-    rows = torch.tensor([[2.0, NAN, NAN], [NAN, 0.5, -0.6], [NAN, NAN, NAN]], dtype=torch.float64)
-    sde, n = VP(), 1500
-    drawn = impute(sde, gaussian(sde), rows.repeat(n, 1), dtype=torch.float64).view(n, 3, 3)
+    """Mean and standard deviation agree for rows with different known numbers in one batch."""
+    rows = torch.tensor([[2.0, NAN, NAN], [NAN, 0.5, -0.6]], dtype=torch.float64)
+    sde, n = VP(), 400
+    drawn = impute(sde, gaussian(sde), rows.repeat(n, 1), dtype=torch.float64).view(n, 2, 3)
     for i, row in enumerate(rows):
-        mean, covariance = (MEAN, COVARIANCE) if row.isnan().all() else conditional(row)
+        mean, covariance = conditional(row)
         unknown = drawn[:, i, row.isnan()]
-        torch.testing.assert_close(unknown.mean(0), mean, atol=0.09, rtol=0)
-        torch.testing.assert_close(unknown.std(0), covariance.diagonal().sqrt(), atol=0.07, rtol=0)
+        torch.testing.assert_close(unknown.mean(0), mean, atol=0.16, rtol=0)
+        torch.testing.assert_close(unknown.std(0), covariance.diagonal().sqrt(), atol=0.12, rtol=0)
         assert torch.equal(drawn[0, i][~row.isnan()], row[~row.isnan()])
+
+
+def test_nothing_known_gives_plain_samples() -> None:
+    """A row of which nothing is known, beside a row of which everything is known, which is returned unchanged."""
+    known = torch.tensor([[NAN, NAN, NAN], [1.0, 2.0, 3.0]], dtype=torch.float64)
+    drawn = impute(VP(), gaussian(VP()), known, steps=4, dtype=torch.float64)
+    assert drawn[0].isfinite().all() and torch.equal(drawn[1], known[1])
 
 
 def test_modes_have_their_posterior_weights() -> None:
     """A known number between two modes leaves both; their shares are the posterior weights."""
     mixture = GaussianMixture([[-1.0, -1.0], [1.0, 1.0]], 0.5, [0.5, 0.5])
     known = torch.tensor([[0.1, NAN]], dtype=torch.float64)
-    drawn = impute(VP(), mixture.denoiser(VP()), known.repeat(600, 1), dtype=torch.float64)
+    drawn = impute(VP(), mixture.denoiser(VP()), known.repeat(300, 1), dtype=torch.float64)
     right = 1 / (1 + torch.exp(torch.tensor(-2 * 0.1 / 0.25)))
-    assert abs((drawn[:, 1] > 0).double().mean() - right) < 0.07
+    assert abs((drawn[:, 1] > 0).double().mean() - right) < 0.09
 
 
-@pytest.mark.parametrize("method", ["repaint", "mmps"])
+@pytest.mark.parametrize("method", ["tds", "repaint", "mmps"])
 def test_a_row_depends_on_its_seed_alone(method: str) -> None:
     """Batches of any size give the same rows."""
     known = torch.tensor([[2.0, NAN, NAN], [NAN, 0.5, NAN], [NAN, 0.1, 0.4]], dtype=torch.float64)
@@ -69,7 +76,7 @@ def test_a_row_depends_on_its_seed_alone(method: str) -> None:
 def test_unsuitable_methods_and_seeds_are_refused() -> None:
     """A sampler with one mask for all rows, and another number of seeds than rows."""
     known = torch.tensor([[2.0, NAN, NAN]], dtype=torch.float64)
-    with pytest.raises(InputError, match="tds cannot impute rows"):
-        impute(VP(), gaussian(VP()), known, method="tds")
+    with pytest.raises(InputError, match="cannot impute rows: choose"):
+        impute(VP(), gaussian(VP()), known, method="ddrm", dtype=torch.float64)
     with pytest.raises(InputError, match="2 seeds for 1 rows"):
         impute(VP(), gaussian(VP()), known, seeds=[0, 1])

@@ -90,7 +90,7 @@ class TDS(Sampler):
             rr = r.flatten(1).square().sum(1)
             # abs: the Jacobian of a trained network is not exactly a covariance, so that the variance may be negative
             v = noise_variance + (r * operator.apply(move)).flatten(1).sum(1).abs() / rr.clamp(min=1e-30)
-            twist = -0.5 * (rr / v + operator.count * v.log())
+            twist = -0.5 * (rr / v + operator.counts(x) * v.log())
             move = move / broadcast(v, x)
             guided = linearized.x0 + shortening_factor(operator.apply(move), r, x) * move
             results.append((linearized.x0, guided, twist))

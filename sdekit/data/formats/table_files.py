@@ -1,4 +1,4 @@
-"""Data sets of vectors in a text table, such as a CSV file."""
+"""Data sets of vectors in a table: a text table, such as a CSV file, or a Parquet file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from sdekit.data.columns import Column, unit_in_name
 from sdekit.data.in_memory import InMemoryDataset
 from sdekit.data.labels import check_conditions
 from sdekit.data.standardization import ScaleChoice
-from sdekit.data.tables import MOST_DECIMALS, category_values, dataset_of_codes, encode_columns
+from sdekit.data.tables import (
+    MOST_DECIMALS,
+    category_values,
+    dataset_of_codes,
+    encode_columns,
+    is_parquet,
+    table_from_parquet,
+)
 from sdekit.errors import InputError
 from sdekit.registry import unknown_name
 
@@ -47,7 +54,8 @@ def table(
     such as the index that pandas writes, is left out. Columns without a name in the file are column1, column2, ...
 
     Arguments:
-        path: Text file in UTF-8, or in UTF-16 with a byte-order mark.
+        path: Text file in UTF-8, or in UTF-16 with a byte-order mark; or a Parquet file, which has types of its own and
+            takes no header, separator or decimal.
         label: Name of the column of classes, which are whole numbers or text. Its sorted distinct values become the
             labels 0, 1, ...
         condition: Names, separated by commas, of the columns of numbers on which a row is conditioned instead of a
@@ -75,6 +83,18 @@ def table(
     source = os.path.basename(path)
     if label is not None and condition is not None:
         raise InputError(f"{source}: a row has either a label or conditions: give only one of label and condition")
+    if is_parquet(path):
+        if header is not None or separator != "auto" or decimal != "auto":
+            raise InputError(f"{source} is a Parquet file: leave out the options header, separator and decimal")
+        return table_from_parquet(
+            path,
+            label=label,
+            condition=condition,
+            columns=columns,
+            categories=categories or (),
+            drop_missing=missing is not None,
+            scale=scale,
+        )
     layout = read_layout(path, separator, decimal, header, source)
     label_column = _label_column(label, layout.names, source)
     given = () if condition is None else _split_names(condition, layout.names, "condition", source)

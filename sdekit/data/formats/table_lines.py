@@ -15,9 +15,12 @@ COMMENTS = ("#", "%")
 
 FOREIGN = {
     b"\x1f\x8b": "is compressed with gzip: unpack it first",
-    b"PK\x03\x04": "is a spreadsheet or a zip file: save the sheet as CSV in UTF-8",
+    b"PK\x03\x04": "is a spreadsheet or a zip file: save the sheet as CSV in UTF-8, or convert it in Python with "
+    "pandas.read_excel(PATH).to_csv('table.csv', index=False)",
     b"\xd0\xcf\x11\xe0": "is a spreadsheet: save the sheet as CSV in UTF-8",
-    b"PAR1": "is a Parquet file: save the table as CSV",
+    b"PAR1": "is a Parquet file: pass it as table:PATH",
+    b"ARROW1": "is a Feather file: convert it in Python with pandas.read_feather(PATH).to_parquet('table.parquet')",
+    b"FEA1": "is a Feather file: convert it in Python with pandas.read_feather(PATH).to_parquet('table.parquet')",
     b"\x89HDF": "is an HDF5 file: save the table as CSV",
     b"SQLi": "is a database: save the table as CSV",
     b"\x93NUMPY": "is a NumPy file: pass it as array:PATH",

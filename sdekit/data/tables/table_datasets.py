@@ -82,7 +82,7 @@ def table_from_columns(
             f"{source}, row {row}, column '{name}': the value is missing; fill it in, or leave out such rows with "
             "drop_missing=True"
         )
-    arrays = {name: arrays[name][~missing] for name in used}
+    arrays = {name: _plain(arrays[name][~missing], name, source) for name in used}  # objects may now be whole numbers
     if len(arrays[used[0]]) < 2:
         raise InputError(f"{source}: fewer than 2 rows without missing values")
     types = [column_of(name, arrays[name], source, category=name in as_categories) for name in chosen]
@@ -239,9 +239,7 @@ def _from_objects(values: np.ndarray) -> np.ndarray:
     """Return objects as numbers if all of them are numbers or missing, else unchanged."""
     present = [value for value in values.tolist() if not _is_missing(value)]
     if present and all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in present):
-        if len(present) == len(values):
-            return values.astype(np.int64)
-        return np.array([np.nan if _is_missing(value) else float(value) for value in values])
+        return values.astype(np.int64) if len(present) == len(values) else values
     if present and all(isinstance(value, float | int | np.number) and not isinstance(value, bool) for value in present):
         return np.array([np.nan if _is_missing(value) else float(value) for value in values])
     return values

@@ -51,6 +51,10 @@ class Operator(ABC):
         """Number of measured numbers."""
         return math.prod(self.measured)
 
+    def counts(self, x: Tensor) -> Tensor:
+        """Return the number of measured numbers of each row of x (B, *shape), (B,) in the dtype of x."""
+        return x.new_full((len(x),), self.count)
+
 
 @dataclass(frozen=True)
 class SVD:
@@ -147,7 +151,8 @@ def check_linear(operator: LinearOperator, seed: int = 0) -> None:
             f"the operator makes {_format_shape(ax.shape[1:])}, but its attribute `measured` is "
             f"{_format_shape(y.shape[1:])}"
         )
-    error = float((operator.apply(2 * x - 3 * z) - 2 * ax + 3 * az).norm() / (2 * ax.norm() + 3 * az.norm()))
+    size = max(float(2 * ax.norm() + 3 * az.norm()), 1e-300)
+    error = float((operator.apply(2 * x - 3 * z) - 2 * ax + 3 * az).norm()) / size
     if not error <= 1e-5:
         raise InputError(
             f"the operator is not linear: A(2 x - 3 z) differs from 2 A(x) - 3 A(z) by {error:.2g} of their length; "
