@@ -59,6 +59,8 @@ def imputation_problem(known: Tensor) -> Problem:
         known: Rows in the units of the model, (B, *shape), with NaN at unknown numbers.
     Returns:
         The problem, for batches of these rows in this order.
+    Raises:
+        InputError: If `known` is not a tensor of rows.
     """
     check_tensor("impute: known", known, finite=False)
     if known.ndim < 2 or not len(known):

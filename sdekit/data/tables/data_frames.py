@@ -19,7 +19,13 @@ EXTRA = "pip install 'sdekit[tables]'"
 
 
 def is_frame(value: object) -> bool:
-    """Return whether an object is a data frame of pandas or polars, or a table of pyarrow, without importing them."""
+    """Return whether an object is a data frame, without importing the libraries of data frames.
+
+    Arguments:
+        value: Any object.
+    Returns:
+        Whether it is a DataFrame of pandas or polars, or a Table of pyarrow.
+    """
     name = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
     return name in ("pandas.DataFrame", "polars.DataFrame", "pyarrow.Table")
 

@@ -15,7 +15,13 @@ MAGIC = b"PAR1"
 
 
 def is_parquet(path: str) -> bool:
-    """Return whether a file is a Parquet file, by its first bytes, or by its name if it cannot be read."""
+    """Return whether a file is a Parquet file.
+
+    Arguments:
+        path: The file.
+    Returns:
+        Whether its first bytes are those of Parquet, or, if it cannot be read, whether its name ends like one.
+    """
     try:
         with open(path, "rb") as file:
             return file.read(4) == MAGIC
