@@ -122,9 +122,9 @@ def kind_of(shape: tuple[int, ...]) -> str:
     Arguments:
         shape: (d,) of vectors, (C, L) of sequences, (C, H, W) of images, or (C, D, H, W) of volumes.
     Returns:
-        "vector", "sequence", "image" or "volume".
+        "vector", "sequence", "image" or "volume"; "vector" for other numbers of axes.
     """
-    return KINDS[len(shape) - 1]
+    return KINDS[len(shape) - 1] if 1 <= len(shape) <= len(KINDS) else "vector"
 
 
 class Batch(NamedTuple):

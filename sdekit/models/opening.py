@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sdekit.arguments import check_device, check_path
-from sdekit.data import Column, Units
+from sdekit.data import Column, Units, kind_of
 from sdekit.data.tables import snap_to_columns
 from sdekit.errors import InputError
 from sdekit.processes import SDE
@@ -53,7 +53,7 @@ class OpenedModel:
         shape: Shape of one x, without the batch axis: of a latent if there is a codec, else of one item of data.
         path: File or folder that the model was read from.
         units: Affine map between the units of the data and those of the model, or of the codec if there is one.
-        kind: "image" for shape (C, H, W), or "vector".
+        kind: "vector" for the shape (d,), "sequence" for (C, L), "image" for (C, H, W), or "volume" for (C, D, H, W).
         classes: Number of classes of the data; the default is the number of labels that the model takes.
         class_names: Names of the classes, or empty; the default is the names of the labels that the model takes.
         channel_names: Name of each channel of sequences, or empty.
@@ -402,7 +402,7 @@ def _wrapped(result: Any, loader: str, path: str | os.PathLike[str], shape: tupl
             f"{path}: loader {loader!r} returned a ScoreModel without the shape of a sample. It should return "
             "OpenedModel(model=..., shape=...); in Python, open_model(..., shape=...) adds the shape"
         )
-    return OpenedModel(model=model, shape=shape, kind="image" if len(shape) == 3 else "vector")
+    return OpenedModel(model=model, shape=shape, kind=kind_of(tuple(shape)))
 
 
 def split_loader_options(spec: str) -> tuple[str, dict[str, Any]]:

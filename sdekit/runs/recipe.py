@@ -80,7 +80,7 @@ class Recipe:
         condition: Condition of the network: "none", "label", "numbers", "embedding" or "sequence".
         train: Options of the training.
         shape: Shape of one item.
-        kind: Kind of the items: "image" or "vector".
+        kind: Kind of the items: "vector", "sequence", "image" or "volume".
         items: Number of items in the data set.
         classes: Number of labels in the data set, 0 for none.
         class_names: Names of the labels, or empty.

@@ -47,7 +47,7 @@ class Run(OpenedModel):
         shape: Shape of one sample in the model's units.
         path: The folder.
         units: Affine map between the units of the data and those of the model.
-        kind: "image" or "vector".
+        kind: "vector", "sequence", "image" or "volume".
         classes: Number of classes of the data.
         class_names: Names of the classes, or empty.
         channel_names: Name of each channel of sequences, or empty.

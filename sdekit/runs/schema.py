@@ -485,7 +485,8 @@ def check_fields(fields: Any, where: Path, what: str = "a run") -> RecipeRecord:
         f"condition_shape is {record.condition_shape}, and condition is {kind!r}": len(record.condition_shape)
         != axes.get(kind, 0),
         f"condition is 'label', and classes is {record.classes}": kind == "label" and record.classes < 1,
-        f"kind is 'image', and shape is {record.shape}": record.kind == "image" and len(record.shape) != 3,
+        f"kind is {record.kind!r}, and shape is {record.shape}": len(record.shape)
+        != {"sequence": 2, "image": 3, "volume": 4}.get(record.kind, len(record.shape)),
         f"columns do not fit the shape {record.shape}": bool(record.columns)
         and [sum(len(c.values) if c.type == "category" else 1 for c in record.columns)] != record.shape,
         **_class_faults(record),

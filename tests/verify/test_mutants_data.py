@@ -260,3 +260,10 @@ def test_sound_datasets() -> None:
     numbers = Conditions(array[:, :1], ("u",), Units())
     for data in (InMemoryDataset(array, units=units, conditions=numbers), InMemoryDataset(array[:1], units=units)):
         verify.verify(data).raise_on_failure()
+
+
+@pytest.mark.parametrize("shape", [(2, 9), (1, 3, 4, 5)])
+def test_data_of_sequences_and_volumes(shape: tuple[int, ...]) -> None:
+    """The shape of the items determines the kind that verify expects."""
+    data = InMemoryDataset(np.random.default_rng(0).normal(size=(6, *shape)), units=Units())
+    verify.verify(data, quick=True).raise_on_failure()

@@ -131,7 +131,11 @@ LOADERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "runs old files": (runs_old_files, "no execution", "a .ckpt runs code"),
     "writes": (writes, "files", "writes files"),
     "ignores others": (ignores_others, "damaged", "a file with other tensors is accepted"),
-    "kind": (lambda path: OpenedModel(model=opened(path), shape=(2,), kind="image"), "facts", "images have three axes"),
+    "kind": (
+        lambda path: OpenedModel(model=opened(path), shape=(2,), kind="image"),
+        "facts",
+        "this is the shape of a vector",
+    ),
     "by batch": (by_batch, "batch", "depends on its batch"),
     "drops": (drops, "deterministic", "draws random numbers or has a state"),
 }

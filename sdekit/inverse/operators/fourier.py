@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ class Blur(LinearOperator):
 
     Arguments:
         shape: Shape of a sample.
-        kernel: Kernel, (h, w) for images and (h,) for vectors, with odd sides, at most as long as the sides of a
-            sample.
+        kernel: Kernel, with an axis for each axis of space: (h,) for vectors and sequences, (h, w) for images, and
+            (d, h, w) for volumes. Its sides are odd, and at most as long as the sides of a sample.
     Raises:
         InputError: If the kernel has another number of axes, or an even or too large side.
     """
@@ -143,7 +144,7 @@ class Magnitude(Operator):
 
 
 def spatial_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the axes of space, counted from the end: the last two of an image (C, H, W), the last of a vector."""
+    """Return the axes of space, counted from the end: all but the channels, and the one axis of a vector."""
     return tuple(range(-len(shape[1:]), 0)) if len(shape) > 1 else (-1,)
 
 
@@ -162,14 +163,13 @@ def blur(shape: tuple[int, ...], *, std: float = 1.5, kernel: str = "") -> Blur:
 
     Arguments:
         shape: Shape of a sample.
-        std: Standard deviation of a Gaussian kernel, in pixels, above 0.
+        std: Standard deviation of a Gaussian kernel, in pixels (points, voxels), above 0.
         kernel: Image or .npy file of another kernel, with odd sides; it is scaled to the sum 1.
     Returns:
         The operator.
     Raises:
         InputError: If std is not positive, or the kernel sums to 0 or does not fit.
     """
-    axes = len(spatial_axes(shape))
     if kernel:
         weights = torch.from_numpy(read_array(kernel, "kernel"))
         if abs(float(weights.sum())) < 1e-12:
@@ -179,7 +179,7 @@ def blur(shape: tuple[int, ...], *, std: float = 1.5, kernel: str = "") -> Blur:
     size = [shape[a] for a in spatial_axes(shape)]
     reach = [min(math.ceil(4 * std), (n - 1) // 2) for n in size]
     gaussians = [(-0.5 * (torch.arange(-r, r + 1, dtype=torch.float64) / std) ** 2).exp() for r in reach]
-    weights = gaussians[0] if axes == 1 else gaussians[0][:, None] * gaussians[1]
+    weights = reduce(torch.multiply, torch.meshgrid(*gaussians, indexing="ij"))
     return Blur(shape, weights / weights.sum())
 
 

@@ -105,7 +105,8 @@ def read_mask(path: str | Path, shape: tuple[int, ...], *, invert: bool = False)
     colours are.
 
     Arguments:
-        path: Path of a .npy file or an image. For images (C, H, W) it may be (H, W), (H, W, C) or (C, H, W).
+        path: Path of a .npy file or an image. For images (C, H, W) it may be (H, W), (H, W, C) or (C, H, W), for
+            sequences (L,) or (C, L), and for volumes (D, H, W) or (C, D, H, W).
         shape: Shape of a sample.
         invert: Whether to exchange 0 and 1.
     Returns:
@@ -122,6 +123,8 @@ def read_mask(path: str | Path, shape: tuple[int, ...], *, invert: bool = False)
         else:  # one mask for all channels; a file with colours counts as its brightest channel
             mask = mask.amax(-1) if mask.ndim == 3 and tuple(mask.shape[:2]) == shape[1:] else mask
             mask = mask.expand(shape) if tuple(mask.shape) == shape[1:] else mask
+    elif len(shape) > 1 and tuple(mask.shape) == shape[1:]:  # one mask for all channels of a sequence or a volume
+        mask = mask.expand(shape)
     if tuple(mask.shape) != shape:
         size = f"{shape[2]} x {shape[1]} pixels" if len(shape) == 3 else f"shape {tuple(shape)}"
         raise InputError(f"mask {path}: has shape {tuple(array.shape)}; it must be as large as a sample, {size}")

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from sdekit.data import Batch, Dataset
+from sdekit.data import Batch, Dataset, kind_of
 from sdekit.verify.common.check_results import Check, Finding, at_most, same, skip
 from sdekit.verify.common.side_effects import changed_globals
 
@@ -78,7 +78,7 @@ def shape(data: Open) -> Finding:
         if measured != expected:
             cause = "items do not have the declared shape, or are not float32: correct `shape` or convert the items"
             return Finding(False, measured, expected, cause)
-    kind = "vector" if len(dataset.shape) == 1 else "image"
+    kind = kind_of(tuple(dataset.shape))
     return same(dataset.kind, kind, f"items of shape {dataset.shape} must have the kind {kind!r}: correct `kind`")
 
 

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sdekit.data import kind_of
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import Condition, OpenedModel, ScoreModel, example_conditions
 from sdekit.processes import SDE, as_time
@@ -302,10 +303,10 @@ def facts(load: Load, path: str) -> Finding:
     opened: Any = load(path)
     if not isinstance(opened, OpenedModel):
         return skip("the loader returns no OpenedModel")
-    trained, units = opened.conditioning.classes, opened.units
+    trained, units, kind = opened.conditioning.classes, opened.units, kind_of(tuple(opened.data_shape))
     laws = {
-        f"kind is {opened.kind!r} for the shape {opened.data_shape}: images have three axes": opened.kind
-        == ("image" if len(opened.data_shape) == 3 else "vector"),
+        f"kind is {opened.kind!r} for the shape {opened.data_shape}: this is the shape of a {kind}": opened.kind
+        == kind,
         f"classes is {opened.classes}, but the model takes {trained} labels": trained in (0, opened.classes),
         "class_names has another length than classes": len(opened.class_names) in (0, opened.classes),
         "units.low is not below units.high": units.low is None or units.high is None or units.low < units.high,

@@ -19,6 +19,7 @@ from sdekit.verify.common.side_effects import changed_globals
 
 SHAPES: tuple[tuple[int, ...], ...] = ((2,), (1, 8, 12), (3, 8, 8))
 OTHER_SHAPES: tuple[tuple[int, ...], ...] = ((4,), (16,), (64,), *((c, s, s) for s in (16, 28, 32, 64) for c in (1, 3)))
+OTHER_SHAPES += (*((c, s) for s in (16, 64, 128) for c in (1, 2)), *((1, s, s, s) for s in (8, 16)))
 """Shapes of which the first supported one is measured if a network supports none of `SHAPES`."""
 
 CLASSES, ROWS = 3, 21
@@ -77,7 +78,7 @@ def checks(build: Build, *, quick: bool = False) -> list[Check]:
             not support, and for classes above 0 if it accepts no labels.
         quick: Measure on two shapes of data instead of three.
     """
-    law = "build(shape, classes) is a network for vectors or images"
+    law = "build(shape, classes) is a network for vectors, images, sequences or volumes"
     result = [Check("builds", law, partial(builds, build))]
     measures: dict[str, tuple[str, Callable[[NetworkTrial], Finding]]] = {
         "shape": ("x (B, *), c_noise (B,), y (B,) to (B, *)", shapes),
@@ -154,7 +155,9 @@ def builds(build: Build) -> Finding:
     """Check that the network supports at least one shape of data."""
     supported = supported_shapes(build)
     measured = ", ".join("x".join(map(str, shape)) for shape in supported) or "none"
-    cause = "the network supports neither vectors nor images: raise InputError for unsupported shapes only"
+    cause = (
+        "the network supports no vectors, images, sequences or volumes: raise InputError for unsupported shapes only"
+    )
     return Finding(bool(supported), measured, "one shape or more", cause)
 
 

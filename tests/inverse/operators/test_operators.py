@@ -43,6 +43,9 @@ LINEAR: dict[str, LinearOperator] = {
     "mask of a vector": registry.build("operator", "mask", (7,), keep=0.4),
     "average of a vector": Average((12,), 3),
     "blur of odd sides": registry.build("operator", "blur", (2, 9, 7), std=1.0),
+    "blur of a sequence": registry.build("operator", "blur", (2, 12), std=1.0),
+    "blur of a volume": registry.build("operator", "blur", (1, 3, 4, 5), std=0.7),
+    "average of a volume": Average((1, 4, 2, 6), 2),
     "blur by a lopsided kernel": Blur((1, 6, 6), random(3, 5).abs()),
     "fourier mask of odd sides": registry.build("operator", "fourier-mask", (1, 5, 7)),
     "fourier mask of one sign": FourierMask(torch.eye(6)),
@@ -157,6 +160,10 @@ def test_masks_from_files(tmp_path: Path) -> None:
     for file in ("m.png", "m.npy"):
         operator = registry.build("operator", "mask", IMAGE, mask=str(tmp_path / file))
         assert operator.keep.sum() == 3 * 8 * 3 and bool(operator.keep[2, :, :3].all())
+    np.save(tmp_path / "points.npy", np.arange(12) < 3)
+    assert registry.build("operator", "mask", (2, 12), mask=str(tmp_path / "points.npy")).keep.sum() == 2 * 3
+    np.save(tmp_path / "voxels.npy", np.arange(24).reshape(2, 3, 4) < 5)
+    assert registry.build("operator", "mask", (2, 2, 3, 4), mask=str(tmp_path / "voxels.npy")).keep.sum() == 2 * 5
     with pytest.raises(InputError, match=r"m.png: has shape \(8, 8\); it must be as large as a sample, 9 x 6 pixels"):
         registry.build("operator", "mask", (1, 6, 9), mask=str(tmp_path / "m.png"))
     np.save(tmp_path / "none.npy", np.zeros((8, 8)))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sdekit.data import Units
+from sdekit.data import Units, kind_of
 from sdekit.errors import InputError
 from sdekit.models import PREDICTIONS, Conditioning, NetworkInput, OpenedModel, ScoreModel
 from sdekit.processes import SDE, TabulatedVP, as_time
@@ -105,9 +105,7 @@ def bare(
     if low is not None and high is not None:
         units = pixel_units(shape[0], low, high) if image else Units(low=low, high=high)
     facts = {"network_source": network} | ({"tensors_not_used": unused} if unused else {})
-    return OpenedModel(
-        model=model, shape=shape, units=units, kind="image" if image else "vector", classes=classes, facts=facts
-    )
+    return OpenedModel(model=model, shape=shape, units=units, kind=kind_of(tuple(shape)), classes=classes, facts=facts)
 
 
 NO_NULL = (
