@@ -84,7 +84,9 @@ def measure(samples: np.ndarray, data: np.ndarray) -> dict[str, float]:
     }
 
 
-def trained(name: str, budget: float, options: dict[str, object]) -> tuple[np.ndarray, dict[str, object]]:
+def trained(
+    name: str, network: str, budget: float, n: int, options: dict[str, object]
+) -> tuple[np.ndarray, dict[str, object]]:
     """Train within a CPU budget, and return samples (N, L) and facts about the training."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.npy"
@@ -93,7 +95,7 @@ def trained(name: str, budget: float, options: dict[str, object]) -> tuple[np.nd
         def run(count: int) -> float:
             settings = {"train": {"steps": count, "preview_every": 0}, "network": options}
             start = time.process_time()
-            train(*plan(f"array:{path}", network="unet", options=settings), Path(folder) / str(count))
+            train(*plan(f"array:{path}", network=network, options=settings), Path(folder) / str(count))
             return time.process_time() - start
 
         few, many = run(10), run(40)
@@ -101,7 +103,7 @@ def trained(name: str, budget: float, options: dict[str, object]) -> tuple[np.nd
         seconds, opened = run(count), load_run(Path(folder) / str(count))
     model = opened.model
     start = time.process_time()
-    x = sample(model.sde, model, "auto", shape=(1, LENGTH), n=N, nfe=30, batch_size=250).x
+    x = sample(model.sde, model, "auto", shape=(1, LENGTH), n=n, nfe=30, batch_size=250).x
     facts = {"steps": count, "train_s": round(seconds), "sample_s": round(time.process_time() - start)}
     parameters = sum(p.numel() for p in model.parameters())
     return opened.to_data(x)[:, 0].astype(np.float64), {**facts, "parameters": parameters}
@@ -123,6 +125,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="*", default=["sines", "pulses", "steps"])
     parser.add_argument("--budget", type=float, default=360.0)
+    parser.add_argument("--network", default="unet")
+    parser.add_argument("--samples", type=int, default=N)
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
@@ -131,12 +135,14 @@ def main() -> None:
     file = arguments.out.with_suffix(".json")
     rows = json.loads(file.read_text()) if file.exists() else []
     given = dict(option.split("=", 1) for option in arguments.option)
-    options = component_options("network", "unet", {k: ast.literal_eval(v) for k, v in given.items()})
+    options = component_options("network", arguments.network, {k: ast.literal_eval(v) for k, v in given.items()})
     for name in arguments.data:
         new = sequences(name, 1)
-        samples, facts = trained(name, arguments.budget, dict(options))
-        row = {"data": name, "network": " ".join(arguments.option) or "default", "budget": arguments.budget, **facts}
-        row |= {**measure(samples, new), "floor": measure(sequences(name, 2), new)["forest"]}
+        samples, facts = trained(name, arguments.network, arguments.budget, arguments.samples, dict(options))
+        network = " ".join([arguments.network, *arguments.option])
+        row = {"data": name, "network": network, "budget": arguments.budget, **facts}
+        new, other = (x[: arguments.samples] for x in (new, sequences(name, 2)))
+        row |= {**measure(samples, new), "floor": measure(other, new)["forest"]}
         print(row, flush=True)
         rows = [r for r in rows if (r["data"], r["network"], r["budget"]) != (name, row["network"], row["budget"])]
         rows.append(row)
