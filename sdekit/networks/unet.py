@@ -34,7 +34,7 @@ class UNet(nn.Module):
         shape: (C, L), (C, H, W) or (C, D, H, W) of one sample, with sides of at least 8; odd sizes are allowed.
         classes: Number of labels, 0 for none.
         width: Channels of the first level, a multiple of 4, at least 8; None for 24 or 32 for images, by their size,
-            64 for sequences, and 16 for volumes.
+            32 for sequences, and 16 for volumes.
         multipliers: Channels of each level in units of width; None for levels down to about 4 pixels, or 16 points of
             a sequence.
         blocks: Number of residual blocks of each level.
@@ -79,7 +79,7 @@ class UNet(nn.Module):
             )
         dimensions, longer = len(shape) - 1, max(shape[1:])
         tiny = dimensions == 2 and longer <= 12
-        width = {1: 64, 2: 24 if longer <= 28 else 32, 3: 16}[dimensions] if width is None else width
+        width = {1: 32, 2: 24 if longer <= 28 else 32, 3: 16}[dimensions] if width is None else width
         multipliers = levels(longer, dimensions) if multipliers is None else tuple(multipliers)
         attention = {1: 64, 2: 4 if tiny else 8, 3: 4}[dimensions] if attention is None else attention
         dense = (3 if tiny else 0) if dense is None else dense

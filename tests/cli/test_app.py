@@ -72,7 +72,7 @@ def test_wrong_usage(refused: Callable[..., str], arguments: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "train --help", "sample --help", "plugins list", "sample r --out o --solver ddmi"]
+    "command", ["--help", "train --help", "nll --help", "plugins list", "sample r --out o --solver ddmi"]
 )
 def test_nothing_heavy_is_imported(command: str) -> None:
     """Help, the listing and the message for a misspelt name import neither torch nor numpy nor scipy."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from sdekit.errors import InputError
@@ -117,6 +116,7 @@ def decode(
 
 def _stored(source: Latents, opened: OpenedModel) -> Tensor | None:
     """Return the labels or conditions in the record of the latents, or None if it has none for each latent."""
+    import numpy as np
     import torch
 
     values = source.record.get("labels" if opened.condition == "label" else "conditions")

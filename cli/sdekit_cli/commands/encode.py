@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from sdekit.errors import InputError
@@ -73,6 +72,8 @@ def encode(
 
       sdekit encode run --solver ddim --steps 50 --out inverted
     """
+    import numpy as np
+
     load_plugin_files(plugin, quiet=json)
     check_out(out, overwrite=overwrite)
     if batch_size < 1:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from sdekit.data import Units, whole_number
 from sdekit.errors import InputError
 from sdekit.registry import component_names, component_options, parse_assignments
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from sdekit.data import Dataset
@@ -62,6 +60,10 @@ class DataItems:
 
     def _raw(self, rows: slice) -> tuple[np.ndarray, Tensor | None]:
         """Read and check items in the units of the data, and their conditions; see `read`."""
+        import numpy as np
+
+        from sdekit.data import Units
+
         batch = self.data.batch(self.indices[rows])
         raw = self.data.units.to_data(batch.x)
         if self.data.units.layout != self.opened.units.layout:
@@ -124,6 +126,8 @@ class DataItems:
         Raises:
             InputError: As `read` does.
         """
+        import numpy as np
+
         sizes, low, high = [], np.inf, -np.inf
         for first in range(0, len(self), batch_size):
             raw, _ = self._raw(slice(first, first + batch_size))
@@ -140,6 +144,8 @@ class DataItems:
     @property
     def _positions(self) -> Sequence[int]:
         """Position of each class of the data among the classes of the model; -1 if the model has no such class."""
+        from sdekit.data import whole_number
+
         ours, theirs = list(self.opened.class_names), list(self.data.class_names)
         if not theirs:
             return range(max(self.data.classes, 1))
@@ -184,6 +190,8 @@ def open_items(
     Raises:
         InputError: If the data cannot be opened or have another shape than the model.
     """
+    import numpy as np
+
     from sdekit.data import parse_spec, split
     from sdekit.runs import Run
     from sdekit.training import load_data, load_run_data

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sdekit.errors import InputError
-from sdekit.runs import names_in, recover, staged
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sdekit.models import OpenedModel
 
 NAMES = ("latents.npy", "samples.npy", "encode.json", "decode.json", "interpolate.json", "round-trip.png", "grid.png",
@@ -45,6 +44,8 @@ def check_out(out: Path, *, overwrite: bool) -> list[str]:
     Raises:
         InputError: If other files are in the folder, or earlier ones without `overwrite`.
     """
+    from sdekit.runs import names_in, recover
+
     recover(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file: choose a folder")
@@ -72,6 +73,10 @@ def write_latents(
         InputError: If the folder contains other files.
         SdekitError: If the files cannot be written.
     """
+    import numpy as np
+
+    from sdekit.runs import staged
+
     with staged(out, lambda: check_out(out, overwrite=overwrite), description="new latents") as new:
         np.save(new / "latents.npy", latents.z.astype(np.float32))
         (new / record_name).write_text(json.dumps(dict(latents.record), indent=2) + "\n", encoding="utf-8")
@@ -90,7 +95,10 @@ def read_latents(path: Path, opened: OpenedModel) -> Latents:
     Raises:
         InputError: If the file cannot be read, or the latents have another shape or are not finite.
     """
+    import numpy as np
+
     from sdekit.data.formats import read_npy
+    from sdekit.runs import recover
 
     recover(path if path.is_dir() else path.parent)
     file = path / "latents.npy" if path.is_dir() else path
@@ -128,6 +136,8 @@ def pictures(opened: OpenedModel, rows: Sequence[np.ndarray], name: str) -> dict
     Returns:
         Contents of the picture by its name.
     """
+    import numpy as np
+
     if opened.kind == "vector":
         return {}
     from sdekit.plotting import item_grid

@@ -13,7 +13,6 @@ from types import MappingProxyType, TracebackType
 from typing import Any
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.runs import recover, staged, write_atomically
 from sdekit_cli.terminal.console import note
 
 
@@ -35,6 +34,8 @@ class PartialRows:
     def __init__(
         self, out: Path, name: str, columns: Sequence[str], protocol: Mapping[str, Any], *, overwrite: bool
     ) -> None:
+        from sdekit.runs import recover
+
         self.out, self.name, self.columns = out, name, tuple(columns)
         self.partial, self.complete = out / f"{name}.partial.csv", out / f"{name}.csv"
         digest = hashlib.sha256(json.dumps(dict(protocol), sort_keys=True, default=str).encode()).hexdigest()
@@ -72,6 +73,8 @@ class PartialRows:
             self._rows.append(row)
 
     def __enter__(self) -> PartialRows:
+        from sdekit.runs import write_atomically
+
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -126,6 +129,8 @@ class PartialRows:
             record: JSON-ready facts.
             files: Contents of further files by name. NAME.csv among them replaces the table of the rows.
         """
+        from sdekit.runs import staged
+
         with staged(self.out, lambda: [self.partial.name]) as new:
             (new / self.complete.name).write_text(self._csv(self._rows), encoding="utf-8")
             for name, content in files.items():
