@@ -23,6 +23,7 @@ from sdekit.errors import InputError, SdekitError
 
 from .completion.scripts import SCRIPTS, completion_script, install_completion
 from .completion.values import Completion
+from .options.suggesting_command import SuggestingCommand, unknown_command
 from .terminal.command import Command, Group, readable
 from .terminal.console import error, note, shown
 from .terminal.streams import standard_streams
@@ -117,6 +118,12 @@ class Root(Group):
         ]
         return [*names, *(super().shell_complete(ctx, incomplete) if incomplete.startswith("-") else [])]
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command of the arguments. Raises InputError with the remedy if there is no such command."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise InputError(unknown_command(args[0], list(self.commands)))
+        return super().resolve_command(ctx, args)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print usage, examples, commands and options."""
         from rich.padding import Padding
@@ -151,7 +158,7 @@ def load_command(name: str) -> Any:
         group = typer.Typer(add_completion=False)
         group.command(name)(getattr(module, name.replace("-", "_")))
     for info in group.registered_commands:
-        info.cls = Command
+        info.cls = SuggestingCommand
     group.info.cls = Group
     command = typer.main.get_command(group)
     command.name = name

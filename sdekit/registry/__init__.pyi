@@ -18,6 +18,8 @@ from .discovery import (
     resolve as resolve,
     with_data_std as with_data_std,
 )
+from .foreign_names import equivalent as equivalent
+from .foreign_options import same_option as same_option, unknown_option as unknown_option
 from .hookspecs import Target as Target, Targets as Targets
 from .option_text import (
     OptionText as OptionText,

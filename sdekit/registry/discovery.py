@@ -25,6 +25,7 @@ from sdekit.errors import InputError
 from . import hookspecs
 from .component_parameters import FROZEN, configuration_fault, parameters, unknown_name
 from .foreign_names import unknown_component
+from .foreign_options import unknown_option
 
 GROUP = "sdekit"
 KINDS = {
@@ -296,7 +297,7 @@ def complete_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[s
     known = parameters(find_component(kind, name).load())
     for option in options:
         if option not in known:
-            raise InputError(unknown_name(f"option of {kind} {name!r} named", option, sorted(known), "It has"))
+            raise InputError(unknown_option(f"{kind} {name!r}", option, list(known)))
     annotations = {option: p.annotation for option, p in known.items()}
     if kind == "loader":
         annotations.pop("device", None)  # a torch.device or its name, whatever the loader declares

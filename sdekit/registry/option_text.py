@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from keyword import iskeyword
@@ -10,8 +11,12 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from sdekit.errors import InputError
 
-from .component_parameters import parameters, unknown_name
+from .component_parameters import parameters
 from .discovery import find_component
+from .foreign_options import unknown_option
+
+NEXT_OPTION = re.compile(r"\s*[A-Za-z_][\w.-]*=")
+"""Start of an option: its name and =."""
 
 TYPE_DESCRIPTIONS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -53,11 +58,14 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     return parsed
 
 
-def parse_component(text: str) -> tuple[str, dict[str, Any]]:
-    """Parse a component with options: "cfg:scale=3,labels=[1, 2]" gives ("cfg", {"scale": "3", "labels": "[1, 2]"}).
+def parse_component(text: str, kind: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Parse a component with options: "cfg:scale=3,labels=1,2" gives ("cfg", {"scale": "3", "labels": "1,2"}).
+
+    A comma starts the next option if a name and = follow; all other commas belong to the value.
 
     Arguments:
         text: NAME or NAME:option=value,option=value.
+        kind: Kind of the component. The message about a value without a name then names the option.
     Returns:
         Name in lower case, as components are registered, and options as `parse_assignments` returns them.
     Raises:
@@ -66,7 +74,23 @@ def parse_component(text: str) -> tuple[str, dict[str, Any]]:
     name, colon, rest = text.partition(":")
     if not name or (colon and not rest):
         raise InputError(f"{text!r}: write NAME or NAME:option=value,option=value")
-    return name.lower(), parse_assignments(_split_at_commas(rest)) if rest else {}
+    parts = _split_at_options(rest) if rest else []
+    if kind is not None and parts and "=" not in parts[0]:
+        known = [option_name(option) for option in parameters(find_component(kind, name).load())]
+        advice = f"write {name.lower()}:{known[0]}={parts[0]}" if known else f"{name.lower()} has no options"
+        raise InputError(f"{text!r}: {advice}" + (f" (its options: {', '.join(known)})" if len(known) > 1 else ""))
+    return name.lower(), parse_assignments(parts)
+
+
+def _split_at_options(text: str) -> list[str]:
+    """Split at the commas outside of brackets and quotes that end an option."""
+    parts: list[str] = []
+    for part in _split_at_commas(text):
+        if parts and "=" in parts[-1] and part and not NEXT_OPTION.match(part):
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
+    return parts
 
 
 def _split_at_commas(text: str) -> list[str]:
@@ -112,8 +136,7 @@ def convert_options(subject: str, target: Callable[..., Any], options: Mapping[s
     converted = {}
     for name, value in options.items():
         if name not in known:
-            names = sorted(map(option_name, known))
-            raise InputError(unknown_name(f"option of {subject} named", option_name(name), names, "It has"))
+            raise InputError(unknown_option(subject, name, list(known)))
         try:
             converted[name] = _convert(value, known[name].annotation)
         except ValueError as error:
@@ -135,7 +158,18 @@ def _convert(value: Any, annotation: Any) -> Any:
         if isinstance(value, OptionText):
             with suppress(ValidationError):
                 return adapter.validate_python(str(value), strict=True)
+            if "," in value or value.strip()[:1] in ("(", "["):
+                with suppress(ValidationError):
+                    return adapter.validate_python(_list_items(value))
         raise ValueError(error.errors()[0]["msg"].lower()) from None
+
+
+def _list_items(text: str) -> Any:
+    """Return the items of a list that is written as 1,2 or (1, 2) or [a, b]."""
+    inner = text.strip()
+    if inner[:1] + inner[-1:] in ("()", "[]"):
+        inner = inner[1:-1].strip()
+    return [OptionText(item.strip()).value for item in _split_at_commas(inner.removesuffix(","))] if inner else []
 
 
 def component_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,5 +223,5 @@ def _description(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(map(str, get_args(annotation)))
     if get_origin(annotation) in (tuple, list):
-        return "a list in brackets"
+        return "a list such as 1,2,2"
     return TYPE_DESCRIPTIONS.get(annotation, _python_name(annotation))

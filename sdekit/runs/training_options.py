@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sdekit.arguments import check_options
 from sdekit.errors import InputError
-from sdekit.registry import unknown_name
+from sdekit.registry import unknown_option
 
 REMOVED_OPTIONS = ("turn_below",)
 """Options of version 0.1 that no longer exist. Runs that recorded them can be opened, but not resumed."""
@@ -190,5 +190,5 @@ def train_options(options: Mapping[str, Any]) -> TrainOptions:
     known = [field.name for field in fields(TrainOptions)]
     for name in options:
         if name not in known:
-            raise InputError(unknown_name("option of train named", str(name), known, "It has"))
+            raise InputError(unknown_option("train", str(name), known))
     return TrainOptions(**options)

@@ -51,6 +51,7 @@ from .objectives.denoising import (
     Denoising as Denoising,
 )
 from .planning import (
+    default_training as default_training,
     load_data as load_data,
     load_run_data as load_run_data,
     plan as plan,

@@ -18,7 +18,15 @@ from sdekit.data.objects import dataset_from_object, object_spec
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import PREDICTIONS
 from sdekit.networks import OwnNetwork
-from sdekit.registry import complete_options, component_names, find_component, parameters, unknown_name
+from sdekit.registry import (
+    OptionText,
+    complete_options,
+    component_names,
+    component_options,
+    find_component,
+    parameters,
+    unknown_name,
+)
 from sdekit.runs import (
     Component,
     Recipe,
@@ -156,7 +164,7 @@ def plan(
         prediction: Key of `PREDICTIONS`: the quantity that the network predicts.
         condition: "none"; "label" to condition on the labels of the data; "numbers" or "embedding" to condition on the
             y of Python objects (x, y); or a value of the data set's own option `condition`, such as columns of a table.
-        options: Options by group: "data", "sde", "network" and "train" (see `TrainOptions`;
+        options: Options by group: "data", "process" (or "sde"), "network" and "train" (see `TrainOptions`;
             `default_training` changes its defaults for some data).
     Returns:
         The recipe of the run, and its data set.
@@ -181,10 +189,13 @@ def plan(
         names = listing([data.class_names[label] if data.class_names else str(label) for label in untrained])
         data.notes += (f"no item of {names} is in the training part, so that these classes are never requested",)
     _check_training(spec, data, condition, train)
+    network = default_network(data) if network is None and own is None else network
+    if own is None and any(isinstance(value, OptionText) for value in groups["network"].values()):
+        groups["network"] = component_options("network", str(network), groups["network"])
     network_options = _with_derived_options(groups["network"], data, condition, train, own)
     if own is None:
-        network = default_network(data) if network is None else network
-        chosen_network = Component(name=network, options=complete_options("network", network, network_options))
+        name = str(network)
+        chosen_network = Component(name=name, options=complete_options("network", name, network_options))
     else:
         own.check_options(network_options)
         chosen_network = Component(name=own.spec, options=network_options)
@@ -283,6 +294,10 @@ def _by_group(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict
     """Return the options of every group. Raises InputError for an unknown group."""
     options = {} if options is None else options
     check_instance("plan: options", options, Mapping, "a mapping of groups to options")
+    if "process" in options:
+        if "sde" in options:
+            raise InputError("plan: options has the groups 'process' and 'sde', which mean the same: write one of them")
+        options = {"sde" if group == "process" else group: values for group, values in options.items()}
     for group in options:
         if group not in GROUPS:
             raise InputError(f"no group of options {group!r}: the groups are {', '.join(GROUPS)}")

@@ -64,11 +64,19 @@ def test_version(sdekit: Callable[..., Any]) -> None:
     assert sdekit("--version").out == f"sdekit {package.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [("tran",), ("train",), ("sample",), ("sample", "run"), ("train", "--outt", "x")])
-def test_wrong_usage(refused: Callable[..., str], arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tran",), "sdekit has no command 'tran': did you mean sdekit train?"),
+        (("train",), "sdekit train: Missing option --out. Add --out FOLDER"),
+        (("sample",), "RUN is missing. Write the run folder first: sdekit sample RUN ..."),
+        (("sample", "run"), "sdekit sample: Missing option --out"),
+        (("train", "--outt", "x"), "sdekit train has no option --outt: did you mean --out?"),
+    ],
+)
+def test_wrong_usage(refused: Callable[..., str], arguments: tuple[str, ...], message: str) -> None:
     """A wrong command, a missing argument and an unknown flag are one message each."""
-    message = refused(*arguments)
-    assert "Usage:" in message and ("No such" in message or "Missing" in message)
+    assert message in refused(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from sdekit.registry import OptionText, convert_options, describe_type, parse_co
         ("cfg:scale=3.5,negative-label=2", ("cfg", {"scale": 3.5, "negative_label": 2})),
         ("inpaint:mask=m.png,image=a b.png", ("inpaint", {"mask": "m.png", "image": "a b.png"})),
         ("grid:shape=[1, 2],also=true", ("grid", {"shape": [1, 2], "also": True})),
+        ("unet:multipliers=1,2,2,width=8", ("unet", {"multipliers": "1,2,2", "width": 8})),
+        ("unet:width=8,multipliers=(1,2)", ("unet", {"width": 8, "multipliers": "(1,2)"})),
         ('file:path="a,b:c.npy",n=1', ("file", {"path": "a,b:c.npy", "n": 1})),
     ],
 )
@@ -60,6 +62,10 @@ def component(
         ("either", "3", 3),
         ("either", "x", "x"),
         ("several", "[1, 2]", (1, 2)),
+        ("several", "(1, 2,)", (1, 2)),
+        ("several", "1,2", (1, 2)),
+        ("several", "[8]", (8,)),
+        ("several", "()", ()),
         ("flag", "true", True),
     ],
 )
@@ -75,7 +81,7 @@ def test_the_type_decides(name, text, expected):
         ("number", "big", r"option number of it: .* got 'big' \(it takes a number, by default 0.0\)"),
         ("count", "9" * 5000, r"got '9+' \(it takes a whole number"),
         ("kind", "3", r"got 3 \(it takes 1 or 2, by default '1'\)"),
-        ("several", "3", r"got 3 \(it takes a list in brackets, by default None\)"),
+        ("several", "3", r"got 3 \(it takes a list such as 1,2,2, by default None\)"),
         ("flag", "maybe", r"it takes true or false"),
     ],
 )

@@ -93,7 +93,7 @@ def test_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "name a .png file" in refused("verify", "heun", "--plot", tmp_path / "no" / "a.png")
     assert "no check of karras measures an error" in refused("verify", "karras", "--plot", tmp_path / "none.png")
     assert "gone.csv: no such file" in refused("verify", "heun", f"table:{tmp_path / 'gone.csv'}")
-    assert "Missing argument" in refused("verify")
+    assert "Missing argument NAME" in refused("verify")
 
 
 def test_local_plugins_are_recorded(sdekit: CLI, local: Callable[[str], Path], tmp_path: Path) -> None:

@@ -148,14 +148,14 @@ def _parse_metrics(texts: list[str] | None) -> dict[str, dict[str, Any]] | None:
         return None
     chosen = {}
     for text in texts:
-        name, assignments = parse_component(text)
+        name, assignments = parse_component(text, "metric")
         chosen[name] = component_options("metric", name, assignments)
     return chosen
 
 
 def _parse_features(text: str) -> tuple[str, dict[str, Any]]:
     """Parse the value of --features. Raises InputError for an unknown name or option."""
-    name, assignments = parse_component(text)
+    name, assignments = parse_component(text, "features")
     return name, component_options("features", name, assignments)
 
 

@@ -24,6 +24,7 @@ from sdekit.registry import (
     unknown_name,
 )
 from sdekit_cli.options.shared_options import AsJson, PluginFiles, load_plugin_files, registry_kind
+from sdekit_cli.options.suggesting_command import SuggestingCommand
 from sdekit_cli.scaffold.new_plugin import new
 from sdekit_cli.scaffold.plugin_checks import check
 from sdekit_cli.terminal.console import marked, print_json, show_table, shown
@@ -38,11 +39,11 @@ app = typer.Typer(
     no_args_is_help=True,
     help="List, describe, create and check components: processes, samplers, grids, networks, data sets, ...",
 )
-app.command()(new)
-app.command()(check)
+app.command(cls=SuggestingCommand)(new)
+app.command(cls=SuggestingCommand)(check)
 
 
-@app.command("list")
+@app.command("list", cls=SuggestingCommand)
 def list_(
     kind: Annotated[str | None, typer.Option(help=f"Only this kind: {', '.join(KINDS)}.")] = None,
     plugin: PluginFiles = None,
@@ -68,7 +69,7 @@ def list_(
     show_table(table)
 
 
-@app.command()
+@app.command(cls=SuggestingCommand)
 def show(
     name: Annotated[str, typer.Argument(help="Name of a component.")],
     kind: Annotated[str | None, typer.Option(help="Its kind, if components of several kinds have this name.")] = None,

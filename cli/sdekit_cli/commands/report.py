@@ -64,7 +64,7 @@ def report(
     load_plugin_files(plugin, quiet=json)
     if option and data is None:
         raise InputError("--option is an option of the data set of --data: add --data SPEC")
-    name, assignments = parse_component(solver)
+    name, assignments = parse_component(solver, "sampler")
     solver_options = component_options("sampler", name, assignments)
     from sdekit.reporting import ReportOptions, check_report_path, default_report_path, write_report
 

@@ -63,9 +63,9 @@ def restore(
         raise InputError("give --measurement FILE, or --degrade FILE with a clean sample to measure")
     known_std = _parse_noise_std(noise_std, trial=degrade is not None)
     session = SamplingSession(options)
-    operator_name, assignments = parse_component(operator)
+    operator_name, assignments = parse_component(operator, "operator")
     operator_options = component_options("operator", operator_name, assignments)
-    method_name, assignments = parse_component(method)
+    method_name, assignments = parse_component(method, "restorer")
     method_options = component_options("restorer", method_name, assignments)
     session.open()
 

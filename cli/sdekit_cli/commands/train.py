@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit.registry import component_options, convert_options, find_component, parameters, parse_assignments
+from sdekit.registry import (
+    component_options,
+    convert_options,
+    find_component,
+    parameters,
+    parse_assignments,
+    parse_component,
+)
 from sdekit_cli.options.assignments import group_options, merge_flags
 from sdekit_cli.options.shared_options import Loggers, PluginFiles, load_plugin_files, parse_loggers, pick_device
 from sdekit_cli.terminal.console import note, print_json, quoted, warnings_as_notes
@@ -20,8 +27,8 @@ if TYPE_CHECKING:
     from sdekit.runs import Component
     from sdekit.training import Trainer
 
-GROUPS = ("data", "sde", "network", "train")
-KEYS = ("data", "sde", "network", "prediction", "condition")
+GROUPS = ("data", "process", "network", "train")
+KEYS = ("data", "process", "network", "prediction", "condition")
 DEFAULT_STEPS = 5000
 LOSSES = {"loss": "loss", "held_out_loss": "held-out loss", "baseline_loss": "loss of denoisers without training"}
 """Losses in the summary, and their descriptions."""
@@ -38,7 +45,9 @@ def train(
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML run file; flags override it.")] = None,
-    sde: Annotated[str | None, typer.Option(help="Process: vp (default), ve, sub-vp, cosine, edm, ...")] = None,
+    process: Annotated[
+        str | None, typer.Option("--process", "--sde", help="Process: vp (default), ve, sub-vp, cosine, edm, ...")
+    ] = None,
     network: Annotated[
         str | None, typer.Option(help="Default: unet for images of 8 or more pixels a side, else mlp.")
     ] = None,
@@ -71,7 +80,7 @@ def train(
     precision: Annotated[str | None, typer.Option(help="fp32 (default) or bf16.")] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(metavar="GROUP.NAME=VALUE", help="Any option of data, sde, network or train; repeat it."),
+        typer.Option(metavar="GROUP.NAME=VALUE", help="Any option of data, process, network or train; repeat it."),
     ] = None,
     plugin: PluginFiles = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -88,7 +97,7 @@ def train(
 
       sdekit train --data digits --out run --time-limit 120
 
-      sdekit train --data images:photos --size 64 --sde ve --out run --steps 20000 --option train.batch_size=64
+      sdekit train --data images:photos --size 64 --process ve --out run --steps 20000 --option train.batch_size=64
 
       sdekit train --condition label --drop 0.1 --out run --time-limit 200
 
@@ -97,8 +106,11 @@ def train(
       sdekit train --out run --resume
     """
     load_plugin_files(plugin, quiet=json)
-    names = dict(data=data, sde=sde, network=network, prediction=prediction, condition=condition)
-    names = {key: name if key == "data" or name is None else name.lower() for key, name in names.items()}
+    names = dict(data=data, process=process, network=network, prediction=prediction, condition=condition)
+    names = {
+        key: name if key in ("data", "process", "network") or name is None else name.lower()
+        for key, name in names.items()
+    }
     flags = {
         "train.batch_size": batch_size,
         "train.seed": seed,
@@ -168,10 +180,16 @@ def _planned(
     kind = parse_spec(spec, component_names("dataset"))[0]
     _check_flags(kind, flags)
     groups["data"] = component_options("dataset", kind, groups["data"])
-    groups["sde"] = component_options("sde", names.get("sde", "vp"), groups["sde"])
-    if groups["network"]:
-        if "network" not in names:
-            raise InputError("options of the network need its name: add --network unet or --network mlp")
+    for group, component in (("process", "sde"), ("network", "network")):
+        if group in names:
+            names[group], written = parse_component(names[group], component)
+            if twice := written.keys() & groups[group].keys():
+                raise InputError(f"option {min(twice)} of the {group} is given twice: choose one")
+            groups[group] = written | groups[group]
+    groups["sde"] = component_options("sde", names.get("process", "vp"), groups.pop("process"))
+    if "process" in names:
+        names["sde"] = names.pop("process")
+    if "network" in names:  # otherwise `plan` chooses the network for the data, and converts its options
         groups["network"] = component_options("network", names["network"], groups["network"])
     groups["train"] = convert_options("train", TrainOptions, groups["train"])
     if process_rank() == 0:

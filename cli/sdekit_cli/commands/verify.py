@@ -111,7 +111,7 @@ def find_target(argument: str, kind: str | None) -> Target:
     if kinds and (not colon or kinds[0] in ("dataset", "loader")):
         return Target(kinds[0], name, path if colon else None)
     if kinds:
-        return Target(kinds[0], name, options=component_options(kinds[0], name, parse_component(argument)[1]))
+        return Target(kinds[0], name, options=component_options(kinds[0], name, parse_component(argument, kinds[0])[1]))
     from sdekit.models import PREDICTIONS
 
     predictions = set(PREDICTIONS) if kind in (None, "prediction") else set()

@@ -42,7 +42,7 @@ PREDICTIONS = {"edm": "", "eps": "the noise", "v": "", "flow": "", "x0": "the da
 COMPONENT_OPTIONS = {
     "solver": "sampler", "guidance": "guidance", "backend": "backend", "metric": "metric", "features": "features",
     "operator": "operator", "logger": "logger", "grid": "grid", "against_solver": "sampler", "network": "network",
-    "sde": "sde",
+    "process": "sde",
 }  # fmt: skip
 """Maps options to the kind of component that they name."""
 CHOICES = {
@@ -52,7 +52,7 @@ CHOICES = {
 """Maps options to their values."""
 FLOW = ("nll", "encode", "decode", "interpolate")
 """Commands whose solver may also be an adaptive method."""
-NAME_ONLY = ("network", "sde", "grid")
+NAME_ONLY = ("network", "process", "grid")
 """Options that take the name of a component without its options."""
 DATA = ("data", "against")
 
@@ -188,9 +188,9 @@ def _training_assignments(command: str, params: dict[str, Any], incomplete: str)
 
     from .component_sources import options_at, options_in_source
 
-    groups = {"data": "data set", "sde": "process", "network": "network", "train": "optimizer, length and the like"}
+    groups = {"data": "data set", "process": "process", "network": "network", "train": "optimizer, length and the like"}
     if command == "train-classifier":
-        del groups["sde"]
+        del groups["process"]
     group, dot, _ = incomplete.partition(".")
     if not dot:
         yield from ((f"{name}.", f"options of the {text}") for name, text in groups.items())
@@ -198,8 +198,8 @@ def _training_assignments(command: str, params: dict[str, Any], incomplete: str)
         yield from _options(options_at("sdekit.runs", "TrainOptions").values(), incomplete, "train.")
     elif group == "data":
         yield from _dataset_options(params.get("data"), incomplete, "data.")
-    elif group == "sde" and "sde" in groups:
-        yield from _options(options_in_source(find_component("sde", params.get("sde") or "vp")), incomplete, "sde.")
+    elif group == "process" and "process" in groups:
+        yield from _options(options_in_source(find_component("sde", params.get("process") or "vp")), incomplete, "process.")
     elif group == "network" and command == "train":
         network = params.get("network") or "unet"
         yield from _options(options_in_source(find_component("network", network)), incomplete, "network.")

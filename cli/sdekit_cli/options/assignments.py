@@ -18,7 +18,9 @@ def merge_flags(options: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[st
 
 
 def group_options(options: Mapping[str, Any], groups: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Group options by their prefix: {"sde.beta_max": 10} gives {"sde": {"beta_max": 10}}.
+    """Group options by their prefix: {"process.beta_max": 10} gives {"process": {"beta_max": 10}}.
+
+    The group `process` may also be written `sde`.
 
     Arguments:
         options: Maps GROUP.NAME to values.
@@ -31,11 +33,16 @@ def group_options(options: Mapping[str, Any], groups: Iterable[str]) -> dict[str
     result: dict[str, dict[str, Any]] = {group: {} for group in groups}
     for name, value in options.items():
         group, dot, option = name.partition(".")
+        group = "process" if group == "sde" and "process" in result else group
         if not dot:
             raise InputError(
                 f"option {name!r} needs its group: write one of {', '.join(f'{g}.{name}' for g in groups)}"
             )
         if group not in result:
             raise InputError(unknown_name("group of options", group, sorted(result), "Groups"))
+        if option in result[group]:
+            raise InputError(
+                f"option {group}.{option} is given twice, as {group}.{option} and as sde.{option}: choose one"
+            )
         result[group][option] = value
     return result

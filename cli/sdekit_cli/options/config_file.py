@@ -16,7 +16,9 @@ MOST_BYTES = 2**24
 
 
 def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, str], dict[str, Any]]:
-    """Read a config file: names at the top (`sde = "vp"`), options in tables (`[option.sde]`).
+    """Read a config file: names at the top (`process = "vp"`), options in tables (`[option.process]`).
+
+    The word `process` may also be written `sde`.
 
     Arguments:
         path: The TOML file.
@@ -38,6 +40,9 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"--config {path}: {error}") from error
     tables = fields.pop("option", {})
+    _rename_process(fields, f"--config {path}")
+    if isinstance(tables, dict):
+        _rename_process(tables, f"--config {path}: option")
     for name, value in fields.items():
         if name in groups and isinstance(value, dict):
             raise InputError(f"--config {path}: [{name}]: write the options of {name} in a table [option.{name}]")
@@ -57,3 +62,11 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
         if group not in groups:
             raise InputError(f"--config {path}: {unknown_name('table option.', str(group), list(groups), 'Tables')}")
     return fields, {f"{group}.{name}": value for group, table in tables.items() for name, value in table.items()}
+
+
+def _rename_process(fields: dict[str, Any], place: str) -> None:
+    """Rename the key `sde` of a table to `process`. Raises InputError if the table has both."""
+    if "sde" in fields:
+        if "process" in fields:
+            raise InputError(f"{place}: process and sde mean the same: write process only")
+        fields["process"] = fields.pop("sde")

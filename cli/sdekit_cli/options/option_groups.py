@@ -4,7 +4,7 @@ from __future__ import annotations
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Model and data": (
-        *("data", "config", "sde", "network", "prediction", "skip_bad", "every", "against", "against_option"),
+        *("data", "config", "process", "network", "prediction", "skip_bad", "every", "against", "against_option"),
         *("latents", "image", "trust", "plugin", "operator", "measurement", "degrade", "noise_std", "drop", "held_out"),
         *("kind", "resize", "columns"),
     ),
@@ -42,7 +42,7 @@ TITLES_IN = {
 """Groups of options whose names have another meaning in some commands."""
 
 METAVARS = {
-    "out": "FOLDER", "config": "FILE", "plot": "FILE", "device": "DEVICE", "kind": "KIND", "sde": "NAME",
+    "out": "FOLDER", "config": "FILE", "plot": "FILE", "device": "DEVICE", "kind": "KIND", "process": "NAME",
     "network": "NAME", "prediction": "NAME", "grid": "NAME", "noise": "NAME", "seeds": "SEEDS", "precision": "TYPE",
     "dtype": "TYPE", "format": "FORMAT", "solver": "NAME[:OPTION=VALUE,...]", "measurement": "FILE", "degrade": "FILE",
     "image": "FILE", "start": "FILE", "end": "FILE", "latents": "FILE", "trace": "NAME", "dequantization": "NAME",

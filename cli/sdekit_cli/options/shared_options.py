@@ -124,7 +124,7 @@ def parse_guidance(texts: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     """
     chosen = []
     for text in texts:
-        name, assignments = parse_component(text)
+        name, assignments = parse_component(text, "guidance")
         chosen.append((name, component_options("guidance", name, assignments)))
     return chosen
 
@@ -166,7 +166,7 @@ def parse_backend(text: str | None) -> tuple[str, dict[str, Any]] | None:
     """
     if text is None:
         return None
-    name, assignments = parse_component(text)
+    name, assignments = parse_component(text, "backend")
     return name, component_options("backend", name, assignments)
 
 
@@ -190,7 +190,7 @@ def parse_loggers(texts: Sequence[str] | None) -> list[Component] | None:
 
     chosen = []
     for text in texts:
-        name, assignments = parse_component(text)
+        name, assignments = parse_component(text, "logger")
         chosen.append(Component(name=name, options=component_options("logger", name, assignments)))
     check_loggers(chosen)
     return chosen

@@ -80,8 +80,10 @@ class SamplingSession:
             raise InputError("options of the grid need its name: add --grid karras, for example")
         self.assignments, self.nfe = solver_options, options.nfe
         self.solver, self.solver_options = _choose_solver(options, solver, solver_options)
-        named = options.grid not in (None, MAKER)
-        self.grid_options = component_options("grid", options.grid, grid_options) if named and options.grid else {}
+        self.grid_name, self.grid_options = options.grid, {}
+        if options.grid not in (None, MAKER):
+            self.grid_name, written = parse_component(options.grid, "grid")
+            self.grid_options = component_options("grid", self.grid_name, written | grid_options)
         self.chosen_guidance = parse_guidance(options.guidance or ())
         self.backend = parse_backend(options.backend)
 
@@ -102,7 +104,7 @@ class SamplingSession:
         data_std = self.opened.data_std
         solver_options = with_data_std("sampler", self.solver, self.solver_options, data_std)
         self.sampler: Sampler = build("sampler", self.solver, **solver_options)
-        self.grid, self.grid_name = None, options.grid
+        self.grid = None
         if options.grid is None and self.opened.grid is not None:
             self.grid_name, grid_options = parse_component(self.opened.grid)
             self.grid_options = component_options("grid", self.grid_name, grid_options)
@@ -400,7 +402,7 @@ def _choose_solver(
     If the user did not name a solver, an error about an option states which solver was chosen.
     """
     if options.solver is not None:
-        name, written = parse_component(options.solver)
+        name, written = parse_component(options.solver, "sampler")
         if twice := sorted(written.keys() & assignments.keys()):
             raise InputError(f"option {twice[0]!r} of solver {name} is given twice, in --solver and --option")
         return name, component_options("sampler", name, {**written, **assignments})
