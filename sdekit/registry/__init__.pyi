@@ -1,4 +1,5 @@
 from .component_parameters import (
+    kind_name as kind_name,
     option_meanings as option_meanings,
     parameters as parameters,
     unknown_name as unknown_name,

@@ -23,7 +23,7 @@ from sdekit.arguments import check_options, describe_value
 from sdekit.errors import InputError
 
 from . import hookspecs
-from .component_parameters import FROZEN, configuration_fault, parameters, unknown_name
+from .component_parameters import FROZEN, configuration_fault, kind_name, parameters, unknown_name
 from .foreign_names import unknown_component
 from .foreign_options import unknown_option
 
@@ -80,7 +80,7 @@ class Entry:
         loaded = self._import() if isinstance(self.target, str) else self.target
         if fault := configuration_fault(self.kind, loaded):
             plugin = f"plugin {self.plugin!r} ({self.package} {self.version})"
-            raise InputError(f"{self.kind} {self.name!r} of {plugin}: {fault}")
+            raise InputError(f"{kind_name(self.kind)} {self.name!r} of {plugin}: {fault}")
         return loaded
 
     def _import(self) -> Callable[..., Any]:
@@ -88,7 +88,7 @@ class Entry:
         try:
             loaded: Callable[..., Any] = attrgetter(path)(import_module(module))
         except (Exception, SystemExit) as error:
-            component = f"{self.kind} {self.name!r} of plugin {self.plugin!r}"
+            component = f"{kind_name(self.kind)} {self.name!r} of plugin {self.plugin!r}"
             raise InputError(f"{component} cannot be loaded from {self.target!r}: {_describe(error)}") from error
         return loaded
 
@@ -272,7 +272,7 @@ def find_component(kind: str, name: str) -> Entry:
     """
     registry = load_plugins()
     if not isinstance(name, str):
-        raise InputError(f"{kind} must be a registered name, got {describe_value(name)}")
+        raise InputError(f"{kind_name(kind)} must be a registered name, got {describe_value(name)}")
     written, name = name, name if (kind, name) in registry.entries else name.lower()
     if (kind, name) in registry.conflicts:
         raise InputError(registry.conflicts[kind, name])
@@ -297,11 +297,11 @@ def complete_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[s
     known = parameters(find_component(kind, name).load())
     for option in options:
         if option not in known:
-            raise InputError(unknown_option(f"{kind} {name!r}", option, list(known)))
+            raise InputError(unknown_option(f"{kind_name(kind)} {name!r}", option, list(known)))
     annotations = {option: p.annotation for option, p in known.items()}
     if kind == "loader":
         annotations.pop("device", None)  # a torch.device or its name, whatever the loader declares
-    check_options(f"{kind} {name!r}", options, annotations)
+    check_options(f"{kind_name(kind)} {name!r}", options, annotations)
     return {option: options.get(option, p.default) for option, p in known.items()}
 
 
@@ -365,8 +365,8 @@ def resolve(kind: str, choice: Any, /, *args: Any, **options: Any) -> Any:
         return build(kind, choice, *args, **options)
     if options:
         raise InputError(
-            f"{kind}: the options {', '.join(sorted(options))} apply to a registered name, but {choice!r} is an object "
-            "already: set its options when you create it"
+            f"{kind_name(kind)}: the options {', '.join(sorted(options))} apply to a registered name, but {choice!r} is an "
+            "object already: set its options when you create it"
         )
     return choice
 

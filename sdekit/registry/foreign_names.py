@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .component_parameters import unknown_name
+from .component_parameters import kind_name, unknown_name
 
 SAMPLERS = {
     # k-diffusion and ComfyUI
@@ -190,5 +190,5 @@ def unknown_component(kind: str, name: str, installed: list[str]) -> str:
         The message.
     """
     if same := equivalent(kind, name, installed):
-        return f"no {kind} {name!r}; the equivalent in sdekit is {same}"
-    return unknown_name(kind, name, installed, "Installed")
+        return f"no {kind_name(kind)} {name!r}; the equivalent in sdekit is {same}"
+    return unknown_name(kind_name(kind), name, installed, "Installed")

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from sdekit.errors import InputError
 
-from .component_parameters import parameters
+from .component_parameters import kind_name, parameters
 from .discovery import find_component
 from .foreign_options import unknown_option
 
@@ -182,7 +182,7 @@ def component_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[
     Returns:
         Maps names to values of the options' types.
     """
-    return convert_options(f"{kind} {name!r}", find_component(kind, name).load(), options)
+    return convert_options(f"{kind_name(kind)} {name!r}", find_component(kind, name).load(), options)
 
 
 def type_name(annotation: Any) -> str:

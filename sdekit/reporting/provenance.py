@@ -119,7 +119,7 @@ def train_command(subject: Subject) -> str:
     recipe = subject.recipe
     assert recipe is not None
     words = ["sdekit", "train", "--data", recipe.data.name, "--out", str(subject.opened.path)]
-    words += ["--sde", recipe.sde.name, "--network", recipe.network.name, "--prediction", recipe.prediction]
+    words += ["--process", recipe.sde.name, "--network", recipe.network.name, "--prediction", recipe.prediction]
     if recipe.condition == "label":
         words += ["--condition", "label"]
     elif recipe.condition != "none" and recipe.data.options.get("condition"):
@@ -146,7 +146,7 @@ def changed_options(recipe: Recipe) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for group, kind, component in (
         ("data", "dataset", recipe.data),
-        ("sde", "sde", recipe.sde),
+        ("process", "sde", recipe.sde),
         ("network", "network", recipe.network),
     ):
         try:

@@ -15,7 +15,7 @@ from sdekit.data import Dataset
 from sdekit.errors import InputError
 from sdekit.models import PREDICTIONS
 from sdekit.processes import SDE
-from sdekit.registry import find_component, load_plugins, unknown_name
+from sdekit.registry import find_component, kind_name, load_plugins, unknown_name
 from sdekit.sampling import Sampler
 from sdekit.verify.sampler_checks import all_checks
 
@@ -148,7 +148,9 @@ def registered_checks(
     target = find_component(kind, name).load()
     if kind not in CHECKS_BY_KIND:
         kinds = ", ".join(CHECKS_BY_KIND)
-        raise InputError(f"{kind} {name!r}: there are no checks for a {kind} (there are for {kinds})")
+        raise InputError(
+            f"{kind_name(kind)} {name!r}: there are no checks for a {kind_name(kind)} (there are for {kinds})"
+        )
     if kind == "loader":
         _check_path_exists(target, name, path)
         load = partial(target, **options) if options else target
@@ -156,7 +158,7 @@ def registered_checks(
     if kind == "dataset":
         return checks(_dataset_opener(target, name, path), kind=kind, quick=quick)
     if path is not None:
-        raise InputError(f"{kind} {name!r} takes no path: write {name}, or {name}:option=value")
+        raise InputError(f"{kind_name(kind)} {name!r} takes no path: write {name}, or {name}:option=value")
     if kind in ("sampler", "sde"):
         return checks(target(**(options or {})), kind=kind, quick=quick)
     return checks(partial(target, **options) if options else target, kind=kind, quick=quick)

@@ -85,7 +85,7 @@ def option(*assignments: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--sde", "vpp"), "no sde 'vpp'; did you mean 'vp'?"),
+        (("--sde", "vpp"), "no process 'vpp'; did you mean 'vp'?"),
         (("--network", "unett"), "no network 'unett'; did you mean 'unet'?"),
         (("--prediction", "edmm"), "no prediction 'edmm'; did you mean 'edm'?"),
         (("--condition", "lable"), "condition must be 'none' or 'label'"),
@@ -98,7 +98,7 @@ def option(*assignments: str) -> tuple[str, ...]:
         (option("clip"), "write name=value"),
         (option("sde.beta_mx=1"), "named 'beta_mx'; did you mean 'beta_max'?"),
         (option("data.n=5"), "no option of dataset 'digits' named 'n'"),
-        (option("network.width=16"), "add --network unet or --network mlp"),
+        (option("network.width=9"), "width a multiple of 4"),
         (("--network", "unet", *option("network.widht=16")), "did you mean 'width'?"),
         (("--network", "unet", *option("network.width=9")), "width a multiple of 4"),
         (("--network", "unet", *option("network.width=wide")), "option width of network 'unet'"),

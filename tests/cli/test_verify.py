@@ -88,7 +88,7 @@ def test_a_data_set_of_a_file(sdekit: CLI, tmp_path: Path) -> None:
 def test_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     """Unknown names, kinds and paths are refused before anything is computed."""
     assert "no component 'huen'; did you mean 'heun'?" in refused("verify", "huen")
-    assert "no sde 'heun'" in refused("verify", "heun", "--kind", "process")
+    assert "no process 'heun'" in refused("verify", "heun", "--kind", "process")
     assert "no kind 'samplers'; did you mean 'sampler'?" in refused("verify", "heun", "--kind", "samplers")
     assert "name a .png file" in refused("verify", "heun", "--plot", tmp_path / "no" / "a.png")
     assert "no check of karras measures an error" in refused("verify", "karras", "--plot", tmp_path / "none.png")
@@ -212,5 +212,5 @@ def test_with_options(sdekit: CLI, refused: Callable[..., str]) -> None:
     """NAME:option=value sets an option, which is validated."""
     result = sdekit("verify", "sub-vp:beta_max=15", "karras:p=3", "--quick")
     assert result.code == 0 and "sde sub-vp:beta_max=15" in result.out and "grid karras:p=3" in result.out
-    assert "no option of sde 'vp' named 'betta'" in refused("verify", "vp:betta=1")
+    assert "no option of process 'vp' named 'betta'" in refused("verify", "vp:betta=1")
     assert "write NAME or NAME:option=value" in refused("verify", "vp:")

@@ -143,7 +143,7 @@ def test_build() -> None:
     [
         ("sampler", "ddmi", "no sampler 'ddmi'; did you mean 'ddim'? Installed: "),
         ("sampler", "heum", "did you mean 'heun'?"),
-        ("sde", "qqq", "no sde 'qqq'. Installed: cosine, "),
+        ("sde", "qqq", "no process 'qqq'. Installed: cosine, "),
         ("grid", "logsnr", "no grid 'logsnr'; did you mean 'log-snr'?"),
         ("nonsense", "x", "no nonsense 'x'. Installed: none"),
     ],
@@ -192,7 +192,9 @@ def test_a_component_that_cannot_be_configured(install: Install, kind: str, sour
     install(acme=source + hook(kind, "{'acme': f}"))
     assert registry.load_plugins().problems == () and "acme" in registry.component_names(kind)
     for function in (lambda: registry.build(kind, "acme"), lambda: registry.find_component(kind, "acme").load()):
-        with pytest.raises(InputError, match=re.escape(f"{kind} 'acme' of plugin 'acme' (? ?): ")) as error:
+        with pytest.raises(
+            InputError, match=re.escape(f"{registry.kind_name(kind)} 'acme' of plugin 'acme' (? ?): ")
+        ) as error:
             function()
         assert message in str(error.value)
 
@@ -376,7 +378,7 @@ def test_resolve_builds_names_and_returns_objects() -> None:
     assert registry.resolve("sde", "vp", beta_max=10.0) == VP(beta_max=10.0)
     process = VP()
     assert registry.resolve("sde", process) is process
-    with pytest.raises(InputError, match="no sde 'vpp'; did you mean 'vp'"):
+    with pytest.raises(InputError, match="no process 'vpp'; did you mean 'vp'"):
         registry.resolve("sde", "vpp")
     with pytest.raises(InputError, match="beta_max apply to a registered name, but VP.* is an object already"):
         registry.resolve("sde", process, beta_max=10.0)

@@ -16,6 +16,7 @@ from sdekit.registry import (
     KINDS,
     Entry,
     find_component,
+    kind_name,
     load_plugins,
     option_meanings,
     option_name,
@@ -87,7 +88,7 @@ def show(
     entries = [find_component(k, n) for k, n in load_plugins().entries if n == name.lower() and kind in (None, k)]
     if not entries:
         names = sorted({n for k, n in load_plugins().entries if kind in (None, k)})
-        raise InputError(unknown_name(kind or "component", name, names, "Installed"))
+        raise InputError(unknown_name(kind_name(kind or "component"), name, names, "Installed"))
     descriptions = [_describe(entry) for entry in entries]
     if json:
         print_json({"components": descriptions})

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError
-from sdekit.registry import component_options, load_plugins, parse_component, unknown_name
+from sdekit.registry import component_options, kind_name, load_plugins, parse_component, unknown_name
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, registry_kind
 from sdekit_cli.terminal.console import print_json, show_table, shown
 from sdekit_cli.terminal.progress import progress_bar
@@ -118,7 +118,7 @@ def find_target(argument: str, kind: str | None) -> Target:
     if argument.lower() in predictions:
         return Target("prediction", argument.lower())
     installed = sorted({n for k, n in entries if kind in (None, k)} | predictions)
-    raise InputError(unknown_name(kind or "component", name, installed, "Installed"))
+    raise InputError(unknown_name(kind_name(kind or "component"), name, installed, "Installed"))
 
 
 def _show(report: "Report") -> None:

@@ -41,8 +41,6 @@ def group_options(options: Mapping[str, Any], groups: Iterable[str]) -> dict[str
         if group not in result:
             raise InputError(unknown_name("group of options", group, sorted(result), "Groups"))
         if option in result[group]:
-            raise InputError(
-                f"option {group}.{option} is given twice, as {group}.{option} and as sde.{option}: choose one"
-            )
+            raise InputError(f"option {group}.{option} is given twice, also as {name}: choose one")
         result[group][option] = value
     return result

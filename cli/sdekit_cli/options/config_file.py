@@ -40,9 +40,7 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"--config {path}: {error}") from error
     tables = fields.pop("option", {})
-    _rename_process(fields, f"--config {path}")
-    if isinstance(tables, dict):
-        _rename_process(tables, f"--config {path}: option")
+    keys, groups = ([*names, *(["sde"] if "process" in names else [])] for names in (keys, groups))
     for name, value in fields.items():
         if name in groups and isinstance(value, dict):
             raise InputError(f"--config {path}: [{name}]: write the options of {name} in a table [option.{name}]")
@@ -61,6 +59,8 @@ def read_config(path: Path, keys: Iterable[str], groups: Iterable[str]) -> tuple
             raise InputError(f"--config {path}: option.{group} = {table!r} must be a table: write [option.{group}]")
         if group not in groups:
             raise InputError(f"--config {path}: {unknown_name('table option.', str(group), list(groups), 'Tables')}")
+    _rename_process(fields, f"--config {path}")
+    _rename_process(tables, f"--config {path}: option")
     return fields, {f"{group}.{name}": value for group, table in tables.items() for name, value in table.items()}
 
 

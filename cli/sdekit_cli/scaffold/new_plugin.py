@@ -12,7 +12,7 @@ import typer
 
 import sdekit
 from sdekit.errors import InputError
-from sdekit.registry import KINDS, load_plugins, unknown_name
+from sdekit.registry import KINDS, kind_name, load_plugins, unknown_name
 from sdekit.runs import names_in, recover, staged
 from sdekit_cli.terminal.console import note, quoted
 
@@ -61,7 +61,7 @@ def _check_new(name: str, kind: str, out: Path) -> None:
     existing = load_plugins().entries.get((COMPONENTS[kind][0], name))
     if existing is not None:
         provider = f"{existing.package} {existing.version}"
-        raise InputError(f"{kind} {name!r} exists already, in {provider}: choose another name")
+        raise InputError(f"{kind_name(kind)} {name!r} exists already, in {provider}: choose another name")
     recover(out)
     _check_empty(out)
 

@@ -150,7 +150,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"arguments": {"returns": "text"}}, "returned a str|failed"),
     ({"prefix": "net."}, "2 missing .layer.bias, layer.weight.. Did you mean no prefix"),
     ({"prediction": "noise"}, "no prediction 'noise': choose one of x0, eps"),
-    ({"process": "vpp"}, "no sde 'vpp'; did you mean 'vp'"),
+    ({"process": "vpp"}, "no process 'vpp'; did you mean 'vp'"),
     ({"process": "rectified-flow"}, "divides by alpha, which is 0"),
     ({"process": "vp", "clock": "index"}, "clock=index needs a table of betas, and VP has none"),
     ({"table": "betas"}, "has no tensor 'betas', which table=betas names"),
