@@ -365,8 +365,8 @@ def resolve(kind: str, choice: Any, /, *args: Any, **options: Any) -> Any:
         return build(kind, choice, *args, **options)
     if options:
         raise InputError(
-            f"{kind_name(kind)}: the options {', '.join(sorted(options))} apply to a registered name, but {choice!r} is an "
-            "object already: set its options when you create it"
+            f"{kind_name(kind)}: the options {', '.join(sorted(options))} apply to a registered name, but {choice!r} "
+            "is an object already: set its options when you create it"
         )
     return choice
 

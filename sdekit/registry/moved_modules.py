@@ -21,7 +21,6 @@ MOVED = {
     "sdekit.data.split": "sdekit.data",
     "sdekit.data.table": "sdekit.data.formats",
     "sdekit.diffuse": "sdekit.processes",
-    "sdekit.drawing": "sdekit.plotting",
     "sdekit.edit": "sdekit.sampling",
     "sdekit.explain": "sdekit.sampling",
     "sdekit.export.cached": "sdekit.export",

@@ -89,7 +89,7 @@ def option(*assignments: str) -> tuple[str, ...]:
         (("--network", "unett"), "no network 'unett'; did you mean 'unet'?"),
         (("--prediction", "edmm"), "no prediction 'edmm'; did you mean 'edm'?"),
         (("--condition", "lable"), "condition must be 'none' or 'label'"),
-        (("--data", "rings", "--network", "unet"), "H and W at least 8"),
+        (("--data", "rings", "--network", "unet"), "with sides of at least 8"),
         (("--data", "swiss-roll", "--condition", "label"), "no labels to condition on"),
         (("--sde", "rectified-flow", "--prediction", "eps"), "choose 'v', 'flow', 'x0' or 'edm'"),
         (option("train.lerning_rate=1"), "named 'lerning_rate'; did you mean 'learning_rate'?"),

@@ -68,6 +68,6 @@ def test_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "at least 1" in refused("bench", "mixture", "-n", 0)
     assert "noise" in refused("bench", "mixture", "--solver", "ddpm")
     assert "did you mean" in refused("bench", "mixture", "--solver", "ddmi")
-    assert "did you mean" in refused("bench", "mixture", "--sde", "vpp")
+    assert "did you mean" in refused("bench", "mixture", "--process", "vpp")
     assert ".png" in refused("bench", "mixture", "--plot", tmp_path / "none" / "b.png")
     assert "nowhere" in refused("bench", tmp_path / "nowhere")

@@ -76,6 +76,9 @@ ATTEMPTS = [
     ("train --out o --option train.lr=1", "the equivalent in sdekit is learning_rate"),
     ("train --out o --process vp:beta_end=10", "the equivalent in sdekit is beta_max"),
     ("train --out o --option process.beta_max=1 --option sde.beta_max=2", "given twice"),
+    ("train --out o --process vp:beta_max=1 --option process.beta_max=2", "given twice, in --process and --option"),
+    ("sample run --out o --grid karras:p=3 --option grid.p=2", "given twice, in --grid and --option"),
+    ("bench mixture --sde vp:beta=2", "no option of process 'vp' named 'beta'"),
     ("train --out o --data images", "needs a path: write images:PATH"),
     ("Sample run", "write sdekit sample"),
 ]

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit.errors import InputError
+from sdekit.registry import component_options, parse_component
 from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import PluginFiles, Trust, check_sample_count, load_plugin_files, pick_device
 from sdekit_cli.terminal.console import note, print_json, show_table
@@ -43,14 +44,14 @@ def bench(
     ] = None,
     grid: Annotated[
         list[str] | None,
-        typer.Option(help="Grid for all samplers, or all grids; else each has its own."),
+        typer.Option(metavar="NAME", help="Grid for all samplers, or all grids; else each has its own."),
     ] = None,
     nfe: Annotated[list[int] | None, typer.Option(help="Network evaluations; may be repeated (5 to 50).")] = None,
     n: Annotated[int, typer.Option("-n", help="Number of starts.")] = 64,
     statistic: Annotated[
         Statistic, typer.Option(help="Average of the errors of single starts: rms, median or trimmed.")
     ] = "rms",
-    sde: Annotated[str, typer.Option(help="Process of the mixture.")] = "vp",
+    process: Annotated[str, typer.Option("--process", "--sde", help="Process of the mixture.")] = "vp",
     plot: Annotated[Path | None, typer.Option(help="PNG file for a plot of errors against evaluations.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     trust: Trust = False,
@@ -97,12 +98,12 @@ def bench(
 
     pairs = sampler_grid_pairs(solver or (), grid or ())
     _check_budgets(pairs, budgets)
-    process, denoise, x, data_std = _model(run, sde, n, pick_device(device), trust)
+    sde, denoise, x, data_std = _model(run, process, n, pick_device(device), trust)
     with torch.no_grad(), progress_bar(quiet=json) as bar:
         task = bar.add_task("solving the flow finely", total=len(pairs) * len(budgets))
-        truth = exact_solution(process, denoise, x)
+        truth = exact_solution(sde, denoise, x)
         measurements: list[Measurement] = []
-        for measurement in measure_errors(process, denoise, x, truth, pairs, budgets, data_std=data_std):
+        for measurement in measure_errors(sde, denoise, x, truth, pairs, budgets, data_std=data_std):
             bar.update(task, advance=1, description=f"{measurement.sampler} ({measurement.grid})")
             measurements.append(measurement)
     choice = recommended_pair(measurements, statistic)
@@ -134,28 +135,29 @@ def _check_name(run: str) -> None:
         raise InputError(f"{run}: no such run folder; did you mean {MIXTURE!r}?")
 
 
-def _model(run: str, sde: str, n: int, device: str, trust: bool) -> "tuple[SDE, Denoiser, Tensor, float]":
-    """Return process, denoiser, n starts at t_max (seeds 0 to n - 1) and the standard deviation of the data."""
+def _model(run: str, process: str, n: int, device: str, trust: bool) -> "tuple[SDE, Denoiser, Tensor, float]":
+    """Return SDE, denoiser, n starts at t_max (seeds 0 to n - 1) and the standard deviation of the data."""
     from sdekit.evaluation import ring_mixture
     from sdekit.sampling import SeedNoise
 
     if run == MIXTURE:
         from sdekit.registry import build
 
-        process, mixture = build("sde", sde), ring_mixture()
-        x = mixture.sample(n, 0, process, process.t_max)
-        return process, mixture.denoiser(process), x, 1.0
+        name, assignments = parse_component(process, "sde")
+        sde, mixture = build("sde", name, **component_options("sde", name, assignments)), ring_mixture()
+        x = mixture.sample(n, 0, sde, sde.t_max)
+        return sde, mixture.denoiser(sde), x, 1.0
     _check_name(run)
 
     opened = open_run(run, device=device, trust=trust)
-    model, process, y = opened.model, opened.model.sde, opened.examples(n)
+    model, sde, y = opened.model, opened.model.sde, opened.examples(n)
 
     def denoise(x: "Tensor", t: "Tensor") -> "Tensor":
         result: Tensor = model(x, t, None if y is None else y.to(x.device))
         return result
 
-    x = process.prior(SeedNoise(range(n), opened.shape, device=device)())
-    return process, denoise, x, opened.data_std
+    x = sde.prior(SeedNoise(range(n), opened.shape, device=device)())
+    return sde, denoise, x, opened.data_std
 
 
 def _show(measurements: "list[Measurement]", budgets: list[int], statistic: Statistic) -> None:

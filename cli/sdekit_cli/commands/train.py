@@ -184,7 +184,7 @@ def _planned(
         if group in names:
             names[group], written = parse_component(names[group], component)
             if twice := written.keys() & groups[group].keys():
-                raise InputError(f"option {min(twice)} of the {group} is given twice: choose one")
+                raise InputError(f"option {min(twice)!r} of the {group} is given twice, in --{group} and --option")
             groups[group] = written | groups[group]
     groups["sde"] = component_options("sde", names.get("process", "vp"), groups.pop("process"))
     if "process" in names:

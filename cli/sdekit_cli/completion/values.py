@@ -52,8 +52,6 @@ CHOICES = {
 """Maps options to their values."""
 FLOW = ("nll", "encode", "decode", "interpolate")
 """Commands whose solver may also be an adaptive method."""
-NAME_ONLY = ("network", "process", "grid")
-"""Options that take the name of a component without its options."""
 DATA = ("data", "against")
 
 
@@ -104,7 +102,8 @@ def _proposals(parameter: Any, ctx: Any, incomplete: str) -> Proposals:
         kind = COMPONENT_OPTIONS[name]
         extra = ADAPTIVE if name == "solver" and command in FLOW else {"maker": "grid of RUN's makers"}
         extra = extra if name == "solver" and command in FLOW or (name == "grid" and command != "bench") else {}
-        return [*component_values(kind, incomplete, options=name not in NAME_ONLY), *extra.items()]
+        options = not (name == "grid" and command == "bench")
+        return [*component_values(kind, incomplete, options=options), *extra.items()]
     if name in CHOICES:
         return CHOICES[name].items()
     choices = getattr(getattr(parameter, "type_descriptor", None), "choices", None)
@@ -177,7 +176,8 @@ def _assignments(command: str, ctx: Any, incomplete: str) -> Iterator[tuple[str,
     solver = (params.get("solver") or default).partition(":")[0]
     yield from _options(options_in_source(find_component("sampler", solver)), incomplete)
     if params.get("grid") and not isinstance(params["grid"], list):
-        yield from _options(options_in_source(find_component("grid", params["grid"])), incomplete, "grid.")
+        grid = params["grid"].partition(":")[0]
+        yield from _options(options_in_source(find_component("grid", grid)), incomplete, "grid.")
     if command == "evaluate":
         yield from _dataset_options(params.get("data"), incomplete, "data.")
 
@@ -198,10 +198,11 @@ def _training_assignments(command: str, params: dict[str, Any], incomplete: str)
         yield from _options(options_at("sdekit.runs", "TrainOptions").values(), incomplete, "train.")
     elif group == "data":
         yield from _dataset_options(params.get("data"), incomplete, "data.")
-    elif group == "process" and "process" in groups:
-        yield from _options(options_in_source(find_component("sde", params.get("process") or "vp")), incomplete, "process.")
+    elif group in ("process", "sde") and "process" in groups:
+        process = (params.get("process") or "vp").partition(":")[0]
+        yield from _options(options_in_source(find_component("sde", process)), incomplete, f"{group}.")
     elif group == "network" and command == "train":
-        network = params.get("network") or "unet"
+        network = (params.get("network") or "unet").partition(":")[0]
         yield from _options(options_in_source(find_component("network", network)), incomplete, "network.")
     elif group == "network":
         yield from _options(options_at("sdekit.networks", "Encoder").values(), incomplete, "network.")

@@ -41,13 +41,14 @@ TITLES_IN = {
 }
 """Groups of options whose names have another meaning in some commands."""
 
+_COMPONENT = "NAME[:OPTION=VALUE,...]"
 METAVARS = {
-    "out": "FOLDER", "config": "FILE", "plot": "FILE", "device": "DEVICE", "kind": "KIND", "process": "NAME",
-    "network": "NAME", "prediction": "NAME", "grid": "NAME", "noise": "NAME", "seeds": "SEEDS", "precision": "TYPE",
-    "dtype": "TYPE", "format": "FORMAT", "solver": "NAME[:OPTION=VALUE,...]", "measurement": "FILE", "degrade": "FILE",
-    "image": "FILE", "start": "FILE", "end": "FILE", "latents": "FILE", "trace": "NAME", "dequantization": "NAME",
-    "importance": "NAME", "method": "NAME", "prior": "PRIOR", "temperature": "NUMBER|fit", "noise_std": "NUMBER|auto",
-    "condition": "NAMES",
+    "out": "FOLDER", "config": "FILE", "plot": "FILE", "device": "DEVICE", "kind": "KIND", "process": _COMPONENT,
+    "network": _COMPONENT, "prediction": "NAME", "grid": _COMPONENT, "noise": "NAME", "seeds": "SEEDS",
+    "precision": "TYPE", "dtype": "TYPE", "format": "FORMAT", "solver": _COMPONENT, "measurement": "FILE",
+    "degrade": "FILE", "image": "FILE", "start": "FILE", "end": "FILE", "latents": "FILE", "trace": "NAME",
+    "dequantization": "NAME", "importance": "NAME", "method": "NAME", "prior": "PRIOR", "temperature": "NUMBER|fit",
+    "noise_std": "NUMBER|auto", "condition": "NAMES",
 }  # fmt: skip
 """Words for the values of options that do not name one themselves."""
 

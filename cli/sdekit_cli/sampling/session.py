@@ -83,6 +83,8 @@ class SamplingSession:
         self.grid_name, self.grid_options = options.grid, {}
         if options.grid not in (None, MAKER):
             self.grid_name, written = parse_component(options.grid, "grid")
+            if twice := sorted(written.keys() & grid_options.keys()):
+                raise InputError(f"option {twice[0]!r} of grid {self.grid_name} is given twice, in --grid and --option")
             self.grid_options = component_options("grid", self.grid_name, written | grid_options)
         self.chosen_guidance = parse_guidance(options.guidance or ())
         self.backend = parse_backend(options.backend)
