@@ -19,6 +19,7 @@ from .files import (
     untie as untie,
 )
 from .json_files import (
+    format_json as format_json,
     load_fields as load_fields,
     parse_json as parse_json,
     read_bounded as read_bounded,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sdekit.data.formats import read_regular
 from sdekit.errors import InputError
 
-from .json_files import load_fields, parse_json
+from .json_files import format_json, load_fields, parse_json
 from .layout import CONFIG
 from .staging import write_atomically
 
@@ -39,7 +39,7 @@ def save_json(path: Path, fields: Mapping[str, Any]) -> None:
         SdekitError: If the file cannot be written.
     """
     fields = {**fields, "sha256": _json_digest(fields)}
-    write_atomically(path, (json.dumps(fields, indent=2) + "\n").encode())
+    write_atomically(path, (format_json(fields) + "\n").encode())
 
 
 def load_json(path: Path) -> dict[str, Any]:

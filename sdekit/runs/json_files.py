@@ -1,4 +1,4 @@
-"""Reading of JSON files that may come from an untrusted source, with bounded memory."""
+"""Reading of JSON files that may come from an untrusted source, with bounded memory, and formatting of compact ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sdekit.data.formats import read_regular
 
 MOST_JSON = 2**24
 """Largest size in bytes of a record: a million class names fit."""
+ONE_LINE = 80
+"""Largest number of characters of a table or a nested list that is written on one line."""
 
 
 def read_bounded(path: Path, most: int) -> bytes:
@@ -46,6 +48,33 @@ def parse_json(content: bytes | str) -> Any:
         return json.loads(text, object_pairs_hook=_table)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def format_json(value: Any, indent: str = "") -> str:
+    """Format a JSON document for people: a list of numbers or texts, and a short table, take one line.
+
+    Arguments:
+        value: JSON-ready value.
+        indent: Spaces before the lines of the value after its first one.
+    Returns:
+        The document, without a line break at its end.
+    Raises:
+        TypeError: If the value cannot be written as JSON.
+    """
+    line = json.dumps(value)
+    if not isinstance(value, (dict, list, tuple)) or (indent and len(line) <= ONE_LINE):
+        return line
+    inner = indent + "  "
+    if isinstance(value, dict):
+        names = json.loads(line)  # names as JSON writes them: texts
+        entries = [
+            f"{json.dumps(name)}: {format_json(entry, inner)}"
+            for name, entry in zip(names, value.values(), strict=True)
+        ]
+        return f"{{\n{inner}" + f",\n{inner}".join(entries) + f"\n{indent}}}" if entries else line
+    if not any(isinstance(entry, (dict, list, tuple)) for entry in value):
+        return line
+    return f"[\n{inner}" + f",\n{inner}".join(format_json(entry, inner) for entry in value) + f"\n{indent}]"
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdekit.errors import InputError, SdekitError
 
-from .json_files import load_fields
+from .json_files import format_json, load_fields
 from .staging import names_in, recover, staged, write_atomically
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def write_evaluation(
     except SdekitError as error:
         if " are in " in str(error):  # the files were moved beside --out
             raise
-        kept = keep_result(json.dumps(record, indent=2).encode(), "evaluation.json")
+        kept = keep_result(format_json(record).encode(), "evaluation.json")
         raise SdekitError(f"{error}. {kept}") from error
 
 

@@ -192,7 +192,8 @@ def _json(samples: Samples) -> bytes:
         "label_names": samples.class_names,
         "run": None if samples.model is None else str(samples.model.path),
     }
-    return (json.dumps(record, indent=2) + "\n").encode()
+    lines = (f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in record.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 FORMATS: dict[str, Callable[[Samples], bytes]] = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".png": _png, ".pt": _pt}

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sdekit import registry
 from sdekit.errors import InputError
-from sdekit.runs import load_run
+from sdekit.runs import load_json, load_run
 from sdekit.sampling import sample
 from sdekit_cli.options.shared_options import parse_seeds
 
@@ -35,6 +35,14 @@ def drawn(folder: Path) -> np.ndarray:
     """Read samples.npy."""
     found: np.ndarray = np.load(folder / "samples.npy", allow_pickle=False)
     return found
+
+
+def test_record_is_compact(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
+    """The seeds, labels and times of many samples take one line each."""
+    assert sdekit("sample", moons_run, "--steps", 4, "-n", 300, "--out", tmp_path / "s").code == 0
+    text = (tmp_path / "s" / "sample.json").read_text()
+    assert load_json(tmp_path / "s" / "sample.json")["seeds"] == list(range(300))
+    assert len(text.splitlines()) < 60 and '\n  "seeds": [0, 1, 2,' in text
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

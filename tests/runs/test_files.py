@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 import torch
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.runs import load_json, load_tensors, save_json, save_tensors, write_atomically
+from sdekit.runs import format_json, load_json, load_tensors, save_json, save_tensors, write_atomically
 
 TENSORS = {
     "a": torch.arange(6.0).view(2, 3),
@@ -130,3 +132,21 @@ def test_write_atomically_replaces(tmp_path: Path) -> None:
     write_atomically(path, b"long content")
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new" and os.listdir(tmp_path / "a") == ["b"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        [],
+        {"a": {}, "b": [], "c": None, "d": (1, 2.5, "ä\n"), "e": {"f": [{"g": list(range(99))}, []] * 3}, "h": math.inf},
+        [[1, 2], {"a": {"b": 1}}],
+        {1: 2, True: None},
+        7,
+    ],
+)
+def test_format_json(value: object) -> None:
+    """The formatted document is the one of `json.dumps`, and lists of numbers take one line."""
+    text = format_json(value)
+    assert json.loads(text) == json.loads(json.dumps(value)) and len(text.splitlines()) < 40
+    assert not re.search(r"^\s*[\d.]+,?$", text, re.MULTILINE) or value == 7

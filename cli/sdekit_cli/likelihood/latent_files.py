@@ -75,11 +75,11 @@ def write_latents(
     """
     import numpy as np
 
-    from sdekit.runs import staged
+    from sdekit.runs import format_json, staged
 
     with staged(out, lambda: check_out(out, overwrite=overwrite), description="new latents") as new:
         np.save(new / "latents.npy", latents.z.astype(np.float32))
-        (new / record_name).write_text(json.dumps(dict(latents.record), indent=2) + "\n", encoding="utf-8")
+        (new / record_name).write_text(format_json(dict(latents.record)) + "\n", encoding="utf-8")
         for name, content in files.items():
             (new / name).write_bytes(content)
 

@@ -129,13 +129,13 @@ class PartialRows:
             record: JSON-ready facts.
             files: Contents of further files by name. NAME.csv among them replaces the table of the rows.
         """
-        from sdekit.runs import staged
+        from sdekit.runs import format_json, staged
 
         with staged(self.out, lambda: [self.partial.name]) as new:
             (new / self.complete.name).write_text(self._csv(self._rows), encoding="utf-8")
             for name, content in files.items():
                 (new / name).write_bytes(content)
-            (new / f"{self.name}.json").write_text(json.dumps(dict(record), indent=2) + "\n", encoding="utf-8")
+            (new / f"{self.name}.json").write_text(format_json(dict(record)) + "\n", encoding="utf-8")
 
     def _csv(self, rows: Sequence[Sequence[float]], *, header: bool = True) -> str:
         """Return rows as text; the first column contains whole numbers."""

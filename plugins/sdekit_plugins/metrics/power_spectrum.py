@@ -8,7 +8,9 @@ from sdekit.evaluation import metric_traits
 
 @metric_traits(title="power spectrum", unit="relative difference", low=0.0, kinds=("vector", "sequence"))
 def power_spectrum_distance(samples: Tensor, reference: Tensor) -> float:
-    """Relative difference of the mean power spectra of sequences: sum |P_x - P_y| / sum P_y, averaged over channels.
+    """Relative difference of the mean power spectra of samples and data.
+
+    It is sum |P_x - P_y| / sum P_y, averaged over the channels of the sequences.
 
     P(f) is the mean of |FFT(x)(f)|^2 over the sequences. The value is 0.1 if the spectra differ by 10% of the power of
     the data. It is positive even for equal distributions, and it decreases with n: compare it with the floor.
