@@ -20,7 +20,7 @@ DENSE_WIDTH, DENSE_CHANNELS = 512, 4  # hidden layers and output of the fully co
 
 
 class UNet(nn.Module):
-    """U-Net of residual blocks (DDPM++ of Song et al. 2021), for sequences, images and volumes of at least 8 a side.
+    """U-Net (DDPM++ of Song et al. 2021) for sequences, images and volumes of at least 8 a side.
 
     The convolutions have the dimensions of the data: 1 for sequences (C, L), 2 for images (C, H, W), and 3 for volumes
     (C, D, H, W). The first one maps x (B, C, *sides) to (B, width, *sides). On the way down, each level has `blocks`

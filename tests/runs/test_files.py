@@ -139,9 +139,16 @@ def test_write_atomically_replaces(tmp_path: Path) -> None:
     [
         {},
         [],
-        {"a": {}, "b": [], "c": None, "d": (1, 2.5, "ä\n"), "e": {"f": [{"g": list(range(99))}, []] * 3}, "h": math.inf},
+        {
+            "a": {},
+            "b": [],
+            "c": None,
+            "d": (1, 2.5, "ä\n"),
+            "e": {"f": [{"g": list(range(99))}, []] * 3},
+            "h": math.inf,
+        },
         [[1, 2], {"a": {"b": 1}}],
-        {1: 2, True: None},
+        {1: 2, False: None},
         7,
     ],
 )
