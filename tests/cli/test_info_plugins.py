@@ -35,6 +35,27 @@ def test_info_for_people(sdekit: CLI, moons_run: Path) -> None:
         assert text in out
 
 
+def test_info_shows_the_data_first(sdekit: CLI, digits_run: Path) -> None:
+    """The kind, the verdict and the files are fields, and the data come before the details."""
+    fields = json.loads(sdekit("info", digits_run, "--json").out)
+    assert fields["kind"] == "image" and fields["columns"] == [] and "config.json" in fields["files"]
+    assert fields["verdict"] in ("trained", "untrained", "improving", "overfitting", "unknown")
+    out = sdekit("info", digits_run).out
+    assert (
+        out.index("data ") < out.index("kind ") < out.index("network ") < out.index("verdict ") < out.index("format ")
+    )
+
+
+def test_list_of_one_kind(sdekit: CLI, refused: Callable[..., str]) -> None:
+    """A kind is a filter in the singular and the plural, and its list starts with its purpose."""
+    for written, kind in (("samplers", "sampler"), ("Processes", "sde"), ("features", "features"), ("process", "sde")):
+        rows = json.loads(sdekit("plugins", "list", written, "--json").out)["components"]
+        assert [row["name"] for row in rows] == registry.component_names(kind)
+    out = sdekit("plugins", "list", "processes").out
+    assert "--process NAME" in out and out.startswith("process ") and "sde " not in out
+    assert "no kind 'smplers'" in refused("plugins", "list", "smplers")
+
+
 def test_info_without_checkpoint(sdekit: CLI, digits_run: Path, tmp_path: Path) -> None:
     """A run without its checkpoint opens, but is not resumable."""
     run = shutil.copytree(digits_run, tmp_path / "run")

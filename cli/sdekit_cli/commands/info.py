@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdekit_cli.options.model_option import open_run
+from sdekit_cli.options.run_diagnosis import diagnose_opened
 from sdekit_cli.options.shared_options import PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import print_json, show_table
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 20
 """Largest number of names in one cell of the table."""
+
+FIRST = (
+    *("run", "model", "classifier", "data", "items", "kind", "shape", "classes", "class_names", "untrained_classes"),
+    *("columns", "channel_names", "sample_rate", "condition", "condition_names", "network", "parameters", "process"),
+    *("prediction", "steps", "of", "seconds", "loss", "held_out_loss", "verdict", "accuracy", "files"),
+)
+"""Fields that the table shows first, in this order."""
 
 
 def info(
@@ -48,7 +56,11 @@ def info(
         print_json(fields)
         return
     table = Table(show_header=False, box=None)
-    for name, value in fields.items():
+    ordered = [*(name for name in FIRST if name in fields), *(name for name in fields if name not in FIRST)]
+    for name in ordered:
+        value = fields[name]
+        if value in (None, [], "") or value == {}:
+            continue
         table.add_row(f"[bold]{name.replace('_', ' ')}[/]", escape(_as_text(value)))
     show_table(table)
 
@@ -58,6 +70,8 @@ def _as_text(value: Any) -> str:
 
     A list of names is cut after 20 names.
     """
+    if isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
+        return "\n".join(_column_text(entry) for entry in value)
     if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
         rest = f", ... ({len(value)} in total)" if len(value) > MOST_NAMES else ""
         return ", ".join(value[:MOST_NAMES]) + rest
@@ -66,6 +80,23 @@ def _as_text(value: Any) -> str:
     options = value.get("options", value)
     names = [str(v) for k, v in value.items() if k in ("name", "spec")]
     return "  ".join([*names, " ".join(f"{k}={v}" for k, v in options.items())])
+
+
+def _column_text(column: dict[str, Any]) -> str:
+    """Format a column of a table: its name, unit and type, and the values of a category."""
+    unit = f" [{column['unit']}]" if column.get("unit") else ""
+    values = f": {_as_text(list(column['values']))}" if column.get("values") else ""
+    return f"{column['name']}{unit} ({column['type']}){values}"
+
+
+def _data_fields(opened: OpenedModel) -> dict[str, Any]:
+    """Return the kind of the data, the columns of a table, and the channels of sequences."""
+    return {
+        "kind": opened.kind,
+        "columns": [column.as_dict() for column in opened.columns],
+        "channel_names": list(opened.channel_names),
+        "sample_rate": opened.sample_rate,
+    }
 
 
 def _model_fields(spec: str, trust: bool, *, quiet: bool) -> dict[str, Any]:
@@ -86,6 +117,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "data": {"spec": recipe.data.name, "options": recipe.data.options},
         "items": recipe.items,
         "shape": list(run.shape),
+        **_data_fields(run),
         "classes": run.classes,
         "class_names": list(run.class_names),
         "untrained_classes": [run.class_names[u] if run.class_names else u for u in recipe.untrained],
@@ -102,8 +134,16 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "seconds": last.get("seconds"),
         "loss": last.get("loss"),
         "held_out_loss": last.get("held_out_loss"),
+        "verdict": _verdict(run),
         "resumable": resumable,
+        "files": sorted(path.name for path in run.path.iterdir() if not path.name.startswith(".")),
     }
+
+
+def _verdict(run: Run) -> str | None:
+    """Return the verdict of the held-out losses, see `sdekit.training.diagnose`; None for an export."""
+    diagnosed = diagnose_opened(run)
+    return None if diagnosed is None else diagnosed[0].verdict
 
 
 def _other_fields(spec: str, opened: OpenedModel) -> dict[str, Any]:
@@ -113,7 +153,7 @@ def _other_fields(spec: str, opened: OpenedModel) -> dict[str, Any]:
     return {
         "model": spec,
         "shape": list(opened.shape),
-        "kind": opened.kind,
+        **_data_fields(opened),
         "classes": opened.classes,
         "class_names": list(opened.class_names),
         "process": {"name": type(sde).__name__, "options": options},

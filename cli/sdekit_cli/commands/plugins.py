@@ -35,6 +35,27 @@ SAMPLER_TRAITS = (
     *("default_steps", "default_grid"),
 )
 
+PURPOSES = {
+    "sde": ("Process that turns data into noise.", "sdekit train --process NAME"),
+    "sampler": ("Method that turns noise into samples.", "sdekit sample RUN --solver NAME"),
+    "grid": ("Rule that places the times of the steps of a sampler.", "sdekit sample RUN --grid NAME"),
+    "guidance": (
+        "Change of the denoiser that steers samples, such as to a class.",
+        "sdekit sample RUN --guidance NAME",
+    ),
+    "operator": ("Measurement of data, which `restore` inverts.", "sdekit restore RUN --operator NAME"),
+    "restorer": ("Method that draws samples given a measurement.", "sdekit restore RUN --method NAME"),
+    "network": ("Network that is trained to denoise.", "sdekit train --network NAME"),
+    "backend": ("Way to run the network of a trained model.", "sdekit sample RUN --backend NAME"),
+    "dataset": ("Data to train on or to compare with.", "sdekit train --data NAME"),
+    "metric": ("Number that compares samples with data.", "sdekit evaluate RUN --metric NAME"),
+    "features": ("Features of images, on which metrics are computed.", "sdekit evaluate RUN --features NAME"),
+    "loader": ("Reader of models that other programs saved.", "sdekit sample NAME:PATH"),
+    "objective": ("Loss that a training minimizes.", "Trainer(..., objective=...) in Python"),
+    "logger": ("Tracker that shows the progress of a training.", "sdekit train --logger NAME"),
+}
+"""Purpose of each kind of component, and how to use a component of it."""
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -46,6 +67,9 @@ app.command(cls=SuggestingCommand)(check)
 
 @app.command("list", cls=SuggestingCommand)
 def list_(
+    of_kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="Only this kind, such as sampler, samplers or processes.")
+    ] = None,
     kind: Annotated[str | None, typer.Option(help=f"Only this kind: {', '.join(KINDS)}.")] = None,
     plugin: PluginFiles = None,
     json: AsJson = False,
@@ -54,20 +78,35 @@ def list_(
 
     Example:
 
-      sdekit plugins list --kind sampler
+      sdekit plugins list samplers
     """
     load_plugin_files(plugin, quiet=json)
-    kind = registry_kind(kind)
+    if of_kind and kind:
+        raise InputError(f"give {of_kind} or --kind {kind}, not both")
+    kind = registry_kind(_singular(of_kind) if of_kind else kind)
     entries = sorted(load_plugins().entries.values(), key=lambda entry: (list(KINDS).index(entry.kind), entry.name))
     rows = [_row(entry) for entry in entries if kind in (None, entry.kind)]
     if json:
         print_json({"components": rows, "problems": list(load_plugins().problems)})
         return
-    table = Table("kind", "name", "description", "package", box=None, header_style="bold")
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True
-    for row in rows:
-        table.add_row(*map(escape, (row["kind"], row["name"], row["summary"], f"{row['package']} {row['version']}")))
-    show_table(table)
+    for one in KINDS:
+        if members := [row for row in rows if row["kind"] == one]:
+            purpose, use = PURPOSES[one]
+            shown.print(marked("[bold]{}[/]  {} Use: {}", kind_name(one), purpose, use))
+            table = Table("kind", "name", "description", "package", box=None, header_style="bold")
+            table.columns[0].no_wrap = table.columns[1].no_wrap = True
+            for row in members:
+                package = f"{row['package']} {row['version']}"
+                table.add_row(*map(escape, (kind_name(one), row["name"], row["summary"], package)))
+            show_table(table)
+            shown.print()
+
+
+def _singular(kind: str) -> str:
+    """Return the name of a kind that may be written in the plural or in upper case."""
+    lower = kind.lower()
+    singular = {"processes": "process", "sdes": "sde", "solver": "sampler", "solvers": "sampler"}
+    return singular.get(lower, lower.removesuffix("s") if lower.removesuffix("s") in KINDS else lower)
 
 
 @app.command(cls=SuggestingCommand)
