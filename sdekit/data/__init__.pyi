@@ -41,6 +41,10 @@ from .labels import (
 from .order import (
     batch_indices as batch_indices,
 )
+from .quantiles import (
+    Curve as Curve,
+    fit_curve as fit_curve,
+)
 from .spec import (
     is_python_object as is_python_object,
     parse_spec as parse_spec,

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from sdekit.arguments import short_repr
 
+from .quantiles import Curve, curve_log_volume, curve_to_data, curve_to_model
+
 if TYPE_CHECKING:
     from .columns import Column
 
@@ -29,7 +31,9 @@ LAYOUTS = ("same", *WITHOUT_CHANNELS, *CHANNELS_LAST)
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """Affine map from the units of the data to the units of the model, model = (data - shift) / scale.
+    """Map from the units of the data to the units of the model, model = (data - shift) / scale.
+
+    Columns of a table may have increasing piecewise linear maps instead, see `sdekit.data.fit_curve`.
 
     Arguments:
         shift: One number, or one number for each feature of a vector or each channel of other items.
@@ -40,6 +44,8 @@ class Units:
         low: Smallest possible value of the data, such as 0 for pixels, or None if it is unknown. Pictures of the data
             use it. Data are never clipped.
         high: Largest possible value of the data, or None if it is unknown.
+        quantiles: Curve of each coordinate of a vector, or an empty tuple for a coordinate that is shifted and scaled.
+            Empty if all coordinates are shifted and scaled.
     """
 
     shift: float | tuple[float, ...] = 0.0
@@ -47,15 +53,55 @@ class Units:
     layout: str = "same"
     low: float | None = None
     high: float | None = None
+    quantiles: tuple[Curve | tuple[()], ...] = ()
 
     def __repr__(self) -> str:
         return short_repr(self)
 
     def to_model(self, data: np.ndarray) -> Tensor:
         """Convert an array (B, *item) in units of the data to a float32 tensor (B, *shape) in units of the model."""
-        values = self.channels_first(data)
-        shift, scale = self.shift_and_scale(values.ndim - 1)
-        return torch.from_numpy(np.ascontiguousarray((values - shift) / scale, dtype=np.float32))
+        return torch.from_numpy(np.ascontiguousarray(self.model_values(self.channels_first(data)), dtype=np.float32))
+
+    def model_values(self, data: np.ndarray, positions: np.ndarray | float = 0.5) -> np.ndarray:
+        """Convert data (B, *shape) with the axes of the model to units of the model, in float64.
+
+        Arguments:
+            data: Items.
+            positions: Positions in (0, 1) of values that occur in many rows, () or (B, d); see `curve_to_model`.
+        Returns:
+            The converted items.
+        """
+        shift, scale = self.shift_and_scale(data.ndim - 1)
+        values: np.ndarray = (data.astype(np.float64) - shift) / scale
+        places = np.broadcast_to(positions, data.shape) if self.quantiles else None
+        for i, curve in enumerate(self.quantiles):
+            if curve and places is not None:
+                values[:, i] = curve_to_model(data[:, i].astype(np.float64), curve, places[:, i])
+        return values
+
+    def data_values(self, x: np.ndarray) -> np.ndarray:
+        """Convert items (B, *shape) from units of the model to units of the data, in float64 and in the same axes."""
+        shift, scale = self.shift_and_scale(x.ndim - 1)
+        values: np.ndarray = x.astype(np.float64) * scale + shift
+        for i, curve in enumerate(self.quantiles):
+            if curve:
+                values[:, i] = curve_to_data(x[:, i].astype(np.float64), curve)
+        return values
+
+    def log_volume(self, data: np.ndarray) -> np.ndarray:
+        """Return log |d model / d data| of items, which converts log-densities to the units of the data.
+
+        Arguments:
+            data: Items (B, *shape) with the axes of the model.
+        Returns:
+            Logarithms (B,), float64. See `curve_log_volume` for values that occur in many rows.
+        """
+        _, scale = self.shift_and_scale(data.ndim - 1)
+        each = np.broadcast_to(-np.log(np.abs(scale)), data.shape).copy()
+        for i, curve in enumerate(self.quantiles):
+            if curve:
+                each[:, i] = curve_log_volume(data[:, i].astype(np.float64), curve)
+        return np.asarray(each.reshape(len(data), -1).sum(1))
 
     def to_data(self, x: Tensor) -> np.ndarray:
         """Convert a tensor (B, *shape) in units of the model to a float32 array (B, *item) in units of the data.
@@ -63,9 +109,7 @@ class Units:
         float32 has a relative precision of 6e-8. Numbers around 1.7e9, such as seconds since 1970, are rounded to
         multiples of 128. Subtract an offset from such a column before training.
         """
-        array = x.detach().cpu().double().numpy()
-        shift, scale = self.shift_and_scale(array.ndim - 1)
-        values = array * scale + shift
+        values = self.data_values(x.detach().cpu().double().numpy())
         if self.layout in WITHOUT_CHANNELS:
             values = values.squeeze(1)
         elif self.layout in CHANNELS_LAST:
@@ -112,8 +156,12 @@ class Units:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Units:
         """Build units from the result of `as_dict`, which may have been written as JSON and read again."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return cls(**values)
+        return cls(**{name: _tuples(value) for name, value in fields.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """Return a value with tuples in place of lists, at any depth."""
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 def kind_of(shape: tuple[int, ...]) -> str:

@@ -121,17 +121,17 @@ def check_bins(data: np.ndarray, width: float = 1.0) -> None:
         )
 
 
-def log_density_in_data_units(log_prob: Tensor, units: Units, shape: Sequence[int]) -> Tensor:
+def log_density_in_data_units(log_prob: Tensor, units: Units, data: np.ndarray) -> Tensor:
     """Convert a log-density from the model's units to the units of the data.
 
     Arguments:
-        log_prob: Log-densities in nats, in the model's units.
+        log_prob: Log-densities in nats, in the model's units, (B,).
         units: Units of the data.
-        shape: Shape of one sample in the model.
+        data: The data (B, *item) in their own units.
     Returns:
-        log_prob - sum log |scale|, by the change of variables.
+        log_prob + log |d model / d data|, by the change of variables; see `Units.log_volume`.
     """
-    return log_prob + bin_width(units, shape).log().expand(tuple(shape)).sum()
+    return log_prob + torch.from_numpy(units.log_volume(units.channels_first(data))).to(log_prob)
 
 
 def bits_per_dimension(log_prob: Tensor, d: int) -> Tensor:

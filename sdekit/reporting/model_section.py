@@ -72,6 +72,8 @@ def _process(subject: Subject) -> str:
 def _units(subject: Subject) -> str:
     """Describe the map between the units of the data and those of the model."""
     units = subject.opened.units
+    if units.quantiles:
+        return "each number is mapped to a standard normal number by the quantiles of its column"
     if isinstance(units.shift, tuple) or isinstance(units.scale, tuple):
         part = "column" if subject.is_vector else "channel"
         return f"each {part} minus its mean, divided by its standard deviation"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sdekit.data import Dataset, coordinate_names, split, with_classes
+from sdekit.data.tables import snap_to_columns
 from sdekit.errors import InputError, SdekitError
 from sdekit.models import Condition, OpenedModel
 from sdekit.runs import Recipe, Run, is_export, is_run, load_json, read_metrics
@@ -90,7 +91,8 @@ class Subject:
         if self.data is None:
             return np.zeros((0, *self.opened.data_shape), np.float32)
         most = most or (MOST_ROWS if self.is_vector else MOST_IMAGES)
-        return self.data.units.to_data(self.data.batch(self.chosen(most)).x)
+        items = self.data.units.to_data(self.data.batch(self.chosen(most)).x)
+        return snap_to_columns(items, self.data.columns) if self.data.columns else items
 
     def labels(self, indices: np.ndarray) -> list[str] | None:
         """Return the names of the classes of items, or None without classes."""

@@ -203,7 +203,11 @@ class Recipe:
 
         Files of weights record it, so that weights of another run are detected.
         """
-        units = [(u.shift, u.scale, u.layout) for u in (self.units, self.condition_units) if u is not None]
+        units: list[tuple[object, ...]] = [
+            (u.shift, u.scale, u.layout, *([u.quantiles] if u.quantiles else []))  # older runs have no quantiles
+            for u in (self.units, self.condition_units)
+            if u is not None
+        ]
         known = self.conditioning
         condition: tuple[object, ...] = (self.condition, self.condition_names, known.classes, known.null)
         condition += (self.condition_shape,) if self.condition_shape else ()  # older runs have no such field

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields as fields_of
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -87,6 +88,15 @@ def _other_than_zero(value: float) -> float:
     return value
 
 
+def _check_curves(curves: list[list[list[float]]]) -> list[list[list[float]]]:
+    for curve in curves:
+        if curve and not (len(curve) == 2 and len(curve[0]) == len(curve[1]) > 1 and curve[1][0] < curve[1][-1]):
+            raise ValueError("shape")
+        if curve and not all(a < b and c <= d for (a, c), (b, d) in pairwise(zip(*curve, strict=True))):
+            raise ValueError("order")
+    return curves
+
+
 def _known_prediction(value: str) -> str:
     if value not in PREDICTIONS:
         raise ValueError("unknown")
@@ -119,6 +129,13 @@ Layout = Annotated[
     Field(description="one of same, l, hw, dhw, lc, hwc, dhwc"),
 ]
 Bound = Annotated[float | None, Field(description="a number, or null")]
+Quantiles = Annotated[
+    list[list[list[float]]],
+    AfterValidator(_check_curves),
+    Field(
+        description="a list of curves, each with increasing z and values that do not decrease", max_length=MOST_CLASSES
+    ),
+]
 Prediction = Annotated[
     str, AfterValidator(_known_prediction), Field(description=f"one of {', '.join(PREDICTIONS)}", max_length=99)
 ]
@@ -149,6 +166,7 @@ class UnitsRecord(Record):
     layout: Layout = "same"
     low: Bound = None
     high: Bound = None
+    quantiles: Quantiles = []
 
 
 def _train_record() -> type[Record]:
@@ -509,7 +527,7 @@ def _class_faults(record: RecipeRecord | FactsRecord | ConditioningRecord) -> di
 
 def _unit_faults(name: str, units: UnitsRecord, length: int | None) -> dict[str, bool]:
     """Return whether the units of vectors have one number for each feature, by the text of the fault."""
-    faults = {}
+    faults = {f"{name}.quantiles do not fit {length} numbers": bool(units.quantiles) and len(units.quantiles) != length}
     for part in ("shift", "scale"):
         value = getattr(units, part)
         if isinstance(value, list):

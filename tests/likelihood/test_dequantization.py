@@ -70,7 +70,7 @@ def test_scaling_of_the_data_is_derived() -> None:
     assert bin_width(pixels, (1, 2, 2)) == pytest.approx(1 / 127.5)
     columns = Units(shift=(0.0, 0.0), scale=(2.0, 4.0))
     assert bin_width(columns, (2,)).tolist() == [0.5, 0.25]
-    converted = log_density_in_data_units(torch.zeros(1, dtype=torch.float64), columns, (2,))
+    converted = log_density_in_data_units(torch.zeros(1, dtype=torch.float64), columns, np.ones((1, 2)))
     assert float(converted) == pytest.approx(-math.log(8))
     assert float(bits_per_dimension(torch.tensor(-math.log(256.0) * 4), 4)) == pytest.approx(8)
 

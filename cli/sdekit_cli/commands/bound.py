@@ -111,6 +111,8 @@ def bound(
     opened, sde = subject.opened, subject.opened.model.sde
     if bin_width is not None:
         subject.refuse_bins_of_latents("--bin-width")
+        subject.refuse_bins_of_curves("--bin-width")
+    subject.refuse_categories("bound")
     items = open_items(opened, data, options=option or (), n=n, every=every)
     subject.check_items(items, batch_size)
     width = None if bin_width is None else width_in_model_units(opened.units, opened.shape, bin_width)
@@ -130,9 +132,9 @@ def bound(
             sde, opened.model, subject.place(x), y=subject.condition(of_data, seeds, items.spec), steps=steps,
             samples=times, importance=importance, data_std=opened.data_std, width=width, seeds=seeds,  # type: ignore[arg-type]
         )  # fmt: skip
-        change = torch.zeros(())
+        change = torch.zeros(len(raw), dtype=torch.float64)
         if width is None and opened.codec is None:
-            change = -log_density_in_data_units(change.double(), opened.units, opened.shape)
+            change = -log_density_in_data_units(change, opened.units, raw)
         total, first = result.bound.cpu() + change, result.reconstruction_term.cpu() + change
         bits = (
             bits_per_dimension(-total, subject.dimensions) if width is not None else torch.full_like(total, torch.nan)

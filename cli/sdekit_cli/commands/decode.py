@@ -70,6 +70,7 @@ def decode(
 
     from sdekit.likelihood import FlowSolver, decode as decode_by_flow
     from sdekit.runs import npy_bytes
+    from sdekit.sampling import samples_as_csv
 
     flow = FlowSolver(method=solver, tolerance=tolerance, steps=steps)
     subject = EvaluatedModel.open(
@@ -107,6 +108,9 @@ def decode(
         opened, [data[i : i + columns] for i in range(0, len(data) // columns * columns, columns)], "grid.png"
     )
     files["samples.npy"] = npy_bytes(data)
+    if opened.columns:
+        classes = None if labels is None else [opened.class_names[label] for label in labels]
+        files["samples.csv"] = samples_as_csv(opened, data, classes)
     write_latents(out, Latents(source.z, record), "decode.json", files, overwrite=overwrite)
     if json:
         print_json(record | {"samples": str(out / "samples.npy")})

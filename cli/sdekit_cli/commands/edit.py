@@ -48,8 +48,7 @@ def edit(
     if t is None:
         strength = 0.5 if strength is None else strength
         t = float(time_of_strength(sde, strength, opened.data_std))
-    shift, scale = opened.units.shift_and_scale(original.ndim)
-    x0 = torch.from_numpy((original.numpy() - shift) / scale)
+    x0 = torch.from_numpy(opened.units.model_values(original.numpy()[None])[0])
     with torch.no_grad():
         x0 = opened.encode(x0[None].to(session.device, torch.float32))[0]
     truncated, x = add_noise(sde, x0, t, session.seeds, device=session.device)

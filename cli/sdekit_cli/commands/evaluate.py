@@ -234,6 +234,7 @@ def _write(session: EvaluationSession, evaluation: "Evaluation", x: "Tensor", dr
     """Write evaluation.json, the pictures, and the samples that were drawn."""
     from sdekit.evaluation import comparison_picture, nearest_picture
     from sdekit.runs import npy_bytes, write_evaluation
+    from sdekit.sampling import samples_as_csv
 
     options, opened, real = session.options, session.opened, session.real
     files = {"comparison.png": comparison_picture(opened, x, real)}
@@ -241,5 +242,8 @@ def _write(session: EvaluationSession, evaluation: "Evaluation", x: "Tensor", dr
     if nearest is not None:
         files["nearest.png"] = nearest
     if drawn is not None:
-        files["samples.npy"] = npy_bytes(opened.units.to_data(x))
+        data = opened.units.to_data(x)
+        files["samples.npy"] = npy_bytes(data)
+        if opened.columns:
+            files["samples.csv"] = samples_as_csv(opened, data)
     write_evaluation(options.out, json_values(evaluation.as_dict()), files, overwrite=options.overwrite)

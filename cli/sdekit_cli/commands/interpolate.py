@@ -57,11 +57,12 @@ def interpolate(
         raise InputError("give --seeds A,B, or --from FILE and --to FILE")
     if not 2 <= frames <= 1000:
         raise InputError(f"--frames must be from 2 to 1000, got {frames}")
+    import numpy as np
     import torch
 
     from sdekit.likelihood import FlowSolver, decode, encode, spherical_interpolation
     from sdekit.runs import npy_bytes
-    from sdekit.sampling import SeedNoise
+    from sdekit.sampling import SeedNoise, samples_as_csv
     from sdekit_cli.options.shared_options import parse_seeds
     from sdekit_cli.sampling.measurement import read_sample
 
@@ -85,8 +86,7 @@ def interpolate(
     else:
         assert start is not None and end is not None
         images = [read_sample(path, opened, name).numpy() for path, name in ((start, "--from"), (end, "--to"))]
-        shift, scale = opened.units.shift_and_scale(images[0].ndim)
-        x = torch.stack([torch.as_tensor((image - shift) / scale) for image in images])
+        x = torch.from_numpy(opened.units.model_values(np.stack(images)))
         with torch.no_grad():
             x = opened.encode(x.float().to(subject.device))
         z = encode(sde, model, x, y=ends, guidance=guided, solver=flow).cpu()
@@ -96,6 +96,8 @@ def interpolate(
               "to": None if end is None else str(end), "frames": frames, "solver": solver,
               **subject.record}  # fmt: skip
     files = pictures(opened, [data], "strip.png") | animation(opened, data) | {"samples.npy": npy_bytes(data)}
+    if opened.columns:
+        files["samples.csv"] = samples_as_csv(opened, data)
     write_latents(out, Latents(path.numpy(), record), "interpolate.json", files, overwrite=overwrite)
     shown = out / ("strip.png" if "strip.png" in files else "samples.npy")
     if json:

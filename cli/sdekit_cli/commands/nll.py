@@ -113,6 +113,8 @@ def nll(
     flow.check(subject.number_type)
     if bins is not None:
         subject.refuse_bins_of_latents("--dequantization")
+        subject.refuse_bins_of_curves("--dequantization")
+    subject.refuse_categories("nll")
     items = open_items(opened, data, options=option or (), n=n, every=every)
     subject.check_items(items, batch_size)
     d = subject.dimensions
@@ -148,7 +150,7 @@ def nll(
         if bins is None:
             log_prob = density(x, None)
             if opened.codec is None:
-                log_prob = log_density_in_data_units(log_prob, opened.units, opened.shape)
+                log_prob = log_density_in_data_units(log_prob, opened.units, raw)
             bits = torch.full_like(log_prob, torch.nan)
         else:
             check_bins(raw, bin_width)

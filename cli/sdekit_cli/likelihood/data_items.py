@@ -135,7 +135,8 @@ class DataItems:
             low, high = min(low, float(raw.min())), max(high, float(raw.max()))
         units = self.opened.units
         if units.low is None and np.median(np.concatenate(sizes)) > MOST_TYPICAL:
-            ends = [np.asarray(units.shift) + 2 * sign * np.abs(units.scale) for sign in (-1, 1)]
+            x = 2 * np.ones((1, *self.opened.data_shape))
+            ends = [units.data_values(sign * x) for sign in (-1, 1)]
             raise InputError(
                 f"{self.spec} contains numbers from {low:g} to {high:g}, but the data of {self.opened.path} are about "
                 f"{ends[0].min():.3g} to {ends[1].max():.3g}: rescale the data"

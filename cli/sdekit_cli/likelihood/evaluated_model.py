@@ -116,6 +116,24 @@ class EvaluatedModel:
                 f"have no bins, and bits per dimension of the data are not known: leave out {option}"
             )
 
+    def refuse_categories(self, command: str) -> None:
+        """Raise InputError, which names the command, if rows of the data contain categories, which have no density."""
+        for column in self.opened.columns:
+            if column.type == "category":
+                raise InputError(
+                    f"{command}: column '{column.name}' of {self.opened.path} is a category, so that its rows have no "
+                    f"density. Train a model with --option data.label={column.name} --condition label for the density "
+                    "of the numbers given the category, or train on the other columns (data.columns=NAME,NAME)"
+                )
+
+    def refuse_bins_of_curves(self, option: str) -> None:
+        """Raise InputError, which names the option that asks for bins, if columns have nonlinear units."""
+        if self.opened.units.quantiles:
+            raise InputError(
+                f"{option}: the columns of {self.opened.path} are mapped by their quantiles, so that bins have "
+                f"different widths in the model: leave out {option}, or train with --option data.scale=columns"
+            )
+
     @property
     def record(self) -> dict[str, Any]:
         """The model and the options of its condition, for the record."""

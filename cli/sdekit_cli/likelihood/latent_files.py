@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from sdekit.models import OpenedModel
 
-NAMES = ("latents.npy", "samples.npy", "encode.json", "decode.json", "interpolate.json", "round-trip.png", "grid.png",
+NAMES = ("latents.npy", "samples.npy", "samples.csv",
+         "encode.json", "decode.json", "interpolate.json", "round-trip.png", "grid.png",
          "strip.png", "strip.gif")  # fmt: skip
 
 

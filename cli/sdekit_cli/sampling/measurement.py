@@ -206,8 +206,7 @@ def _with_data_units(x: Tensor, opened: OpenedModel) -> Tensor:
     """Convert data (B, *data_shape) from the units of the model, or of its codec, to their own, float64 on the CPU."""
     import torch
 
-    shift, scale = map(torch.from_numpy, opened.units.shift_and_scale(x.ndim - 1))
-    return x.detach().cpu().double() * scale + shift
+    return torch.from_numpy(opened.units.data_values(x.detach().cpu().double().numpy()))
 
 
 def as_images(x: Tensor, opened: OpenedModel) -> np.ndarray | None:

@@ -11,11 +11,11 @@ import numpy as np
 
 from sdekit.data.classes import number_names, whole_number
 from sdekit.data.columns import Column, unit_in_name
-from sdekit.data.in_memory import InMemoryDataset
 from sdekit.data.labels import check_conditions
-from sdekit.data.standardization import ScaleChoice
 from sdekit.data.tables import (
     MOST_DECIMALS,
+    TableDataset,
+    TableScale,
     category_values,
     dataset_of_codes,
     encode_columns,
@@ -41,8 +41,8 @@ def table(
     separator: str = "auto",
     decimal: Literal["auto", ".", ","] = "auto",
     missing: str | None = None,
-    scale: ScaleChoice = "columns",
-) -> InMemoryDataset:
+    scale: TableScale = "quantiles",
+) -> TableDataset:
     """Rows of a text table (CSV) with columns of numbers, integers and categories.
 
     Separator, decimal mark and header are inferred from the first 200 lines, and the attribute `notes` of the data set
@@ -69,10 +69,11 @@ def table(
         decimal: Decimal mark, a point or a comma. "auto" infers it.
         missing: Contents, separated by commas, of cells that mark missing values, such as NA,-999. Empty cells are
             missing values too. Rows with a missing value are left out. By default a missing value is an error.
-        scale: Map of numbers to the units of the model. "columns" maps each column to mean 0 and standard deviation 1,
-            "global" maps the range of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the
-            columns seem to measure the same quantity, else "columns". Each value of a category is a coordinate of the
-            model's vector, -1 or 1.
+        scale: Map of numbers and integers to the units of the model. "quantiles" maps each column to a standard normal
+            number by its distribution, or like "columns" if there are fewer than 100 rows. "columns" maps each column
+            to mean 0 and standard deviation 1, "global" maps the range of all numbers to [-1, 1], "none" changes
+            nothing, and "auto" is "global" if the columns seem to measure the same quantity, else "columns". Each value
+            of a category is a coordinate of the model's vector, -1 or 1.
     Returns:
         Data set of vectors.
     Raises:

@@ -16,6 +16,10 @@ from .parquet_files import (
     is_parquet as is_parquet,
     table_from_parquet as table_from_parquet,
 )
+from .quantile_units import (
+    TableDataset as TableDataset,
+    TableScale as TableScale,
+)
 from .table_datasets import (
     MOST_DECIMALS as MOST_DECIMALS,
     category_values as category_values,

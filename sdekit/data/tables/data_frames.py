@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from sdekit.data.columns import Column
-from sdekit.data.in_memory import InMemoryDataset
 from sdekit.errors import InputError
 
 from .one_hot import columns_of
+from .quantile_units import TableDataset
 from .table_datasets import table_from_columns
 
 EXTRA = "pip install 'sdekit[tables]'"
@@ -30,7 +30,7 @@ def is_frame(value: object) -> bool:
     return name in ("pandas.DataFrame", "polars.DataFrame", "pyarrow.Table")
 
 
-def table_from_frame(frame: Any, *, source: str = "the data frame", **options: Any) -> InMemoryDataset:
+def table_from_frame(frame: Any, *, source: str = "the data frame", **options: Any) -> TableDataset:
     """Create a data set from a data frame.
 
     Integer dtypes are integers, float and decimal dtypes are numbers, and texts, booleans and categorical dtypes are

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from sdekit.data.in_memory import InMemoryDataset
 from sdekit.errors import InputError
 
 from .data_frames import EXTRA, table_from_frame
@@ -29,7 +28,7 @@ def is_parquet(path: str) -> bool:
         return path.lower().endswith((".parquet", ".pq"))
 
 
-def table_from_parquet(path: str, **options: Any) -> InMemoryDataset:
+def table_from_parquet(path: str, **options: Any) -> TableDataset:
     """Create a data set from a Parquet file.
 
     The index that pandas writes is left out.

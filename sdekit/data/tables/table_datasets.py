@@ -10,12 +10,15 @@ import numpy as np
 from sdekit.data.classes import number_names, sort_names
 from sdekit.data.columns import Column, column_slices, unit_in_name
 from sdekit.data.dataset import Units
-from sdekit.data.in_memory import InMemoryDataset
 from sdekit.data.labels import Conditions, check_conditions, check_labels
 from sdekit.data.standardization import ScaleChoice, vector_units
 from sdekit.errors import InputError
 
 from .one_hot import encode_columns
+from .quantile_units import TableDataset, TableScale, quantile_units
+
+FEWEST_ROWS = 100
+"""Smallest number of rows whose quantiles are used as units."""
 
 MOST_DECIMALS = 6
 """Numbers with more decimals are written with full precision."""
@@ -39,8 +42,8 @@ def table_from_columns(
     columns: str | Sequence[str] | None = None,
     categories: str | Sequence[str] = (),
     drop_missing: bool = False,
-    scale: ScaleChoice = "columns",
-) -> InMemoryDataset:
+    scale: TableScale = "quantiles",
+) -> TableDataset:
     """Create a data set from the columns of a table in memory.
 
     Integer dtypes are integers, float dtypes are numbers, and bool, text and objects are categories.
@@ -55,7 +58,7 @@ def table_from_columns(
         categories: Names of columns of whole numbers that are categories.
         drop_missing: Whether rows with a missing value (NaN, None or an empty text) are left out. By default a missing
             value is an error.
-        scale: Map of numbers and integers to the units of the model, see `sdekit.data.vector_units`.
+        scale: Map of numbers and integers to the units of the model: "quantiles", or see `sdekit.data.vector_units`.
     Returns:
         Data set of vectors.
     Raises:
@@ -111,25 +114,27 @@ def dataset_of_codes(
     columns: Sequence[Column],
     *,
     source: str,
-    scale: ScaleChoice = "columns",
+    scale: TableScale = "quantiles",
     labels: np.ndarray | None = None,
     class_names: tuple[str, ...] = (),
     conditions: Conditions | None = None,
-) -> InMemoryDataset:
+) -> TableDataset:
     """Create a data set from encoded rows.
 
     Arguments:
         codes: Encoded rows (N, d), see `encode_columns`.
         columns: Columns of the table.
         source: Name of the table in messages.
-        scale: Map of numbers and integers to the units of the model. Coordinates of categories are -1 and 1.
+        scale: Map of numbers and integers to the units of the model. "quantiles" maps each of them to a standard normal
+            number; tables of fewer than 100 rows are mapped like "columns". Coordinates of categories are -1 and 1.
         labels: Labels (N,) int64, or None.
         class_names: Name of each class.
         conditions: Numbers on which the rows are conditioned, or None.
     Returns:
         Data set of vectors.
     """
-    units = vector_units(codes, scale, source)
+    affine: ScaleChoice = "columns" if scale == "quantiles" else scale
+    units = vector_units(codes, affine, source)
     categories = [place for column, place in column_slices(columns) if column.type == "category"]
     if categories:
         width = codes.shape[1]
@@ -138,10 +143,13 @@ def dataset_of_codes(
             numbers[place] = False
         shift, factor = np.full(width, ONE_HOT_SHIFT), np.full(width, ONE_HOT_SCALE)
         if numbers.any():
-            own = vector_units(codes[:, numbers], scale, source)
+            own = vector_units(codes[:, numbers], affine, source)
             shift[numbers], factor[numbers] = own.shift, own.scale
         units = Units(shift=tuple(shift.tolist()), scale=tuple(factor.tolist()))
-    data = InMemoryDataset(
+    widths = np.zeros(codes.shape[1])
+    if scale == "quantiles" and len(codes) >= FEWEST_ROWS:
+        units, widths = quantile_units(codes, columns, units)
+    data = TableDataset(
         codes,
         units=units,
         labels=labels,
@@ -150,6 +158,7 @@ def dataset_of_codes(
         columns=tuple(columns),
         conditions=conditions,
     )
+    data.widths = widths
     data.notes = (describe_columns(columns),)
     return data
 

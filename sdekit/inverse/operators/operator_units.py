@@ -75,6 +75,9 @@ def in_model_units(
     new noise_std is noise_std / scale. If columns or channels have different scales, the results are A (scale x),
     y - A(shift) and noise_std. If A is not linear, the results are A(scale x + shift), y and noise_std.
 
+    If columns have curves (`Units.quantiles`), only a mask is accepted. The measured numbers are converted, and
+    noise_std is then in the units of the model.
+
     Arguments:
         operator: Operator on samples in the units of the data.
         units: Shift and scale of the data.
@@ -82,7 +85,17 @@ def in_model_units(
         noise_std: Standard deviation of the noise in the measurement.
     Returns:
         Operator, measurement and noise_std in the units of the model.
+    Raises:
+        InputError: If columns have curves and the operator is not a mask.
     """
+    if units.quantiles:
+        if not isinstance(operator, Mask):
+            raise InputError(
+                "the columns of this model have nonlinear units, so that only columns can be measured, and no "
+                "function of several columns: train with --option data.scale=columns"
+            )
+        y = torch.from_numpy(units.model_values(operator.check(measurement.double()).numpy()[None])[0])
+        return operator, operator.check(y), noise_std
     shift, scale = (torch.from_numpy(v).double() for v in units.shift_and_scale(len(operator.shape)))
     y = operator.check(measurement.double())
     if not isinstance(operator, LinearOperator):
