@@ -8,6 +8,7 @@ from typing import Any
 from sdekit.errors import InputError
 
 from .data_frames import EXTRA, table_from_frame
+from .quantile_units import TableDataset
 
 MAGIC = b"PAR1"
 """First bytes of a Parquet file."""
