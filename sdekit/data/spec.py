@@ -32,6 +32,12 @@ FORMATS_BY_SUFFIX = {
 }
 SEQUENCES = (".csv", ".tsv", ".wav", ".wave", ".flac", ".ogg", ".mp3")
 """Ends of file names of which a folder is probably a data set of sequences."""
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+"""Ends of the names of video files, which are not read."""
+VIDEO_ADVICE = (
+    "Videos are not read: extract their frames, as with ffmpeg -i VIDEO -vf fps=1 FRAMES/%05d.png, and train on "
+    "images:FRAMES"
+)
 MOST_FOLDERS = 20
 """Largest number of sub-folders that are listed for a suggestion."""
 
@@ -53,6 +59,7 @@ def parse_spec(spec: str, names: Collection[str] = BUILT_IN) -> tuple[str, str |
     """
     if spec in names:
         return spec, None
+    _check_kind(spec, spec)
     suggestion = suggest_spec(spec)
     if suggestion is not None:
         raise InputError(f"data '{spec}' is a path without its kind; did you mean {suggestion}?")
@@ -63,7 +70,20 @@ def parse_spec(spec: str, names: Collection[str] = BUILT_IN) -> tuple[str, str |
         )
     if colon and not path:
         raise InputError(f"data '{spec}' has no path after the colon; write {name}:PATH")
+    _check_kind(spec, path)
     return name.lower(), os.path.expanduser(path) if colon else None
+
+
+def _check_kind(spec: str, path: str) -> None:
+    """Raise InputError, with the remedy, if a path is a run folder or a video."""
+    path = os.path.expanduser(path)
+    if all(os.path.isfile(os.path.join(path, name)) for name in ("config.json", "model.safetensors")):
+        raise InputError(
+            f"data '{spec}': {path} is a run folder, not data. To continue its training: sdekit train --out {path} "
+            "--resume. To train on its samples, draw some with sdekit sample, and pass their folder"
+        )
+    if path.lower().endswith(VIDEOS) and os.path.isfile(path):
+        raise InputError(f"data '{spec}': {path} is a video. {VIDEO_ADVICE}")
 
 
 def path_spec(path: os.PathLike[str]) -> str:

@@ -179,15 +179,17 @@ class Recipe:
         """Check that this run can be resumed with another recipe.
 
         Arguments:
-            other: Recipe that may differ in the length of training and in `skip_bad` of the data only.
+            other: Recipe that may differ in the length of training, and in the path and `skip_bad` of the data only.
         Raises:
             InputError: If another field differs; the message names it.
         """
         skip = {k: v for k, v in self.data.options.items() if k == "skip_bad"}
+        moved = self.data.name.partition(":")[0] == other.data.name.partition(":")[0]
+        name = self.data.name if moved else other.data.name
         same = replace(
             other,
             train=replace(other.train, steps=self.train.steps, time_limit=self.train.time_limit),
-            data=replace(other.data, options=other.data.options | skip),
+            data=replace(other.data, name=name, options=other.data.options | skip),
             notes=self.notes,
         )
         if same != self:

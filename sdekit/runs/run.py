@@ -354,10 +354,10 @@ def _check_data_files(path: Path, spec: str) -> None:
     if os.path.isabs(os.path.expanduser(place)):
         raise InputError(
             f"{path} was trained on {spec}, which does not exist any more: put the data back, or a link to its present "
-            "place"
+            f"place, or continue the training with --resume --data {name}:PATH"
         )
     raise InputError(
         f"{path} was trained on {spec}, a path relative to the folder in which training started. From here this is "
         f"{os.path.abspath(place)}, which does not exist: run the command in that folder, or put a link to the data "
-        "here"
+        f"here, or continue the training with --resume --data {name}:PATH"
     )

@@ -197,12 +197,12 @@ def check_resumed(out: Path, recipe: Recipe, data: Dataset) -> Recipe:
     now = (tuple(data.shape), len(data), data.classes, data.units)
     if now != (recorded.shape, recorded.items, recorded.classes, recorded.units):
         raise InputError(
-            f"data {recorded.data.name!r} are not what the run was trained on: {len(data)} items of shape "
+            f"data {recipe.data.name!r} are not what the run was trained on: {len(data)} items of shape "
             f"{tuple(data.shape)} now, {recorded.items} of {recorded.shape} then, or in other units"
         )
     if not is_same_data(recorded.fingerprint, fingerprint(data)):
         raise InputError(
-            f"data {recorded.data.name!r} are not what the run was trained on: their items have other values. Put the "
+            f"data {recipe.data.name!r} are not what the run was trained on: their items have other values. Put the "
             "data of the run back, or train into another --out"
         )
     return recorded

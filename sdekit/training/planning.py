@@ -121,7 +121,7 @@ def _load_object(value: Any, options: Mapping[str, Any]) -> tuple[Dataset, Compo
     return dataset_from_object(value, **options), Component(name=object_spec(value), options=complete)
 
 
-def load_run_data(recipe: Recipe) -> Dataset:
+def load_run_data(recipe: Recipe, spec: Any = None) -> Dataset:
     """Open the data of a run in order to continue its training.
 
     Versions before 0.3 had no option `labels`, and did not find all labels. The data of their runs are opened without
@@ -129,11 +129,14 @@ def load_run_data(recipe: Recipe) -> Dataset:
 
     Arguments:
         recipe: Recipe of the run.
+        spec: Data of the run, if they have moved, see `load_data`. None for the data that the recipe records.
     Returns:
         The data set.
     Raises:
         InputError: If the data cannot be opened.
     """
+    if spec is not None:
+        return load_data(spec, **_options_of_run(recipe, spec))[0]
     check_saved_data(None, recipe)
     options = dict(recipe.data.options)
     name, _ = parse_spec(recipe.data.name, component_names("dataset"))
@@ -257,9 +260,7 @@ def resumed_plan(
             )
         recipe = replace(recipe, own_network=own)
         own.check(recipe.build().network, recipe.shape, recipe.examples(2), drop=recipe.train.drop > 0)
-    if spec is None:
-        return recipe, load_run_data(recipe)
-    return recipe, load_data(spec, **_options_of_run(recipe, spec))[0]
+    return recipe, load_run_data(recipe, spec)
 
 
 def _options_of_run(recipe: Recipe, spec: Any) -> dict[str, Any]:

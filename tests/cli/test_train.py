@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sdekit.data import held_out
 from sdekit.runs import CHECKPOINT, METRICS, MODEL, load_run, load_tensors, read_metrics
@@ -205,6 +207,23 @@ def test_resume_finished_run_says_nothing_new(sdekit: CLI, tmp_path: Path) -> No
     assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
     assert sdekit("train", "--out", tmp_path / "run", "--resume", "--steps", 5).code == 0
     assert load_run(tmp_path / "run").step == 5
+
+
+def test_resume_with_moved_data(sdekit: CLI, refused: Callable[..., str], pictures: Path, tmp_path: Path) -> None:
+    """--resume --data goes on with the same items at another path, records the path, and refuses other items."""
+    run, moved, other = tmp_path / "run", tmp_path / "moved", tmp_path / "other"
+    shutil.copytree(pictures, other)
+    for i, path in enumerate(sorted(other.rglob("*.png"))):
+        Image.new("RGB", (8, 8), (20 * i, 0, 0)).save(path)
+    assert sdekit("train", "--data", f"images:{pictures}", "--out", run, "--steps", 1, *TINY_UNET).code == 0
+    pictures.rename(moved)
+    resume = ("train", "--out", run, "--resume", "--steps", 2)
+    assert "continue the training with --resume --data images:PATH" in refused(*resume)
+    message = refused(*resume, "--data", f"images:{other}")
+    assert f"'images:{other}' are not what the run was trained on" in message
+    assert sdekit(*resume, "--data", f"images:{moved}").code == 0
+    assert load_run(run).step == 2 and load_run(run).recipe.data.name == f"images:{moved}"
+    assert sdekit("train", "--out", run, "--resume", "--steps", 3).code == 0
 
 
 def test_ctrl_c(sdekit: CLI, tmp_path: Path) -> None:

@@ -62,3 +62,16 @@ def test_a_name_wins_over_a_file_of_that_name(tmp_path: Path, monkeypatch: pytes
 def test_bad(spec: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_spec(spec)
+
+
+def test_no_data(tmp_path: Path) -> None:
+    """A run folder and a video are answered with their remedy, with and without the kind of the data."""
+    (run := tmp_path / "run").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (run / name).touch()
+    (video := tmp_path / "a.MP4").touch()
+    for kind in ("", "images:"):
+        with pytest.raises(InputError, match=f"{run} is a run folder, not data.*--out {run} --resume"):
+            parse_spec(f"{kind}{run}")
+        with pytest.raises(InputError, match="a.MP4 is a video. .*extract their frames"):
+            parse_spec(f"{kind}{video}")

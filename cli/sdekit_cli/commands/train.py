@@ -83,7 +83,9 @@ def train(
         typer.Option(metavar="GROUP.NAME=VALUE", help="Any option of data, process, network or train; repeat it."),
     ] = None,
     plugin: PluginFiles = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; with --data if its data have moved.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -128,12 +130,12 @@ def train(
     chosen = {name: value for name, value in names.items() if value is not None}
     loggers = parse_loggers(logger)
     if resume:
-        if given.keys() - {"data.skip_bad"} or chosen or config or option or overwrite:
+        if given.keys() - {"data.skip_bad"} or chosen.keys() - {"data"} or config or option or overwrite:
             raise InputError(
-                "--resume takes everything from the run: beside it only --steps, --time-limit, --skip-bad, --device "
-                "and --logger"
+                "--resume takes everything from the run: beside it only --steps, --time-limit, --skip-bad, --device, "
+                "--logger, and --data if the data have moved"
             )
-        trainer = _resumed(out, length, device, skip_bad, loggers)
+        trainer = _resumed(out, data, length, device, skip_bad, loggers)
     else:
         read, options = _read_config(config)
         options = options | merge_flags(parse_assignments(option or ()), given | length)
@@ -208,15 +210,20 @@ def _check_flags(dataset: str, flags: Collection[str]) -> None:
 
 
 def _resumed(
-    out: Path, length: dict[str, Any], device: str, skip_bad: bool, loggers: "Sequence[Component] | None"
+    out: Path,
+    spec: str | None,
+    length: dict[str, Any],
+    device: str,
+    skip_bad: bool,
+    loggers: "Sequence[Component] | None",
 ) -> "Trainer":
-    """Make the trainer that continues a run."""
+    """Make the trainer that continues a run. `spec` is the data of the run at another place, or None."""
     from dataclasses import replace
 
     from sdekit.runs import TrainOptions, read_recipe
     from sdekit.training import Trainer, load_run_data
 
-    recipe = read_recipe(out, with_data=True)
+    recipe = read_recipe(out, with_data=spec is None)
     changes = convert_options("train", TrainOptions, {name.partition(".")[2]: value for name, value in length.items()})
     recipe = replace(recipe, train=replace(recipe.train, **changes))
     if skip_bad and "skip_bad" not in recipe.data.options:
@@ -224,7 +231,9 @@ def _resumed(
     if skip_bad:
         recipe = replace(recipe, data=replace(recipe.data, options=recipe.data.options | {"skip_bad": True}))
     with working("reading the data ..."):
-        data = load_run_data(recipe)
+        data = load_run_data(recipe, spec)
+    if spec is not None and spec.partition(":")[0] == recipe.data.name.partition(":")[0]:
+        recipe = replace(recipe, data=replace(recipe.data, name=spec))
     return Trainer(recipe, data, out, device=pick_device(device), resume=True, loggers=loggers)
 
 

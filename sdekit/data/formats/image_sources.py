@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from sdekit.data.spec import VIDEO_ADVICE, VIDEOS
 from sdekit.errors import InputError
 
 from .file_names import LeftOutFiles, PackedNames, printable
@@ -97,7 +98,9 @@ def open_source(path: str) -> Source:
 def _with_images(source: Source, path: str) -> Source:
     """Return the source, or raise InputError if it contains no images."""
     if not len(source.names):
-        others = f"; it contains {source.left_out}" if str(source.left_out) else ""
+        left_out = str(source.left_out)
+        others = f"; it contains {left_out}" if left_out else ""
+        others += f". {VIDEO_ADVICE}" if any(f" {suffix} (" in left_out for suffix in VIDEOS) else ""
         raise InputError(
             f"images:{path} contains no images; expected files {', '.join(EXTENSIONS)} in it or its sub-folders{others}"
         )
