@@ -10,8 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from sdekit.data.formats import decode_image
 from sdekit.distributed import World
+from sdekit.models import open_model
+from sdekit_cli.sampling.measurement import read_sample
 from sdekit_cli.sampling.session import SamplingSession
 
 CLI = Callable[..., Any]
@@ -99,3 +103,63 @@ def test_each_process_edits_its_part(
     whole = np.load(tmp_path / "all" / "samples.npy")
     units = json.loads((moons_run / "config.json").read_text())["units"]
     np.testing.assert_allclose(drawn * np.array(units["scale"]) + np.array(units["shift"]), whole, atol=1e-4)
+
+
+def photo(path: Path, width: int, height: int, mode: str = "RGB") -> Path:
+    """Write an image of random pixels."""
+    bands = {"L": (), "I;16": ()}.get(mode, (len(mode),))
+    pixels = np.random.default_rng(0).integers(0, 65536 if mode == "I;16" else 256, (height, width, *bands))
+    Image.fromarray(pixels.astype(np.uint16 if mode == "I;16" else np.uint8)).save(path)
+    return path
+
+
+def test_an_image_of_another_size_is_resized(
+    sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path
+) -> None:
+    """The message contains both sizes and --resize, which edits the image that training reads by --size."""
+    image = photo(tmp_path / "photo.png", 64, 48)
+    given = ("edit", digits_run, "--image", image, "-n", 1, "--steps", 2, "--strength", 0.02, "--out", tmp_path / "e")
+    message = refused(*given)
+    assert "has 64x48 pixels, but samples of this run have 8x8: add --resize to crop it" in message
+    result = sdekit(*given, "--resize")
+    assert result.code == 0
+    notes = " ".join(result.err.split())
+    assert "64x48 pixels are cropped and resized to 8x8" in notes and "colours are converted to grey" in notes
+    assert json.loads((tmp_path / "e" / "edit.json").read_text())["resize"] is True
+    expected = decode_image(image.read_bytes(), 8, 1) / 255 * 16
+    read = read_sample(image, open_model(str(digits_run)), "--image", resize=True)
+    np.testing.assert_allclose(read, expected)
+    assert abs(np.load(tmp_path / "e" / "samples.npy")[0] - expected).mean() < 1
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(64, 48), (7, 30), (8, 8), (5, 5)])
+def test_images_of_all_kinds_are_resized_as_in_training(
+    digits_run: Path, tmp_path: Path, mode: str, size: tuple[int, int]
+) -> None:
+    """Grey images and colours, with and without an alpha channel, of any size and aspect ratio."""
+    image = photo(tmp_path / "photo.png", *size, mode)
+    read = read_sample(image, open_model(str(digits_run)), "--image", resize=True)
+    expected = decode_image(image.read_bytes(), 8, 1) / 255 * 16
+    np.testing.assert_allclose(read, expected, atol=0.04)  # half a grey level, by which training rounds
+
+
+def test_pixels_of_16_bits_keep_their_numbers(digits_run: Path, tmp_path: Path) -> None:
+    """Grey images of 16 bits are in the units of data that do not have 8 bits."""
+    image = photo(tmp_path / "photo.png", 16, 16, "I;16")
+    read = read_sample(image, open_model(str(digits_run)), "--image", resize=True)
+    np.testing.assert_allclose(read, decode_image(image.read_bytes(), 8, 1, deep=True))
+
+
+def test_what_cannot_be_resized(refused: Callable[..., str], digits_run: Path, moons_run: Path, tmp_path: Path) -> None:
+    """Arrays are not resized, and samples that are not images have no size in pixels."""
+    np.save(tmp_path / "x.npy", np.zeros((5, 5)))
+    given = ("--image", tmp_path / "x.npy", "--out", tmp_path / "e")
+    assert "give an image file and --resize" in refused("edit", digits_run, *given)
+    assert "--resize works for image files only" in refused("edit", digits_run, *given, "--resize")
+    assert "samples of this run are not images" in refused("edit", moons_run, *given, "--resize")
+    assert "give a .npy file of that shape" in refused("edit", moons_run, *given)
+    ends = ("--from", photo(tmp_path / "a.png", 9, 9, "L"), "--to", tmp_path / "a.png")
+    assert "add --resize" in refused("interpolate", digits_run, *ends, "--out", tmp_path / "i")
+    seeds = ("--seeds", "3,7", "--resize", "--out", tmp_path / "i")
+    assert "does nothing with --seeds" in refused("interpolate", digits_run, *seeds)

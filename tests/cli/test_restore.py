@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdekit.data.formats import decode_image
+
 CLI = Callable[..., Any]
 IMAGES = ["before-after.png", "grid.png", "images", "mean.npy", "mean.png", "measurement.npy", "measurement.png"]
 
@@ -162,3 +164,23 @@ def test_holes_of_a_measurement(sdekit: CLI, refused: Callable[..., str], digits
     assert np.load(tmp_path / "a" / "measurement.npy")[0].tolist() == np.nan_to_num(y).tolist()
     message = refused(*given, "--operator", "identity", "--out", tmp_path / "b")
     assert "32 of 64 numbers are missing" in message and "use --operator mask" in message
+
+
+def test_a_photo_of_another_size(sdekit: CLI, refused: Callable[..., str], digits_run: Path, tmp_path: Path) -> None:
+    """A clean photo is cropped and resized by --resize; a measurement never is, and the message has the reason."""
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 20, 4)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    given = ("restore", digits_run, "--operator", "super-resolution", "-n", 1, "--steps", 2, "--out", tmp_path / "r")
+    trial = (*given, "--degrade", tmp_path / "photo.png")
+    message = refused(*trial)
+    assert "has 20x12 pixels, but samples of this run have 8x8: add --resize" in message
+    result = sdekit(*trial, "--resize")
+    assert result.code == 0 and "pixels are blended with white" in " ".join(result.err.split())
+    assert json.loads((tmp_path / "r" / "restore.json").read_text())["resize"] is True
+    expected = decode_image((tmp_path / "photo.png").read_bytes(), 8, 1)[0] / 255 * 16
+    measured = np.load(tmp_path / "r" / "measurement.npy")[0]
+    np.testing.assert_allclose(measured, expected.reshape(4, 2, 4, 2).mean((1, 3)), atol=1e-6)
+    Image.fromarray(pixels[..., :3]).save(tmp_path / "y.png")
+    known = (*given[:-1], tmp_path / "s", "--measurement", tmp_path / "y.png")
+    for message in (refused(*known), refused(*known, "--resize")):
+        assert "A(x) + noise" in message and "--degrade FILE --resize" in message

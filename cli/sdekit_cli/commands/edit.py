@@ -21,6 +21,9 @@ def edit(
         typer.Option(help="Amount of noise, from 0 to 1; at 0.5, the default, it is as strong as the signal."),
     ] = None,
     t: Annotated[float | None, typer.Option("--t", help="Time to add noise up to, instead of --strength.")] = None,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Crop and resize the image to the size of the samples.")
+    ] = False,
 ) -> None:
     """Add noise to an image and denoise it again (SDEdit): variations of it, or a sketch made realistic.
 
@@ -30,6 +33,8 @@ def edit(
     Examples:
 
       sdekit edit run --image 7.png --strength 0.4 --out variations
+
+      sdekit edit run --image photo.jpg --resize --strength 0.4 --out variations
 
       sdekit edit run --image sketch.png --strength 0.7 --label 3 --guidance cfg:scale=2 --out threes
     """
@@ -44,7 +49,7 @@ def edit(
     from sdekit.sampling import add_noise, time_of_strength
 
     opened, sde = session.opened, session.opened.model.sde
-    original = read_sample(image, opened, "--image")
+    original = read_sample(image, opened, "--image", resize=resize)
     if t is None:
         strength = 0.5 if strength is None else strength
         t = float(time_of_strength(sde, strength, opened.data_std))
@@ -72,7 +77,7 @@ def edit(
         )
     session.finish(
         samples,
-        {"image": str(image), "strength": strength, "t": truncated.t_max, **session.solver_record},
+        {"image": str(image), "resize": resize, "strength": strength, "t": truncated.t_max, **session.solver_record},
         f"variations from t = {truncated.t_max:.3g}",
         keys=("solver", "t", "steps", "nfe", "n", "seconds"),
         name="edit.json",

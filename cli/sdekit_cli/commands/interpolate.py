@@ -29,6 +29,9 @@ def interpolate(
     seeds: Annotated[str | None, typer.Option(help="Two seeds A,B: the samples of both are the ends.")] = None,
     start: Annotated[Path | None, typer.Option("--from", help="Image or .npy at the start.")] = None,
     end: Annotated[Path | None, typer.Option("--to", help="Image or .npy at the end.")] = None,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Crop and resize both images to the size of the samples.")
+    ] = False,
     frames: Annotated[int, typer.Option(help="Number of samples, both ends included.")] = 9,
     label: Annotated[str | None, typer.Option(metavar="NAME", help="Class of all samples.")] = None,
     condition: Numbers = None,
@@ -55,6 +58,8 @@ def interpolate(
     check_out(out, overwrite=overwrite)
     if (seeds is None) == (start is None) or (start is None) != (end is None):
         raise InputError("give --seeds A,B, or --from FILE and --to FILE")
+    if resize and seeds is not None:
+        raise InputError("--resize is for the images of --from and --to, and does nothing with --seeds")
     if not 2 <= frames <= 1000:
         raise InputError(f"--frames must be from 2 to 1000, got {frames}")
     import numpy as np
@@ -85,7 +90,8 @@ def interpolate(
         z = SeedNoise(pair, opened.shape)()
     else:
         assert start is not None and end is not None
-        images = [read_sample(path, opened, name).numpy() for path, name in ((start, "--from"), (end, "--to"))]
+        ends_of_path = ((start, "--from"), (end, "--to"))
+        images = [read_sample(path, opened, name, resize=resize).numpy() for path, name in ends_of_path]
         x = torch.from_numpy(opened.units.model_values(np.stack(images)))
         with torch.no_grad():
             x = opened.encode(x.float().to(subject.device))

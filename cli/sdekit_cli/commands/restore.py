@@ -33,6 +33,9 @@ def restore(
     degrade: Annotated[
         Path | None, typer.Option(help="For a trial: a clean sample, which is measured with noise and then restored.")
     ] = None,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Crop and resize the image of --degrade to the size of the samples.")
+    ] = False,
     noise_std: Annotated[
         str,
         typer.Option(
@@ -57,10 +60,17 @@ def restore(
 
       sdekit restore run --operator super-resolution:factor=2 --degrade clean.png --noise-std 0.1 --out sharp
 
+      sdekit restore run --operator grayscale --degrade photo.jpg --resize --out coloured
+
       sdekit restore run --operator blur:std=2 --measurement y.npy --noise-std auto --method tds --out sharp
     """
     if (measurement is None) == (degrade is None):
         raise InputError("give --measurement FILE, or --degrade FILE with a clean sample to measure")
+    if resize and measurement is not None:
+        raise InputError(
+            "--resize: a measurement is not resized, because resized pixels are no longer A(x) + noise: measure at the "
+            "size that the operator makes, or for a trial pass a clean picture by --degrade FILE --resize"
+        )
     known_std = _parse_noise_std(noise_std, trial=degrade is not None)
     session = SamplingSession(options)
     operator_name, assignments = parse_component(operator, "operator")
@@ -73,7 +83,7 @@ def restore(
     from sdekit.sampling import Sampler
 
     opened = session.opened
-    measured = measure(opened, operator_name, operator_options, measurement, degrade, known_std or 0.0)
+    measured = measure(opened, operator_name, operator_options, measurement, degrade, known_std or 0.0, resize=resize)
     _note_mask(measured, quiet=options.json)
     method_options = with_data_std("restorer", method_name, method_options, opened.data_std)
     method_options = complete_options("restorer", method_name, method_options)
@@ -96,6 +106,7 @@ def restore(
         "operator": {"name": operator_name, "options": operator_options},
         "measurement": None if measurement is None else str(measurement),
         "degrade": None if degrade is None else str(degrade),
+        "resize": resize,
         "measured_shape": list(measured.operator.measured),
         "noise_std": std,
         "noise_estimated": known_std is None,

@@ -74,13 +74,14 @@ def read_numbers(path: Path, opened: OpenedModel, option: str, *, holes: bool = 
     return low + numbers / 255 * (high - low)
 
 
-def read_sample(path: Path, opened: OpenedModel, option: str) -> Tensor:
+def read_sample(path: Path, opened: OpenedModel, option: str, *, resize: bool = False) -> Tensor:
     """Read one sample from an array or an image.
 
     Arguments:
         path: File with the sample; images may be grey, in colours, or channels last.
         opened: The model.
         option: Option that names the file, for messages.
+        resize: Whether to crop and resize an image of another size, as the option --size of training does.
     Returns:
         Sample (*shape) in the units of the data, channels first.
     Raises:
@@ -88,12 +89,18 @@ def read_sample(path: Path, opened: OpenedModel, option: str) -> Tensor:
     """
     import torch
 
-    from sdekit.inverse.operators import has_holes
+    from sdekit.inverse.operators import has_holes, is_array_file
 
+    shape = opened.data_shape
+    if resize and opened.kind != "image":
+        raise InputError(f"--resize: samples of this run are not images; their shape is {shape}")
     sample = torch.from_numpy(read_numbers(path, opened, option))
+    read_shape = tuple(sample.shape)
+    if resize and not is_array_file(path) and read_shape[:2] != shape[1:]:
+        note("{} {}: {} pixels are cropped and resized to {}", option, path, _size(read_shape), _size(shape[1:]))
+        sample = torch.from_numpy(_resized_pixels(path, opened))
     if has_holes(path):
         note("{} {}: transparent pixels are blended with white", option, path)
-    shape = opened.data_shape
     if len(shape) == 3 and tuple(sample.shape) != shape:
         if sample.ndim == 3 and tuple(sample.movedim(-1, 0).shape) == shape:
             sample = sample.movedim(-1, 0)
@@ -106,9 +113,55 @@ def read_sample(path: Path, opened: OpenedModel, option: str) -> Tensor:
         sample = arranged if tuple(arranged.shape) == shape else sample
         sample = sample[None] if tuple(sample.shape) == shape[1:] and shape[0] == 1 else sample
     if tuple(sample.shape) != shape:
-        raise InputError(f"{option} {path}: has shape {tuple(sample.shape)}, but samples of this run have {shape}")
+        raise InputError(f"{option} {path}: {_shape_problem(path, read_shape, opened, resize=resize)}")
+    if shape[:1] == (1,) and read_shape[2:] == (3,) and not is_array_file(path):
+        note("{} {}: colours are converted to grey, because samples of this run are grey", option, path)
     _check_range(sample, _typical_samples(opened, 1), f"{option} {path}", "the data of this run reach")
     return sample.contiguous()
+
+
+def _resized_pixels(path: Path, opened: OpenedModel) -> np.ndarray:
+    """Crop and resize an image as samples are. The result is (C, H, W), or grey (H, W), in data units.
+
+    The pixels are those of the option --size of training, except that 16 bits are kept if the data do not have 8 bits.
+    """
+    from sdekit.data.formats import decode_image, is_deep, read_image_header, read_regular
+
+    data = read_regular(str(path))
+    header = read_image_header(data)
+    low, high = opened.units.low, opened.units.high
+    as_they_are = is_deep(header) and (header.mode == "F" or (low, high) != EIGHT_BITS)
+    channels, height, width = opened.data_shape
+    pixels = decode_image(data, (width, height), 1 if as_they_are or channels != 3 else 3, deep=as_they_are)
+    numbers = pixels.astype(np.float64)
+    if not as_they_are:
+        assert low is not None and high is not None  # `read_numbers` refuses images otherwise
+        numbers = low + numbers / 255 * (high - low)
+    return numbers if len(numbers) == channels else numbers[0]
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """Return the size of an image of shape (H, W, ...) as WIDTHxHEIGHT."""
+    return f"{shape[1]}x{shape[0]}"
+
+
+def _shape_problem(path: Path, read: tuple[int, ...], opened: OpenedModel, *, resize: bool) -> str:
+    """Describe how the numbers of a file differ in shape from a sample, with the remedy."""
+    from sdekit.inverse.operators import is_array_file
+
+    shape = opened.data_shape
+    shapes = f"has shape {read}, but samples of this run have {shape}"
+    if opened.kind != "image":
+        return f"{shapes}: give a .npy file of that shape"
+    if is_array_file(path):
+        remedy = "--resize works for image files only" if resize else "to resize a picture, give an image file"
+        return f"{shapes}: give an array of that shape; {remedy}{'' if resize else ' and --resize'}"
+    if shape[0] not in (1, 3):
+        return f"{shapes}: an image file has 1 or 3 channels, so give a .npy file of that shape"
+    return (
+        f"has {_size(read)} pixels, but samples of this run have {_size(shape[1:])}: add --resize to crop it to their "
+        "aspect ratio and resize it"
+    )
 
 
 def measure(
@@ -118,6 +171,8 @@ def measure(
     measurement: Path | None,
     clean: Path | None,
     noise_std: float,
+    *,
+    resize: bool = False,
 ) -> Measurement:
     """Read a measurement from a file, or simulate the measurement of a clean sample.
 
@@ -128,6 +183,7 @@ def measure(
         measurement: File with the measurement, or None.
         clean: File with the sample to measure if `measurement` is None.
         noise_std: Standard deviation of the noise, which is added to a simulated measurement (with seed 0).
+        resize: Whether to crop and resize the image `clean` to the size of the samples.
     Returns:
         The measurement.
     Raises:
@@ -147,13 +203,16 @@ def measure(
         if np.isnan(array).any():
             only_holes = not {"mask", "keep", "first"} & operator_options.keys()
             operator = leave_out_holes(operator, array, only_holes=only_holes, label=label)
-        y = measurement_from_array(array, operator, label)
+        try:
+            y = measurement_from_array(array, operator, label)
+        except InputError as error:
+            raise InputError(_with_remedy(str(error), array, operator)) from None
         typical = operator.apply(_typical_samples(opened, 8)).abs() + noise_std
         subject = f"measurements of this run's data by {operator_name} reach"
         _check_range(y, typical, label, subject)
         return Measurement(operator, y, None)
     assert clean is not None
-    x = read_sample(clean, opened, "--degrade")
+    x = read_sample(clean, opened, "--degrade", resize=resize)
     y = operator.apply(x[None])[0]
     noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return Measurement(operator, operator.check(y + noise_std * noise), x)
@@ -172,6 +231,18 @@ def _with_future(array: np.ndarray, opened: OpenedModel, operator: Operator, lab
         return array
     note("{}: the first {} of {} values are known, and the others are forecast", label, known, length)
     return np.pad(start, ((0, 0), (0, length - known)), constant_values=np.nan)
+
+
+def _with_remedy(problem: str, array: np.ndarray, operator: Operator) -> str:
+    """Return a message about a measurement of the wrong shape with its remedy. Other messages are not changed."""
+    if " has shape " not in problem:
+        return problem
+    if array.ndim in (2, 3) and len(operator.shape) == 3:
+        return (
+            f"{problem}. A measurement is not resized, because resized pixels are no longer A(x) + noise: measure at "
+            "this size, or for a trial pass a clean picture by --degrade FILE --resize"
+        )
+    return f"{problem}: give the numbers that the operator makes, in that shape"
 
 
 def _typical_samples(opened: OpenedModel, n: int) -> Tensor:

@@ -83,5 +83,8 @@ def _fitted(known: Tensor, shape: tuple[int, ...], image: str) -> Tensor:
         sample = known.movedim(-1, 0) if known.ndim == 3 else known[None]
         sample = sample.expand(shape) if tuple(sample.shape) == (1, *shape[1:]) else sample
     if tuple(sample.shape) != shape:
-        raise InputError(f"image {image}: has shape {tuple(known.shape)}; it must be as large as a sample, {shape}")
+        raise InputError(
+            f"image {image}: has shape {tuple(known.shape)}; it must be as large as a sample, {shape}: "
+            "crop or resize it before"
+        )
     return sample

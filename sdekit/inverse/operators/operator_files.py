@@ -127,7 +127,10 @@ def read_mask(path: str | Path, shape: tuple[int, ...], *, invert: bool = False)
         mask = mask.expand(shape)
     if tuple(mask.shape) != shape:
         size = f"{shape[2]} x {shape[1]} pixels" if len(shape) == 3 else f"shape {tuple(shape)}"
-        raise InputError(f"mask {path}: has shape {tuple(array.shape)}; it must be as large as a sample, {size}")
+        raise InputError(
+            f"mask {path}: has shape {tuple(array.shape)}; it must be as large as a sample, {size}: draw it at that "
+            "size, because a resized mask mixes measured and missing numbers"
+        )
     keep = ((mask > mask.max() / 2) != invert).double()
     if not bool(keep.any()):
         if invert:
