@@ -158,7 +158,7 @@ def test_what_cannot_be_resized(refused: Callable[..., str], digits_run: Path, m
     assert "give an image file and --resize" in refused("edit", digits_run, *given)
     assert "--resize works for image files only" in refused("edit", digits_run, *given, "--resize")
     assert "samples of this run are not images" in refused("edit", moons_run, *given, "--resize")
-    assert "give a .npy file of that shape" in refused("edit", moons_run, *given)
+    assert "give a file of that shape" in refused("edit", moons_run, *given)
     ends = ("--from", photo(tmp_path / "a.png", 9, 9, "L"), "--to", tmp_path / "a.png")
     assert "add --resize" in refused("interpolate", digits_run, *ends, "--out", tmp_path / "i")
     seeds = ("--seeds", "3,7", "--resize", "--out", tmp_path / "i")

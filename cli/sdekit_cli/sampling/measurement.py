@@ -99,8 +99,6 @@ def read_sample(path: Path, opened: OpenedModel, option: str, *, resize: bool = 
     if resize and not is_array_file(path) and read_shape[:2] != shape[1:]:
         note("{} {}: {} pixels are cropped and resized to {}", option, path, _size(read_shape), _size(shape[1:]))
         sample = torch.from_numpy(_resized_pixels(path, opened))
-    if has_holes(path):
-        note("{} {}: transparent pixels are blended with white", option, path)
     if len(shape) == 3 and tuple(sample.shape) != shape:
         if sample.ndim == 3 and tuple(sample.movedim(-1, 0).shape) == shape:
             sample = sample.movedim(-1, 0)
@@ -114,6 +112,8 @@ def read_sample(path: Path, opened: OpenedModel, option: str, *, resize: bool = 
         sample = sample[None] if tuple(sample.shape) == shape[1:] and shape[0] == 1 else sample
     if tuple(sample.shape) != shape:
         raise InputError(f"{option} {path}: {_shape_problem(path, read_shape, opened, resize=resize)}")
+    if has_holes(path):
+        note("{} {}: transparent pixels are blended with white", option, path)
     if shape[:1] == (1,) and read_shape[2:] == (3,) and not is_array_file(path):
         note("{} {}: colours are converted to grey, because samples of this run are grey", option, path)
     _check_range(sample, _typical_samples(opened, 1), f"{option} {path}", "the data of this run reach")
@@ -152,7 +152,7 @@ def _shape_problem(path: Path, read: tuple[int, ...], opened: OpenedModel, *, re
     shape = opened.data_shape
     shapes = f"has shape {read}, but samples of this run have {shape}"
     if opened.kind != "image":
-        return f"{shapes}: give a .npy file of that shape"
+        return f"{shapes}: give a file of that shape"
     if is_array_file(path):
         remedy = "--resize works for image files only" if resize else "to resize a picture, give an image file"
         return f"{shapes}: give an array of that shape; {remedy}{'' if resize else ' and --resize'}"
