@@ -27,8 +27,10 @@ RECORDS = ("sample.json", "restore.json", "edit.json", "evaluation.json")
 FILES = (
     *(
         SAMPLES,
+        SAMPLES_TABLE,
         "grid.png",
         "scatter.png",
+        "pairs.png",
         "lines.png",
         "slices.png",
         "measurement.npy",
@@ -55,6 +57,7 @@ def write_results(
     record_name: str = "sample.json",
     captions: Sequence[str] | None = None,
     other_files: Mapping[str, bytes] | None = None,
+    real: np.ndarray | None = None,
     overwrite: bool = False,
 ) -> Path | None:
     """Write samples, pictures of them and their record into a folder, all at once.
@@ -67,6 +70,7 @@ def write_results(
         record_name: File name of the record, one of `RECORDS`.
         captions: Name of the class of each sample, which the pictures show, or None.
         other_files: Contents of further files by name; the names are in `FILES`.
+        real: Rows of the data (M, d) in the units of the data, which pairs.png shows in grey; None for samples alone.
         overwrite: Replace earlier results in the folder.
     Returns:
         The picture to look at, or None for data without pictures.
@@ -77,7 +81,8 @@ def write_results(
     import numpy as np
 
     from sdekit.data.formats import encode_sequences
-    from sdekit.plotting import picture, png, sample_pictures, to_pixels
+    from sdekit.data.tables import columns_of
+    from sdekit.plotting import pairs, picture, png, sample_pictures, to_pixels
     from sdekit.sampling import samples_as_csv
 
     from .files import save_json
@@ -95,11 +100,14 @@ def write_results(
             captions=captions,
             sample_rate=opened.sample_rate,
         )
+        if opened.columns:
+            (new / SAMPLES_TABLE).write_bytes(samples_as_csv(opened, data, captions))
+        if len(opened.columns) > 1:
+            known = None if real is None else columns_of(real, opened.columns)
+            pictures["pairs.png"] = pairs(columns_of(data, opened.columns), known)
         main_picture = next(iter(pictures), None)
         for name, content in pictures.items():
             (new / name).write_bytes(content)
-        if opened.columns:
-            (new / SAMPLES_TABLE).write_bytes(samples_as_csv(opened, data, captions))
         if opened.kind == "image":
             (new / IMAGES).mkdir()
             for seed, image in zip(samples.seeds, to_pixels(data, opened.units), strict=True):

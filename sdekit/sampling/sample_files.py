@@ -75,7 +75,7 @@ def _errors_name(path: Path) -> Iterator[None]:
 
 def _save_folder(samples: Samples, folder: Path, *, overwrite: bool) -> Path:
     """Write samples.npy, pictures, a table of columns with names, and sample.json into a folder."""
-    from sdekit.plotting import picture, png, sample_pictures, to_pixels
+    from sdekit.plotting import pairs, picture, png, sample_pictures, to_pixels
 
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: choose another folder, or one of the suffixes {', '.join(FORMATS)}")
@@ -91,6 +91,10 @@ def _save_folder(samples: Samples, folder: Path, *, overwrite: bool) -> Path:
         contents |= sample_pictures(
             data, kind=samples.kind, units=units, columns=channels, captions=captions, sample_rate=rate
         )
+        if samples.model is not None and len(samples.model.columns) > 1:
+            from sdekit.data.tables import columns_of
+
+            contents["pairs.png"] = pairs(columns_of(data, samples.model.columns))
         if samples.kind == "image":
             pixels = zip(samples.seeds, to_pixels(data, units), strict=True)
             contents |= {f"images/{seed}.png": png(picture(image)) for seed, image in pixels}

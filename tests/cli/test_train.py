@@ -99,7 +99,12 @@ def test_table(sdekit: CLI, tmp_path: Path) -> None:
     )
     result = sdekit("sample", tmp_path / "run", "--out", tmp_path / "s", "-n", 3, "--label", 1, "--solver", "ddim")
     assert result.code == 0 and np.load(tmp_path / "s" / "samples.npy").shape == (3, 3)
-    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["sample.json", "samples.npy"]
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == [
+        "pairs.png",
+        "sample.json",
+        "samples.csv",
+        "samples.npy",
+    ]
 
 
 def test_images(sdekit: CLI, pictures: Path, tmp_path: Path) -> None:

@@ -32,12 +32,15 @@ from sdekit_cli.terminal.progress import progress_bar
 from .sampling_options import SamplingOptions
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from sdekit.guidance import Guidance, SamplingContext
     from sdekit.processes import SDE
     from sdekit.sampling import Sampler, Samples
 
+MOST_TABLE_BYTES, MOST_TABLE_ROWS = 2**24, 2000
+"""Largest file of a table that is read in order to show its rows beside samples, and number of rows shown."""
 MOST_AT_ONCE = 256
 """Batch size if --batch-size is not given."""
 
@@ -278,6 +281,26 @@ class SamplingSession:
             return None
         return sampler.evaluations(steps, cost)
 
+    def _table_rows(self) -> np.ndarray | None:
+        """Return rows of the table that the run was trained on, or None if they are not read quickly."""
+        recipe = getattr(self.opened, "recipe", None)
+        if recipe is None or len(self.opened.columns) < 2:
+            return None
+        import numpy as np
+
+        from sdekit.data import parse_spec
+        from sdekit.training import load_run_data
+
+        try:
+            path = parse_spec(recipe.data.name)[1]
+            if path is None or os.path.getsize(path) > MOST_TABLE_BYTES:
+                return None
+            data = load_run_data(recipe)
+            rows = np.linspace(0, len(data) - 1, min(len(data), MOST_TABLE_ROWS)).astype(int)
+            return data.units.to_data(data.batch(rows).x)
+        except (SdekitError, OSError):  # the data have moved or changed: the picture shows the samples alone
+            return None
+
     def finish(
         self,
         samples: Samples,
@@ -340,6 +363,7 @@ class SamplingSession:
             record_name=name,
             captions=None if label_names is None else list(map(str, label_names)),
             other_files=also,
+            real=self._table_rows(),
             overwrite=options.overwrite,
         )
         if far_outside:

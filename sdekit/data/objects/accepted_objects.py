@@ -17,7 +17,7 @@ from sdekit.data.formats.arrays.array_files import LoadedArrays, dataset_from_ar
 from sdekit.data.formats.arrays.array_layout import KindChoice, LayoutChoice
 from sdekit.data.formats.image_decoding import parse_size
 from sdekit.data.standardization import ScaleChoice
-from sdekit.data.tables import table_from_columns
+from sdekit.data.tables import table_from_frame
 from sdekit.errors import InputError
 
 from .item_arrays import plain_array, tensor_array
@@ -249,5 +249,4 @@ def _from_arrays(
 def _from_frame(frame: Any, source: str, *, scale: ScaleChoice, **options: Any) -> Dataset:
     """Create a data set of the rows of a DataFrame or of a Series."""
     frame = frame.to_frame() if hasattr(frame, "to_frame") else frame
-    table = {str(name): np.asarray(frame[name]) for name in frame.columns}
-    return table_from_columns(table, source=source, scale="columns" if scale == "auto" else scale, **options)
+    return table_from_frame(frame, source=source, scale="quantiles" if scale == "auto" else scale, **options)
