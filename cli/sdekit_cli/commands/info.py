@@ -59,7 +59,7 @@ def info(
     ordered = [*(name for name in FIRST if name in fields), *(name for name in fields if name not in FIRST)]
     for name in ordered:
         value = fields[name]
-        if value in (None, [], "") or value == {}:
+        if value in (None, [], "") or value == {} or (name == "classes" and value == 0):
             continue
         table.add_row(f"[bold]{name.replace('_', ' ')}[/]", escape(_as_text(value)))
     show_table(table)
@@ -83,8 +83,11 @@ def _as_text(value: Any) -> str:
 
 
 def _column_text(column: dict[str, Any]) -> str:
-    """Format a column of a table: its name, unit and type, and the values of a category."""
-    unit = f" [{column['unit']}]" if column.get("unit") else ""
+    """Format a column of a table: its name, unit (if not part of the name) and type, and the values of a category."""
+    from sdekit.data import unit_in_name
+
+    unit = column.get("unit")
+    unit = f" [{unit}]" if unit and unit != unit_in_name(column["name"]) else ""
     values = f": {_as_text(list(column['values']))}" if column.get("values") else ""
     return f"{column['name']}{unit} ({column['type']}){values}"
 
