@@ -72,7 +72,11 @@ def built(source: Any, y: Tensor | None = None, *, drop: bool = False, **options
     return network
 
 
-@pytest.mark.parametrize("source", [Net, lambda: Net(5), Lazy, Net(), Lazy()], ids=str)
+@pytest.mark.parametrize(
+    "source",
+    [Net, lambda: Net(5), Lazy, Net(), Lazy()],
+    ids=["class", "function", "lazy class", "module", "lazy module"],
+)
 def test_networks_are_built_alike(source: Any) -> None:
     """Two networks of one seed have equal weights, and share none of them."""
     one, two = built(source), built(source)
