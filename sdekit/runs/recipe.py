@@ -7,7 +7,7 @@ import json
 import platform
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,11 +15,13 @@ from sdekit import __version__
 from sdekit.data import Column, Units, is_python_object
 from sdekit.errors import InputError
 from sdekit.models import Condition, Conditioning, ScoreModel, example_conditions
-from sdekit.networks import OwnNetwork
 from sdekit.registry import build, plugin_files
 
 from .schema import FORMAT
 from .training_options import REMOVED_OPTIONS, TrainOptions
+
+if TYPE_CHECKING:
+    from sdekit.networks import OwnNetwork
 
 PLAIN = (
     "objective",

@@ -15,7 +15,6 @@ from sdekit.arguments import check_path
 from sdekit.data import is_python_object
 from sdekit.errors import InputError
 from sdekit.models import OpenedModel, ScoreModel, open_with, recognises
-from sdekit.networks import OwnNetwork, import_own_network
 from sdekit.registry import component_names, plugin_files
 
 from .files import REMEDY, check_recipe, load_json, load_tensors, load_tied, step_of
@@ -281,7 +280,13 @@ def _with_own_network(recipe: Recipe, path: Path, network: Any, *, trust: bool) 
     """Return the recipe with the network of the user's own that is passed, or imported if the run is trusted."""
     name = recipe.network.name
     if network is None:
-        return replace(recipe, own_network=import_own_network(name)) if trust and is_python_object(name) else recipe
+        if not (trust and is_python_object(name)):
+            return recipe
+        from sdekit.networks import import_own_network
+
+        return replace(recipe, own_network=import_own_network(name))
+    from sdekit.networks import OwnNetwork
+
     if not is_python_object(name):
         raise InputError(f"{path} was trained with the registered network {name!r}: leave out network=")
     return replace(recipe, own_network=network if isinstance(network, OwnNetwork) else OwnNetwork(network))

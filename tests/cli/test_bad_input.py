@@ -175,7 +175,6 @@ def test_train_out(refused: Refused, files: Path, out: str, message: str, more: 
 @pytest.mark.parametrize(
     "more",
     [
-        ("--data", "moons"),
         ("--batch-size", 3),
         ("--sde", "ve"),
         ("--overwrite",),
@@ -187,9 +186,8 @@ def test_train_out(refused: Refused, files: Path, out: str, message: str, more: 
 def test_resume_with_other_flags(refused: Refused, digits_run: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
     """A resumed run keeps its options; only its length, its device and the treatment of bad files may change."""
     run = shutil.copytree(digits_run, tmp_path / "run")
-    assert "only --steps, --time-limit, --skip-bad, --device and --logger" in refused(
-        "train", "--out", run, "--resume", *more
-    )
+    message = refused("train", "--out", run, "--resume", *more)
+    assert "only --steps, --time-limit, --skip-bad, --device, --logger, and --data if the data have moved" in message
 
 
 def test_resume_shorter(refused: Refused, digits_run: Path, tmp_path: Path) -> None:
