@@ -11,7 +11,7 @@ from sdekit import registry, verify
 from sdekit.errors import InputError
 from sdekit.models import PREDICTIONS
 
-FROM_FILES = ("images", "mnist", "array", "table", "classifier", "program", "weights")
+FROM_FILES = ("images", "mnist", "array", "table", "sequences", "hf", "classifier", "program", "weights")
 COMPILED = ("compile", "export")  # slow to compile; the tests of the backends compare them with eager
 IN_FULL = ("grid",)  # verified by a test below
 COMPONENTS = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from functools import cache
 from typing import Annotated, Any
@@ -111,15 +110,5 @@ def note_end(began: float) -> None:
     """
     if is_verbose():
         used = os.times()
-        memory = f", {peak:.0f} MB of memory at most" if (peak := _peak_memory()) else ""
         seconds, processor = time.perf_counter() - began, used.user + used.system
-        note("took {:.2f} s ({:.2f} s of processor time{})", seconds, processor, memory)
-
-
-def _peak_memory() -> float:
-    """Return the largest memory of this process in MB, or 0 if the platform does not report it."""
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+        note("took {:.2f} s ({:.2f} s of processor time)", seconds, processor)

@@ -20,9 +20,12 @@ def is_parquet(path: str) -> bool:
     Arguments:
         path: The file.
     Returns:
-        Whether its first bytes are those of Parquet, or, if it cannot be read, whether its name ends like one.
+        Whether its first bytes are those of Parquet, or, if it is no file that can be read, whether its name ends like
+        one.
     """
     try:
+        if not os.path.isfile(path):  # opening a pipe would wait for a writer
+            return path.lower().endswith((".parquet", ".pq"))
         with open(path, "rb") as file:
             return file.read(4) == MAGIC
     except OSError:
