@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sdekit.data.tables import columns_of
+
 from .image_grids import image_grid, side_by_side, to_pixels
 from .line_plots import lines, value_limits
 from .pair_plots import named_columns, pairs
@@ -16,7 +18,7 @@ from .scatter_plot import scatter
 from .volume_slices import slices
 
 if TYPE_CHECKING:
-    from sdekit.data import Units
+    from sdekit.data import Column, Units
 
 MOST_IN_GRID = {"image": 1024, "volume": 16, "sequence": 16}
 """Largest number of items in a picture of samples, by kind."""
@@ -44,6 +46,8 @@ def sample_pictures(
     columns: Sequence[str] = (),
     captions: Sequence[str] | None = None,
     sample_rate: float | None = None,
+    table: Sequence[Column] = (),
+    real: np.ndarray | None = None,
 ) -> dict[str, bytes]:
     """Draw all pictures of samples.
 
@@ -54,11 +58,16 @@ def sample_pictures(
         columns: Names of the columns of vectors, or of the channels of sequences; empty if they have no names.
         captions: Name of the class of each sample, or None.
         sample_rate: Number of values of a sequence per second, or None if it is not known.
+        table: Columns of a table, whose pairs are drawn, or empty.
+        real: Rows of the table (M, d) in the units of the data, which are drawn in grey, or None.
     Returns:
         Contents of PNG files by file name. The first file is the picture to look at. Empty for data without pictures.
     """
     if kind == "vector":
-        return {"scatter.png": scatter(data, classes=captions)} if data.shape[1:] == (2,) else {}
+        pictures = {"scatter.png": scatter(data, classes=captions)} if data.shape[1:] == (2,) else {}
+        if len(table) > 1:
+            pictures["pairs.png"] = pairs(columns_of(data, table), None if real is None else columns_of(real, table))
+        return pictures
     shown = data[: MOST_IN_GRID[kind]]
     if kind == "volume":
         return {"slices.png": png(slices(to_pixels(shown, units), captions))}

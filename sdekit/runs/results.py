@@ -81,8 +81,7 @@ def write_results(
     import numpy as np
 
     from sdekit.data.formats import encode_sequences
-    from sdekit.data.tables import columns_of
-    from sdekit.plotting import pairs, picture, png, sample_pictures, to_pixels
+    from sdekit.plotting import picture, png, sample_pictures, to_pixels
     from sdekit.sampling import samples_as_csv
 
     from .files import save_json
@@ -99,12 +98,11 @@ def write_results(
             columns=opened.channel_names,
             captions=captions,
             sample_rate=opened.sample_rate,
+            table=opened.columns,
+            real=real,
         )
         if opened.columns:
             (new / SAMPLES_TABLE).write_bytes(samples_as_csv(opened, data, captions))
-        if len(opened.columns) > 1:
-            known = None if real is None else columns_of(real, opened.columns)
-            pictures["pairs.png"] = pairs(columns_of(data, opened.columns), known)
         main_picture = next(iter(pictures), None)
         for name, content in pictures.items():
             (new / name).write_bytes(content)

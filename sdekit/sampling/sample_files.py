@@ -19,6 +19,7 @@ from sdekit.errors import InputError, SdekitError
 if TYPE_CHECKING:
     import numpy as np
 
+    from sdekit.data import Column
     from sdekit.models import OpenedModel
 
     from .samples import Samples
@@ -75,7 +76,7 @@ def _errors_name(path: Path) -> Iterator[None]:
 
 def _save_folder(samples: Samples, folder: Path, *, overwrite: bool) -> Path:
     """Write samples.npy, pictures, a table of columns with names, and sample.json into a folder."""
-    from sdekit.plotting import pairs, picture, png, sample_pictures, to_pixels
+    from sdekit.plotting import picture, png, sample_pictures, to_pixels
 
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: choose another folder, or one of the suffixes {', '.join(FORMATS)}")
@@ -85,16 +86,13 @@ def _save_folder(samples: Samples, folder: Path, *, overwrite: bool) -> Path:
     if samples.kind:
         data, units, captions = samples.to_numpy(), samples.units, samples.class_names
         channels: tuple[str, ...] = ()
-        rate = None
-        if samples.model is not None:
-            channels, rate = samples.model.channel_names, samples.model.sample_rate
+        rate: float | None = None
+        table: tuple[Column, ...] = ()
+        if (model := samples.model) is not None:
+            channels, rate, table = model.channel_names, model.sample_rate, model.columns
         contents |= sample_pictures(
-            data, kind=samples.kind, units=units, columns=channels, captions=captions, sample_rate=rate
+            data, kind=samples.kind, units=units, columns=channels, captions=captions, sample_rate=rate, table=table
         )
-        if samples.model is not None and len(samples.model.columns) > 1:
-            from sdekit.data.tables import columns_of
-
-            contents["pairs.png"] = pairs(columns_of(data, samples.model.columns))
         if samples.kind == "image":
             pixels = zip(samples.seeds, to_pixels(data, units), strict=True)
             contents |= {f"images/{seed}.png": png(picture(image)) for seed, image in pixels}
