@@ -1,10 +1,7 @@
 """`sdekit plugins`."""
 
-import ast
 import inspect
 import re
-from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +21,7 @@ from sdekit.registry import (
     type_name,
     unknown_name,
 )
+from sdekit_cli.completion.component_sources import component_summary
 from sdekit_cli.options.shared_options import AsJson, PluginFiles, load_plugin_files, registry_kind
 from sdekit_cli.options.suggesting_command import SuggestingCommand
 from sdekit_cli.scaffold.new_plugin import new
@@ -159,36 +157,11 @@ def _row(entry: Entry) -> dict[str, str]:
     return {
         "kind": entry.kind,
         "name": entry.name,
-        "summary": _summary(entry),
+        "summary": component_summary(entry),
         "plugin": entry.plugin,
         "package": entry.package,
         "version": entry.version,
     }
-
-
-def _summary(entry: Entry) -> str:
-    """Return the first line of the docstring, read from the source if importing the component would import torch."""
-    if not isinstance(entry.target, str):
-        return (inspect.getdoc(entry.target) or "").partition("\n")[0]
-    module, _, path = entry.target.partition(":")
-    source = _source_file(module)
-    node: Any = ast.parse(source.read_text("utf-8")) if source else None
-    for part in path.split("."):
-        children = getattr(node, "body", [])
-        node = next((child for child in children if getattr(child, "name", None) == part), None)
-    doc = ast.get_docstring(node) if node is not None else None
-    return (doc or "").partition("\n")[0]
-
-
-def _source_file(module: str) -> Path | None:
-    """Find the file of a module without importing the module or its parents."""
-    path = None
-    for i in range(len(parts := module.split("."))):
-        spec = PathFinder.find_spec(".".join(parts[: i + 1]), path)
-        if spec is None:
-            return None
-        path = spec.submodule_search_locations
-    return Path(spec.origin) if spec and spec.origin else None
 
 
 def _describe(entry: Entry) -> dict[str, Any]:
