@@ -98,8 +98,9 @@ def trained(
             train(*plan(f"array:{path}", network=network, options=settings), Path(folder) / str(count))
             return time.process_time() - start
 
-        few, many = run(10), run(40)
-        count = max(41, int((budget - few) / ((many - few) / 30)))
+        run(2)  # imports and first calls take longer
+        few, many = run(10), run(60)
+        count = max(61, int((budget - few) / ((many - few) / 50)))
         seconds, opened = run(count), load_run(Path(folder) / str(count))
     model = opened.model
     start = time.process_time()

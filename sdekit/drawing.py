@@ -77,16 +77,12 @@ def draw_samples(
         y = _condition(opened, tuple(seeds), label, condition, guided=bool(guides))
     elif label is not None or condition is not None:
         raise InputError("sample: give y, or label or condition, not both")
-    name, options = parse_component(solver) if isinstance(solver, str) else ("", {})
-    sampler = (
-        solver
-        if not isinstance(solver, str)
-        else build(
-            "sampler",
-            name,
-            **with_data_std("sampler", name, component_options("sampler", name, options), opened.data_std),
-        )
-    )
+    name = ""
+    sampler: Any = solver
+    if isinstance(solver, str):  # as the command line writes it: NAME or NAME:option=value
+        name, written = parse_component(solver)
+        options = component_options("sampler", name, written)
+        sampler = build("sampler", name, **with_data_std("sampler", name, options, opened.data_std))
     check_instance("sample: solver", sampler, Sampler, "a sampler or a registered name such as 'ddim'")
     budget: dict[str, Any] = {"steps": steps, "nfe": nfe, "grid": _grid(opened, grid)}
     if name and budget["grid"] is None and not guides:

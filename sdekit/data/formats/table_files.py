@@ -118,8 +118,8 @@ def table(
     types = tuple(_column(i, layout, cells_of, written, source) for i in features)
     if len({column.name for column in types}) < len(types):
         raise InputError(f"{source}: several columns have the same name; rename them, or {SELECT.removeprefix('--')}")
-    kept = np.array([k for k, i in enumerate(numbers) if i in features], dtype=int)
-    notes += _suspicious_columns(values[:, kept], [names[i] for i in numbers if i in features])
+    chosen = np.array([k for k, i in enumerate(numbers) if i in features], dtype=int)
+    notes += _suspicious_columns(values[:, chosen], [names[i] for i in numbers if i in features])
     conditions, labels = None, None
     classes: tuple[str, ...] = ()
     if condition is not None:

@@ -1,4 +1,4 @@
-"""Kinds of arrays: vectors, sequences, images and volumes are told apart by a rule, and options override it."""
+"""Kinds of arrays: vectors, sequences, images and volumes are distinguished by a rule, and options override it."""
 
 from __future__ import annotations
 
