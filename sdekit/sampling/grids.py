@@ -198,6 +198,8 @@ def shift(sde: SDE, n: int, *, shift: float = 1.0, last: float | None = None) ->
     u = torch.linspace(first, max(end, least), n + 1, dtype=torch.float64)
     times = sde.time(shift * u / (1 - u)).clamp(sde.t_min, sde.t_max)
     times[0] = sde.t_max
+    if end <= least:
+        times[-1] = sde.t_min  # exactly, without the rounding errors of rho and its inverse
     return times
 
 

@@ -54,7 +54,9 @@ def _check_new(name: str, kind: str, out: Path) -> None:
     if kind not in COMPONENTS:
         raise InputError(unknown_name("kind of plugin", kind, list(COMPONENTS), "Kinds"))
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise InputError(f"plugin {name!r}: a name is lower case, with hyphens, such as acme-heun")
+        example = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "-", name).strip("-").lower()
+        example = example if re.match("[a-z]", example) else "acme-heun"
+        raise InputError(f"plugin {name!r}: a name is lower case, with hyphens, such as {example}")
     package = name.replace("-", "_")
     if keyword.iskeyword(package) or find_spec(package) is not None:
         raise InputError(f"plugin {name!r}: Python already has a module {package!r}: choose another name")
