@@ -1,7 +1,8 @@
 """The `sdekit` command: its subcommands, their list in `--help`, and one message for every failure.
 
-A subcommand is imported when it is used. The list is printed here, because Typer would import a Markdown parser and all
-subcommands for it, which takes 0.1 s each.
+A subcommand is imported when it is used, and plugins are loaded for the list of commands, an unknown command or the run
+of one. The list is printed here, because Typer would import a Markdown parser and all subcommands for it, which takes
+0.1 s each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -24,7 +26,7 @@ from sdekit.errors import InputError, SdekitError
 from .completion.scripts import SCRIPTS, completion_script, install_completion
 from .completion.values import Completion
 from .options.suggesting_command import SuggestingCommand, unknown_command
-from .terminal.command import Command, Group, readable
+from .terminal.command import Group, readable
 from .terminal.console import error, note, shown
 from .terminal.streams import standard_streams
 from .terminal.verbosity import Quiet, Verbose, choose, is_verbose
@@ -87,17 +89,20 @@ SHELL = "sdekit.shell"
 class Root(Group):
     """The group of all commands; the commands of sdekit keep their names if a plugin adds one of the same name."""
 
-    def __init__(self, *, commands: Any = None, **settings: Any) -> None:
+    def __init__(self, **settings: Any) -> None:
         if COMPLETE in os.environ:
             from .completion.shells import prepare_completion
 
             prepare_completion()
-        own = {name: Command(name, help=text) for name, text in COMMANDS.items()}
-        super().__init__(commands={**(commands or {}), **own}, **settings)
+        super().__init__(**settings)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import and return a command; None if there is no command of this name."""
-        return load_command(cmd_name) if cmd_name in COMMANDS else super().get_command(ctx, cmd_name)
+        return load_command(cmd_name) if cmd_name in COMMANDS else plugin_commands().get(cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands, those of plugins first."""
+        return list(descriptions())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments. A shell may follow --install-completion and --show-completion."""
@@ -111,37 +116,64 @@ class Root(Group):
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Propose the names of commands, without importing them, or the options before a command."""
-        names = [
-            Completion(name, command.get_short_help_str(500))
-            for name, command in sorted(self.commands.items())
-            if name.startswith(incomplete) and not command.hidden
-        ]
+        names = [Completion(name, text) for name, text in sorted(descriptions().items()) if name.startswith(incomplete)]
         return [*names, *(super().shell_complete(ctx, incomplete) if incomplete.startswith("-") else [])]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command of the arguments. Raises InputError with the remedy if there is no such command."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise InputError(unknown_command(args[0], list(self.commands)))
+            raise InputError(unknown_command(args[0], self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print usage, examples, commands and options."""
-        from rich.padding import Padding
-        from rich.table import Table
-        from rich.text import Text
+        from .terminal.help_page import print_list
 
-        commands = [
-            (name, command.get_short_help_str(500)) for name, command in self.commands.items() if not command.hidden
-        ]
         options = [readable(*record) for param in self.get_params(ctx) if (record := param.get_help_record(ctx))]
         shown.print(f"[bold]Usage:[/] {ctx.command_path} COMMAND ...\n\n{self.help}")
-        for title, rows in (("Examples", EXAMPLES), ("Commands", commands), ("Options", options)):
-            table = Table.grid(padding=(0, 3))
-            table.add_column(no_wrap=True)
-            for name, text in rows:
-                table.add_row(Text(name, "cyan"), Text(text))
-            shown.print(f"\n[bold]{title}[/]")
-            shown.print(Padding(table, (0, 2)))
+        print_list("Examples", EXAMPLES)
+        print_list("Commands", descriptions().items())
+        print_list("Options", options)
+
+
+@cache
+def plugin_commands() -> dict[str, Any]:
+    """Load the plugins, once, and warn of those that cannot be used; the others keep working.
+
+    Returns:
+        Maps the names of the commands that plugins add to click commands.
+    """
+    from sdekit.registry import load_plugins
+
+    problems, manager = list(load_plugins().problems), load_plugins().manager
+    plugins = {hook.plugin for hook in manager.hook.sdekit_commands.get_hookimpls()}
+    commands: dict[str, Any] = {}
+    for plugin in sorted(plugins, key=lambda plugin: str(manager.get_name(plugin))):
+        own = typer.Typer(add_completion=False)
+        try:
+            manager.subset_hook_caller("sdekit_commands", plugins - {plugin})(app=own)
+            commands |= typer.main.get_group(own).commands  # raises now if Typer does not support a type
+        except (Exception, SystemExit) as failure:
+            reason = f"{type(failure).__name__}: {failure}"
+            problems.append(f"the commands of plugin {manager.get_name(plugin)!r} are left out: {reason}")
+    for problem in problems:
+        note("[yellow]warning:[/] {}", problem)
+    return commands
+
+
+def descriptions() -> dict[str, str]:
+    """Return the first line of the help of every command, those of plugins first."""
+    added = {name: command for name, command in plugin_commands().items() if not command.hidden}
+    return {name: command.get_short_help_str(500) for name, command in added.items()} | COMMANDS
+
+
+class OwnCommand(SuggestingCommand):
+    """A command of sdekit, which warns of faulty plugins before it runs."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        plugin_commands()
+        return super().invoke(ctx)
 
 
 def load_command(name: str) -> Any:
@@ -158,7 +190,7 @@ def load_command(name: str) -> Any:
         group = typer.Typer(add_completion=False)
         group.command(name)(getattr(module, name.replace("-", "_")))
     for info in group.registered_commands:
-        info.cls = SuggestingCommand
+        info.cls = OwnCommand
     group.info.cls = Group
     command = typer.main.get_command(group)
     command.name = name
@@ -216,29 +248,6 @@ def _root(
     ),
 ) -> None:
     pass
-
-
-def _add_plugin_commands() -> None:
-    """Add the commands of plugins, and warn of plugins that cannot be used; the others keep working."""
-    from sdekit.registry import load_plugins
-
-    problems, manager = list(load_plugins().problems), load_plugins().manager
-    plugins = {hook.plugin for hook in manager.hook.sdekit_commands.get_hookimpls()}
-    for plugin in sorted(plugins, key=lambda plugin: str(manager.get_name(plugin))):
-        before = len(app.registered_commands), len(app.registered_groups)
-        try:
-            manager.subset_hook_caller("sdekit_commands", plugins - {plugin})(app=app)
-            for info in app.registered_commands[before[0] :]:  # raises now if Typer does not support a type
-                typer.main.get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode="rich")
-        except (Exception, SystemExit) as failure:
-            del app.registered_commands[before[0] :], app.registered_groups[before[1] :]
-            reason = f"{type(failure).__name__}: {failure}"
-            problems.append(f"the commands of plugin {manager.get_name(plugin)!r} are left out: {reason}")
-    for problem in problems:
-        note("[yellow]warning:[/] {}", problem)
-
-
-_add_plugin_commands()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,11 +1,9 @@
 from .component_parameters import (
-    kind_name as kind_name,
     option_meanings as option_meanings,
     parameters as parameters,
     unknown_name as unknown_name,
 )
 from .discovery import (
-    KINDS as KINDS,
     Entry as Entry,
     Registry as Registry,
     build as build,
@@ -22,6 +20,7 @@ from .discovery import (
 from .foreign_names import equivalent as equivalent
 from .foreign_options import same_option as same_option, unknown_option as unknown_option
 from .hookspecs import Target as Target, Targets as Targets
+from .kinds import KINDS as KINDS, kind_name as kind_name
 from .option_text import (
     OptionText as OptionText,
     component_options as component_options,

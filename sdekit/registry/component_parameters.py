@@ -16,17 +16,6 @@ ENTRY = re.compile(r"^ {4}(\w[\w, ]*):((?:.*\n?)(?: {5,}.*\n?)*)", re.MULTILINE)
 """An entry in a section of a docstring: names, a colon, and text with a larger indent on its further lines."""
 
 
-def kind_name(kind: str) -> str:
-    """Return the word for a kind of component in messages: "process" for the kind "sde" of the hooks.
-
-    Arguments:
-        kind: Kind of the component, a key of `sdekit.registry.KINDS`.
-    Returns:
-        The word.
-    """
-    return "process" if kind == "sde" else kind
-
-
 def unknown_name(subject: str, name: str, known: Sequence[str], label: str) -> str:
     """Write the message for an unknown name: "no sampler 'ddmi'; did you mean 'ddim'? Installed: ddim, ddpm, ...".
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from operator import attrgetter
 from pathlib import Path
@@ -23,28 +22,12 @@ from sdekit.arguments import check_options, describe_value
 from sdekit.errors import InputError
 
 from . import hookspecs
-from .component_parameters import FROZEN, configuration_fault, kind_name, parameters, unknown_name
+from .component_parameters import FROZEN, configuration_fault, parameters, unknown_name
 from .foreign_names import unknown_component
 from .foreign_options import unknown_option
+from .kinds import KINDS, kind_name
 
 GROUP = "sdekit"
-KINDS = {
-    "sde": "sdekit_sdes",
-    "sampler": "sdekit_samplers",
-    "grid": "sdekit_grids",
-    "guidance": "sdekit_guidances",
-    "operator": "sdekit_operators",
-    "restorer": "sdekit_restorers",
-    "network": "sdekit_networks",
-    "backend": "sdekit_backends",
-    "dataset": "sdekit_datasets",
-    "metric": "sdekit_metrics",
-    "features": "sdekit_features",
-    "loader": "sdekit_loaders",
-    "objective": "sdekit_objectives",
-    "logger": "sdekit_loggers",
-}
-"""Maps each kind of component to the hook that provides it."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +156,16 @@ def forget_plugin_files() -> None:
 
 def _sources() -> list[Source]:
     """Return all plugins. The built-in ones come first, so that they keep their names in a conflict."""
+    from importlib.metadata import entry_points  # takes 10 ms, which the help of a command can do without
+
     points = sorted(entry_points(group=GROUP), key=lambda p: (p.name not in ("core", "plugins"), p.name))
-    installed = [
-        Source(p.name, *((p.dist.name, p.dist.version) if p.dist else ("?", "?")), load=p.load) for p in points
-    ]
+    installed = []
+    for point in points:
+        package, version = "?", "?"
+        if point.dist is not None:
+            metadata = point.dist.metadata  # reads the file, as `name` and `version` do each time
+            package, version = metadata["Name"], metadata["Version"]
+        installed.append(Source(point.name, package, version, load=point.load))
     return [*installed, *(Source(path.stem, str(path), "local", partial(_module, path)) for path in _files)]
 
 

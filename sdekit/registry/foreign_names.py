@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .component_parameters import kind_name, unknown_name
+from .component_parameters import unknown_name
+from .kinds import kind_name
 
 SAMPLERS = {
     # k-diffusion and ComfyUI

@@ -11,9 +11,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from sdekit.errors import InputError
 
-from .component_parameters import kind_name, parameters
+from .component_parameters import parameters
 from .discovery import find_component
 from .foreign_options import unknown_option
+from .kinds import kind_name
 
 NEXT_OPTION = re.compile(r"\s*[A-Za-z_][\w.-]*=")
 """Start of an option: its name and =."""

@@ -125,11 +125,12 @@ def test_show_prints_each_option_once(sdekit: CLI, tmp_path: Path) -> None:
 
 
 def test_either_name_of_a_process(sdekit: CLI, tmp_path: Path) -> None:
-    """Every command with --kind accepts `process` as well as `sde`."""
-    listed = [json.loads(sdekit("plugins", "list", "--kind", kind, "--json").out) for kind in ("process", "sde")]
-    assert listed[0] == listed[1] and "vp" in {row["name"] for row in listed[0]["components"]}
+    """Every command with --kind accepts `process` as well as `sde`, the plural and upper case."""
+    names = ("process", "sde", "Processes", "SDES")
+    listed = [json.loads(sdekit("plugins", "list", "--kind", kind, "--json").out) for kind in names]
+    assert all(other == listed[0] for other in listed) and "vp" in {row["name"] for row in listed[0]["components"]}
     assert "beta_max" in sdekit("plugins", "show", "vp", "--kind", "process").out
-    for kind in ("process", "sde"):
+    for kind in ("process", "sde", "Processes"):
         assert sdekit("plugins", "new", "acme-flow", "--kind", kind, "--out", tmp_path / kind).code == 0
 
 
@@ -143,4 +144,4 @@ def test_unknown_names(refused: Callable[..., str]) -> None:
     """A wrong name or kind is refused with the nearest valid one."""
     assert "no component 'ddmi'; did you mean 'ddim'?" in refused("plugins", "show", "ddmi")
     assert "no sampler 'vp'" in refused("plugins", "show", "vp", "--kind", "sampler")
-    assert "no kind 'samplers'; did you mean 'sampler'?" in refused("plugins", "list", "--kind", "samplers")
+    assert "no kind 'smplers'; did you mean 'sampler'?" in refused("plugins", "list", "--kind", "smplers")

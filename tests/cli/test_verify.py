@@ -89,7 +89,7 @@ def test_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     """Unknown names, kinds and paths are refused before anything is computed."""
     assert "no component 'huen'; did you mean 'heun'?" in refused("verify", "huen")
     assert "no process 'heun'" in refused("verify", "heun", "--kind", "process")
-    assert "no kind 'samplers'; did you mean 'sampler'?" in refused("verify", "heun", "--kind", "samplers")
+    assert "no kind 'smplers'; did you mean 'sampler'?" in refused("verify", "heun", "--kind", "smplers")
     assert "name a .png file" in refused("verify", "heun", "--plot", tmp_path / "no" / "a.png")
     assert "no check of karras measures an error" in refused("verify", "karras", "--plot", tmp_path / "none.png")
     assert "gone.csv: no such file" in refused("verify", "heun", f"table:{tmp_path / 'gone.csv'}")

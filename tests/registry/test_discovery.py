@@ -1,5 +1,6 @@
 """The registry: discovery, skipped plugins and their messages, options, and imports."""
 
+import importlib.metadata
 import inspect
 import re
 import subprocess
@@ -43,7 +44,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     def fake(*, group: str) -> list[EntryPoint]:
         return [*points, *real_entry_points(group=group)]
 
-    monkeypatch.setattr(discovery, "entry_points", fake)
+    monkeypatch.setattr(importlib.metadata, "entry_points", fake)
     registry.load_plugins.cache_clear()
     yield add
     registry.load_plugins.cache_clear()

@@ -4,15 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from sdekit.errors import InputError
-from sdekit.registry import component_options, parse_component
-from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import PluginFiles, Trust, check_sample_count, load_plugin_files, pick_device
 from sdekit_cli.terminal.console import note, print_json, show_table
-from sdekit_cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,6 +68,8 @@ def bench(
 
       sdekit bench run --solver dpmpp-2m --solver unipc --grid all --json
     """
+    from sdekit_cli.terminal.progress import progress_bar
+
     load_plugin_files(plugin, quiet=json)
     budgets = sorted(set(nfe or BUDGETS))
     if budgets[0] < 1 or n < 1:
@@ -138,7 +135,9 @@ def _check_name(run: str) -> None:
 def _model(run: str, process: str, n: int, device: str, trust: bool) -> "tuple[SDE, Denoiser, Tensor, float]":
     """Return SDE, denoiser, n starts at t_max (seeds 0 to n - 1) and the standard deviation of the data."""
     from sdekit.evaluation import ring_mixture
+    from sdekit.registry import component_options, parse_component
     from sdekit.sampling import SeedNoise
+    from sdekit_cli.options.model_option import open_run
 
     if run == MIXTURE:
         from sdekit.registry import build
@@ -162,6 +161,9 @@ def _model(run: str, process: str, n: int, device: str, trust: bool) -> "tuple[S
 
 def _show(measurements: "list[Measurement]", budgets: list[int], statistic: Statistic) -> None:
     """Print one row for each sampler and grid, and one column for each number of evaluations; the best is bold."""
+    from rich.markup import escape
+    from rich.table import Table
+
     from sdekit.evaluation import best_by_budget
 
     best = best_by_budget(measurements, statistic)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import time
 from pathlib import Path
@@ -12,8 +11,6 @@ import typer
 
 import sdekit
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.data_items import open_items
-from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
 from sdekit_cli.likelihood.evaluation_options import (
     AllItems,
     BatchSize,
@@ -26,8 +23,6 @@ from sdekit_cli.likelihood.evaluation_options import (
     Overwrite,
     Prompts,
 )
-from sdekit_cli.likelihood.mean_values import describe_mean, summarize_nats
-from sdekit_cli.likelihood.shared_batches import compute_rows
 from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import json_values, note, print_json, shown
 
@@ -83,6 +78,11 @@ def bound(
 
       sdekit bound run --steps 1000 --bin-width 1 --out ddpm
     """
+    from sdekit_cli.likelihood.data_items import open_items
+    from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
+    from sdekit_cli.likelihood.mean_values import describe_mean, summarize_nats
+    from sdekit_cli.likelihood.shared_batches import compute_rows
+
     load_plugin_files(plugin, quiet=json)
     for name, value in (("--batch-size", batch_size), ("--times", times)):
         if value < 1:
@@ -196,6 +196,8 @@ def _terms(sde: SDE, edges: Tensor, terms: Tensor) -> list[dict[str, float]]:
 
 def _csv(table: list[dict[str, float]]) -> bytes:
     """Return a table as the contents of a CSV file."""
+    import csv
+
     text = io.StringIO()
     writer = csv.DictWriter(text, table[0], lineterminator="\n")
     writer.writeheader()

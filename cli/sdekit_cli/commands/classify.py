@@ -11,9 +11,6 @@ import typer
 import sdekit
 from sdekit.errors import InputError
 from sdekit_cli.likelihood.class_prior import FORM, class_prior
-from sdekit_cli.likelihood.class_results import ClassResults, check_temperature, collect_results, row_columns
-from sdekit_cli.likelihood.data_items import open_items, with_dtype
-from sdekit_cli.likelihood.shared_batches import compute_rows
 from sdekit_cli.options.shared_options import (
     AsJson,
     DeviceName,
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sdekit.models import OpenedModel
+    from sdekit_cli.likelihood.class_results import ClassResults
 
 FILES = ("classify.csv", "classify.json", "confusion.png")
 
@@ -78,6 +76,10 @@ def classify(
 
       sdekit classify run --data images:new --temperature 0.88 --out new-classes
     """
+    from sdekit_cli.likelihood.class_results import check_temperature, collect_results, row_columns
+    from sdekit_cli.likelihood.data_items import open_items, with_dtype
+    from sdekit_cli.likelihood.shared_batches import compute_rows
+
     load_plugin_files(plugin, quiet=json)
     _check_options(method, rounds, significance, probes, tolerance, batch_size)
     import torch

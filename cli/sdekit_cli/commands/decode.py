@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
 from sdekit_cli.likelihood.evaluation_options import (
     BatchSize,
     FlowMethod,
@@ -20,8 +19,6 @@ from sdekit_cli.likelihood.evaluation_options import (
     Prompts,
     Tolerance,
 )
-from sdekit_cli.likelihood.latent_files import Latents, check_out, pictures, read_latents, write_latents
-from sdekit_cli.likelihood.shared_batches import compute_together
 from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import note, print_json
 
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sdekit.models import OpenedModel
+    from sdekit_cli.likelihood.latent_files import Latents
 
 
 def decode(
@@ -62,6 +60,10 @@ def decode(
 
       sdekit decode run --latents latents --label 8 --out as-eights
     """
+    from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
+    from sdekit_cli.likelihood.latent_files import Latents, check_out, pictures, read_latents, write_latents
+    from sdekit_cli.likelihood.shared_batches import compute_together
+
     load_plugin_files(plugin, quiet=json)
     check_out(out, overwrite=overwrite)
     if batch_size < 1:

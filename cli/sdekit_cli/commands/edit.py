@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.sampling.measurement import as_images, in_data_units, read_sample, side_by_side
 from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command
-from sdekit_cli.sampling.session import SamplingSession
 
 
 @sampling_command
@@ -38,6 +36,9 @@ def edit(
 
       sdekit edit run --image sketch.png --strength 0.7 --label 3 --guidance cfg:scale=2 --out threes
     """
+    from sdekit_cli.sampling.measurement import as_images, in_data_units, read_sample, side_by_side
+    from sdekit_cli.sampling.session import SamplingSession
+
     if strength is not None and t is not None:
         raise InputError("give --strength or --t, not both")
     session = SamplingSession(options)

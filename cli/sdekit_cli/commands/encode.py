@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.data_items import open_items
-from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
 from sdekit_cli.likelihood.evaluation_options import (
     AllItems,
     BatchSize,
@@ -26,8 +24,6 @@ from sdekit_cli.likelihood.evaluation_options import (
     Prompts,
     Tolerance,
 )
-from sdekit_cli.likelihood.latent_files import Latents, check_out, pictures, write_latents
-from sdekit_cli.likelihood.shared_batches import compute_together
 from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import note, print_json
 
@@ -73,6 +69,11 @@ def encode(
       sdekit encode run --solver ddim --steps 50 --out inverted
     """
     import numpy as np
+
+    from sdekit_cli.likelihood.data_items import open_items
+    from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
+    from sdekit_cli.likelihood.latent_files import Latents, check_out, pictures, write_latents
+    from sdekit_cli.likelihood.shared_batches import compute_together
 
     load_plugin_files(plugin, quiet=json)
     check_out(out, overwrite=overwrite)

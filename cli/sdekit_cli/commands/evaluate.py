@@ -1,5 +1,7 @@
 """`sdekit evaluate`."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,19 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit.registry import component_options, option_name, parse_component
-from sdekit_cli.evaluation.evaluated_samples import EvaluationSession, read_samples
-from sdekit_cli.evaluation.evaluation_table import show_evaluation
-from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command
-from sdekit_cli.sampling.session import DEFAULT_SOLVER
+from sdekit_cli.sampling.sampling_options import DEFAULT_SOLVER, SamplingOptions, sampling_command
 from sdekit_cli.terminal.console import json_values, note, print_json
-from sdekit_cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sdekit.evaluation import Evaluation
     from sdekit.sampling import Samples
+    from sdekit_cli.evaluation.evaluated_samples import EvaluationSession
 
 SAMPLES = 1000
 """Number of samples if the user gives neither -n nor --seeds."""
@@ -78,6 +76,10 @@ def evaluate(
 
       sdekit evaluate run --samples samples --metric energy --metric coverage:k=3 --out quick
     """
+    from sdekit_cli.evaluation.evaluated_samples import EvaluationSession, read_samples
+    from sdekit_cli.evaluation.evaluation_table import show_evaluation
+    from sdekit_cli.terminal.progress import progress_bar
+
     own, of_data = _split_options(options.option or ())
     options = replace(options, option=own)
     if training_items < 0 or subset_seed < 0:
@@ -144,6 +146,8 @@ def _split_options(texts: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 def _parse_metrics(texts: list[str] | None) -> dict[str, dict[str, Any]] | None:
     """Parse the values of --metric. Raises InputError for an unknown name or option."""
+    from sdekit.registry import component_options, parse_component
+
     if not texts:
         return None
     chosen = {}
@@ -155,6 +159,8 @@ def _parse_metrics(texts: list[str] | None) -> dict[str, dict[str, Any]] | None:
 
 def _parse_features(text: str) -> tuple[str, dict[str, Any]]:
     """Parse the value of --features. Raises InputError for an unknown name or option."""
+    from sdekit.registry import component_options, parse_component
+
     name, assignments = parse_component(text, "features")
     return name, component_options("features", name, assignments)
 
@@ -171,8 +177,10 @@ def _build_extractor(name: str, options: Mapping[str, Any], device: str, *, trus
 
 def _draw_other(
     session: EvaluationSession, options: SamplingOptions, against: str | None, solver: str | None
-) -> "Tensor | None":
+) -> Tensor | None:
     """Draw samples of the other model, or with the other solver, in the units of the first model; None without one."""
+    from sdekit_cli.evaluation.evaluated_samples import EvaluationSession
+
     if against is None and solver is None:
         return None
     from sdekit.evaluation import decoded
@@ -195,12 +203,12 @@ def _draw_other(
 def _protocol(
     session: EvaluationSession,
     options: SamplingOptions,
-    drawn: "Samples | None",
+    drawn: Samples | None,
     given: Path | None,
     data_options: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return how the samples were drawn, for the record."""
-    from sdekit.registry import plugin_files
+    from sdekit.registry import option_name, plugin_files
 
     record: dict[str, Any] = {
         "run": options.run,
@@ -230,7 +238,7 @@ def _protocol(
     }
 
 
-def _write(session: EvaluationSession, evaluation: "Evaluation", x: "Tensor", drawn: "Samples | None") -> None:
+def _write(session: EvaluationSession, evaluation: Evaluation, x: Tensor, drawn: Samples | None) -> None:
     """Write evaluation.json, the pictures, and the samples that were drawn."""
     from sdekit.evaluation import comparison_picture, nearest_picture
     from sdekit.runs import npy_bytes, write_evaluation

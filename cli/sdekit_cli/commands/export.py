@@ -6,10 +6,8 @@ from typing import Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device, refuse_export
 from sdekit_cli.terminal.console import note, print_json, quoted
-from sdekit_cli.terminal.progress import working
 
 
 def export(
@@ -51,6 +49,9 @@ def export(
 
       sdekit export run --format safetensors --out hub:OWNER/NAME
     """
+    from sdekit_cli.options.model_option import open_run
+    from sdekit_cli.terminal.progress import working
+
     load_plugin_files(plugin, quiet=json)
     import tempfile
 

@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from sdekit_cli.options.model_option import open_run
-from sdekit_cli.options.run_diagnosis import diagnose_opened
 from sdekit_cli.options.shared_options import PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import print_json, show_table
 
@@ -48,6 +44,9 @@ def info(
 
       sdekit info acme-matrix:weights.npz --plugin acme_loader.py
     """
+    from rich.markup import escape
+    from rich.table import Table
+
     load_plugin_files(plugin, quiet=json)
     from sdekit.training import is_classifier
 
@@ -105,6 +104,7 @@ def _data_fields(opened: OpenedModel) -> dict[str, Any]:
 def _model_fields(spec: str, trust: bool, *, quiet: bool) -> dict[str, Any]:
     """Return the fields of a run, an export, or a model in another format."""
     from sdekit.runs import Run
+    from sdekit_cli.options.model_option import open_run
 
     opened = open_run(spec, trust=trust, quiet=quiet)
     return _run_fields(opened) if isinstance(opened, Run) else _other_fields(spec, opened)
@@ -145,6 +145,8 @@ def _run_fields(run: Run) -> dict[str, Any]:
 
 def _verdict(run: Run) -> str | None:
     """Return the verdict of the held-out losses, see `sdekit.training.diagnose`; None for an export."""
+    from sdekit_cli.options.run_diagnosis import diagnose_opened
+
     diagnosed = diagnose_opened(run)
     return None if diagnosed is None else diagnosed[0].verdict
 

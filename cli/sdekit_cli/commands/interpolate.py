@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
 from sdekit_cli.likelihood.evaluation_options import (
     FlowMethod,
     FlowSteps,
@@ -18,7 +17,6 @@ from sdekit_cli.likelihood.evaluation_options import (
     Prompts,
     Tolerance,
 )
-from sdekit_cli.likelihood.latent_files import Latents, animation, check_out, pictures, write_latents
 from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import note, print_json
 
@@ -54,6 +52,9 @@ def interpolate(
 
       sdekit interpolate run --from a.png --to b.png --frames 16 --out morph
     """
+    from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
+    from sdekit_cli.likelihood.latent_files import Latents, animation, check_out, pictures, write_latents
+
     load_plugin_files(plugin, quiet=json)
     check_out(out, overwrite=overwrite)
     if (seeds is None) == (start is None) or (start is None) != (end is None):

@@ -11,8 +11,6 @@ import typer
 
 import sdekit
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.data_items import open_items
-from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
 from sdekit_cli.likelihood.evaluation_options import (
     AllItems,
     BatchSize,
@@ -29,8 +27,6 @@ from sdekit_cli.likelihood.evaluation_options import (
     Prompts,
     Tolerance,
 )
-from sdekit_cli.likelihood.mean_values import describe_mean, summarize_nats
-from sdekit_cli.likelihood.shared_batches import compute_rows, largest
 from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
 from sdekit_cli.terminal.console import json_values, note, print_json, shown
 
@@ -84,6 +80,11 @@ def nll(
 
       sdekit nll run --data images:test --dequantization uniform --samples 8 --out bits
     """
+    from sdekit_cli.likelihood.data_items import open_items
+    from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
+    from sdekit_cli.likelihood.mean_values import describe_mean, summarize_nats
+    from sdekit_cli.likelihood.shared_batches import compute_rows, largest
+
     load_plugin_files(plugin, quiet=json)
     for name, value in (("--batch-size", batch_size), ("--samples", samples), ("--probes", probes)):
         if value < 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import time
 from pathlib import Path
@@ -12,8 +11,6 @@ import typer
 
 import sdekit
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.data_items import DataItems, open_items, with_dtype
-from sdekit_cli.likelihood.shared_batches import compute_rows
 from sdekit_cli.options.shared_options import (
     AsJson,
     DeviceName,
@@ -69,6 +66,9 @@ def ood(
 
       sdekit ood run --data images:test --against images:other --out ood
     """
+    from sdekit_cli.likelihood.data_items import DataItems, open_items, with_dtype
+    from sdekit_cli.likelihood.shared_batches import compute_rows
+
     load_plugin_files(plugin, quiet=json)
     for name, value in (("--batch-size", batch_size), ("--levels", levels), ("--draws", draws)):
         if value < 1:
@@ -191,6 +191,8 @@ def _evaluate(outside: Tensor, bound: Tensor, values: Tensor) -> tuple[Tensor, T
 
 def _files(table: Tensor, scores: Tensor, chances: Tensor, names: tuple[str, str]) -> dict[str, bytes]:
     """Return ood.csv and histogram.png."""
+    import csv
+
     from sdekit.plotting import histograms
 
     text = io.StringIO()

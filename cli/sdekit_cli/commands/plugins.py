@@ -5,8 +5,6 @@ import re
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from sdekit.errors import InputError
 from sdekit.registry import (
@@ -21,8 +19,8 @@ from sdekit.registry import (
     type_name,
     unknown_name,
 )
-from sdekit_cli.completion.component_sources import component_summary
-from sdekit_cli.options.shared_options import AsJson, PluginFiles, load_plugin_files, registry_kind
+from sdekit_cli.options.component_kinds import PURPOSES, registry_kind
+from sdekit_cli.options.shared_options import AsJson, PluginFiles, load_plugin_files
 from sdekit_cli.options.suggesting_command import SuggestingCommand
 from sdekit_cli.scaffold.new_plugin import new
 from sdekit_cli.scaffold.plugin_checks import check
@@ -32,27 +30,6 @@ SAMPLER_TRAITS = (
     *("order", "stochastic", "calls_per_step", "requires_single_sample", "requires_finite_rho"),
     *("default_steps", "default_grid"),
 )
-
-PURPOSES = {
-    "sde": ("Process that turns data into noise.", "sdekit train --process NAME"),
-    "sampler": ("Method that turns noise into samples.", "sdekit sample RUN --solver NAME"),
-    "grid": ("Rule that places the times of the steps of a sampler.", "sdekit sample RUN --grid NAME"),
-    "guidance": (
-        "Change of the denoiser that steers samples, such as to a class.",
-        "sdekit sample RUN --guidance NAME",
-    ),
-    "operator": ("Measurement of data, which `restore` inverts.", "sdekit restore RUN --operator NAME"),
-    "restorer": ("Method that draws samples given a measurement.", "sdekit restore RUN --method NAME"),
-    "network": ("Network that is trained to denoise.", "sdekit train --network NAME"),
-    "backend": ("Way to run the network of a trained model.", "sdekit sample RUN --backend NAME"),
-    "dataset": ("Data to train on or to compare with.", "sdekit train --data NAME"),
-    "metric": ("Number that compares samples with data.", "sdekit evaluate RUN --metric NAME"),
-    "features": ("Features of images, on which metrics are computed.", "sdekit evaluate RUN --features NAME"),
-    "loader": ("Reader of models that other programs saved.", "sdekit sample NAME:PATH"),
-    "objective": ("Loss that a training minimizes.", "Trainer(..., objective=...) in Python"),
-    "logger": ("Tracker that shows the progress of a training.", "sdekit train --logger NAME"),
-}
-"""Purpose of each kind of component, and how to use a component of it."""
 
 app = typer.Typer(
     add_completion=False,
@@ -68,7 +45,7 @@ def list_(
     of_kind: Annotated[
         str | None, typer.Argument(metavar="[KIND]", help="Only this kind, such as sampler, samplers or processes.")
     ] = None,
-    kind: Annotated[str | None, typer.Option(help=f"Only this kind: {', '.join(KINDS)}.")] = None,
+    kind: Annotated[str | None, typer.Option(help=f"Only this kind: {', '.join(map(kind_name, KINDS))}.")] = None,
     plugin: PluginFiles = None,
     json: AsJson = False,
 ) -> None:
@@ -78,10 +55,13 @@ def list_(
 
       sdekit plugins list samplers
     """
+    from rich.markup import escape
+    from rich.table import Table
+
     load_plugin_files(plugin, quiet=json)
     if of_kind and kind:
         raise InputError(f"give {of_kind} or --kind {kind}, not both")
-    kind = registry_kind(_singular(of_kind) if of_kind else kind)
+    kind = registry_kind(of_kind or kind)
     entries = sorted(load_plugins().entries.values(), key=lambda entry: (list(KINDS).index(entry.kind), entry.name))
     rows = [_row(entry) for entry in entries if kind in (None, entry.kind)]
     if json:
@@ -98,13 +78,6 @@ def list_(
                 table.add_row(*map(escape, (kind_name(one), row["name"], row["summary"], package)))
             show_table(table)
             shown.print()
-
-
-def _singular(kind: str) -> str:
-    """Return the name of a kind that may be written in the plural or in upper case."""
-    lower = kind.lower()
-    singular = {"processes": "process", "sdes": "sde", "solver": "sampler", "solvers": "sampler"}
-    return singular.get(lower, lower.removesuffix("s") if lower.removesuffix("s") in KINDS else lower)
 
 
 @app.command(cls=SuggestingCommand)
@@ -136,6 +109,9 @@ def show(
 
 def _print(fields: dict[str, Any]) -> None:
     """Print the description of a component. The table of options replaces the docstring's section `Arguments:`."""
+    from rich.markup import escape
+    from rich.table import Table
+
     title = (fields[key] for key in ("name", "kind", "package", "version", "source"))
     shown.print(marked("[bold]{}[/]  {} of {} {} ({})\n", *title))
     doc = re.sub(r"^Arguments:\n(?:[ \t].*\n?|\n)*", "", fields["doc"], flags=re.MULTILINE)
@@ -154,6 +130,8 @@ def _print(fields: dict[str, Any]) -> None:
 
 
 def _row(entry: Entry) -> dict[str, str]:
+    from sdekit_cli.completion.component_sources import component_summary
+
     return {
         "kind": entry.kind,
         "name": entry.name,

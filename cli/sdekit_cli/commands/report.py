@@ -9,8 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit.registry import component_options, parse_assignments, parse_component
-from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import (
     AsJson,
     DeviceName,
@@ -22,7 +20,6 @@ from sdekit_cli.options.shared_options import (
     pick_device,
 )
 from sdekit_cli.terminal.console import note, print_json
-from sdekit_cli.terminal.progress import working
 
 DEFAULTS = {"solver": "auto", "nfe": 32}
 COLOURS = {"good": "green", "fair": "yellow", "bad": "red", "unknown": "dim"}
@@ -61,6 +58,10 @@ def report(
 
       sdekit report diffusers:FOLDER --data images:photos --out report.html
     """
+    from sdekit.registry import component_options, parse_assignments, parse_component
+    from sdekit_cli.options.model_option import open_run
+    from sdekit_cli.terminal.progress import working
+
     load_plugin_files(plugin, quiet=json)
     if option and data is None:
         raise InputError("--option is an option of the data set of --data: add --data SPEC")

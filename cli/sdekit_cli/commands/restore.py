@@ -1,16 +1,15 @@
 """`sdekit restore`."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdekit.errors import InputError
-from sdekit.registry import component_options, parse_component, with_data_std
 from sdekit_cli.options.shared_options import without_backend_warnings
-from sdekit_cli.sampling.measurement import Measurement, as_images, in_data_units, measure, side_by_side
 from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command
-from sdekit_cli.sampling.session import SamplingSession
 from sdekit_cli.terminal.console import note
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from sdekit.guidance import Guidance
     from sdekit.models import OpenedModel
     from sdekit.sampling import Sampler, Samples
+    from sdekit_cli.sampling.measurement import Measurement
+    from sdekit_cli.sampling.session import SamplingSession
 
 
 @sampling_command
@@ -64,6 +65,10 @@ def restore(
 
       sdekit restore run --operator blur:std=2 --measurement y.npy --noise-std auto --method tds --out sharp
     """
+    from sdekit.registry import component_options, parse_component, with_data_std
+    from sdekit_cli.sampling.measurement import measure
+    from sdekit_cli.sampling.session import SamplingSession
+
     if (measurement is None) == (degrade is None):
         raise InputError("give --measurement FILE, or --degrade FILE with a clean sample to measure")
     if resize and measurement is not None:
@@ -153,9 +158,9 @@ def _build_restorer(
     session: SamplingSession,
     measured: Measurement,
     method: str,
-    method_options: "dict[str, object]",
+    method_options: dict[str, object],
     known_std: float | None,
-) -> "tuple[Guidance | Sampler, float]":
+) -> tuple[Guidance | Sampler, float]:
     """Build the method in the units of the model. Return it and the noise's standard deviation in data units."""
     from sdekit.inverse import Problem, build_restorer, estimate_noise
     from sdekit.inverse.operators import Decoded, in_model_units
@@ -172,7 +177,7 @@ def _build_restorer(
     return build_restorer(method, Problem(operator, y, std), **method_options), std / unit
 
 
-def agreement(measured: Measurement, samples: "Samples", opened: "OpenedModel") -> dict[str, float | None]:
+def agreement(measured: Measurement, samples: Samples, opened: OpenedModel) -> dict[str, float | None]:
     """Compare samples with the measurement and the clean sample, in the units of the data.
 
     Arguments:
@@ -183,6 +188,8 @@ def agreement(measured: Measurement, samples: "Samples", opened: "OpenedModel") 
         residual_std: root mean square of y - A(x), which is the noise's standard deviation for a correct posterior.
         error: root mean square of the difference between the samples' mean and the clean sample, if that is known.
     """
+    from sdekit_cli.sampling.measurement import in_data_units
+
     x = in_data_units(samples.x, opened)
     residual = measured.operator.check(measured.y) - measured.operator.apply(x)
     scale = residual[0].numel() / measured.operator.count  # entries that are not measured are 0 in both
@@ -190,10 +197,11 @@ def agreement(measured: Measurement, samples: "Samples", opened: "OpenedModel") 
     return {"residual_std": float((residual.square().mean() * scale).sqrt()), "error": error}
 
 
-def _other_files(opened: "OpenedModel", measured: Measurement, samples: "Samples") -> dict[str, bytes]:
+def _other_files(opened: OpenedModel, measured: Measurement, samples: Samples) -> dict[str, bytes]:
     """Return the files beside the samples: measurement, mean and standard deviation, and pictures of them."""
     from sdekit.plotting import image_grid, picture, png
     from sdekit.runs import npy_bytes
+    from sdekit_cli.sampling.measurement import as_images, in_data_units, side_by_side
 
     x = in_data_units(samples.x, opened)
     mean, std = x.mean(0, keepdim=True), x.std(0, correction=0, keepdim=True)
@@ -222,7 +230,7 @@ def _other_files(opened: "OpenedModel", measured: Measurement, samples: "Samples
     return files
 
 
-def _before_and_after(opened: "OpenedModel", measured: Measurement, x: "Tensor") -> bytes:
+def _before_and_after(opened: OpenedModel, measured: Measurement, x: Tensor) -> bytes:
     """Draw sequences or volumes: the clean item if it is known, the measurement, the first samples and their mean."""
     from dataclasses import replace
 

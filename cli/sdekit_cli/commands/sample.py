@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_command
-from sdekit_cli.sampling.session import DEFAULT_SOLVER, SamplingSession
+from sdekit_cli.sampling.sampling_options import DEFAULT_SOLVER, SamplingOptions, sampling_command
 from sdekit_cli.terminal.console import note, quoted
 
 if TYPE_CHECKING:
     from sdekit.tuning import Tuned
+    from sdekit_cli.sampling.session import SamplingSession
 
 TUNED_RECORD = ("calls", "starts", "untuned", "tuned")
 """Fields of a tuning result in the record: what it was fitted with, and its gain."""
@@ -35,6 +35,8 @@ def sample(options: SamplingOptions) -> None:
 
       sdekit sample run --solver ode --option method=rk4 --nfe 41 --seeds 0-99 --out rk4
     """
+    from sdekit_cli.sampling.session import SamplingSession
+
     session = SamplingSession(options, n=64, solver=DEFAULT_SOLVER)
     session.open()
     sampler, solver = session.sampler, session.solver

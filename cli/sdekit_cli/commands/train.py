@@ -9,19 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit.registry import (
-    component_options,
-    convert_options,
-    find_component,
-    parameters,
-    parse_assignments,
-    parse_component,
-)
-from sdekit_cli.options.assignments import group_options, merge_flags
 from sdekit_cli.options.shared_options import Loggers, PluginFiles, load_plugin_files, parse_loggers, pick_device
 from sdekit_cli.terminal.console import note, print_json, quoted, warnings_as_notes
-from sdekit_cli.terminal.progress import progress_bar, working
-from sdekit_cli.terminal.signals import stopping
 
 if TYPE_CHECKING:
     from sdekit.runs import Component
@@ -107,6 +96,9 @@ def train(
 
       sdekit train --out run --resume
     """
+    from sdekit.registry import parse_assignments
+    from sdekit_cli.options.assignments import merge_flags
+
     load_plugin_files(plugin, quiet=json)
     names = dict(data=data, process=process, network=network, prediction=prediction, condition=condition)
     names = {
@@ -170,6 +162,10 @@ def _planned(
     loggers: "Sequence[Component] | None",
 ) -> "Trainer":
     """Make the trainer of a new run. `flags` contains the options that were given by a flag of their own."""
+    from sdekit.registry import component_options, convert_options, parse_component
+    from sdekit_cli.options.assignments import group_options
+    from sdekit_cli.terminal.progress import working
+
     groups = group_options(options, GROUPS)
     if not {"steps", "time_limit"} & set(groups["train"]):
         groups["train"]["steps"] = DEFAULT_STEPS
@@ -203,6 +199,8 @@ def _planned(
 
 def _check_flags(dataset: str, flags: Collection[str]) -> None:
     """Raise InputError for --size and --skip-bad if the data set does not have these options."""
+    from sdekit.registry import find_component, parameters
+
     known = parameters(find_component("dataset", dataset).load())
     for name, flag in (("size", "--size"), ("skip_bad", "--skip-bad")):
         if f"data.{name}" in flags and name not in known:
@@ -220,8 +218,10 @@ def _resumed(
     """Make the trainer that continues a run. `spec` is the data of the run at another place, or None."""
     from dataclasses import replace
 
+    from sdekit.registry import convert_options
     from sdekit.runs import TrainOptions, read_recipe
     from sdekit.training import Trainer, load_run_data
+    from sdekit_cli.terminal.progress import working
 
     recipe = read_recipe(out, with_data=spec is None)
     changes = convert_options("train", TrainOptions, {name.partition(".")[2]: value for name, value in length.items()})
@@ -247,6 +247,8 @@ def run_training(trainer: "Trainer", *, quiet: bool) -> float | None:
         Mean loss of the last hundred steps or so, or None without a step.
     """
     from sdekit.training import LoggerWarning, PreviewWarning
+    from sdekit_cli.terminal.progress import progress_bar
+    from sdekit_cli.terminal.signals import stopping
 
     recipe = trainer.recipe
     parameters = sum(p.numel() for p in trainer.model.parameters())

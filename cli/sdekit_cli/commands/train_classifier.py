@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit.registry import component_options, convert_options, parse_assignments
-from sdekit_cli.options.assignments import group_options, merge_flags
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device
 from sdekit_cli.terminal.console import note, print_json, quoted
-from sdekit_cli.terminal.progress import working
 
 from .train import process_rank, run_training
 
@@ -48,6 +45,9 @@ def train_classifier(
 
       sdekit train-classifier run --out judge --resume
     """
+    from sdekit.registry import parse_assignments
+    from sdekit_cli.options.assignments import group_options, merge_flags
+
     load_plugin_files(plugin, quiet=json)
     flags = {"train.steps": steps, "train.batch_size": batch_size, "train.seed": seed}
     options = merge_flags(
@@ -86,7 +86,7 @@ def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], dev
     """Make the trainer of a new classifier."""
     from sdekit.data import parse_spec
     from sdekit.networks import Encoder
-    from sdekit.registry import component_names
+    from sdekit.registry import component_names, component_options, convert_options
     from sdekit.runs import (
         CONFIG,
         LOCK,
@@ -98,6 +98,7 @@ def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], dev
         recover_run,
     )
     from sdekit.training import Trainer, classifier_recipe, is_classifier, load_data
+    from sdekit_cli.terminal.progress import working
 
     recipe = read_recipe(run, with_data=data is None)
     recover_run(out)
@@ -133,6 +134,7 @@ def _resumed(run: Path, out: Path, device: str) -> "Trainer":
     """Make the trainer that continues a classifier."""
     from sdekit.runs import model_step, read_recipe
     from sdekit.training import Trainer, load_run_data, read_classifier
+    from sdekit_cli.terminal.progress import working
 
     recipe, guided = read_classifier(out, resume=True), read_recipe(run)
     if (recipe.sde, recipe.shape) != (guided.sde, guided.shape):

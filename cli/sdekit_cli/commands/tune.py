@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from sdekit.errors import InputError, SdekitError
-from sdekit.registry import component_options, parse_assignments, with_data_std
-from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import (
     PluginFiles,
     check_sample_count,
@@ -23,7 +20,6 @@ from sdekit_cli.options.shared_options import (
     refuse_export,
 )
 from sdekit_cli.terminal.console import note, print_json, quoted, show_table
-from sdekit_cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -65,6 +61,10 @@ def tune(
 
       sdekit tune run --solver heun --nfe 9 --times-only
     """
+    from sdekit.registry import component_options, parse_assignments, with_data_std
+    from sdekit_cli.options.model_option import open_run
+    from sdekit_cli.terminal.progress import progress_bar
+
     load_plugin_files(plugin, quiet=json)
     if n < 2 or held_out < 1 or not time_limit > 0:
         raise InputError(
@@ -162,6 +162,8 @@ def _as_json(tuned: Tuned, path: Path | None) -> dict[str, Any]:
 
 def _show(results: list[tuple[Tuned, Path | None]]) -> None:
     """Print one row for each number of evaluations."""
+    from rich.table import Table
+
     table = Table("calls", "untuned", "tuned", "ratio", box=None)
     for tuned, _ in results:
         ratio = f"{tuned.ratio:.2f}" if tuned.helps else "1, left untuned"

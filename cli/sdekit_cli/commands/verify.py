@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from sdekit.errors import InputError
-from sdekit.registry import component_options, kind_name, load_plugins, parse_component, unknown_name
-from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, registry_kind
+from sdekit_cli.options.component_kinds import registry_kind
+from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files
 from sdekit_cli.terminal.console import print_json, show_table, shown
-from sdekit_cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from sdekit.verify import Report
@@ -46,6 +43,8 @@ def verify(
 
       sdekit verify my-sampler --plugin my_sampler.py --plot order.png
     """
+    from sdekit_cli.terminal.progress import progress_bar
+
     load_plugin_files(plugin, quiet=json)
     targets = [find_target(name, kind) for name in names]
     if plot is not None and (not plot.parent.is_dir() or plot.suffix.lower() != ".png"):
@@ -93,6 +92,8 @@ def _declares_order(target: Target) -> bool:
 
 def find_target(argument: str, kind: str | None) -> Target:
     """Find the component named by an argument, or raise InputError with a suggestion."""
+    from sdekit.registry import component_options, kind_name, load_plugins, parse_component, unknown_name
+
     kind = registry_kind(kind, "prediction")
     entries = load_plugins().entries
     from sdekit.models import split_loader_options
@@ -123,6 +124,9 @@ def find_target(argument: str, kind: str | None) -> Target:
 
 def _show(report: "Report") -> None:
     """Print a table of all checks, the diagnosis of each failure, and a summary."""
+    from rich.markup import escape
+    from rich.table import Table
+
     from sdekit.verify import format_measured
 
     table = Table("", "check", "measured", "expected", box=None, header_style="bold")

@@ -89,9 +89,7 @@ def _proposals(parameter: Any, ctx: Any, incomplete: str) -> Proposals:
     if name == "against":
         return _runs(incomplete)
     if name == "kind":
-        from sdekit.registry import KINDS
-
-        return [(kind, "") for kind in KINDS]
+        return _kinds(command)
     if name == "label":
         return _classes(ctx.params.get("run"), incomplete)
     if name == "method":
@@ -118,10 +116,24 @@ def _argument(name: str, command: str, ctx: Any, incomplete: str) -> Proposals:
         return [*_runs(incomplete), *([("mixture", "an exact mixture")] if command == "bench" else [])]
     if name == "shell":
         return [("bash", ""), ("zsh", ""), ("fish", "")]
+    if name == "of_kind":
+        return _kinds(command)
     if name in ("names", "name") and command != "new":
         _load_files(ctx)
         return _all_components(ctx.params.get("kind"), incomplete)
     return []
+
+
+def _kinds(command: str) -> Iterator[tuple[str, str]]:
+    """Yield the kinds of components that a command takes, with their purposes."""
+    from sdekit.registry import kind_name
+    from sdekit_cli.options.component_kinds import PURPOSES
+    from sdekit_cli.scaffold.skeletons import COMPONENTS
+
+    created = {kind for kind, _ in COMPONENTS.values()}
+    yield from ((kind_name(kind), text) for kind, (text, _) in PURPOSES.items() if command != "new" or kind in created)
+    if command == "verify":
+        yield "prediction", "Quantity that a network predicts."
 
 
 def component_values(kind: str, incomplete: str, *, options: bool = True) -> Iterator[tuple[str, str]]:
@@ -270,9 +282,10 @@ def _classes(run: str | None, incomplete: str) -> Iterator[tuple[str, str]]:
 
 def _all_components(kind: str | None, incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield the components of a kind, or of all kinds with their kind as the description."""
-    from sdekit.registry import KINDS, load_plugins
+    from sdekit.registry import load_plugins
+    from sdekit_cli.options.component_kinds import registry_kind
 
-    if kind in KINDS and ":" not in incomplete:
+    if (kind := registry_kind(kind, "prediction")) not in (None, "prediction") and ":" not in incomplete:
         yield from component_values(kind, incomplete, options=False)
         return
     name, colon, _ = incomplete.partition(":")

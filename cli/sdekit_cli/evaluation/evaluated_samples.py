@@ -9,8 +9,8 @@ import numpy as np
 
 from sdekit.errors import InputError
 from sdekit.registry import parse_assignments
-from sdekit_cli.sampling.sampling_options import SamplingOptions
-from sdekit_cli.sampling.session import DEFAULT_SOLVER, SamplingSession
+from sdekit_cli.sampling.sampling_options import DEFAULT_SOLVER, SamplingOptions
+from sdekit_cli.sampling.session import SamplingSession
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,4 +1,4 @@
-"""Options that several commands have: --plugin, --device, --backend, --trust, --guidance, -n, --seeds, --kind, RUN."""
+"""Options that several commands have: --plugin, --device, --backend, --trust, --guidance, -n, --seeds, RUN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit.registry import component_options, option_name, parse_component
 from sdekit_cli.terminal.console import note
 
 if TYPE_CHECKING:
@@ -54,8 +53,6 @@ Trust = Annotated[
 ]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-KIND_ALIASES = {"process": "sde"}
 
 SEED_FORM = "write numbers and ranges, such as 0-63 or 3,17,20-29"
 
@@ -122,6 +119,8 @@ def parse_guidance(texts: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     Raises:
         InputError: If a name or an option does not exist, or a value has another type.
     """
+    from sdekit.registry import component_options, parse_component
+
     chosen = []
     for text in texts:
         name, assignments = parse_component(text, "guidance")
@@ -141,7 +140,7 @@ def build_guidance(
     Returns:
         The guidances in this order, and the record of each: its name and all of its options.
     """
-    from sdekit.registry import build, complete_options
+    from sdekit.registry import build, complete_options, option_name
 
     guidances, records = [], []
     for name, given in chosen:
@@ -164,6 +163,8 @@ def parse_backend(text: str | None) -> tuple[str, dict[str, Any]] | None:
     Raises:
         InputError: If the name or an option does not exist, or a value has another type.
     """
+    from sdekit.registry import component_options, parse_component
+
     if text is None:
         return None
     name, assignments = parse_component(text, "backend")
@@ -181,6 +182,8 @@ def parse_loggers(texts: Sequence[str] | None) -> list[Component] | None:
     Raises:
         InputError: If a name or an option does not exist, a value has another type, or a package is not installed.
     """
+    from sdekit.registry import component_options, parse_component
+
     if texts is None:
         return None
     if list(texts) == ["none"]:
@@ -283,25 +286,6 @@ def parse_seeds(n: int | None, text: str | None, default: int = 64) -> tuple[int
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--seeds {text!r} names a seed twice")
     return tuple(seeds)
-
-
-def registry_kind(name: str | None, *others: str) -> str | None:
-    """Return the registry's name of a kind of component, for --kind.
-
-    Arguments:
-        name: Kind as users write it, or None.
-        others: Valid names that are not kinds of the registry.
-    Returns:
-        The kind; None for None.
-    Raises:
-        InputError: If there is no such kind.
-    """
-    from sdekit.registry import KINDS, unknown_name
-
-    kind = KIND_ALIASES.get(name or "", name)
-    if kind is not None and kind not in (*KINDS, *others):
-        raise InputError(unknown_name("kind", kind, [*KINDS, *others, *KIND_ALIASES], "Kinds"))
-    return kind
 
 
 def refuse_export(run: Path, reason: str) -> None:

@@ -13,6 +13,9 @@ import typer
 from sdekit.errors import InputError
 from sdekit_cli.options.shared_options import AsJson, BackendName, DeviceName, ModelArgument, PluginFiles, Trust
 
+DEFAULT_SOLVER = "auto"
+"""Solver of new samples if the user names none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
@@ -123,7 +126,11 @@ def sampling_command(
         command(options=SamplingOptions(**shared), **values)
 
     keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
-    own = [p.replace(kind=keyword) for p in inspect.signature(command).parameters.values() if p.name != "options"]
+    own = [
+        p.replace(kind=keyword)
+        for p in inspect.signature(command, eval_str=True).parameters.values()
+        if p.name != "options"
+    ]
     shared = [
         inspect.Parameter(
             f.name,

@@ -29,7 +29,7 @@ from sdekit_cli.options.shared_options import (
 from sdekit_cli.terminal.console import json_values, note, print_json
 from sdekit_cli.terminal.progress import progress_bar
 
-from .sampling_options import SamplingOptions
+from .sampling_options import DEFAULT_SOLVER, SamplingOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,9 +43,6 @@ MOST_TABLE_BYTES, MOST_TABLE_ROWS = 2**24, 2000
 """Largest file of a table that is read in order to show its rows beside samples, and number of rows shown."""
 MOST_AT_ONCE = 256
 """Batch size if --batch-size is not given."""
-
-DEFAULT_SOLVER = "auto"
-"""Solver of new samples if the user names none."""
 
 TEXT_SAMPLES, TEXT_EVALUATIONS = 4, 25
 """Number of samples and network evaluations for a model of texts if the user chooses none."""

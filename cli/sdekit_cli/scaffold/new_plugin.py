@@ -13,11 +13,10 @@ import typer
 import sdekit
 from sdekit.errors import InputError
 from sdekit.registry import KINDS, kind_name, load_plugins, unknown_name
-from sdekit.runs import names_in, recover, staged
+from sdekit_cli.options.component_kinds import registry_kind
 from sdekit_cli.terminal.console import note, quoted
 
 from .skeletons import COMPONENTS
-from .templates import plugin_files
 
 
 def new(
@@ -33,8 +32,12 @@ def new(
 
       sdekit plugins new acme-heun --kind sampler
     """
+    from sdekit.runs import staged
+
+    from .templates import plugin_files
+
     out = Path(name) if out is None else out
-    kind = next((own for own, (registry_kind, _) in COMPONENTS.items() if registry_kind == kind), kind)  # sde: process
+    kind = kind_name(registry_kind(kind) or kind)
     _check_new(name, kind, out)
     hook = KINDS[COMPONENTS[kind][0]]
     files = plugin_files(name, kind, hook=hook, version=sdekit.__version__, api=sdekit.API_VERSION)
@@ -51,6 +54,8 @@ def new(
 
 def _check_new(name: str, kind: str, out: Path) -> None:
     """Check that the new plugin would work, and that it would overwrite nothing."""
+    from sdekit.runs import recover
+
     if kind not in COMPONENTS:
         raise InputError(unknown_name("kind of plugin", kind, list(COMPONENTS), "Kinds"))
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
@@ -70,6 +75,8 @@ def _check_new(name: str, kind: str, out: Path) -> None:
 
 def _check_empty(out: Path) -> Sequence[str]:
     """Return no names to replace. Raises InputError if the folder contains files."""
+    from sdekit.runs import names_in
+
     try:
         if os.path.lexists(out) and (not out.is_dir() or names_in(out)):
             raise InputError(f"{out} exists already: choose another folder with --out")

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from sdekit.errors import SdekitError
 from sdekit.registry import Entry, load_plugins, option_meanings, option_name, parameters
@@ -48,6 +46,9 @@ def check(plugin: PluginFiles = None, json: AsJson = False) -> None:
 
       sdekit plugins check
     """
+    from rich.markup import escape
+    from rich.table import Table
+
     load_plugin_files(plugin, quiet=json)
     verdicts = list(_verdicts())
     failures = [v for v in verdicts if v.verdict == "FAILED"]

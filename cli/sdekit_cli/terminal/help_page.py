@@ -45,7 +45,24 @@ def print_help(usage: str, text: str, groups: Mapping[str, Iterable[tuple[str, s
     for title, rows in groups.items():
         body = Text("\n").join(line for name, description in rows for line in _row(name, description, width - 4))
         if body:
-            shown.print(Panel(body, title=title, title_align="left", border_style="dim", width=width), crop=False)
+            shown.print(Panel(body, title=Text(title), title_align="left", border_style="dim", width=width), crop=False)
+
+
+def print_list(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    """Print a title, and names with their descriptions in two columns, on stdout.
+
+    Arguments:
+        title: Title.
+        rows: Names and descriptions.
+    """
+    rows = list(rows)
+    longest = max(len(name) for name, _ in rows)
+    shown.print(f"\n[bold]{title}[/]")
+    for name, description in rows:
+        first, *others = _wrap(description, max(shown.width, NARROWEST_PAGE) - longest - 5)
+        shown.print(Text.assemble("  ", (name.ljust(longest + 3), "cyan"), first), soft_wrap=True)
+        for line in others:
+            shown.print(" " * (longest + 5) + line, soft_wrap=True)
 
 
 def _row(name: str, description: str, width: int) -> Iterator[Text]:
