@@ -21,7 +21,7 @@ LINE_EVERY, NOTEBOOK_EVERY = 5.0, 0.25
 """Seconds between two progress reports in a file of text, and in a notebook."""
 
 Progress = Callable[[int, int | None], object]
-"""`progress(done, total)`: network evaluations so far and in all, or None if the total is not known."""
+"""`progress(done, total)`: network evaluations, or steps of a training, so far and in all; None if that is unknown."""
 
 
 class StopSampling(Exception):
@@ -122,30 +122,31 @@ class Observer:
 
 
 @contextmanager
-def progress_line(description: str) -> Iterator[Progress]:
+def progress_line(description: str, unit: str = "network evaluations") -> Iterator[Progress]:
     """Context manager that shows the progress of a computation on stderr.
 
     In a terminal it is a bar, in a notebook one line that changes, and otherwise a line every five seconds.
 
     Arguments:
         description: Text before the numbers.
+        unit: What is counted.
     Yields:
-        The function that shows the number of network evaluations.
+        The function that shows the numbers.
     """
     if sys.stderr is not None and sys.stderr.isatty():
-        with _rich_bar() as bar:
+        with _rich_bar(unit) as bar:
             task = bar.add_task(description, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
     is_notebook = _is_notebook()
-    line = _Line(description, sys.stdout if is_notebook else sys.stderr, rewrites=is_notebook)
+    line = _Line(description, unit, sys.stdout if is_notebook else sys.stderr, rewrites=is_notebook)
     try:
         yield line.show
     finally:
         line.close()
 
 
-def _rich_bar() -> RichProgress:
+def _rich_bar(unit: str) -> RichProgress:
     """Return a bar for a terminal."""
     from rich.console import Console
     from rich.progress import (
@@ -158,7 +159,7 @@ def _rich_bar() -> RichProgress:
     )
 
     texts = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    times = (TextColumn("network evaluations"), TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
+    times = (TextColumn(unit), TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
     return Progress(*texts, *times, console=Console(stderr=True))
 
 
@@ -171,15 +172,15 @@ def _is_notebook() -> bool:
 class _Line:
     """Progress as text: one line that is written again and again, or a new line from time to time."""
 
-    def __init__(self, description: str, stream: TextIO | None, *, rewrites: bool) -> None:
-        self.description, self.stream, self.rewrites = description, stream, rewrites
+    def __init__(self, description: str, unit: str, stream: TextIO | None, *, rewrites: bool) -> None:
+        self.description, self.unit, self.stream, self.rewrites = description, unit, stream, rewrites
         self.start = time.monotonic()
         self.shown_at, self.text, self.shown = self.start, "", ""
 
     def show(self, done: int, total: int | None) -> None:
         now = time.monotonic()
         of_total = "" if total is None else f"/{total}"
-        self.text = f"{self.description}: {done}{of_total} network evaluations, {now - self.start:.1f} s"
+        self.text = f"{self.description}: {done}{of_total} {self.unit}, {now - self.start:.1f} s"
         if now - self.shown_at >= (NOTEBOOK_EVERY if self.rewrites else LINE_EVERY):
             self.shown_at = now
             self._write(end="" if self.rewrites else "\n")

@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sdekit.arguments import check_device, check_instance, check_path
+from sdekit.arguments import check_device, check_function, check_instance, check_path
 from sdekit.data import Dataset, split, with_classes
 from sdekit.distributed import world
 from sdekit.errors import InputError, ProcessLost, SdekitError
@@ -43,6 +43,7 @@ from sdekit.runs import (
     staged_run,
     write_atomically,
 )
+from sdekit.sampling.watching import Progress, progress_line
 
 from .batches import Batches
 from .engines.selection import default_engine
@@ -532,6 +533,7 @@ class _Losses(nn.Module):
 def train(
     data: Recipe, out: Dataset, folder: str | Path, *, device: torch.device | str = ..., resume: bool = ...,
     overwrite: bool = ..., engine: Engine | None = ..., loggers: Sequence[LoggerChoice] | None = ...,
+    progress: bool | Progress = ...,
 ) -> Trainer: ...  # fmt: skip
 @overload
 def train(
@@ -539,7 +541,7 @@ def train(
     condition: str = ..., steps: int | None = ..., time_limit: float | None = ..., batch_size: int | None = ...,
     learning_rate: float | None = ..., seed: int | None = ..., options: Mapping[str, Mapping[str, Any]] | None = ...,
     device: torch.device | str = ..., resume: bool = ..., overwrite: bool = ..., engine: Engine | None = ...,
-    loggers: Sequence[LoggerChoice] | None = ...,
+    loggers: Sequence[LoggerChoice] | None = ..., progress: bool | Progress = ...,
 ) -> Run: ...  # fmt: skip
 def train(
     data: Any = None,
@@ -561,6 +563,7 @@ def train(
     overwrite: bool = False,
     engine: Engine | None = None,
     loggers: Sequence[LoggerChoice] | None = None,
+    progress: bool | Progress = False,
 ) -> Trainer | Run:
     """Train a model to the end: `run = train(data, "run", steps=2000)`.
 
@@ -588,11 +591,15 @@ def train(
         overwrite: Replace a run in the folder.
         engine: How the steps run, see `Trainer`.
         loggers: Trackers, see `Trainer`.
+        progress: True shows a bar in a terminal and a line in a notebook; or a function `progress(done, total)` that
+            receives the number of steps.
     Returns:
         The run with its averaged weights, as `load_run` opens it; or the trainer, for the results of `plan`.
     Raises:
         InputError: If the run cannot be started. In this case nothing is written.
     """
+    if not isinstance(progress, bool):
+        check_function("train: progress", progress, "True, False or a function of (done, total)")
     names = dict(sde=sde, network=network, prediction=prediction, condition=condition)
     length = dict(steps=steps, time_limit=time_limit)
     chosen = dict(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
@@ -603,7 +610,7 @@ def train(
             raise InputError("train: a recipe contains all options: pass them to sdekit.training.plan")
         if folder is None:
             raise InputError("train: expected train(recipe, data, folder) with the results of sdekit.training.plan")
-        return _completed(Trainer(data, out, folder, **session))
+        return _completed(Trainer(data, out, folder, **session), progress)
     if out is None or folder is not None:
         raise InputError("train: expected train(data, out='run'), with the run folder to write")
     check_path("train: out", out)
@@ -626,12 +633,21 @@ def train(
         if not {"steps", "time_limit"} & set(groups["train"]):
             groups["train"]["steps"] = DEFAULT_STEPS
         recipe, dataset = plan("digits" if data is None else data, **names, options=groups)
-    _completed(Trainer(recipe, dataset, out, **session)).engine.wait()  # until the main process has saved the run
+    _completed(
+        Trainer(recipe, dataset, out, **session), progress
+    ).engine.wait()  # until the main process has saved the run
     return load_run(out, device=device, network=recipe.own_network)
 
 
-def _completed(trainer: Trainer) -> Trainer:
-    """Run a trainer to the end."""
-    for _ in trainer.run():
-        pass
+def _completed(trainer: Trainer, progress: bool | Progress) -> Trainer:
+    """Run a trainer to the end, and report its steps."""
+    if progress is True and world().rank == 0:
+        name = trainer.recipe.network.name.split(":")[-1]
+        show: AbstractContextManager[Progress | bool] = progress_line(f"training {name}", "steps")
+    else:
+        show = nullcontext(progress)
+    with show as report:
+        for step in trainer.run():
+            if callable(report):
+                report(step.step, max(step.step, round(step.step / step.progress)))  # estimated for a time limit
     return trainer

@@ -177,6 +177,7 @@ def test_data_sets_of_sdekit_are_data(tmp_path: Path) -> None:
         ((X, "run"), {"options": {"data": {"layout": 3}}}, "layout must be one of"),
         ((X, "run"), {"condition": "label"}, "'python:Tensor' has no labels"),
         ((X, "run"), {"network": Denoiser, "options": {"train": {"augment": 0.1}}}, "augment"),
+        ((X, "run"), {"progress": 1}, "train: progress must be"),
         ((X, "run"), {"network": "unett"}, "did you mean 'unet'"),
         (("python:Tensor", "run"), {}, "the record of a Python object"),
     ],
@@ -189,6 +190,15 @@ def test_wrong_calls_write_nothing(
     with pytest.raises(InputError, match=message):
         sdekit.train(*arguments, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_progress_reports_every_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A function receives the steps, and True prints a line on stderr; without either there is no output."""
+    seen: list[tuple[int, int | None]] = []
+    sdekit.train(X, tmp_path / "run", network="mlp", steps=3, progress=lambda *p: seen.append(p))
+    assert seen == [(1, 3), (2, 3), (3, 3)] and capsys.readouterr() == ("", "")
+    sdekit.train(X, tmp_path / "run", resume=True, steps=5, progress=True)
+    assert capsys.readouterr().err.startswith("training mlp: 5/5 steps")
 
 
 def test_a_recipe_and_its_data_give_the_trainer(tmp_path: Path) -> None:
