@@ -11,19 +11,9 @@ import typer
 
 import sdekit
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.evaluation_options import (
-    AllItems,
-    BatchSize,
-    ClassLabel,
-    DataOption,
-    DataSpec,
-    ItemCount,
-    Numbers,
-    NumberType,
-    Overwrite,
-    Prompts,
-)
-from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
+from sdekit_cli.likelihood.evaluation_options import DataOptions, ModelOptions, Overwrite
+from sdekit_cli.options.option_classes import with_options
+from sdekit_cli.options.shared_options import AsJson, load_plugin_files
 from sdekit_cli.terminal.console import json_values, note, print_json, shown
 
 if TYPE_CHECKING:
@@ -36,12 +26,11 @@ RANGES, MOST_STEPS = 30, 100
 """Number of ranges of log-SNR in the table of the continuous bound, and most rows of that of the discrete one."""
 
 
+@with_options(changes={"guidance": None})
 def bound(
-    run: ModelArgument,
+    *,
     out: Annotated[Path, typer.Option(help="Folder to write: bound.csv, bound.json, terms.csv, terms.png.")],
-    data: DataSpec = None,
-    n: ItemCount = None,
-    every: AllItems = False,
+    data: DataOptions,
     steps: Annotated[
         int | None, typer.Option(help="Steps N of DDPM's bound (default: the bound in continuous time).")
     ] = None,
@@ -53,15 +42,7 @@ def bound(
         float | None,
         typer.Option(help="Width of the bins of the data, 1 for whole numbers: gives probabilities and bits/dim."),
     ] = None,
-    label: ClassLabel = None,
-    condition: Numbers = None,
-    prompt: Prompts = None,
-    option: DataOption = None,
-    batch_size: BatchSize = 64,
-    dtype: NumberType = "float32",
-    device: DeviceName = "auto",
-    trust: Trust = False,
-    plugin: PluginFiles = None,
+    model: ModelOptions,
     overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
@@ -78,13 +59,12 @@ def bound(
 
       sdekit bound run --steps 1000 --bin-width 1 --out ddpm
     """
-    from sdekit_cli.likelihood.data_items import open_items
     from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
     from sdekit_cli.likelihood.mean_values import describe_mean, summarize_nats
     from sdekit_cli.likelihood.shared_batches import compute_rows
 
-    load_plugin_files(plugin, quiet=json)
-    for name, value in (("--batch-size", batch_size), ("--times", times)):
+    load_plugin_files(model.plugin, quiet=json)
+    for name, value in (("--batch-size", model.batch_size), ("--times", times)):
         if value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")
     if importance not in ("snr", "uniform"):
@@ -105,20 +85,18 @@ def bound(
     )
 
     check_steps(steps)
-    subject = EvaluatedModel.open(
-        run, device=device, dtype=dtype, trust=trust, label=label, numbers=condition, prompts=prompt, quiet=json
-    )
+    subject = EvaluatedModel.open(model, quiet=json)
     opened, sde = subject.opened, subject.opened.model.sde
     if bin_width is not None:
         subject.refuse_bins_of_latents("--bin-width")
         subject.refuse_bins_of_curves("--bin-width")
     subject.refuse_categories("bound")
-    items = open_items(opened, data, options=option or (), n=n, every=every)
-    subject.check_items(items, batch_size)
+    items = data.open(opened)
+    subject.check_items(items, model.batch_size)
     width = None if bin_width is None else width_in_model_units(opened.units, opened.shape, bin_width)
     edges = log_snr_ranges(sde, RANGES) if steps is None else step_ranges(sde, steps, MOST_STEPS)
     protocol = {
-        "run": run, "data": items.spec, "n": len(items), "steps": steps, "times": times, "importance": importance,
+        "run": model.run, "data": items.spec, "n": len(items), "steps": steps, "times": times, "importance": importance,
         "bin_width": bin_width, "units": subject.units, **subject.record, "items": items.indices.tolist(),
     }  # fmt: skip
 
@@ -152,7 +130,7 @@ def bound(
     began = time.perf_counter()
     columns = (*COLUMNS, *(f"term_{i}" for i in range(1, len(edges))))
     rows = compute_rows(
-        compute, len(items), batch_size, out, "bound", columns, protocol, overwrite=overwrite, quiet=json
+        compute, len(items), model.batch_size, out, "bound", columns, protocol, overwrite=overwrite, quiet=json
     )
     if rows is None:  # only the first of several processes writes
         return

@@ -11,6 +11,8 @@ import typer
 import sdekit
 from sdekit.errors import InputError
 from sdekit_cli.likelihood.class_prior import FORM, class_prior
+from sdekit_cli.likelihood.evaluation_options import DataOptions, Overwrite
+from sdekit_cli.options.option_classes import with_options
 from sdekit_cli.options.shared_options import (
     AsJson,
     DeviceName,
@@ -31,14 +33,12 @@ if TYPE_CHECKING:
 FILES = ("classify.csv", "classify.json", "confusion.png")
 
 
+@with_options(changes={"every": {"annotation": Annotated[bool, typer.Option("--all", help="Classify all items.")]}})
 def classify(
+    *,
     run: ModelArgument,
     out: Annotated[Path, typer.Option(help="Folder to write: classify.csv, classify.json, confusion.png.")],
-    data: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="Data, such as images:PATH (default: the run's held-out items).")
-    ] = None,
-    n: Annotated[int | None, typer.Option("-n", help="Number of items, evenly spaced (default: at most 256).")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Classify all items.")] = False,
+    data: DataOptions,
     method: Annotated[str, typer.Option(help="bound (variational, fast) or nll (exact).")] = "bound",
     prior: Annotated[str, typer.Option(help=f"Prior of the classes: {FORM}.")] = "uniform",
     temperature: Annotated[
@@ -55,13 +55,12 @@ def classify(
     tolerance: Annotated[
         float | None, typer.Option(help="nll: tolerance of the solver (default: 1e-5, in float64 3e-6).")
     ] = None,
-    option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the data set.")] = None,
     batch_size: Annotated[int, typer.Option(help="Items, and rows of a network evaluation, at a time.")] = 64,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     device: DeviceName = "auto",
     trust: Trust = False,
     plugin: PluginFiles = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")] = False,
+    overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
     """Classify data by the likelihoods of a class-conditional model (Bayes' rule).
@@ -77,7 +76,7 @@ def classify(
       sdekit classify run --data images:new --temperature 0.88 --out new-classes
     """
     from sdekit_cli.likelihood.class_results import check_temperature, collect_results, row_columns
-    from sdekit_cli.likelihood.data_items import open_items, with_dtype
+    from sdekit_cli.likelihood.data_items import with_dtype
     from sdekit_cli.likelihood.shared_batches import compute_rows
 
     load_plugin_files(plugin, quiet=json)
@@ -92,7 +91,7 @@ def classify(
     opened = with_dtype(open_model(run, device=place, trust=trust), dtype)
     names = _trained_names(opened)
     probabilities = class_prior(opened, prior, names)
-    items = open_items(opened, data, options=option or (), n=n, every=every)
+    items = data.open(opened)
     labels = items.labels()
     chosen = check_temperature(temperature, labels is not None, items.spec)
     items.check(batch_size)

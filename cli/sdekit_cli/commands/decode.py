@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.evaluation_options import (
-    BatchSize,
-    FlowMethod,
-    FlowSteps,
-    GuidanceNames,
-    Numbers,
-    NumberType,
-    Overwrite,
-    Prompts,
-    Tolerance,
-)
-from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
+from sdekit_cli.likelihood.evaluation_options import FlowOptions, ModelOptions, Overwrite
+from sdekit_cli.options.option_classes import with_options
+from sdekit_cli.options.shared_options import AsJson, load_plugin_files
 from sdekit_cli.terminal.console import note, print_json
 
 if TYPE_CHECKING:
@@ -29,24 +20,22 @@ if TYPE_CHECKING:
     from sdekit_cli.likelihood.latent_files import Latents
 
 
+@with_options(
+    changes={
+        "label": {
+            "annotation": Annotated[
+                str | None,
+                typer.Option(metavar="NAME,...", help="Class to decode as (default: the class of each item)."),
+            ]
+        }
+    }
+)
 def decode(
-    run: ModelArgument,
+    *,
     latents: Annotated[Path, typer.Option(help="latents.npy of `sdekit encode`, or its folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write: samples.npy, decode.json.")],
-    solver: FlowMethod = "dopri5",
-    tolerance: Tolerance = None,
-    steps: FlowSteps = None,
-    label: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Class to decode as (default: the class of each item).")
-    ] = None,
-    condition: Numbers = None,
-    prompt: Prompts = None,
-    guidance: GuidanceNames = None,
-    batch_size: BatchSize = 64,
-    dtype: NumberType = "float32",
-    device: DeviceName = "auto",
-    trust: Trust = False,
-    plugin: PluginFiles = None,
+    flow: FlowOptions,
+    model: ModelOptions,
     overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
@@ -64,23 +53,20 @@ def decode(
     from sdekit_cli.likelihood.latent_files import Latents, check_out, pictures, read_latents, write_latents
     from sdekit_cli.likelihood.shared_batches import compute_together
 
-    load_plugin_files(plugin, quiet=json)
+    load_plugin_files(model.plugin, quiet=json)
     check_out(out, overwrite=overwrite)
-    if batch_size < 1:
-        raise InputError(f"--batch-size must be at least 1, got {batch_size}")
+    if model.batch_size < 1:
+        raise InputError(f"--batch-size must be at least 1, got {model.batch_size}")
     import torch
 
-    from sdekit.likelihood import FlowSolver, decode as decode_by_flow
+    from sdekit.likelihood import decode as decode_by_flow
     from sdekit.runs import npy_bytes
     from sdekit.sampling import samples_as_csv
 
-    flow = FlowSolver(method=solver, tolerance=tolerance, steps=steps)
-    subject = EvaluatedModel.open(
-        run, device=device, dtype=dtype, trust=trust, guidance=guidance, label=label, numbers=condition, prompts=prompt,
-        quiet=json,
-    )  # fmt: skip
+    solver = flow.build()
+    subject = EvaluatedModel.open(model, quiet=json)
     opened = subject.opened
-    flow.check(subject.number_type)
+    solver.check(subject.number_type)
     source = read_latents(latents, opened)
     y = subject.condition(_stored(source, opened), range(len(source.z)), str(latents))
 
@@ -93,18 +79,18 @@ def decode(
             z,
             y=None if y is None else y[part],
             guidance=subject.guidance,
-            solver=flow,
+            solver=solver,
         )
         return torch.from_numpy(opened.to_data(x)).double().flatten(1)
 
-    rows = compute_together(compute, len(source.z), batch_size, "decode", quiet=json)
+    rows = compute_together(compute, len(source.z), model.batch_size, "decode", quiet=json)
     if rows is None:  # only the first of several processes writes
         return
     layout = opened.to_data(torch.zeros(1, *opened.shape, device=subject.device)).shape[1:]
     data = rows.float().view(-1, *layout).numpy()
     labels = y.tolist() if isinstance(y, torch.Tensor) and opened.condition == "label" else None
-    record = {"run": run, "latents": str(latents), "solver": solver, "steps": steps, "tolerance": tolerance,
-              "labels": labels, **subject.record}  # fmt: skip
+    record = {"run": model.run, "latents": str(latents), "solver": flow.solver, "steps": flow.steps,
+              "tolerance": flow.tolerance, "labels": labels, **subject.record}  # fmt: skip
     columns = min(len(data), 8)
     files = pictures(
         opened, [data[i : i + columns] for i in range(0, len(data) // columns * columns, columns)], "grid.png"

@@ -12,7 +12,7 @@ from sdekit_cli.sampling.sampling_options import SamplingOptions, sampling_comma
 
 @sampling_command
 def edit(
-    options: SamplingOptions,
+    *,
     image: Annotated[Path, typer.Option(help="An image, or a .npy file of one sample in the units of the data.")],
     strength: Annotated[
         float | None,
@@ -22,6 +22,7 @@ def edit(
     resize: Annotated[
         bool, typer.Option("--resize", help="Crop and resize the image to the size of the samples.")
     ] = False,
+    options: SamplingOptions,
 ) -> None:
     """Add noise to an image and denoise it again (SDEdit): variations of it, or a sketch made realistic.
 

@@ -8,23 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.evaluation_options import (
-    AllItems,
-    BatchSize,
-    ClassLabel,
-    DataOption,
-    DataSpec,
-    FlowMethod,
-    FlowSteps,
-    GuidanceNames,
-    ItemCount,
-    Numbers,
-    NumberType,
-    Overwrite,
-    Prompts,
-    Tolerance,
-)
-from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
+from sdekit_cli.likelihood.evaluation_options import DataOptions, FlowOptions, ModelOptions, Overwrite
+from sdekit_cli.options.option_classes import with_options
+from sdekit_cli.options.shared_options import AsJson, load_plugin_files
 from sdekit_cli.terminal.console import note, print_json
 
 if TYPE_CHECKING:
@@ -34,25 +20,13 @@ SHOWN = 8
 """Number of items in the picture of the round trip."""
 
 
+@with_options
 def encode(
-    run: ModelArgument,
+    *,
     out: Annotated[Path, typer.Option(help="Folder to write: latents.npy, encode.json.")],
-    data: DataSpec = None,
-    n: ItemCount = None,
-    every: AllItems = False,
-    solver: FlowMethod = "dopri5",
-    tolerance: Tolerance = None,
-    steps: FlowSteps = None,
-    label: ClassLabel = None,
-    condition: Numbers = None,
-    prompt: Prompts = None,
-    guidance: GuidanceNames = None,
-    option: DataOption = None,
-    batch_size: BatchSize = 64,
-    dtype: NumberType = "float32",
-    device: DeviceName = "auto",
-    trust: Trust = False,
-    plugin: PluginFiles = None,
+    data: DataOptions,
+    flow: FlowOptions,
+    model: ModelOptions,
     overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
@@ -70,29 +44,25 @@ def encode(
     """
     import numpy as np
 
-    from sdekit_cli.likelihood.data_items import open_items
     from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
     from sdekit_cli.likelihood.latent_files import Latents, check_out, pictures, write_latents
     from sdekit_cli.likelihood.shared_batches import compute_together
 
-    load_plugin_files(plugin, quiet=json)
+    load_plugin_files(model.plugin, quiet=json)
     check_out(out, overwrite=overwrite)
-    if batch_size < 1:
-        raise InputError(f"--batch-size must be at least 1, got {batch_size}")
+    if model.batch_size < 1:
+        raise InputError(f"--batch-size must be at least 1, got {model.batch_size}")
     import torch
 
-    from sdekit.likelihood import FlowSolver, decode, encode as encode_by_flow
+    from sdekit.likelihood import decode, encode as encode_by_flow
 
-    flow = FlowSolver(method=solver, tolerance=tolerance, steps=steps)
-    subject = EvaluatedModel.open(
-        run, device=device, dtype=dtype, trust=trust, guidance=guidance, label=label, numbers=condition, prompts=prompt,
-        quiet=json,
-    )  # fmt: skip
+    solver = flow.build()
+    subject = EvaluatedModel.open(model, quiet=json)
     opened = subject.opened
-    flow.check(subject.number_type)
-    items = open_items(opened, data, options=option or (), n=n, every=every)
-    subject.check_items(items, batch_size)
-    sde, model = opened.model.sde, opened.model
+    solver.check(subject.number_type)
+    items = data.open(opened)
+    subject.check_items(items, model.batch_size)
+    sde, denoise = opened.model.sde, opened.model
     shown: list[np.ndarray] = []
 
     def compute(part: slice) -> Tensor:
@@ -100,14 +70,14 @@ def encode(
         x, raw, of_data = items.read(part)
         y = subject.condition(of_data, [int(i) for i in items.indices[part]], items.spec)
         x = subject.place(x)
-        z = encode_by_flow(sde, model, x, y=y, guidance=subject.guidance, solver=flow)
-        back = decode(sde, model, z, y=y, guidance=subject.guidance, solver=flow)
+        z = encode_by_flow(sde, denoise, x, y=y, guidance=subject.guidance, solver=solver)
+        back = decode(sde, denoise, z, y=y, guidance=subject.guidance, solver=solver)
         if not shown:
             shown.extend((raw[:SHOWN], opened.to_data(back[:SHOWN])))
         squares = (back - x).double().square().flatten(1).sum(1)
         return torch.cat([squares[:, None].cpu(), z.flatten(1).double().cpu()], 1)
 
-    rows = compute_together(compute, len(items), batch_size, "encode", quiet=json)
+    rows = compute_together(compute, len(items), model.batch_size, "encode", quiet=json)
     if rows is None:  # only the first of several processes writes
         return
     y = None if subject.states_condition else items.conditions()
@@ -115,14 +85,14 @@ def encode(
     error = float((rows[:, 0].sum() / z.numel()).sqrt())
     own = None if y is None else y.tolist()
     record = {
-        "run": run,
+        "run": model.run,
         "data": items.spec,
         "items": items.indices.tolist(),
         "labels": own if opened.condition == "label" else None,
         "conditions": own if opened.condition in ("numbers", "embedding", "sequence") else None,
-        "solver": solver,
-        "tolerance": tolerance,
-        "steps": steps,
+        "solver": flow.solver,
+        "tolerance": flow.tolerance,
+        "steps": flow.steps,
         **subject.record,
         "units": subject.units,
         "round_trip_rmse": error,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.sampling.sampling_options import DEFAULT_SOLVER, SamplingOptions, sampling_command
+from sdekit_cli.sampling.sampling_options import DEFAULT_SOLVER, SamplingOptions, folder_of_run, sampling_command
 from sdekit_cli.terminal.console import json_values, note, print_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ DATA = "data."
 
 @sampling_command(folder="evaluation", n="1000", solver=DEFAULT_SOLVER)
 def evaluate(
-    options: SamplingOptions,
+    *,
     data: Annotated[
         str | None,
         typer.Option(metavar="SPEC", help="Real data, such as images:PATH (default: the run's held-out items)."),
@@ -57,6 +57,7 @@ def evaluate(
         bool, typer.Option("--no-rounding", help="Do not round samples if the data are whole numbers.")
     ] = False,
     subset_seed: Annotated[int, typer.Option(help="Seed of the random subsets of the data.")] = 0,
+    options: SamplingOptions,
 ) -> None:
     """Compare samples of a model with real data: metrics with intervals and floors, memorization, pictures.
 
@@ -81,7 +82,7 @@ def evaluate(
     from sdekit_cli.terminal.progress import progress_bar
 
     own, of_data = _split_options(options.option or ())
-    options = replace(options, option=own)
+    options = replace(options, option=own, out=options.out or folder_of_run(options.run, "evaluation"))
     if training_items < 0 or subset_seed < 0:
         raise InputError("--training-items and --subset-seed must be at least 0")
     if against is not None and against_solver is not None:

@@ -8,21 +8,21 @@ from typing import Annotated
 import typer
 
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.evaluation_options import (
-    FlowMethod,
-    FlowSteps,
-    GuidanceNames,
-    Numbers,
-    Overwrite,
-    Prompts,
-    Tolerance,
-)
-from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
+from sdekit_cli.likelihood.evaluation_options import FlowOptions, ModelOptions, Overwrite
+from sdekit_cli.options.option_classes import with_options
+from sdekit_cli.options.shared_options import AsJson, load_plugin_files
 from sdekit_cli.terminal.console import note, print_json
 
 
+@with_options(
+    changes={
+        "label": {"annotation": Annotated[str | None, typer.Option(metavar="NAME", help="Class of all samples.")]},
+        "batch_size": None,
+        "dtype": None,
+    }
+)
 def interpolate(
-    run: ModelArgument,
+    *,
     out: Annotated[Path, typer.Option(help="Folder to write: strip.png, strip.gif, samples.npy, latents.npy.")],
     seeds: Annotated[str | None, typer.Option(help="Two seeds A,B: the samples of both are the ends.")] = None,
     start: Annotated[Path | None, typer.Option("--from", help="Image or .npy at the start.")] = None,
@@ -31,16 +31,8 @@ def interpolate(
         bool, typer.Option("--resize", help="Crop and resize both images to the size of the samples.")
     ] = False,
     frames: Annotated[int, typer.Option(help="Number of samples, both ends included.")] = 9,
-    label: Annotated[str | None, typer.Option(metavar="NAME", help="Class of all samples.")] = None,
-    condition: Numbers = None,
-    prompt: Prompts = None,
-    guidance: GuidanceNames = None,
-    solver: FlowMethod = "dopri5",
-    tolerance: Tolerance = None,
-    steps: FlowSteps = None,
-    device: DeviceName = "auto",
-    trust: Trust = False,
-    plugin: PluginFiles = None,
+    flow: FlowOptions,
+    model: ModelOptions,
     overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
@@ -55,7 +47,7 @@ def interpolate(
     from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
     from sdekit_cli.likelihood.latent_files import Latents, animation, check_out, pictures, write_latents
 
-    load_plugin_files(plugin, quiet=json)
+    load_plugin_files(model.plugin, quiet=json)
     check_out(out, overwrite=overwrite)
     if (seeds is None) == (start is None) or (start is None) != (end is None):
         raise InputError("give --seeds A,B, or --from FILE and --to FILE")
@@ -66,21 +58,19 @@ def interpolate(
     import numpy as np
     import torch
 
-    from sdekit.likelihood import FlowSolver, decode, encode, spherical_interpolation
+    from sdekit.likelihood import decode, encode, spherical_interpolation
     from sdekit.runs import npy_bytes
     from sdekit.sampling import SeedNoise, samples_as_csv
     from sdekit_cli.options.shared_options import parse_seeds
     from sdekit_cli.sampling.measurement import read_sample
 
-    flow = FlowSolver(method=solver, tolerance=tolerance, steps=steps)
-    subject = EvaluatedModel.open(
-        run, device=device, trust=trust, guidance=guidance, label=label, numbers=condition, prompts=prompt, quiet=json
-    )
+    solver = flow.build()
+    subject = EvaluatedModel.open(model, quiet=json)
     opened = subject.opened
-    model, sde, guided = opened.model, opened.model.sde, subject.guidance
-    flow.check(subject.number_type)
+    denoise, sde, guided = opened.model, opened.model.sde, subject.guidance
+    solver.check(subject.number_type)
     y = None
-    if not opened.conditioning.null or any(value is not None for value in (label, condition, prompt)):
+    if not opened.conditioning.null or any(value is not None for value in (model.label, model.condition, model.prompt)):
         y = subject.condition(None, (0,), "the command")
     rows = torch.zeros(frames, dtype=torch.int64)
     along, ends = (None, None) if y is None else (y[rows], y[rows[:2]])
@@ -96,11 +86,13 @@ def interpolate(
         x = torch.from_numpy(opened.units.model_values(np.stack(images)))
         with torch.no_grad():
             x = opened.encode(x.float().to(subject.device))
-        z = encode(sde, model, x, y=ends, guidance=guided, solver=flow).cpu()
+        z = encode(sde, denoise, x, y=ends, guidance=guided, solver=solver).cpu()
     path = spherical_interpolation(z[0], z[1], frames)
-    data = opened.to_data(decode(sde, model, subject.place(path), y=along, guidance=guided, solver=flow, batch_size=64))
-    record = {"run": run, "seeds": seeds, "from": None if start is None else str(start),
-              "to": None if end is None else str(end), "frames": frames, "solver": solver,
+    data = opened.to_data(
+        decode(sde, denoise, subject.place(path), y=along, guidance=guided, solver=solver, batch_size=model.batch_size)
+    )
+    record = {"run": model.run, "seeds": seeds, "from": None if start is None else str(start),
+              "to": None if end is None else str(end), "frames": frames, "solver": flow.solver,
               **subject.record}  # fmt: skip
     files = pictures(opened, [data], "strip.png") | animation(opened, data) | {"samples.npy": npy_bytes(data)}
     if opened.columns:

@@ -11,23 +11,9 @@ import typer
 
 import sdekit
 from sdekit.errors import InputError
-from sdekit_cli.likelihood.evaluation_options import (
-    AllItems,
-    BatchSize,
-    ClassLabel,
-    DataOption,
-    DataSpec,
-    FlowMethod,
-    FlowSteps,
-    GuidanceNames,
-    ItemCount,
-    Numbers,
-    NumberType,
-    Overwrite,
-    Prompts,
-    Tolerance,
-)
-from sdekit_cli.options.shared_options import AsJson, DeviceName, ModelArgument, PluginFiles, Trust, load_plugin_files
+from sdekit_cli.likelihood.evaluation_options import DataOptions, FlowOptions, ModelOptions, Overwrite
+from sdekit_cli.options.option_classes import with_options
+from sdekit_cli.options.shared_options import AsJson, load_plugin_files
 from sdekit_cli.terminal.console import json_values, note, print_json, shown
 
 if TYPE_CHECKING:
@@ -38,33 +24,21 @@ if TYPE_CHECKING:
 COLUMNS = ("item", "nll", "trace_error", "discretization_error", "bits_per_dim")
 
 
+@with_options
 def nll(
-    run: ModelArgument,
+    *,
     out: Annotated[Path, typer.Option(help="Folder to write: nll.csv, nll.json.")],
-    data: DataSpec = None,
-    n: ItemCount = None,
-    every: AllItems = False,
+    data: DataOptions,
     trace: Annotated[str, typer.Option(help="Trace: auto, exact, hutchinson or hutch++.")] = "auto",
     probes: Annotated[int, typer.Option(help="Random probes of the trace; 2 or more give a standard error.")] = 16,
-    solver: FlowMethod = "dopri5",
-    tolerance: Tolerance = None,
-    steps: FlowSteps = None,
+    flow: FlowOptions,
     dequantization: Annotated[
         str | None,
         typer.Option(help="uniform, truncated-normal or none: treat the data as bins, which gives bits/dim."),
     ] = None,
     samples: Annotated[int, typer.Option(help="Draws per item of the importance-weighted bound.")] = 1,
     bin_width: Annotated[float, typer.Option(help="Width of the bins in the units of the data.")] = 1.0,
-    label: ClassLabel = None,
-    condition: Numbers = None,
-    prompt: Prompts = None,
-    guidance: GuidanceNames = None,
-    option: DataOption = None,
-    batch_size: BatchSize = 64,
-    dtype: NumberType = "float32",
-    device: DeviceName = "auto",
-    trust: Trust = False,
-    plugin: PluginFiles = None,
+    model: ModelOptions,
     overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
@@ -80,20 +54,18 @@ def nll(
 
       sdekit nll run --data images:test --dequantization uniform --samples 8 --out bits
     """
-    from sdekit_cli.likelihood.data_items import open_items
     from sdekit_cli.likelihood.evaluated_model import EvaluatedModel
     from sdekit_cli.likelihood.mean_values import describe_mean, summarize_nats
     from sdekit_cli.likelihood.shared_batches import compute_rows, largest
 
-    load_plugin_files(plugin, quiet=json)
-    for name, value in (("--batch-size", batch_size), ("--samples", samples), ("--probes", probes)):
+    load_plugin_files(model.plugin, quiet=json)
+    for name, value in (("--batch-size", model.batch_size), ("--samples", samples), ("--probes", probes)):
         if value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")
     import torch
 
     from sdekit.likelihood import (
         Dequantization,
-        FlowSolver,
         bin_width as width_in_model_units,
         bits_per_dimension,
         check_bins,
@@ -102,28 +74,25 @@ def nll(
         pooled_interval,
     )
 
-    flow = FlowSolver(method=solver, tolerance=tolerance, steps=steps)
+    solver = flow.build()
     bins = None if dequantization is None else Dequantization(method=dequantization, samples=samples)  # type: ignore[arg-type]
     if bins is None and samples > 1:
         raise InputError("--samples needs --dequantization uniform or truncated-normal")
-    subject = EvaluatedModel.open(
-        run, device=device, dtype=dtype, trust=trust, guidance=guidance, label=label, numbers=condition, prompts=prompt,
-        quiet=json,
-    )  # fmt: skip
+    subject = EvaluatedModel.open(model, quiet=json)
     opened = subject.opened
-    flow.check(subject.number_type)
+    solver.check(subject.number_type)
     if bins is not None:
         subject.refuse_bins_of_latents("--dequantization")
         subject.refuse_bins_of_curves("--dequantization")
     subject.refuse_categories("nll")
-    items = open_items(opened, data, options=option or (), n=n, every=every)
-    subject.check_items(items, batch_size)
+    items = data.open(opened)
+    subject.check_items(items, model.batch_size)
     d = subject.dimensions
     method = _trace(trace, probes, d)
     width = width_in_model_units(opened.units, opened.shape, bin_width)
     protocol = {
-        "run": run, "data": items.spec, "n": len(items), "trace": _describe(method), "solver": solver,
-        "tolerance": tolerance, "steps": steps, "dequantization": dequantization, "samples": samples,
+        "run": model.run, "data": items.spec, "n": len(items), "trace": _describe(method), "solver": flow.solver,
+        "tolerance": flow.tolerance, "steps": flow.steps, "dequantization": dequantization, "samples": samples,
         "bin_width": bin_width if bins else None, "units": subject.units, **subject.record,
         "items": items.indices.tolist(),
     }  # fmt: skip
@@ -138,7 +107,7 @@ def nll(
 
         def density(v: Tensor, at: Tensor | None) -> Tensor:
             result = log_likelihood(
-                opened.model.sde, opened.model, v, y=y, guidance=subject.guidance, trace=method, solver=flow, at=at,
+                opened.model.sde, opened.model, v, y=y, guidance=subject.guidance, trace=method, solver=solver, at=at,
                 seeds=seeds, estimate_error=True,
             )  # fmt: skip
             for name in calls:
@@ -160,7 +129,9 @@ def nll(
         return torch.stack([torch.tensor(seeds).double(), -log_prob, *errors, bits], 1)
 
     began = time.perf_counter()
-    rows = compute_rows(compute, len(items), batch_size, out, "nll", COLUMNS, protocol, overwrite=overwrite, quiet=json)
+    rows = compute_rows(
+        compute, len(items), model.batch_size, out, "nll", COLUMNS, protocol, overwrite=overwrite, quiet=json
+    )
     calls = dict(zip(calls, largest(*calls.values()), strict=True))
     if rows is None:  # only the first of several processes writes
         return

@@ -11,6 +11,7 @@ import typer
 
 import sdekit
 from sdekit.errors import InputError
+from sdekit_cli.likelihood.evaluation_options import Overwrite
 from sdekit_cli.options.shared_options import (
     AsJson,
     DeviceName,
@@ -51,7 +52,7 @@ def ood(
     device: DeviceName = "auto",
     trust: Trust = False,
     plugin: PluginFiles = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")] = False,
+    overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
     """Measure how well a model separates data from other data (out-of-distribution detection).

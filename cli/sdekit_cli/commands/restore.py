@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @sampling_command
 def restore(
-    options: SamplingOptions,
+    *,
     operator: Annotated[
         str, typer.Option(metavar="NAME:OPTION=VALUE,...", help="mask, super-resolution, blur, grayscale, radon, ...")
     ],
@@ -46,6 +46,7 @@ def restore(
     method: Annotated[
         str, typer.Option(metavar="NAME:OPTION=VALUE,...", help="mmps, tds, dps, pigdm, tmpd, ddrm, diffpir, ...")
     ] = "mmps",
+    options: SamplingOptions,
 ) -> None:
     """Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, colours, ...
 

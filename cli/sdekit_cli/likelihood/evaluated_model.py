@@ -13,6 +13,7 @@ from sdekit_cli.options.model_option import open_run
 from sdekit_cli.options.shared_options import build_guidance, parse_guidance, pick_device
 
 from .data_items import DataItems, with_dtype
+from .evaluation_options import ModelOptions
 
 if TYPE_CHECKING:
     import torch
@@ -49,53 +50,34 @@ class EvaluatedModel:
     prompts: Sequence[str] = ()
 
     @classmethod
-    def open(
-        cls,
-        run: str,
-        *,
-        device: str,
-        dtype: str = "float32",
-        trust: bool = False,
-        guidance: Sequence[str] | None = None,
-        label: str | None = None,
-        numbers: str | None = None,
-        prompts: Sequence[str] | None = None,
-        quiet: bool = False,
-    ) -> EvaluatedModel:
+    def open(cls, options: ModelOptions, *, quiet: bool = False) -> EvaluatedModel:
         """Open the model of a command.
 
         Arguments:
-            run: Run folder, export, or LOADER:PATH.
-            device: Value of --device.
-            dtype: Value of --dtype.
-            trust: Whether formats that run code may be opened.
-            guidance: Values of --guidance.
-            label: Value of --label.
-            numbers: Value of --condition.
-            prompts: Values of --prompt.
+            options: Values of the options.
             quiet: Whether to print only warnings.
         Returns:
             The model.
         Raises:
             InputError: If an option is not valid for the model.
         """
-        if prompts and (label is not None or numbers is not None):
+        if options.prompt and (options.label is not None or options.condition is not None):
             raise InputError("--prompt excludes --label and --condition")
-        chosen, place = parse_guidance(guidance or ()), pick_device(device)
-        opened = with_dtype(open_run(run, device=place, trust=trust, quiet=quiet), dtype)
+        chosen, place = parse_guidance(options.guidance or ()), pick_device(options.device)
+        opened = with_dtype(open_run(options.run, device=place, trust=options.trust, quiet=quiet), options.dtype)
         classes = find_classes(opened, chosen)
         built, records = build_guidance(resolve_labels(chosen, classes), opened.data_range)
         name_labels(records, classes)
         return cls(
             opened=opened,
             device=place,
-            dtype=dtype,
+            dtype=options.dtype,
             guidance=built,
             guidance_records=records,
             classes=classes,
-            label=label,
-            numbers=numbers,
-            prompts=tuple(prompts or ()),
+            label=options.label,
+            numbers=options.condition,
+            prompts=tuple(options.prompt or ()),
         )
 
     @property

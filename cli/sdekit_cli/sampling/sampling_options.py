@@ -1,16 +1,15 @@
 """The options of every command that draws samples, and the decorator that adds them to a command."""
 
-import inspect
 from collections.abc import Callable
 from copy import copy
-from dataclasses import MISSING, dataclass, fields
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from sdekit.errors import InputError
+from sdekit_cli.options.option_classes import with_options
 from sdekit_cli.options.shared_options import AsJson, BackendName, DeviceName, ModelArgument, PluginFiles, Trust
 
 DEFAULT_SOLVER = "auto"
@@ -110,54 +109,28 @@ def sampling_command(
 
     Arguments:
         command: Function whose parameter `options` receives them as one `SamplingOptions`.
-        folder: Name of the folder within a run that is the default of --out; None if --out is required.
+        folder: Name of the folder within a run that is the default of --out, for the help; None if --out is required.
         n: Default of -n, for the help.
         solver: Default of --solver, for the help.
     Returns:
-        The function that Typer calls, with the command's own options first.
+        The function that Typer calls.
     """
-    if command is None:
-        return partial(sampling_command, folder=folder, n=n, solver=solver)
-
-    def run(**values: Any) -> None:
-        shared = {field.name: values.pop(field.name) for field in fields(SamplingOptions)}
-        if folder is not None and shared["out"] is None:
-            shared["out"] = _folder_of_run(shared["run"], folder)
-        command(options=SamplingOptions(**shared), **values)
-
-    keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
-    own = [
-        p.replace(kind=keyword)
-        for p in inspect.signature(command, eval_str=True).parameters.values()
-        if p.name != "options"
-    ]
-    shared = [
-        inspect.Parameter(
-            f.name,
-            keyword,
-            default=empty if f.default is MISSING else f.default,
-            annotation=_with_default(f.type, {"n": n, "solver": solver}.get(f.name)),
-        )
-        for f in fields(SamplingOptions)
-    ]
+    changes: dict[str, dict[str, Any]] = {"n": _with_default("n", n), "solver": _with_default("solver", solver)}
     if folder is not None:
-        out = Annotated[Path | None, typer.Option(help=f"Folder to write (default: RUN/{folder}).")]
-        shared = [p.replace(default=None, annotation=out) if p.name == "out" else p for p in shared]
-    run.__doc__, run.__signature__ = command.__doc__, inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-    return run
+        help_of_out = f"Folder to write (default: RUN/{folder})."
+        changes["out"] = {"annotation": Annotated[Path | None, typer.Option(help=help_of_out)], "default": None}
+    return with_options(command, changes=changes)
 
 
-def _with_default(annotation: Any, default: str | None) -> Any:
+def _with_default(name: str, default: str) -> dict[str, Any]:
     """Return the annotation of an option whose help shows a default of its command's own."""
-    if default is None:
-        return annotation
-    value, option = get_args(annotation)
+    value, option = get_args(get_type_hints(SamplingOptions, include_extras=True)[name])
     option = copy(option)
     option.show_default = default
-    return Annotated[value, option]
+    return {"annotation": Annotated[value, option]}
 
 
-def _folder_of_run(run: str, folder: str) -> Path:
+def folder_of_run(run: str, folder: str) -> Path:
     """Return a folder within a run. Raises InputError if RUN is not a run folder."""
     from sdekit.runs import is_run
 
