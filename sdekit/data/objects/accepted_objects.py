@@ -56,6 +56,7 @@ def dataset_from_object(
     scale: ScaleChoice = "auto",
     size: int | str | None = None,
     categories: str | None = None,
+    drop_missing: bool = False,
 ) -> Dataset:
     """Create a data set from a Python object.
 
@@ -84,6 +85,7 @@ def dataset_from_object(
         scale: Map to the units of the model, see `array`.
         size: Size to which images of Pillow are resized: a number of pixels, or text such as "64x48".
         categories: Columns of whole numbers of a table that are categories, separated by commas.
+        drop_missing: Whether rows of a table with missing values are left out. By default a missing value is an error.
     Returns:
         The data set.
     Raises:
@@ -93,6 +95,7 @@ def dataset_from_object(
     options: dict[str, Any] = {"kind": kind, "layout": layout, "scale": scale}
     if isinstance(value, Dataset):
         given = dict(column=column, label=label, condition=condition, size=size, categories=categories, **options)
+        given["drop_missing"] = drop_missing or None
         changed = [name for name, choice in given.items() if choice not in (None, "auto")]
         if changed:
             raise InputError(f"{source}: a data set of sdekit has no options, got {', '.join(changed)}")
@@ -109,6 +112,7 @@ def dataset_from_object(
                 label=None if label == "none" else label,
                 condition=condition,
                 categories=() if categories is None else categories,
+                drop_missing=drop_missing,
                 scale=scale,
             )
         if module == "datasets" and hasattr(value, "features") and hasattr(value, "__len__"):
@@ -122,12 +126,13 @@ def dataset_from_object(
                 condition=condition,
                 size=size,
                 categories=categories,
+                drop_missing=drop_missing,
                 **options,
             )
             return data
         _check_accepted(value, source)
-        if categories is not None:
-            raise InputError(f"{source}: categories are columns of a table: leave the option out")
+        if categories is not None or drop_missing:
+            raise InputError(f"{source}: categories and drop_missing are for the columns of a table: leave them out")
         items, labels, are_images = _read(value, source, column, label, parse_size(size))
         if are_images:
             if layout != "auto" or kind not in ("auto", "image"):

@@ -57,6 +57,7 @@ def dataset_from_hub(
     layout: LayoutChoice = "auto",
     scale: ScaleChoice = "auto",
     categories: str | None = None,
+    drop_missing: bool = False,
 ) -> Dataset:
     """Create a data set of the rows of a `datasets.Dataset`.
 
@@ -75,6 +76,7 @@ def dataset_from_hub(
         layout: Axes of these items, see `sdekit.data.formats.array`.
         scale: Map to the units of the model, see `sdekit.data.formats.array`.
         categories: Columns of whole numbers of a table that are categories, separated by commas.
+        drop_missing: Whether rows of a table with missing values are left out. By default a missing value is an error.
     Returns:
         Images, arrays or a table.
     Raises:
@@ -91,8 +93,8 @@ def dataset_from_hub(
     if not are_arrays and (layout != "auto" or kind not in ("auto", "image" if are_images else "vector")):
         items = "images" if are_images else "rows of a table"
         raise InputError(f"{source}: kind and layout are for arrays, and the items are {items}: leave them out")
-    if categories is not None and (are_images or are_arrays):
-        raise InputError(f"{source}: categories are columns of a table: leave the option out")
+    if (categories is not None or drop_missing) and (are_images or are_arrays):
+        raise InputError(f"{source}: categories and drop_missing are for the columns of a table: leave them out")
     if not (are_images or are_arrays):
         wanted = dict.fromkeys([*names, *([] if label is None else [label]), *(condition or "").split(",")])
         values = {name: _column(rows, name, source) for name in wanted if name in rows.column_names}
@@ -105,6 +107,7 @@ def dataset_from_hub(
             label=label,
             condition=condition,
             categories=categories or (),
+            drop_missing=drop_missing,
             scale="columns" if scale == "auto" else scale,
         )
     if condition is not None:

@@ -259,6 +259,7 @@ def test_other_objects_are_refused_with_a_remedy(data: Any, message: str) -> Non
         ((X, Y), {"condition": "labels"}, "'numbers' or 'embedding', got 'labels'"),
         (X, {"layout": "grey"}, "layout grey"),
         (pd.DataFrame(X), {"kind": "image"}, "do not apply to the rows of a table"),
+        (X, {"drop_missing": True}, "are for the columns of a table"),
         ([Image.new("L", (4, 4))] * 2, {"layout": "grey"}, "the items are images of Pillow"),
     ],
 )
@@ -266,3 +267,11 @@ def test_options_that_do_not_apply_are_refused(data: Any, options: dict[str, Any
     """An option is never ignored."""
     with pytest.raises(InputError, match=message):
         dataset_from_object(data, **options)
+
+
+def test_missing_values_of_a_frame() -> None:
+    """A missing value is an error that names drop_missing, which leaves out the row."""
+    frame = pd.DataFrame({"a": [1.5, None, 3.5, 0.25], "b": [1.0, 2.0, 3.0, 4.0]})
+    with pytest.raises(InputError, match="row 1, column 'a'.*drop_missing=True"):
+        dataset_from_object(frame)
+    assert len(dataset_from_object(frame, drop_missing=True)) == 3
