@@ -1,4 +1,5 @@
 from .component_parameters import (
+    argument_entries as argument_entries,
     option_meanings as option_meanings,
     parameters as parameters,
     unknown_name as unknown_name,

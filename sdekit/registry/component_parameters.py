@@ -12,6 +12,8 @@ from typing import Any, get_type_hints
 
 FROZEN = ": decorate it with @dataclass(frozen=True, kw_only=True)"
 
+ARGUMENTS = re.compile(r"^Arguments:\n((?:[ \t].*\n?|\n)*)", re.MULTILINE)
+"""The section `Arguments:` of a docstring."""
 ENTRY = re.compile(r"^ {4}(\w[\w, ]*):((?:.*\n?)(?: {5,}.*\n?)*)", re.MULTILINE)
 """An entry in a section of a docstring: names, a colon, and text with a larger indent on its further lines."""
 
@@ -51,6 +53,19 @@ def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     }
 
 
+def argument_entries(doc: str) -> dict[str, str]:
+    """Return the entries of the section `Arguments:` of a docstring.
+
+    Arguments:
+        doc: Docstring without indentation.
+    Returns:
+        Maps names to descriptions in one line. An entry "a, b: text" describes both names.
+    """
+    section = ARGUMENTS.search(doc)
+    entries = ENTRY.findall(section[1]) if section else ()
+    return {name.strip(): " ".join(text.split()) for names, text in entries for name in names.split(",")}
+
+
 def option_meanings(target: Callable[..., Any]) -> dict[str, str]:
     """Return what the `Arguments:` section of a component's docstring says about each option.
 
@@ -62,9 +77,7 @@ def option_meanings(target: Callable[..., Any]) -> dict[str, str]:
     entries: dict[str, str] = {}
     for owner in reversed(getattr(target, "__mro__", (target,))):
         doc = vars(owner).get("__doc__") if isinstance(owner, type) else owner.__doc__
-        section = re.search(r"^Arguments:\n((?:[ \t].*\n?|\n)*)", inspect.cleandoc(doc or ""), re.MULTILINE)
-        for names, text in ENTRY.findall(section[1]) if section else ():
-            entries |= {name.strip(): " ".join(text.split()) for name in names.split(",")}
+        entries |= argument_entries(inspect.cleandoc(doc or ""))
     return {name: entries[name] for name in parameters(target) if name in entries}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sdekit.registry import component_names, load_plugins, option_name, parameters
+from sdekit.registry import component_names, forget_plugin_files, load_plugins, option_name, parameters
 from sdekit_cli.completion.component_sources import options_in_source
 from sdekit_cli.completion.scripts import SCRIPTS
 from sdekit_cli.completion.shells import LONGEST, one_line
@@ -120,8 +120,11 @@ def test_plugin_file(complete: Complete, here: Path) -> None:
         '@hookimpl\ndef sdekit_samplers():\n    return {"mine-own": Mine}\n',
         "utf-8",
     )
-    assert complete("sdekit sample run --plugin mine.py --solver mine-") == {"mine-own": "Mine."}
-    assert set(complete("sdekit sample run --plugin mine.py --solver mine-own:")) == {"mine-own:gain="}
+    try:
+        assert complete("sdekit sample run --plugin mine.py --solver mine-") == {"mine-own": "Mine."}
+        assert set(complete("sdekit sample run --plugin mine.py --solver mine-own:")) == {"mine-own:gain="}
+    finally:
+        forget_plugin_files()
 
 
 @pytest.mark.parametrize("kind", ["sampler", "guidance", "grid", "sde", "operator", "restorer", "metric"])

@@ -11,10 +11,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sdekit.registry import Entry, option_meanings, option_name, parameters, type_name
-
-ENTRY = re.compile(r"^ {4}(\w[\w, ]*):((?:.*\n?)(?: {5,}.*\n?)*)", re.MULTILINE)
-"""An entry of the section `Arguments:` of a docstring."""
+from sdekit.registry import Entry, argument_entries, option_meanings, option_name, parameters, type_name
 
 
 class ComponentOption(NamedTuple):
@@ -119,20 +116,11 @@ def options_at(module: str, path: str) -> dict[str, ComponentOption]:
         node_args = constructor.args
         pairs = zip(node_args.kwonlyargs, node_args.kw_defaults, strict=True)
         fields += [(a.arg, a.annotation, value) for a, value in pairs if a.annotation is not None and value is not None]
-    meanings = _meanings(ast.get_docstring(node) or "")
+    meanings = argument_entries(ast.get_docstring(node) or "")
     for name, annotation, default in fields:
         written = ast.unparse(annotation), ast.unparse(default)
         options[name] = ComponentOption(option_name(name), *written, meanings.get(name, ""))
     return options
-
-
-def _meanings(doc: str) -> dict[str, str]:
-    """Return the entries of the section `Arguments:` of a docstring, each in one line."""
-    section = re.search(r"^Arguments:\n((?:[ \t].*\n?|\n)*)", doc, re.MULTILINE)
-    entries: dict[str, str] = {}
-    for names, text in ENTRY.findall(section[1]) if section else ():
-        entries |= {name.strip(): " ".join(text.split()) for name in names.split(",")}
-    return entries
 
 
 def _literals(text: str) -> tuple[Any, ...]:
