@@ -200,8 +200,15 @@ def fit_ctgan(table: Table, budget: float, folder: Path) -> tuple[Callable[[int]
     def fit(synthesizer: CTGAN) -> None:
         synthesizer.fit(table.train, list(table.categories))
 
-    few, many = 3, 23
-    begin, end = seconds_of(lambda: fit(model(few))), seconds_of(lambda: fit(model(many)))
+    def pilot(epochs: int) -> float:
+        return seconds_of(lambda: fit(model(epochs)))
+
+    pilot(1)  # imports
+    few, many = 1, 20
+    begin = end = pilot(few)
+    while end - begin < budget / 20:  # an epoch of a small table takes milliseconds
+        many *= 3
+        end = pilot(many)
     each = (end - begin) / (many - few)
     epochs = max(1, round((budget - begin) / each) + few)
     chosen = model(epochs)

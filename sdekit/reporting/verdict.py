@@ -24,7 +24,7 @@ def training_statements(subject: Subject, errors: NoiseLevelErrors | None) -> li
     diagnosis = diagnose(subject.metrics, subject.opened.step)
     if diagnosis.verdict == "unknown":
         return [] if errors is None else [_compared_with_linear(errors)]
-    return [_trained(diagnosis), _overfitting(diagnosis)]
+    return [_trained(diagnosis), _overfitting(subject, diagnosis)]
 
 
 def _trained(diagnosis: Diagnosis) -> Statement:
@@ -39,7 +39,7 @@ def _trained(diagnosis: Diagnosis) -> Statement:
     return Statement(title="Trained", text=text, level="good")
 
 
-def _overfitting(diagnosis: Diagnosis) -> Statement:
+def _overfitting(subject: Subject, diagnosis: Diagnosis) -> Statement:
     """State whether the held-out loss rose."""
     smallest = f"{diagnosis.best_loss:.3g} at step {diagnosis.best_step:,}"
     if diagnosis.verdict == "overfitting":
@@ -48,7 +48,11 @@ def _overfitting(diagnosis: Diagnosis) -> Statement:
             "more data, augmentation or dropout."
         )
         return Statement(title="Overfitting", text=text, level="bad")
-    return Statement(title="No overfitting", text=f"The smallest held-out loss is {smallest}.", level="good")
+    text = f"The smallest held-out loss is {smallest}."
+    last = diagnose(subject.metrics)
+    if last.verdict == "overfitting":
+        text += f" It rose to {last.held_out_loss:.3g} at step {last.step:,}, and the report describes earlier weights."
+    return Statement(title="No overfitting", text=text, level="good")
 
 
 def _compared_with_linear(errors: NoiseLevelErrors) -> Statement:

@@ -43,7 +43,7 @@ PLAIN = (
     "identity",
 )
 
-LEGACY_DEFAULTS: dict[str, Any] = {"noise_top": 0.0, "exact_target": 0}
+LEGACY_DEFAULTS: dict[str, Any] = {"noise_top": 0.0, "exact_target": 0, "weights": "last"}
 """Values of training options for runs from before these options existed, so that resuming changes nothing."""
 
 

@@ -391,13 +391,15 @@ class TunedRecord(Record):
 
 
 class CountersRecord(Record):
-    """The counters of a checkpoint. Earlier versions have no losses and updates.
+    """The counters of a checkpoint. Earlier versions have only the first two.
 
     Arguments:
         step: Number of optimizer steps.
         seconds: Seconds of training.
         losses: Losses of the steps since the last row of metrics.
         updates: Number of updates of the weights for which it differs from `step`, by name.
+        best_step: Step of the best weights, or None without an evaluation.
+        smallest_loss: Smallest held-out loss so far; infinity without an evaluation.
     """
 
     step: Count
@@ -406,6 +408,8 @@ class CountersRecord(Record):
     updates: Annotated[
         dict[str, Annotated[int, Field(ge=0, lt=2**53)]], Field(description="a table of whole numbers")
     ] = {}
+    best_step: Annotated[int | None, Field(description="a whole number of at least 1, or null", ge=1, lt=2**63)] = None
+    smallest_loss: Annotated[float, Field(description="a number of at least 0", ge=0)] = math.inf
 
 
 R = TypeVar("R", bound=Record)

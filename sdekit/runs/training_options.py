@@ -80,6 +80,8 @@ class TrainOptions:
             [0, 1]; 0 for no augmentation. The network receives the transform as a condition, so that samples are not
             transformed (Karras et al. 2022, appendix F.2).
         held_out: Fraction of the data that is not trained on, in [0, 1).
+        weights: Averaged weights in `model.safetensors`: "best" for the last ones whose held-out loss is close to the
+            smallest one (see `BestWeights`), or "last".
         drop: Probability that an item is trained without its condition, in [0, 1); classifier-free guidance needs it.
         seed: Seed of everything random, in [0, 2^32).
         precision: Arithmetic of the network: "fp32", or "bf16" for bfloat16 autocast.
@@ -111,6 +113,7 @@ class TrainOptions:
     exact_target: int = 2048
     augment: float = 0.0
     held_out: float = 0.05
+    weights: Literal["best", "last"] = "best"
     drop: float = 0.0
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -153,6 +156,7 @@ class TrainOptions:
         for name, known in (
             ("decay", ("cosine", "linear", "constant")),
             ("noise", ("log-normal", "uniform")),
+            ("weights", ("best", "last")),
             ("precision", ("fp32", "bf16")),
         ):
             if getattr(self, name) not in known:

@@ -49,19 +49,26 @@ class EMA:
         beta = (1 - 1 / step) ** (gamma(self.length) + 1) if self.length else 0.0
         torch._foreach_lerp_(self.average, [w.detach() for w in weights], 1 - beta)
 
-    @contextmanager
-    def swapped(self, weights: Iterable[Tensor]) -> Iterator[None]:
-        """Context manager that exchanges the weights and their averages."""
-        pairs = list(zip(weights, self.average, strict=True))
-        self._swap(pairs)
-        try:
-            yield
-        finally:
-            self._swap(pairs[::-1])  # in reverse, because weights may share memory
 
-    @torch.no_grad()
-    def _swap(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
-        for weight, average in pairs:
-            previous = weight.clone()
-            weight.copy_(average)
-            average.copy_(previous)
+@contextmanager
+def swapped(weights: Iterable[Tensor], others: Iterable[Tensor]) -> Iterator[None]:
+    """Context manager that exchanges the weights and other values of them, such as their averages.
+
+    Arguments:
+        weights: Weights of a network.
+        others: Other values, in the same order.
+    """
+    pairs = list(zip(weights, others, strict=True))
+    _swap(pairs)
+    try:
+        yield
+    finally:
+        _swap(pairs[::-1])  # in reverse, because weights may share memory
+
+
+@torch.no_grad()
+def _swap(pairs: list[tuple[Tensor, Tensor]]) -> None:
+    for weight, other in pairs:
+        previous = weight.clone()
+        weight.copy_(other)
+        other.copy_(previous)

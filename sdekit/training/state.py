@@ -1,4 +1,4 @@
-"""The state of a training: weights, their average and the moments of AdamW, saved and loaded as tensors by name."""
+"""The state of a training: weights, averages and the moments of AdamW, saved and loaded as tensors by name."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from sdekit.errors import InputError
 from sdekit.runs import CountersRecord, TrainOptions, load_tensors, load_tied, read_record, save_tensors, step_of, untie
 
-from .ema import EMA
+from .best_weights import BestWeights
+from .ema import EMA, swapped
 from .optimizer import adamw
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-PARTS = ("weights", "ema", *MOMENTS)
+PARTS = ("weights", "ema", "best", *MOMENTS)
 
 
 class State:
-    """Weights of a network in training, with their optimizer and their average.
+    """Weights of a network in training, with their optimizer, their average, and the best average so far.
 
     Arguments:
         network: Network, on the device of the training.
@@ -37,18 +38,19 @@ class State:
             raise InputError(f"the network, {type(network).__name__}, has no weights that can be trained")
         self.optimizer = adamw(network, options)
         self.ema = EMA(self.weights.values(), options.ema)
+        self.best = BestWeights()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Context manager that gives the network the averaged weights."""
-        with self.ema.swapped(self.weights.values()):
+        with swapped(self.weights.values(), self.ema.average):
             yield
 
     def save(self, path: Path, step: int, fields: Mapping[str, Any]) -> None:
         """Save everything that an exact continuation needs.
 
         The field "updates" contains the number of updates of each weight that was not updated in every step, because
-        the loss did not depend on it.
+        the loss did not depend on it. The best weights are left out if they are the average.
 
         Arguments:
             path: File to write.
@@ -63,11 +65,21 @@ class State:
                 updates[name] = count
         weights = {f"weights.{name}": tensor for name, tensor in untie(self.network).items()}
         ema = {f"ema.{name}": tensor for name, tensor in zip(self.weights, self.ema.average, strict=True)}
-        save_tensors(path, weights | ema | moments, {**fields, "step": step, "updates": updates})
+        best = {} if self.best.step in (None, step) else dict(zip(self.weights, self.best.tensors, strict=True))
+        tensors = weights | ema | moments | {f"best.{name}": tensor for name, tensor in best.items()}
+        record = {"step": step, "updates": updates}
+        if self.best.step is not None:
+            record |= {"best_step": self.best.step, "smallest_loss": self.best.smallest}
+        save_tensors(path, tensors, {**fields, **record})
 
     def save_average(self, path: Path, fields: Mapping[str, Any]) -> None:
         """Save the network with the averaged weights, for sampling."""
         with self.averaged():
+            save_tensors(path, untie(self.network), fields)
+
+    def save_best(self, path: Path, fields: Mapping[str, Any]) -> None:
+        """Save the network with the best averaged weights, for sampling."""
+        with swapped(self.weights.values(), self.best.tensors):
             save_tensors(path, untie(self.network), fields)
 
     def load(self, path: Path) -> dict[str, Any]:
@@ -84,13 +96,19 @@ class State:
                 if updates := fields["updates"].get(name, fields["step"]):
                     step = torch.tensor(float(updates), device=weight.device)
                     self.optimizer.state[weight] = {"step": step, **moments}
+            if (best := fields["best_step"]) is not None:
+                source = part["ema"] if best == fields["step"] else part["best"]
+                self.best.step, self.best.smallest = best, fields["smallest_loss"]
+                self.best.tensors = [
+                    torch.empty_like(weight, device="cpu").copy_(source[name]) for name, weight in self.weights.items()
+                ]
         except (RuntimeError, KeyError) as error:
             raise InputError(f"{path} does not fit the network of the run: {error}") from error
         return fields
 
 
 def _check_counters(path: Path, fields: dict[str, Any]) -> None:
-    """Raise InputError for a counter of a wrong type. Older files have no "losses" and "updates"."""
+    """Raise InputError for a counter of a wrong type. Older files have the first two only."""
     fields["step"] = step_of(path, fields)
     record = read_record(CountersRecord, fields, path, "a checkpoint")
-    fields |= {"losses": record.losses, "updates": record.updates}
+    fields |= {name: getattr(record, name) for name in ("losses", "updates", "best_step", "smallest_loss")}

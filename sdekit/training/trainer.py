@@ -152,6 +152,7 @@ class Trainer:
         self._loggers = None if loggers is None else check_loggers(loggers)
         self.metrics = MetricsLog(self.folder, recipe.train)
         self._losses_since: list[float] = []  # losses of the steps since the last row of metrics
+        self._held_out_loss: tuple[int, float] | None = None  # step and loss of the last evaluation of this session
         self._config = b""  # contents of config.json
         self._ahead: dict[int, Inputs] = {}
         self.prepares = self.device.type != "cpu"  # prepare the next step's inputs while the device computes
@@ -223,20 +224,20 @@ class Trainer:
                 self._log_loss()
             if options.keep_every and self.step % options.keep_every == 0:
                 self._keep_average()  # before the step can be resumed from
+            if is_evaluation_due(options, self.step) and not self.finished:
+                self._log_evaluation(last=False)  # before saving, because it may change the best weights
+                evaluated = self.step
             if self.step % options.checkpoint_every == 0 and not self.finished:
                 self.save()
-            if is_evaluation_due(options, self.step) and not self.finished:
-                self._log_evaluation(last=False)
-                evaluated = self.step
             if is_metric_due(options, self.step):
                 self._log_metric()
                 measured = self.step
             if previews.is_due(clock.session, self.step - first):
                 self._preview(previews, clock)
         if self.step > first:
-            self.save()
             if evaluated < self.step:
                 self._log_evaluation(last=True)
+            self.save()
             if self._metric and self.finished and measured < self.step:
                 self._log_metric()
         if self.step > first or (self.finished and not self.folder.preview(self.step).exists()):
@@ -370,7 +371,23 @@ class Trainer:
     def _save(self, folder: RunFolder) -> None:
         fields = {"seconds": self.seconds, "losses": self._losses_since, **self._identity}
         self.state.save(folder.checkpoint, self.step, fields)
-        self._save_average(folder.model)
+        self._save_model(folder)
+
+    def _save_model(self, folder: RunFolder) -> None:
+        """Save the averaged weights of this step, or the best ones if those of this step are worse."""
+        best = self.state.best
+        if best.step is None or self.weights_step == self.step:
+            self._save_average(folder.model)
+        else:
+            self.state.save_best(folder.model, {"step": best.step, "seconds": self.seconds, **self._identity})
+
+    @property
+    def weights_step(self) -> int:
+        """Step of the weights in `model.safetensors` when the run is saved now, see `TrainOptions.weights`."""
+        best, evaluated = self.state.best, self._held_out_loss
+        if best.step is None or (evaluated and evaluated[0] == self.step and best.is_close(evaluated[1])):
+            return self.step
+        return best.step
 
     def _keep_average(self) -> None:
         if self.is_main:
@@ -402,8 +419,8 @@ class Trainer:
             )
         if previous != self.recipe:
             save_json(self.folder.config, self.recipe.as_dict())
-        if self.step and model_step(self.out, previous) != self.step:  # the run ended between saving these two
-            self._save_average(self.folder.model)
+        if self.step and model_step(self.out, previous) not in (self.step, self.state.best.step):
+            self._save_model(self.folder)  # the run ended between saving the checkpoint and the model
         self._config = self.folder.config.read_bytes()
         self.metrics.resume(self.step, finished=self.finished)
 
@@ -440,8 +457,19 @@ class Trainer:
         return dict(zip(LOSS_NAMES, (sum(losses) / len(losses), rate), strict=True))
 
     def _log_evaluation(self, *, last: bool) -> None:
-        """Evaluate the averaged weights. The last row of a session also contains the loss of the steps since."""
-        self._log(**self._mean_loss() if last else {}, **self.evaluate())
+        """Evaluate the averaged weights. The last row of a session also contains the loss of the steps since.
+
+        An evaluation that only a stop has caused does not change the best weights, so that a run that is stopped and
+        resumed equals an undisturbed one.
+        """
+        values = self.evaluate()
+        self._log(**self._mean_loss() if last else {}, **values)
+        loss = values.get("held_out_loss")
+        if loss is None or self.options.weights == "last":
+            return
+        self._held_out_loss = self.step, loss
+        if self.finished or is_evaluation_due(self.options, self.step):
+            self.state.best.update(self.step, loss, self.ema.average)
 
     def _complete_metrics(self) -> None:
         """Write the rows that an earlier session did not write, because it was killed after it had saved."""

@@ -15,6 +15,7 @@ from sdekit.data import Dataset
 from sdekit.errors import InputError
 from sdekit.runs import CHECKPOINT, MODEL, Recipe, load_run
 from sdekit.training import EMA, Trainer, plan, train
+from sdekit.training.ema import swapped
 
 PLUGIN = '''
 import torch
@@ -133,6 +134,6 @@ def test_average_of_weights_in_one_place() -> None:
     ema = EMA([one, other], 0.1)
     for average in ema.average:
         average.fill_(5.0)
-    with ema.swapped([one, other]):
+    with swapped([one, other], ema.average):
         assert one.tolist() == [5.0, 5.0]
     assert one.tolist() == [1.0, 2.0] and [average.tolist() for average in ema.average] == [[5.0, 5.0]] * 2

@@ -81,7 +81,9 @@ def train(
     """Train a score network on data.
 
     Ctrl-C saves, and --resume continues exactly. The run folder contains config.json, model.safetensors (averaged
-    weights), checkpoint/, metrics.jsonl and previews/. `sdekit plugins show unet` shows every option of a network.
+    weights), checkpoint/, metrics.jsonl and previews/. If the loss of held-out data rises, model.safetensors contains
+    the weights from before; --option train.weights=last turns this off. `sdekit plugins show unet` shows every option
+    of a network.
     Several processes train together: torchrun --nproc-per-node 2 -m sdekit_cli train ...
 
     Examples:
@@ -330,7 +332,9 @@ def _report(trainer: "Trainer", out: Path, summary: dict[str, Any], *, resumed: 
 
     diagnosis = diagnose(trainer.metrics.rows)
     if diagnosis.explanation:
-        note("[yellow]{}:[/] {}", diagnosis.explanation, remedy(diagnosis, trainer.recipe, out))
+        note("[yellow]{}:[/] {}", diagnosis.explanation, remedy(diagnosis, trainer.recipe, out, trainer.weights_step))
+    elif trainer.weights_step < step:
+        note("the weights of step {} are used, because the held-out loss has risen since", trainer.weights_step)
     if summary["preview"] is not None:
         note("last preview: [bold]{}[/]", summary["preview"])
     run = quoted(out)
@@ -355,6 +359,7 @@ def _summary(trainer: "Trainer", out: Path, loss: float | None) -> dict[str, Any
         "held_out_loss": held_out if held_out is None else round(held_out, 5),
         "baseline_loss": last.get("baseline_loss"),
         "verdict": diagnose(trainer.metrics.rows).verdict,
+        "weights_step": trainer.weights_step if trainer.step else None,
         "preview": str(preview) if preview.exists() else None,
         "finished": trainer.finished,
         "skipped": len(trainer.data.skipped),

@@ -34,24 +34,25 @@ def diagnose_opened(opened: OpenedModel) -> tuple[Diagnosis, str] | None:
         diagnosis = diagnose(read_metrics(opened.path), opened.step)
     except InputError:  # metrics.jsonl cannot be read
         return None
-    return diagnosis, remedy(diagnosis, opened.recipe, opened.path)
+    return diagnosis, remedy(diagnosis, opened.recipe, opened.path, opened.step)
 
 
-def remedy(diagnosis: Diagnosis, recipe: Recipe, run: Path) -> str:
+def remedy(diagnosis: Diagnosis, recipe: Recipe, run: Path, step: int) -> str:
     """Return what to do about a verdict, as text that continues a sentence; empty for a trained run.
 
     Arguments:
         diagnosis: Diagnosis of the run.
         recipe: Recipe of the run.
         run: Run folder.
+        step: Step of the weights in the run folder.
     """
     if diagnosis.verdict in ("untrained", "improving"):
-        train, step = recipe.train, diagnosis.step or 0
+        train, last = recipe.train, diagnosis.step or 0
         if train.steps is None:
             longer = f"--time-limit {2 * (train.time_limit or 60):g}"
         else:
-            steps = max(2 * step, USUAL_STEPS if diagnosis.verdict == "untrained" else 0)
-            longer = f"--steps {steps}" if step >= train.steps else ""
+            steps = max(2 * last, USUAL_STEPS if diagnosis.verdict == "untrained" else 0)
+            longer = f"--steps {steps}" if last >= train.steps else ""
         return f"train longer, by  sdekit train --out {quoted(run)} --resume {longer}".rstrip()
     if diagnosis.verdict != "overfitting":
         return ""
@@ -60,6 +61,11 @@ def remedy(diagnosis: Diagnosis, recipe: Recipe, run: Path) -> str:
         options.append("--option train.augment=0.12")
     if "dropout" in recipe.network.options:
         options.append(f"--network {recipe.network.name} --option network.dropout=0.1")
+    if step < (diagnosis.step or 0):
+        return (
+            f"the weights of step {step} are used (--option train.weights=last uses the last ones). To improve them, "
+            f"train with {' or '.join(options)}; about {step} steps are enough (--steps {step})"
+        )
     return f"train with {', '.join(options)}, or fewer steps (--steps {diagnosis.best_step}){_kept(diagnosis, run)}"
 
 

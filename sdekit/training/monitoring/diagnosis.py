@@ -5,7 +5,7 @@
   `trivial_loss`, but by at least 4% and at most 10%;
 - improving: twice the steps would lower it by more than 10% (25% from step 1,000, because the decay of the learning
   rate alone lowers it at the end), if it continued to fall as over the last steps;
-- trained: none of these;
+- trained: none of these, or the weights are earlier ones of a run that overfits later, which more steps do not improve;
 - unknown: there is no held-out loss.
 
 Items, noise levels and noise of all evaluations of a run are the same, so that their losses differ by the weights only.
@@ -76,21 +76,21 @@ def diagnose(rows: Iterable[Mapping[str, Any]], step: int | None = None) -> Diag
 
     Arguments:
         rows: Rows of `metrics.jsonl`.
-        step: Step of the weights; later rows are ignored. None for all rows.
+        step: Step of the weights, or None for the last step. Later rows only show whether the run overfits later.
     Returns:
         The diagnosis.
     """
-    evaluations = [
-        row
-        for row in rows
-        if isinstance(row.get("held_out_loss"), (int, float)) and (step is None or row["step"] <= step)
-    ]
+    everything = [row for row in rows if isinstance(row.get("held_out_loss"), (int, float))]
+    evaluations = [row for row in everything if step is None or row["step"] <= step]
     if not evaluations:
         return Diagnosis("unknown")
     last, best = evaluations[-1], min(evaluations, key=lambda row: row["held_out_loss"])
     baseline, trivial = last.get("baseline_loss"), last.get("trivial_loss")
     curve = [(row["step"], row["held_out_loss"]) for row in evaluations]
     verdict = _verdict(curve, best["held_out_loss"], baseline, trivial)
+    smallest = min(row["held_out_loss"] for row in everything)
+    if verdict in ("untrained", "improving") and everything[-1]["held_out_loss"] > (1 + RISE) * smallest:
+        verdict = "trained"
     return Diagnosis(
         verdict, last["step"], last["held_out_loss"], baseline, trivial, best["step"], best["held_out_loss"]
     )

@@ -3,7 +3,7 @@
 | kind | content | steps |
 |---|---|---|
 | loss | mean loss of the steps since the last row, learning rate | multiples of `log_every` |
-| evaluation | `Objective.evaluate` on held-out data | checkpoints, weights that are kept, 64, 128, ..., the last step |
+| evaluation | `Objective.evaluate` on held-out data | checkpoints, kept weights, 64, 96, 128, 192, 256, ..., the end |
 | metric | distance of samples to held-out data | multiples of `evaluate_every`, the last step |
 
 The last evaluation of a session also contains the loss of the steps since the last row.
@@ -21,7 +21,10 @@ LOSS_NAMES = ("loss", "learning_rate")
 COMMON = {"step", "seconds", "skipped"}
 """Names in rows of every kind."""
 FIRST_EARLY = 64
-"""First step of the evaluations before the first checkpoint."""
+"""First step of the evaluations before the first checkpoint, which are two for each doubling of the steps.
+
+A small data set is memorised early, and the weights with the smallest held-out loss are those of an evaluation.
+"""
 
 KINDS = ("loss", "evaluation", "metric")
 """Kinds of rows, in the order in which the rows of one step are written."""
@@ -36,7 +39,7 @@ def is_loss_due(options: TrainOptions, step: int) -> bool:
 
 def is_evaluation_due(options: TrainOptions, step: int) -> bool:
     """Return whether the held-out data are evaluated after a step that is not the last one."""
-    early = FIRST_EARLY <= step < options.checkpoint_every and step.bit_count() == 1
+    early = FIRST_EARLY <= step < options.checkpoint_every and step % 2 ** (step.bit_length() - 2) == 0
     kept = options.keep_every > 0 and step % options.keep_every == 0
     return step % options.checkpoint_every == 0 or early or kept
 

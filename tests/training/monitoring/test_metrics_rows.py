@@ -20,10 +20,10 @@ METRIC = {"seconds": 1.0, "energy": 0.1}
 
 
 def test_evaluations_of_short_runs() -> None:
-    """Before the first checkpoint, evaluations are at powers of two from 64, and where weights are kept."""
+    """Two for each doubling of the steps from 64 to the first checkpoint, and one wherever weights are kept."""
     options = TrainOptions(steps=1, checkpoint_every=1000, keep_every=300)
     due = [step for step in range(1, 2001) if is_evaluation_due(options, step)]
-    assert due == [64, 128, 256, 300, 512, 600, 900, 1000, 1200, 1500, 1800, 2000]
+    assert due == [64, 96, 128, 192, 256, 300, 384, 512, 600, 768, 900, 1000, 1200, 1500, 1800, 2000]
     assert not any(is_metric_due(options, step) for step in range(1, 50))
 
 
