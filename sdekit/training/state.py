@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from sdekit.errors import InputError
 from sdekit.runs import CountersRecord, TrainOptions, load_tensors, load_tied, read_record, save_tensors, step_of, untie
 
-from .best_weights import BestWeights
 from .ema import EMA, swapped
+from .monitoring.best_weights import BestWeights
 from .optimizer import adamw
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

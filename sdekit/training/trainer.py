@@ -303,7 +303,7 @@ class Trainer:
 
     def evaluate(self) -> dict[str, Any]:
         """Evaluate the averaged weights on the held-out data, see `Objective.evaluate`."""
-        with self._averaged(), self.engine.autocast(), self._reading():
+        with self._averaged(), self.engine.autocast():
             return self.objective.evaluate(self.model, self.data, self.held_out)
 
     def _sample_metric(self) -> SampleMetric | None:
@@ -462,7 +462,12 @@ class Trainer:
         An evaluation that only a stop has caused does not change the best weights, so that a run that is stopped and
         resumed equals an undisturbed one.
         """
-        values = self.evaluate()
+        with self._reading():
+            try:
+                values = self.evaluate()
+            except SdekitError:  # a damaged file, which only the evaluation reads
+                self.save()
+                raise
         self._log(**self._mean_loss() if last else {}, **values)
         loss = values.get("held_out_loss")
         if loss is None or self.options.weights == "last":

@@ -14,7 +14,7 @@ import torch
 from sdekit.data import Dataset
 from sdekit.runs import CHECKPOINT, CONFIG, MODEL, Recipe, load_json, load_run, load_tensors, read_metrics, save_json
 from sdekit.training import Denoising, Trainer, diagnose, plan, train
-from sdekit.training.best_weights import BestWeights
+from sdekit.training.monitoring.best_weights import BestWeights
 from sdekit_cli.app import main
 
 Memorised = Callable[..., tuple[Recipe, Dataset]]
