@@ -42,7 +42,8 @@ def sequences(
     Each text file is one sequence: its rows are times, and its columns are channels. A column with a name such as time
     or timestamp whose values increase, or a first column of dates or of equal steps, is taken for the time and left
     out. All files must have the same columns. An audio file is one sequence with its own channels. All files must have
-    the same sample rate. WAV files are read without further packages, others need `pip install 'sdekit[audio]'`.
+    the same sample rate. WAV files of 8, 16 or 32 bits are read without further packages, others need
+    `pip install 'sdekit[audio]'`.
     Hidden files are ignored. The attribute `notes` of the data set states how the files were read.
 
     All sequences must have one length, unless `length` cuts them into windows.

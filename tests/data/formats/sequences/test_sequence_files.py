@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +222,35 @@ def test_other_audio_formats(tmp_path: Path) -> None:
     data = sequences(str(tmp_path), length=100)
     assert data.shape == (1, 100) and len(data) == 10
     assert np.abs(data.units.to_data(data.batch([7]).x)[0, 0] - amplitudes[1, 200:300]).max() < 1e-4
+
+
+def test_wav_files_of_24_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WAV files of 24 bits are read by soundfile, in parts; without it, the message names the extra."""
+    numbers = RNG.integers(-(2**23), 2**23, (300, 2))
+    with wave.open(str(tmp_path / "0.wav"), "wb") as file:
+        file.setparams((2, 3, 8000, 0, "NONE", ""))
+        file.writeframes(b"".join(int(number).to_bytes(3, "little", signed=True) for number in numbers.ravel()))
+    with monkeypatch.context() as context:
+        context.setitem(sys.modules, "soundfile", None)
+        with pytest.raises(
+            InputError, match=r"0.wav needs the package soundfile \(SciPy: .*pip install 'sdekit\[audio"
+        ):
+            sequences(str(tmp_path), length=100)
+    pytest.importorskip("soundfile")
+    data = sequences(str(tmp_path), length=100)
+    assert data.shape == (2, 100) and len(data) == 3
+    assert np.abs(data.units.to_data(data.batch([2]).x)[0].T - numbers[200:] / 2**23).max() < 1e-6
+
+
+def test_parts_of_mp3_files(tmp_path: Path) -> None:
+    """A window of an MP3 file contains what the whole file contains there, also after quiet parts with small frames."""
+    soundfile = pytest.importorskip("soundfile")
+    t = np.arange(150_000)
+    soundfile.write(tmp_path / "0.mp3", np.where(t // 30_000 % 2, RNG.normal(0, 0.1, t.shape), 0.5 * np.sin(t)), 22050)
+    whole = soundfile.read(tmp_path / "0.mp3", dtype="float32")[0]
+    data = sequences(str(tmp_path), length=1000)
+    numbers = data.units.to_data(data.batch(range(len(data))).x)
+    assert len(data) == 150 and np.abs(numbers.ravel() - whole).max() < 1e-4
 
 
 def test_written_files_are_read_again(tmp_path: Path) -> None:
