@@ -35,7 +35,7 @@ COMMANDS = {
     "train": "Train a score network on data.",
     "train-classifier": "Train a classifier of noisy data, for guidance of a run that was trained without labels.",
     "sample": "Draw samples from a trained run with any solver.",
-    "restore": "Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, colours, ...",
+    "restore": "Draw samples that agree with a measurement (inpainting, ...) or with known cells of a table.",
     "edit": "Add noise to an image and denoise it again (SDEdit): variations of it, or a sketch made realistic.",
     "evaluate": "Compare samples of a model with real data: metrics with intervals and floors, memorization, pictures.",
     "nll": "Compute the negative log-likelihood of data, with standard errors, by the probability-flow ODE.",

@@ -1,9 +1,9 @@
 from .imputation import (
-    IMPUTATION_GRID as IMPUTATION_GRID,
     IMPUTATION_METHOD as IMPUTATION_METHOD,
-    IMPUTATION_STEPS as IMPUTATION_STEPS,
+    ROWS_AT_ONCE as ROWS_AT_ONCE,
     imputation_problem as imputation_problem,
     impute as impute,
+    row_seeds as row_seeds,
     with_known as with_known,
 )
 from .linear_solvers import (

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sdekit.arguments import check_count, check_tensor
+from sdekit.data import splitmix64
 from sdekit.errors import InputError
 from sdekit.inverse.operators import SVD, LinearOperator
+from sdekit.models import Condition
 from sdekit.processes import SDE, Denoiser
+from sdekit.sampling import Samples
 
 from .problem import Problem
-from .restoration import restore
+from .restoration import build_restorer, restore
 
 IMPUTATION_METHOD = "tds"
 """Default method. `replacement` and `repaint` are faster, but give wrong weights to separate modes."""
-IMPUTATION_GRID, IMPUTATION_STEPS = "cosine", 96
-"""Default grid and number of steps. Fewer steps make the standard deviations of the unknown numbers too small."""
+ROWS_AT_ONCE = 4096
+"""Default batch size."""
 
 
 class RowMask(LinearOperator):
@@ -68,6 +73,20 @@ def imputation_problem(known: Tensor) -> Problem:
     return Problem(RowMask(~known.isnan()), known.double())
 
 
+def row_seeds(seeds: Sequence[int], rows: Sequence[int]) -> list[int]:
+    """Return the seed of each row of a table that is imputed with a common seed.
+
+    Arguments:
+        seeds: Seed of the table for each row, in [0, 2^32).
+        rows: Number of each row in the table, in [0, 2^32).
+    Returns:
+        Seeds in [0, 2^32), a hash of both numbers, so that a row has the same seed whatever other rows there are.
+    """
+    pairs = np.asarray(seeds, dtype=np.uint64) * np.uint64(2**32) + np.asarray(rows, dtype=np.uint64)
+    hashes: list[int] = (splitmix64(pairs) >> np.uint64(32)).tolist()
+    return hashes
+
+
 def impute(
     sde: SDE,
     denoise: Denoiser,
@@ -75,9 +94,11 @@ def impute(
     *,
     seeds: Sequence[int] | None = None,
     method: str = IMPUTATION_METHOD,
-    batch_size: int = 4096,
+    options: Mapping[str, Any] | None = None,
+    y: Tensor | Condition | None = None,
+    batch_size: int = ROWS_AT_ONCE,
     **arguments: Any,
-) -> Tensor:
+) -> Samples:
     """Draw the unknown numbers of rows given their known numbers.
 
     Known numbers are returned unchanged. Repeat a row with several seeds for several imputations of it.
@@ -88,10 +109,12 @@ def impute(
         known: Rows in the units of the model, (N, *shape), with NaN at unknown numbers.
         seeds: Seed of each row; 0 to N - 1 if None.
         method: Registered name of a restorer that needs no singular values of the mask.
+        options: Options of the method.
+        y: Conditions of the rows, (N, ...), or None.
         batch_size: Largest number of rows at a time; it does not affect the rows.
         arguments: Further arguments of `sdekit.inverse.restore`, such as `steps` and `sampler`.
     Returns:
-        Complete rows, (N, *shape).
+        Samples of which `x` are the complete rows, (N, *shape).
     Raises:
         InputError: If there is not one seed for each row, or the method is not suitable.
     """
@@ -100,15 +123,16 @@ def impute(
     seeds = range(len(known)) if seeds is None else seeds
     if len(seeds) != len(known):
         raise InputError(f"impute: {len(seeds)} seeds for {len(known)} rows; expected one for each row")
-    if method == IMPUTATION_METHOD and not arguments.keys() & {"steps", "nfe", "grid"}:
-        arguments |= {"grid": IMPUTATION_GRID, "steps": IMPUTATION_STEPS}
     parts = []
     for start in range(0, len(known), batch_size):
-        rows = known[start : start + batch_size]
-        problem = imputation_problem(rows)
-        x = restore(sde, denoise, problem, method, seeds=seeds[start : start + batch_size], **arguments).x
-        parts.append(with_known(x, rows))
-    return torch.cat(parts)
+        part = slice(start, start + batch_size)
+        problem = imputation_problem(known[part])
+        restorer = build_restorer(method, problem, **(options or {}))
+        conditions = None if y is None else y[part]
+        drawn = restore(sde, denoise, problem, restorer, seeds=seeds[part], y=conditions, **arguments)
+        parts.append(replace(drawn, x=with_known(drawn.x, known[part])))
+    nfe = max(part.nfe for part in parts)
+    return replace(parts[0], x=torch.cat([part.x for part in parts]), nfe=nfe, seeds=tuple(seeds), y=y)
 
 
 def with_known(x: Tensor, known: Tensor) -> Tensor:

@@ -146,7 +146,9 @@ def _draw_column(axes: Any, column: _Column) -> None:
         edges = column.edges
         if column.data is not None:
             axes.hist(column.data, edges, density=True, color=GREY)
-        axes.hist(column.samples, edges, density=True, histtype="step", color=COLOUR, linewidth=1)
+        inside = column.samples[(column.samples >= edges[0]) & (column.samples <= edges[-1])]
+        if inside.size:  # a known value may be outside of the data
+            axes.hist(inside, edges, density=True, histtype="step", color=COLOUR, linewidth=1)
         return
     places = np.arange(len(column.categories))
     for values, style in ((column.data, {"color": GREY}), (column.samples, {"fill": False, "edgecolor": COLOUR})):

@@ -53,11 +53,13 @@ from .recipe import (
     Recipe as Recipe,
 )
 from .results import (
+    IMPUTED as IMPUTED,
     check_results_folder as check_results_folder,
     check_writable as check_writable,
     keep_result as keep_result,
     npy_bytes as npy_bytes,
     write_evaluation as write_evaluation,
+    write_imputation as write_imputation,
     write_or_keep as write_or_keep,
     write_results as write_results,
 )

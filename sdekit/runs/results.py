@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from sdekit.sampling import Samples
 
 SAMPLES = "samples.npy"
-SAMPLES_TABLE = "samples.csv"
+SAMPLES_TABLE, IMPUTED = "samples.csv", "imputed.csv"
 RECORDS = ("sample.json", "restore.json", "edit.json", "evaluation.json")
 FILES = (
     *(
         SAMPLES,
         SAMPLES_TABLE,
+        IMPUTED,
         "grid.png",
         "scatter.png",
         "pairs.png",
@@ -58,6 +59,8 @@ def write_results(
     captions: Sequence[str] | None = None,
     other_files: Mapping[str, bytes] | None = None,
     real: np.ndarray | None = None,
+    known: np.ndarray | None = None,
+    texts: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> Path | None:
     """Write samples, pictures of them and their record into a folder, all at once.
@@ -71,6 +74,9 @@ def write_results(
         captions: Name of the class of each sample, which the pictures show, or None.
         other_files: Contents of further files by name; the names are in `FILES`.
         real: Rows of the data (M, d) in the units of the data, which pairs.png shows in grey; None for samples alone.
+        known: Known coordinates of all samples (d,) in the units of the data, NaN if they are not known. The samples
+            have exactly these numbers.
+        texts: Texts of known columns of a table, by name, which samples.csv contains as they are; or None.
         overwrite: Replace earlier results in the folder.
     Returns:
         The picture to look at, or None for data without pictures.
@@ -87,6 +93,8 @@ def write_results(
     from .files import save_json
 
     data, main_picture = opened.to_data(samples.x), None
+    if known is not None:
+        data = np.where(np.isnan(known), data, known).astype(data.dtype)
     with _kept(data), staged_results(out, overwrite=overwrite) as new:
         np.save(new / SAMPLES, data)
         for name, content in (other_files or {}).items():
@@ -102,7 +110,7 @@ def write_results(
             real=real,
         )
         if opened.columns:
-            (new / SAMPLES_TABLE).write_bytes(samples_as_csv(opened, data, captions))
+            (new / SAMPLES_TABLE).write_bytes(samples_as_csv(opened, data, captions, texts))
         main_picture = next(iter(pictures), None)
         for name, content in pictures.items():
             (new / name).write_bytes(content)
@@ -127,6 +135,28 @@ def write_results(
     return None if main_picture is None else out / main_picture
 
 
+def write_imputation(
+    out: Path, record: Mapping[str, Any], files: Mapping[str, bytes], *, table: str, overwrite: bool = False
+) -> Path | None:
+    """Write a table whose missing cells were drawn, pictures of it and restore.json into a folder, all at once.
+
+    Arguments:
+        out: Folder to write.
+        record: Content of restore.json. A checksum is added.
+        files: Contents of the table and of the pictures by name.
+        table: Name of the table.
+        overwrite: Replace earlier results in the folder.
+    Returns:
+        The picture to look at, or None without pictures.
+    Raises:
+        SdekitError: If the files cannot be written. Earlier results are then unchanged, and the message names the file
+            that keeps the table.
+    """
+    _write_files(out, record, "restore.json", files, (table, files[table]), overwrite=overwrite)
+    picture = next((name for name in files if name.endswith(".png")), None)
+    return None if picture is None else out / picture
+
+
 def write_evaluation(
     out: Path, record: Mapping[str, Any], files: Mapping[str, bytes], *, overwrite: bool = False
 ) -> None:
@@ -141,18 +171,31 @@ def write_evaluation(
         SdekitError: If the files cannot be written. Earlier results are then unchanged, and the message names the file
             that keeps the evaluation.
     """
+    kept = ("evaluation.json", format_json(record).encode())
+    _write_files(out, record, "evaluation.json", files, kept, overwrite=overwrite)
+
+
+def _write_files(
+    out: Path,
+    record: Mapping[str, Any],
+    record_name: str,
+    files: Mapping[str, bytes],
+    kept: tuple[str, bytes],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write files and their record. If this fails, the file `kept`, a name and a content, is kept elsewhere."""
     from .files import save_json
 
     try:
         with staged_results(out, overwrite=overwrite) as new:
             for name, content in files.items():
                 (new / name).write_bytes(content)
-            save_json(new / "evaluation.json", record)
+            save_json(new / record_name, record)
     except SdekitError as error:
         if " are in " in str(error):  # the files were moved beside --out
             raise
-        kept = keep_result(format_json(record).encode(), "evaluation.json")
-        raise SdekitError(f"{error}. {kept}") from error
+        raise SdekitError(f"{error}. {keep_result(kept[1], kept[0])}") from error
 
 
 @contextmanager

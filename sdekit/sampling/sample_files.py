@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -149,7 +149,12 @@ def _csv(samples: Samples) -> bytes:
     return table_as_csv(data, columns, None if classes is None else {"class": classes})
 
 
-def samples_as_csv(opened: OpenedModel, data: np.ndarray, classes: Sequence[str] | None = None) -> bytes:
+def samples_as_csv(
+    opened: OpenedModel,
+    data: np.ndarray,
+    classes: Sequence[str] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> bytes:
     """Return samples of a table as a CSV file with the columns of the data.
 
     Arguments:
@@ -157,6 +162,7 @@ def samples_as_csv(opened: OpenedModel, data: np.ndarray, classes: Sequence[str]
         data: Samples (N, d) in the units of the data.
         classes: Name of the class of each sample, or None. They are the last column, under the name of the column of
             labels in the data.
+        texts: Texts of columns that are the same in all rows, by name, or None.
     Returns:
         Contents of the file.
     """
@@ -164,7 +170,7 @@ def samples_as_csv(opened: OpenedModel, data: np.ndarray, classes: Sequence[str]
 
     recipe = getattr(opened, "recipe", None)
     label = "class" if recipe is None else recipe.data.options.get("label") or "class"
-    return table_as_csv(data, opened.columns, None if classes is None else {label: classes})
+    return table_as_csv(data, opened.columns, None if classes is None else {label: classes}, texts)
 
 
 def _png(samples: Samples) -> bytes:

@@ -174,7 +174,8 @@ def test_labels(sdekit: CLI, moons_run: Path, tmp_path: Path) -> None:
 def test_label_refusals(refused: Callable[..., str], digits_run: Path, moons_run: Path, tmp_path: Path) -> None:
     """A label is refused if it is out of range, or the run has no labels."""
     out = ("--out", tmp_path / "s")
-    assert "was trained without labels (--condition label)" in refused("sample", digits_run, "--label", 3, *out)
+    message = refused("sample", digits_run, "--label", 3, *out)
+    assert "was trained without labels: train with --condition label" in message
     for label in (2, -1):
         assert "has the labels 0 to 1" in refused("sample", moons_run, f"--label={label}", *out)
 

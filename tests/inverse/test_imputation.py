@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from sdekit import VP, GaussianMixture, InputError
-from sdekit.inverse import impute
+from sdekit.distributions import FullCovarianceMixture
+from sdekit.inverse import impute, row_seeds
 from sdekit.processes import SDE, Denoiser, broadcast
 
 MEAN = torch.tensor([1.0, -0.5, 0.2], dtype=torch.float64)
@@ -39,7 +40,7 @@ def test_rows_follow_the_conditional_gaussian() -> None:
     """Mean and standard deviation agree for rows with different known numbers in one batch."""
     rows = torch.tensor([[2.0, NAN, NAN], [NAN, 0.5, -0.6]], dtype=torch.float64)
     sde, n = VP(), 400
-    drawn = impute(sde, gaussian(sde), rows.repeat(n, 1), dtype=torch.float64).view(n, 2, 3)
+    drawn = impute(sde, gaussian(sde), rows.repeat(n, 1), dtype=torch.float64).x.view(n, 2, 3)
     for i, row in enumerate(rows):
         mean, covariance = conditional(row)
         unknown = drawn[:, i, row.isnan()]
@@ -48,10 +49,60 @@ def test_rows_follow_the_conditional_gaussian() -> None:
         assert torch.equal(drawn[0, i][~row.isnan()], row[~row.isnan()])
 
 
+def test_standard_deviations_are_not_too_small() -> None:
+    """The step of second order has no bias of several percent, as the step of DDPM has."""
+    row = torch.tensor([[2.0, NAN, NAN]], dtype=torch.float64)
+    drawn = impute(VP(), gaussian(VP()), row.repeat(2000, 1), dtype=torch.float64, steps=32).x[:, 1:]
+    _, covariance = conditional(row[0])
+    ratio = drawn.std(0) / covariance.diagonal().sqrt()
+    assert bool((ratio > 0.96).all()) and bool((ratio < 1.12).all())
+
+
+SHARES = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+CENTRES = torch.tensor([[-0.7, 0.3], [0.4, -0.6], [1.1, 0.5]], dtype=torch.float64)
+COVARIANCES = torch.tensor(
+    [[[0.5, 0.3], [0.3, 0.4]], [[0.4, -0.2], [-0.2, 0.6]], [[0.3, 0.1], [0.1, 0.5]]], dtype=torch.float64
+)
+
+
+def table() -> FullCovarianceMixture:
+    """Return two correlated numbers and a category of three values, as coordinates -1 and 1."""
+    means = torch.cat([CENTRES, 2 * torch.eye(3, dtype=torch.float64) - 1], 1)
+    covariances = torch.zeros(3, 5, 5, dtype=torch.float64)
+    covariances[:, :2, :2] = COVARIANCES
+    return FullCovarianceMixture(means, covariances, SHARES)
+
+
+def test_cells_of_a_table_follow_the_exact_conditional() -> None:
+    """Given numbers, a category has its probabilities; given a category, numbers have its mean and deviation."""
+    number, category = [0.8, NAN, NAN, NAN, NAN], [NAN, NAN, -1.0, 1.0, -1.0]
+    rows = torch.tensor([number, category], dtype=torch.float64)
+    n = 400
+    drawn = impute(VP(), table().denoiser(VP()), rows.repeat(n, 1), dtype=torch.float64).x.view(n, 2, 5)
+    normal = torch.distributions.Normal(CENTRES[:, 0], COVARIANCES[:, 0, 0].sqrt())
+    right = (SHARES.log() + normal.log_prob(torch.tensor(0.8, dtype=torch.float64))).softmax(0)
+    found = torch.bincount(drawn[:, 0, 2:].argmax(1), minlength=3) / n
+    torch.testing.assert_close(found.double(), right, atol=0.09, rtol=0)
+    slope = COVARIANCES[:, 0, 1] / COVARIANCES[:, 0, 0]
+    mean = (right * (CENTRES[:, 1] + slope * (0.8 - CENTRES[:, 0]))).sum()
+    torch.testing.assert_close(drawn[:, 0, 1].mean(), mean, atol=0.12, rtol=0)
+    torch.testing.assert_close(drawn[:, 1, :2].mean(0), CENTRES[1], atol=0.16, rtol=0)
+    std = COVARIANCES[1].diagonal().sqrt()
+    torch.testing.assert_close(drawn[:, 1, :2].std(0), std, atol=0.08, rtol=0)
+    assert torch.equal(drawn[0, 1, 2:], rows[1, 2:])
+
+
+def test_rows_have_seeds_of_their_own() -> None:
+    """The seed of a row depends on the seed of the table and the number of the row alone."""
+    seeds = row_seeds([0, 0, 1, 1], [0, 7, 0, 7])
+    assert len(set(seeds)) == 4 and row_seeds([1], [7]) == seeds[3:]
+    assert all(0 <= seed < 2**32 for seed in seeds)
+
+
 def test_nothing_known_gives_plain_samples() -> None:
     """A row of which nothing is known, beside a row of which everything is known, which is returned unchanged."""
     known = torch.tensor([[NAN, NAN, NAN], [1.0, 2.0, 3.0]], dtype=torch.float64)
-    drawn = impute(VP(), gaussian(VP()), known, steps=4, dtype=torch.float64)
+    drawn = impute(VP(), gaussian(VP()), known, steps=4, dtype=torch.float64).x
     assert drawn[0].isfinite().all() and torch.equal(drawn[1], known[1])
 
 
@@ -59,7 +110,7 @@ def test_modes_have_their_posterior_weights() -> None:
     """A known number between two modes leaves both; their shares are the posterior weights."""
     mixture = GaussianMixture([[-1.0, -1.0], [1.0, 1.0]], 0.5, [0.5, 0.5])
     known = torch.tensor([[0.1, NAN]], dtype=torch.float64)
-    drawn = impute(VP(), mixture.denoiser(VP()), known.repeat(300, 1), dtype=torch.float64)
+    drawn = impute(VP(), mixture.denoiser(VP()), known.repeat(300, 1), dtype=torch.float64).x
     right = 1 / (1 + torch.exp(torch.tensor(-2 * 0.1 / 0.25)))
     assert abs((drawn[:, 1] > 0).double().mean() - right) < 0.09
 
@@ -70,7 +121,9 @@ def test_a_row_depends_on_its_seed_alone(method: str) -> None:
     known = torch.tensor([[2.0, NAN, NAN], [NAN, 0.5, NAN], [NAN, 0.1, 0.4]], dtype=torch.float64)
     arguments = {"method": method, "seeds": [5, 3, 9], "dtype": torch.float64, "steps": 5}
     whole = impute(VP(), gaussian(VP()), known, **arguments)
-    torch.testing.assert_close(impute(VP(), gaussian(VP()), known, batch_size=2, **arguments), whole)
+    parts = impute(VP(), gaussian(VP()), known, batch_size=2, **arguments)
+    torch.testing.assert_close(parts.x, whole.x)
+    assert parts.seeds == (5, 3, 9)
 
 
 def test_unsuitable_methods_and_seeds_are_refused() -> None:

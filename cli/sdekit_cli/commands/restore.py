@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
     from sdekit_cli.sampling.measurement import Measurement
     from sdekit_cli.sampling.session import SamplingSession
 
+IMPUTATION_METHOD = "tds"
+"""Default method of --known and --impute, see `sdekit.inverse.impute`."""
+
 
 @sampling_command
 def restore(
     *,
     operator: Annotated[
-        str, typer.Option(metavar="NAME:OPTION=VALUE,...", help="mask, super-resolution, blur, grayscale, radon, ...")
-    ],
+        str | None,
+        typer.Option(metavar="NAME:OPTION=VALUE,...", help="mask, super-resolution, blur, grayscale, radon, ..."),
+    ] = None,
     measurement: Annotated[
         Path | None, typer.Option(help="The measurement: an image, or a .npy file in the units of the data.")
     ] = None,
@@ -44,17 +49,34 @@ def restore(
         ),
     ] = "0",
     method: Annotated[
-        str, typer.Option(metavar="NAME:OPTION=VALUE,...", help="mmps, tds, dps, pigdm, tmpd, ddrm, diffpir, ...")
-    ] = "mmps",
+        str | None,
+        typer.Option(
+            metavar="NAME:OPTION=VALUE,...",
+            help="mmps, tds, dps, pigdm, tmpd, ddrm, diffpir, ...",
+            show_default="mmps; of tables tds",
+        ),
+    ] = None,
+    known: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE,...", help="Known columns of a table: draw rows with these values."),
+    ] = None,
+    impute: Annotated[
+        Path | None,
+        typer.Option(help="A table (CSV) whose missing cells are drawn, once or in -n imputations."),
+    ] = None,
     options: SamplingOptions,
 ) -> None:
-    """Draw samples that agree with a measurement: inpainting, super-resolution, deblurring, colours, ...
+    """Draw samples that agree with a measurement (inpainting, ...) or with known cells of a table.
 
     Writes samples.npy, mean.npy, std.npy and measurement.npy (in the units of the data), restore.json, and for images
     grid.png, images/, mean.png, std.png and before-after.png. The latter shows the clean image if it is known, the
     measurement, the first samples, their mean and their standard deviation. The methods dps, pigdm, tmpd and mmps work
     with any --solver (default: ddim) and any --guidance; the other methods are solvers themselves.
     To list all operators: sdekit plugins list --kind operator
+
+    Of a table, --known draws rows with the values of some columns. --impute writes imputed.csv, a copy of a table whose
+    missing cells (empty, NA, ?, ...) are drawn given the other cells of their row. With -n 5 it contains five complete
+    tables, one after the other, and a last column with the number of the imputation.
 
     Examples:
 
@@ -65,11 +87,34 @@ def restore(
       sdekit restore run --operator grayscale --degrade photo.jpg --resize --out coloured
 
       sdekit restore run --operator blur:std=2 --measurement y.npy --noise-std auto --method tds --out sharp
+
+      sdekit restore run --known "age=40,city=Paris" -n 100 --out parisians
+
+      sdekit restore run --impute incomplete.csv --out filled
     """
     from sdekit.registry import component_options, parse_component, with_data_std
     from sdekit_cli.sampling.measurement import measure
     from sdekit_cli.sampling.session import SamplingSession
 
+    if known or impute is not None:
+        used = {"--operator": operator, "--measurement": measurement, "--degrade": degrade, "--resize": resize or None}
+        used |= {"--noise-std": None if noise_std == "0" else noise_std}
+        _check_task(used, known, impute)
+        from sdekit_cli.sampling.imputing import impute_table, restore_known
+
+        session = SamplingSession(options, n=1 if known is None else 8)
+        method_name, assignments = parse_component(method or IMPUTATION_METHOD, "restorer")
+        method_options = component_options("restorer", method_name, assignments)
+        if known:
+            restore_known(session, known, method_name, method_options)
+        elif impute is not None:
+            impute_table(session, impute, method_name, method_options)
+        return
+    if operator is None:
+        raise InputError(
+            "give --operator NAME with --measurement FILE or --degrade FILE; or, of a table, --known COLUMN=VALUE,... "
+            "or --impute FILE"
+        )
     if (measurement is None) == (degrade is None):
         raise InputError("give --measurement FILE, or --degrade FILE with a clean sample to measure")
     if resize and measurement is not None:
@@ -81,7 +126,7 @@ def restore(
     session = SamplingSession(options)
     operator_name, assignments = parse_component(operator, "operator")
     operator_options = component_options("operator", operator_name, assignments)
-    method_name, assignments = parse_component(method, "restorer")
+    method_name, assignments = parse_component(method or "mmps", "restorer")
     method_options = component_options("restorer", method_name, assignments)
     session.open()
 
@@ -95,15 +140,9 @@ def restore(
     method_options = complete_options("restorer", method_name, method_options)
     restorer, std = _build_restorer(session, measured, method_name, method_options, known_std)
     if isinstance(restorer, Sampler):
-        if options.solver or session.solver_options:
-            raise InputError(
-                f"{method_name} is a solver itself: leave --solver out, and give options as "
-                f"--method {method_name}:NAME=VALUE"
-            )
-        solver_record = {"solver": None, "options": None}
+        session.check_no_solver(method_name)
         samples = session.draw(restorer, name=method_name)
     else:
-        solver_record = session.solver_record
         name = f"{method_name} and {session.solver}"
         samples = session.draw(session.sampler, name=name, guidance=[restorer])
     if samples is None:  # only the first of several processes writes
@@ -117,7 +156,7 @@ def restore(
         "noise_std": std,
         "noise_estimated": known_std is None,
         "method": {"name": method_name, "options": method_options},
-        **solver_record,
+        **session.solver_record,
         **agreement(measured, samples, opened),
     }
     estimated = f" (noise estimated at {std:.3g})" if known_std is None else ""
@@ -129,6 +168,15 @@ def restore(
         name="restore.json",
         also=_other_files(opened, measured, samples),
     )
+
+
+def _check_task(used: Mapping[str, object], known: Sequence[str] | None, impute: Path | None) -> None:
+    """Raise InputError if several tasks are given, or options of another task."""
+    task = "--known" if known else "--impute"
+    others = [name for name, value in used.items() if value is not None]
+    others += ["--impute"] if known and impute is not None else []
+    if others:
+        raise InputError(f"{task} excludes {others[0]}: give one of --operator, --known and --impute")
 
 
 def _note_mask(measured: Measurement, *, quiet: bool) -> None:

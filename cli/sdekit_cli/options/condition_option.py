@@ -53,7 +53,7 @@ def conditions(
             f"--condition {numbers}: {model.path} was not trained on numbers (train --condition COLUMN,COLUMN)"
         )
     if label is not None and (kind not in ("none", "label") or (kind == "none" and not guided)):
-        raise InputError(f"--label {label}: {model.path} was trained without labels (--condition label)")
+        raise InputError(f"--label {label}: {model.path} was trained without labels: {_remedy(model)}")
     if kind == "numbers":
         row = _numbers(model, numbers)
         return None if row is None else row.repeat(len(seeds), 1)
@@ -69,6 +69,16 @@ def conditions(
     else:
         labels = classes.find_all(label, "--label")
     return torch.tensor([labels[seed % len(labels)] for seed in seeds])
+
+
+def _remedy(model: OpenedModel) -> str:
+    """Return how to choose the class of a sample that a model without labels draws."""
+    train = "train with --condition label"
+    if model.columns:
+        train += " --option data.label=COLUMN"
+        names = [column.name for column in model.columns if column.type == "category"]
+        return f"{train}, or choose the value of a column: sdekit restore RUN --known {(names or ['COLUMN'])[0]}=VALUE"
+    return train if model.classes else f"{train} on data with labels"
 
 
 def _numbers(model: OpenedModel, text: str | None) -> Tensor | None:

@@ -6,7 +6,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Model and data": (
         *("data", "config", "process", "network", "prediction", "skip_bad", "every", "against", "against_option"),
         *("latents", "image", "trust", "plugin", "operator", "measurement", "degrade", "noise_std", "drop", "held_out"),
-        *("kind", "resize", "columns"),
+        *("kind", "resize", "columns", "known", "impute"),
     ),
     "Training": ("time_limit", "seed", "checkpoint_every", "evaluate_every", "logger", "resume"),
     "Sampling": (
@@ -48,7 +48,7 @@ METAVARS = {
     "precision": "TYPE", "dtype": "TYPE", "format": "FORMAT", "solver": _COMPONENT, "measurement": "FILE",
     "degrade": "FILE", "image": "FILE", "start": "FILE", "end": "FILE", "latents": "FILE", "trace": "NAME",
     "dequantization": "NAME", "importance": "NAME", "method": "NAME", "prior": "PRIOR", "temperature": "NUMBER|fit",
-    "noise_std": "NUMBER|auto", "condition": "NAMES",
+    "noise_std": "NUMBER|auto", "condition": "NAMES", "impute": "FILE",
 }  # fmt: skip
 """Words for the values of options that do not name one themselves."""
 

@@ -29,7 +29,8 @@ COMMANDS_ELSEWHERE = {
         ("upscale", "superres", "sr"), "restore RUN --operator super-resolution --measurement FILE --out OUT"
     ),
     **dict.fromkeys(("deblur",), "restore RUN --operator blur --measurement FILE --out FOLDER"),
-    **dict.fromkeys(("impute", "reconstruct"), "restore RUN --operator mask:mask=FILE --measurement FILE --out FOLDER"),
+    **dict.fromkeys(("impute", "imputation", "fill"), "restore RUN --impute FILE --out FOLDER"),
+    **dict.fromkeys(("reconstruct",), "restore RUN --operator mask:mask=FILE --measurement FILE --out FOLDER"),
     **dict.fromkeys(("img2img", "sdedit", "variations", "vary"), "edit RUN --image FILE --out FOLDER"),
     **dict.fromkeys(("likelihood", "loglik", "log-likelihood", "bpd"), "nll RUN"),
     **dict.fromkeys(("elbo", "vlb"), "bound RUN"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sdekit.guidance import Guidance, SamplingContext
-    from sdekit.processes import SDE
+    from sdekit.processes import SDE, Denoiser
     from sdekit.sampling import Sampler, Samples
 
 MOST_TABLE_BYTES, MOST_TABLE_ROWS = 2**24, 2000
@@ -88,11 +88,15 @@ class SamplingSession:
             self.grid_options = component_options("grid", self.grid_name, written | grid_options)
         self.chosen_guidance = parse_guidance(options.guidance or ())
         self.backend = parse_backend(options.backend)
+        self.method_is_solver = False
 
-    def open(self) -> None:
+    def open(self, *, with_condition: bool = True) -> None:
         """Open the model, and build the condition, the sampler, the grid and the guidances, which depend on it.
 
         Without --grid, a grid that the makers of the model recommend replaces the grid of the solver.
+
+        Arguments:
+            with_condition: Whether to build the condition; if not, the caller sets `y`.
         """
         from sdekit.registry import build
 
@@ -122,7 +126,7 @@ class SamplingSession:
         self.guidance, self.guidance_records = build_guidance(chosen, self.opened.data_range)
         name_labels(self.guidance_records, self.classes)
         use_backend(self.opened.model, self.backend)
-        self.y = self.condition()
+        self.y = self.condition() if with_condition else None
 
     def condition(self) -> Any:
         """Return the condition of each sample, from --prompt, --label or --condition; None without a condition."""
@@ -170,7 +174,9 @@ class SamplingSession:
 
     @property
     def solver_record(self) -> dict[str, Any]:
-        """The solver and all of its options, for the record."""
+        """The solver and all of its options, for the record; None if a restorer is a solver itself."""
+        if self.method_is_solver:
+            return {"solver": None, "options": None}
         return {"solver": self.solver, "options": asdict(self.sampler)}
 
     def draw(
@@ -197,8 +203,7 @@ class SamplingSession:
         """
         from sdekit.sampling import sample
 
-        options, shape, model = self.options, self.opened.shape, self.opened.model
-        sde = sde or model.sde
+        options, sde = self.options, sde or self.opened.model.sde
         part = self._part()
         seeds, x, y = self.seeds[part], None if x is None else x[part], None if self.y is None else self.y[part]
         budget: dict[str, Any] = {"steps": options.steps, "nfe": self.nfe, "grid": self.grid} | arguments
@@ -206,28 +211,17 @@ class SamplingSession:
         at_once = 1 if self.of_texts else MOST_AT_ONCE
         batch_size = min(len(seeds), at_once) if options.batch_size is None else options.batch_size
         samples = None
-        quiet = without_backend_warnings() if self.backend else nullcontext()
-        with quiet, progress_bar("calls", quiet=options.json) as bar:
-            task = bar.add_task(f"sampling {len(seeds)} with {name}", total=None, calls="")
-            counter = EvaluationCounter()
-
-            def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-                count = counter.count()
-                bar.update(task, completed=count, calls=f"{count} network evaluations")
-                result: Tensor = model(x, t, y)
-                return result
-
-            start = time.monotonic()
+        with self._network(f"sampling {len(seeds)} with {name}") as (denoise, set_total):
             if seeds:
                 if not options.json:
                     evaluations = self._evaluations_per_batch(sampler, sde, guidances, y, budget)
                     batches = len(seeds) if sampler.requires_single_sample else -(-len(seeds) // batch_size)
-                    bar.update(task, total=None if evaluations is None else batches * evaluations)
+                    set_total(None if evaluations is None else batches * evaluations)
                 samples = sample(
                     sde,
                     denoise,
                     sampler,
-                    shape=shape,
+                    shape=self.opened.shape,
                     seeds=seeds,
                     x=x,
                     y=y,
@@ -237,10 +231,100 @@ class SamplingSession:
                     noise=options.noise,  # type: ignore[arg-type]  # SamplingOptions has checked it
                     **budget,
                 )
-            self.seconds = time.monotonic() - start
-        self.noise_name = (options.noise or sampler.default_noise) if sampler.stochastic else None
-        self.grid_name = self.grid_name or sampler.default_grid
+        self._note_choices(sampler)
         return self._gather(samples)
+
+    def impute(self, known: Tensor, method: str, method_options: Mapping[str, Any]) -> Samples | None:
+        """Draw the unknown numbers of rows under a progress bar. Each of several processes draws a part of the rows.
+
+        Arguments:
+            known: Rows in the units of the model, one for each seed, (N, d), with NaN at unknown numbers.
+            method: Registered name of the restorer.
+            method_options: Its options.
+        Returns:
+            The complete rows; None in all but the first of several processes.
+        """
+        import torch
+
+        from sdekit.inverse import ROWS_AT_ONCE, build_restorer, imputation_problem, impute
+        from sdekit.sampling import Sampler
+
+        options, sde, part = self.options, self.opened.model.sde, self._part()
+        seeds, known, y = self.seeds[part], known[part], None if self.y is None else self.y[part]
+        budget: dict[str, Any] = {"steps": options.steps, "nfe": self.nfe, "grid": self.grid}
+        batch_size = options.batch_size or ROWS_AT_ONCE
+        samples = None
+        one = build_restorer(method, imputation_problem(torch.zeros(1, *self.opened.shape)), **method_options)
+        if is_sampler := isinstance(one, Sampler):
+            self.check_no_solver(method)
+        sampler = one if isinstance(one, Sampler) else self.sampler
+        guidances = self.guidance if isinstance(one, Sampler) else [*self.guidance, one]
+        with self._network(f"imputing {len(seeds)} rows with {method}") as (denoise, set_total):
+            if seeds:
+                if not options.json:
+                    evaluations = self._evaluations_per_batch(sampler, sde, guidances, y, budget)
+                    set_total(None if evaluations is None else -(-len(seeds) // batch_size) * evaluations)
+                samples = impute(
+                    sde,
+                    denoise,
+                    known,
+                    seeds=seeds,
+                    method=method,
+                    options=method_options,
+                    y=y,
+                    batch_size=batch_size,
+                    sampler=None if is_sampler else self.sampler,
+                    guidance=self.guidance,
+                    device=self.device,
+                    noise=options.noise,
+                    **budget,
+                )
+        self._note_choices(sampler)
+        return self._gather(samples)
+
+    def check_no_solver(self, method: str) -> None:
+        """Check that the user chose no solver beside a restorer that is a solver itself, and leave it out of records.
+
+        Arguments:
+            method: Registered name of the restorer.
+        Raises:
+            InputError: If the user chose a solver or an option of it.
+        """
+        if self.options.solver or self.solver_options:
+            raise InputError(
+                f"{method} is a solver itself: leave --solver out, and give options as --method {method}:NAME=VALUE"
+            )
+        self.method_is_solver = True
+
+    @contextmanager
+    def _network(self, description: str) -> Iterator[tuple[Denoiser, Callable[[int | None], None]]]:
+        """Context manager that measures the time and shows the network evaluations in a progress bar.
+
+        Arguments:
+            description: Text beside the bar.
+        Yields:
+            The model as a denoiser that counts its evaluations, and a function that sets their total number.
+        """
+        model = self.opened.model
+        quiet = without_backend_warnings() if self.backend else nullcontext()
+        with quiet, progress_bar("calls", quiet=self.options.json) as bar:
+            task = bar.add_task(description, total=None, calls="")
+            counter = EvaluationCounter()
+
+            def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+                count = counter.count()
+                bar.update(task, completed=count, calls=f"{count} network evaluations")
+                result: Tensor = model(x, t, y)
+                return result
+
+            start = time.monotonic()
+            yield denoise, lambda total: bar.update(task, total=total)
+            self.seconds = time.monotonic() - start
+
+    def _note_choices(self, sampler: Sampler) -> None:
+        """Store the noise and the grid of a sampler for the record."""
+        self.noise_name = (self.options.noise or sampler.default_noise) if sampler.stochastic else None
+        self.grid_name = self.grid_name or sampler.default_grid
 
     def _part(self) -> slice:
         """Return the part of the seeds that this process draws."""
@@ -278,7 +362,7 @@ class SamplingSession:
             return None
         return sampler.evaluations(steps, cost)
 
-    def _table_rows(self) -> np.ndarray | None:
+    def table_rows(self) -> np.ndarray | None:
         """Return rows of the table that the run was trained on, or None if they are not read quickly."""
         recipe = getattr(self.opened, "recipe", None)
         if recipe is None or len(self.opened.columns) < 2:
@@ -307,6 +391,9 @@ class SamplingSession:
         keys: Sequence[str],
         name: str = "sample.json",
         also: Mapping[str, bytes] | None = None,
+        known: np.ndarray | None = None,
+        texts: Mapping[str, str] | None = None,
+        table: str | None = None,
     ) -> None:
         """Write samples, pictures and the record, and print a summary.
 
@@ -317,12 +404,15 @@ class SamplingSession:
             keys: Entries of the record that --json prints.
             name: File name of the record.
             also: Other files to write, by name.
+            known: Known coordinates of all samples (d,) in the units of the data, NaN if they are not known.
+            texts: Texts of known columns of a table, by name, which samples.csv contains as they are.
+            table: Name of the table among `also` that is written instead of the samples, or None.
         """
         import torch
 
         from sdekit.models import is_label
         from sdekit.registry import plugin_files
-        from sdekit.runs import write_results
+        from sdekit.runs import write_imputation, write_results
 
         options, y = self.options, self.y
         labels = y.tolist() if isinstance(y, torch.Tensor) and is_label(y) else None
@@ -355,14 +445,21 @@ class SamplingSession:
             "versions": {"sdekit": sdekit.__version__, "torch": torch.__version__},
             **record,
         }
-        picture = write_results(
-            *(options.out, self.opened, samples, json_values(record)),
-            record_name=name,
-            captions=None if label_names is None else list(map(str, label_names)),
-            other_files=also,
-            real=self._table_rows(),
-            overwrite=options.overwrite,
-        )
+        if table is not None:
+            picture = write_imputation(
+                options.out, json_values(record), also or {}, table=table, overwrite=options.overwrite
+            )
+        else:
+            picture = write_results(
+                *(options.out, self.opened, samples, json_values(record)),
+                record_name=name,
+                captions=None if label_names is None else list(map(str, label_names)),
+                other_files=also,
+                real=self.table_rows(),
+                known=known,
+                texts=texts,
+                overwrite=options.overwrite,
+            )
         if far_outside:
             count, (low, high) = round(far_outside * len(samples.x)), self.opened.data_range or (0.0, 0.0)
             text = "[yellow]warning:[/] {} of {} samples are far outside of the data's range, {:g} to {:g} in the "
@@ -370,11 +467,13 @@ class SamplingSession:
             note(text, count, len(samples.x), low, high, float(samples.x.abs().max()))
         if diagnosed is not None and diagnosed[0].explanation and not options.json:
             note("[yellow]warning:[/] {}: {}", diagnosed[0].explanation, diagnosed[1])
-        path = options.out / "samples.npy"
+        path = options.out / (table or "samples.npy")
         if options.json:
-            files = {"samples": str(path), "picture": None if picture is None else str(picture)}
+            files = {"table" if table else "samples": str(path), "picture": None if picture is None else str(picture)}
             entries = {key: record[key] for key in keys}
-            print_json({k: v["name"] if isinstance(v, dict) else v for k, v in entries.items()} | files)
+            print_json(
+                {k: v["name"] if isinstance(v, dict) and "options" in v else v for k, v in entries.items()} | files
+            )
             return
         where = "look at [bold]{}[/]" if picture else "they are in {}"
         channels = self.opened.data_shape[0]

@@ -46,6 +46,16 @@ from .sequences.sequence_files import (
 from .sequences.sequence_writing import (
     encode_sequences as encode_sequences,
 )
+from .table_dialect import (
+    is_missing as is_missing,
+    parse_number as parse_number,
+)
 from .table_files import (
     table as table,
+)
+from .table_layout import (
+    TableLayout as TableLayout,
+    header_rows as header_rows,
+    read_layout as read_layout,
+    table_rows as table_rows,
 )

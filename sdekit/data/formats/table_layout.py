@@ -160,27 +160,47 @@ def _sample_records(lines: list[str], separator: str) -> list[list[str]]:
     return records or [[lines[0].strip()]]
 
 
-def table_rows(layout: TableLayout, source: str) -> Iterator[tuple[int, list[str]]]:
+def table_rows(layout: TableLayout, source: str, *, empty: bool = False) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of the first line and the cells of each row of data.
 
     Arguments:
         layout: Layout of the table.
         source: Name of the table in messages.
+        empty: Whether to yield rows of which all cells are empty too.
     Yields:
         Number of the line, from 1, and cells without white space around them.
     Raises:
         InputError: If the file cannot be read, a row has another number of cells than the first one, or a quotation
             mark is missing.
     """
+    for number, line, cells in _records(layout, source):
+        if number >= layout.leading and (empty or any(cells)):
+            _check_width(cells, layout, line, source)
+            yield line, cells[: len(layout.names)]
+
+
+def header_rows(layout: TableLayout, source: str) -> list[list[str]]:
+    """Return the records before the data: the names of the columns, and perhaps their units.
+
+    Arguments:
+        layout: Layout of the table.
+        source: Name of the table in messages.
+    Returns:
+        Cells of each record.
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    return [cells for _, _, cells in itertools.islice(_records(layout, source), layout.leading)]
+
+
+def _records(layout: TableLayout, source: str) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield the number of each record, the number of its first line, and its cells without white space around them."""
     with _reading(layout.path), open(layout.path, encoding=layout.encoding, newline="") as file:
         lines = TableLines(file, source)
         records = split_records(lines, layout.separator)
         try:
             for number, record in enumerate(records):
-                cells = [cell.strip() for cell in record]
-                if number >= layout.leading and any(cells):
-                    _check_width(cells, layout, lines.start, source)
-                    yield lines.start, cells[: len(layout.names)]
+                yield number, lines.start, [cell.strip() for cell in record]
                 lines.end_record()
         except csv.Error as error:
             raise InputError(

@@ -1,4 +1,5 @@
 from .csv_writing import (
+    column_texts as column_texts,
     table_as_csv as table_as_csv,
 )
 from .data_frames import (
