@@ -143,7 +143,7 @@ def test_train_command_repeats_the_recipe(
     path = request.getfixturevalue(run)
     command = shlex.split(train_command(gather("run", load_run(path))))
     command[command.index("--out") + 1] = str(tmp_path / "again")
-    monkeypatch.setattr("sdekit_cli.commands.train.run_training", lambda trainer, **_: 0.0)
+    monkeypatch.setattr("sdekit_cli.training.training_session.run_training", lambda trainer, **_: 0.0)
     assert sdekit(*command[1:]).code == 0
     read_recipe(path).check_same(read_recipe(tmp_path / "again"))
     assert read_recipe(path) == read_recipe(tmp_path / "again")

@@ -1,8 +1,6 @@
 """`sdekit train`."""
 
-import os
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +8,7 @@ import typer
 
 from sdekit.errors import InputError
 from sdekit_cli.options.shared_options import Loggers, PluginFiles, load_plugin_files, parse_loggers, pick_device
-from sdekit_cli.terminal.console import note, print_json, quoted, warnings_as_notes
+from sdekit_cli.terminal.console import print_json
 
 if TYPE_CHECKING:
     from sdekit.runs import Component
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
 GROUPS = ("data", "process", "network", "train")
 KEYS = ("data", "process", "network", "prediction", "condition")
 DEFAULT_STEPS = 5000
-LOSSES = {"loss": "loss", "held_out_loss": "held-out loss", "baseline_loss": "loss of denoisers without training"}
-"""Losses in the summary, and their descriptions."""
 
 
 def train(
@@ -100,6 +96,8 @@ def train(
     """
     from sdekit.registry import parse_assignments
     from sdekit_cli.options.assignments import merge_flags
+    from sdekit_cli.training.training_session import run_training
+    from sdekit_cli.training.training_summary import print_summary, training_summary
 
     load_plugin_files(plugin, quiet=json)
     names = dict(data=data, process=process, network=network, prediction=prediction, condition=condition)
@@ -136,11 +134,11 @@ def train(
         trainer = _planned(read | chosen, options, out, device, overwrite, given, loggers)
     before = trainer.step
     loss = run_training(trainer, quiet=json)
-    summary = _summary(trainer, out, loss)
+    summary = training_summary(trainer, out, loss)
     if json:
         print_json(summary)
     if trainer.interrupted or not json:
-        _report(trainer, out, summary, resumed=resume, before=before)
+        print_summary(trainer, out, summary, resumed=resume, before=before)
     if trainer.interrupted:
         raise typer.Exit(130)
 
@@ -175,6 +173,7 @@ def _planned(
     from sdekit.registry import component_names
     from sdekit.runs import TrainOptions, check_run_folder
     from sdekit.training import Trainer, plan
+    from sdekit_cli.training.training_session import process_rank
 
     spec = names.pop("data", "digits")
     kind = parse_spec(spec, component_names("dataset"))[0]
@@ -237,131 +236,3 @@ def _resumed(
     if spec is not None and spec.partition(":")[0] == recipe.data.name.partition(":")[0]:
         recipe = replace(recipe, data=replace(recipe.data, name=spec))
     return Trainer(recipe, data, out, device=pick_device(device), resume=True, loggers=loggers)
-
-
-def run_training(trainer: "Trainer", *, quiet: bool) -> float | None:
-    """Train with a progress bar, until the end or until Ctrl-C or SIGTERM.
-
-    Arguments:
-        trainer: Trainer of the run.
-        quiet: Print nothing.
-    Returns:
-        Mean loss of the last hundred steps or so, or None without a step.
-    """
-    from sdekit.training import LoggerWarning, PreviewWarning
-    from sdekit_cli.terminal.progress import progress_bar
-    from sdekit_cli.terminal.signals import stopping
-
-    recipe = trainer.recipe
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    if not quiet:
-        from sdekit.data import describe_data
-
-        note("data: {}", "\n      ".join(describe_data(trainer.data)))
-        size = trainer.engine.world_size
-        processes = "" if size == 1 else f" in {size} processes"
-        note(
-            "training [bold]{}[/] ({:.2f} M parameters) on {} ({} items {}), process {}, on {}{}, into {}",
-            *(recipe.network.name, parameters / 1e6, recipe.data.name, len(trainer.indices)),
-            *("x".join(map(str, recipe.shape)), recipe.sde.name, trainer.device, processes, trainer.out),
-        )
-    first, seconds, average = trainer.step, trainer.seconds, 0.0
-    with (
-        _ending_together(),
-        warnings_as_notes(PreviewWarning, LoggerWarning),
-        stopping(trainer.stop),
-        progress_bar("loss", "rate", quiet=quiet) as bar,
-    ):
-        task = bar.add_task("training", total=1.0, loss="", rate="")
-        bar.update(task, completed=trainer.progress)
-        for count, now in enumerate(trainer.run(), 1):
-            if count == 1 and not quiet:
-                for location in trainer.metrics.locations:
-                    note("tracker: [bold]{}[/]", location)
-            average += (now.loss - average) / min(count, 100)
-            rate = (now.step - first) * recipe.train.batch_size / max(now.seconds - seconds, 1e-9)
-            loss, speed = f"step {now.step}  loss {average:.4f}", f"{rate:.0f} items/s"
-            bar.update(task, completed=now.progress, loss=loss, rate=speed)
-    if skipped := trainer.data.skipped:
-        note("skipped {} items that could not be read, the first {}", len(skipped), skipped[0])
-    return average if trainer.step > first else None
-
-
-@contextmanager
-def _ending_together() -> Iterator[None]:
-    """Context manager that ends all processes if one of them fails; with one process it does nothing."""
-    if "WORLD_SIZE" not in os.environ:
-        yield
-        return
-    from sdekit.distributed import in_lockstep
-    from sdekit_cli.app import report_failures
-
-    with in_lockstep(), report_failures():
-        yield
-
-
-def process_rank() -> int:
-    """Return the number of this process among those of torchrun; process 0 writes the run folder."""
-    if "WORLD_SIZE" not in os.environ:
-        return 0
-    from sdekit.distributed import world
-
-    return world().rank
-
-
-def _report(trainer: "Trainer", out: Path, summary: dict[str, Any], *, resumed: bool, before: int) -> None:
-    """Print how the training ended, and the next command."""
-    resume = f"sdekit train --out {quoted(out)} --resume"
-    step, steps = trainer.step, trainer.options.steps
-    if not trainer.finished:
-        reason = f"stopped at step {step}" if trainer.interrupted else f"reached --time-limit at step {step} of {steps}"
-        state = (
-            "saved: go on" + ("" if trainer.interrupted else " for as long") if step else "nothing was trained: start"
-        )
-        resume += "" if step or trainer.interrupted else " --time-limit 60"
-        note("{} and {} with  [bold]{}[/]", reason, state, resume)
-        return
-    if resumed and step == before:
-        longer = f"--steps {2 * step}" if steps else f"--time-limit {2 * (trainer.options.time_limit or 0):g}"
-        note("{} was finished already, at step {}: go on with  [bold]{} {}[/]", out, step, resume, longer)
-        return
-    losses = [f"{text} {summary[name]:.4g}" for name, text in LOSSES.items() if summary[name] is not None]
-    note("trained {} steps in {:.0f} s: {}", step, trainer.seconds, ", ".join(losses))
-    from sdekit.training import diagnose
-    from sdekit_cli.options.run_diagnosis import remedy
-
-    diagnosis = diagnose(trainer.metrics.rows)
-    if diagnosis.explanation:
-        note("[yellow]{}:[/] {}", diagnosis.explanation, remedy(diagnosis, trainer.recipe, out, trainer.weights_step))
-    elif trainer.weights_step < step:
-        note("the weights of step {} are used, because the held-out loss has risen since", trainer.weights_step)
-    if summary["preview"] is not None:
-        note("last preview: [bold]{}[/]", summary["preview"])
-    run = quoted(out)
-    note("next: [bold]sdekit sample {} --out samples[/]    draw samples", run)
-    note("      [bold]sdekit evaluate {}[/]    compare samples with data", run)
-    note("      [bold]sdekit report {}[/]    everything about the run in one HTML file", run)
-
-
-def _summary(trainer: "Trainer", out: Path, loss: float | None) -> dict[str, Any]:
-    """Return the fields of --json. `loss` is used if the run is too short to have a loss in its metrics."""
-    from sdekit.runs import read_metrics
-    from sdekit.training import diagnose
-
-    preview = trainer.folder.preview(trainer.step)
-    last = {name: value for row in read_metrics(out) for name, value in row.items()}
-    held_out = last.get("held_out_loss")
-    return {
-        "run": str(out),
-        "step": trainer.step,
-        "seconds": round(trainer.seconds, 2),
-        "loss": last.get("loss", loss),
-        "held_out_loss": held_out if held_out is None else round(held_out, 5),
-        "baseline_loss": last.get("baseline_loss"),
-        "verdict": diagnose(trainer.metrics.rows).verdict,
-        "weights_step": trainer.weights_step if trainer.step else None,
-        "preview": str(preview) if preview.exists() else None,
-        "finished": trainer.finished,
-        "skipped": len(trainer.data.skipped),
-        "notes": list(trainer.data.notes),
-    }

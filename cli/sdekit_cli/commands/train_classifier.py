@@ -9,8 +9,6 @@ from sdekit.errors import InputError
 from sdekit_cli.options.shared_options import PluginFiles, load_plugin_files, pick_device
 from sdekit_cli.terminal.console import note, print_json, quoted
 
-from .train import process_rank, run_training
-
 if TYPE_CHECKING:
     from sdekit.training import Trainer
 
@@ -47,6 +45,7 @@ def train_classifier(
     """
     from sdekit.registry import parse_assignments
     from sdekit_cli.options.assignments import group_options, merge_flags
+    from sdekit_cli.training.training_session import run_training
 
     load_plugin_files(plugin, quiet=json)
     flags = {"train.steps": steps, "train.batch_size": batch_size, "train.seed": seed}
@@ -99,6 +98,7 @@ def _planned(run: Path, out: Path, data: str | None, groups: dict[str, Any], dev
     )
     from sdekit.training import Trainer, classifier_recipe, is_classifier, load_data
     from sdekit_cli.terminal.progress import working
+    from sdekit_cli.training.training_session import process_rank
 
     recipe = read_recipe(run, with_data=data is None)
     recover_run(out)

@@ -1,0 +1,1 @@
+"""Parts of `sdekit train`: the run of a training, and its summary."""
