@@ -33,7 +33,11 @@ BROKEN: dict[str, tuple[str, str]] = {
         HEAD + "def sdekit_commands(app):\n    app.command('half')(print)\n    raise RuntimeError('no')\n",
         "the commands of plugin 'commands' are left out: RuntimeError: no",
     ),
-    "sound": (HEAD + "def sdekit_commands(app):\n    @app.command('acme')\n    def acme():\n        'Hello.'\n", ""),
+    "sound": (
+        HEAD + "def sdekit_commands(app):\n    @app.command('acme')\n    def acme():\n        'Hello.'\n"
+        "    app.command('without-help')(lambda: print('it ran'))\n",
+        "",
+    ),
 }
 
 
@@ -46,7 +50,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (info := place / f"px_{name}-1.0.dist-info").mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: px-{name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[sdekit]\n{name} = px_{name}\n")
-    return {**os.environ, "PYTHONPATH": str(place), "COLUMNS": "120"}
+    path = os.pathsep.join(filter(None, (str(place), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "120"}
 
 
 def run(installed: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -64,6 +69,7 @@ def test_help_goes_on_working(installed: dict[str, str], tmp_path: Path) -> None
         assert not words or sum(words in line for line in lines) == 1, (name, lines)
     assert len(lines) == len(BROKEN) - 2 and all(line.startswith("warning: ") for line in lines)
     assert "acme" in done.stdout and "half" not in done.stdout and "sample" in done.stdout
+    assert "without-help" in done.stdout and run(installed, "without-help").stdout == "it ran\n"
 
 
 def test_the_rest_goes_on_working(installed: dict[str, str]) -> None:

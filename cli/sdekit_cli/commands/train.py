@@ -25,8 +25,8 @@ def train(
         str | None,
         typer.Option(
             metavar="SPEC",
-            help="digits (default), moons, checkerboard, swiss-roll, rings, mixture, images:PATH, mnist:PATH, "
-            "array:PATH or table:PATH.",
+            help="digits (default), moons, ..., images:PATH, mnist:PATH, array:PATH, table:PATH, sequences:PATH or "
+            "hf:NAME. To list all: sdekit plugins list --kind dataset",
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML run file; flags override it.")] = None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Values of the options that choose the data; the help of each field says what it is."""
+    """Values of the options that choose the data, described by the help of each field."""
 
     data: Annotated[
         str | None, typer.Option(metavar="SPEC", help="Data, such as images:PATH (default: the run's held-out items).")
@@ -36,7 +36,7 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowOptions:
-    """Values of the options of the probability flow; the help of each field says what it is."""
+    """Values of the options of the probability flow, described by the help of each field."""
 
     solver: Annotated[
         str, typer.Option(help="dopri5, bosh3, or a deterministic solver such as ddim, with --steps.")
@@ -56,7 +56,7 @@ class FlowOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """Values of the options of the model and how it is evaluated; the help of each field says what it is."""
+    """Values of the options of the model and how it is evaluated, described by the help of each field."""
 
     run: ModelArgument
     label: Annotated[

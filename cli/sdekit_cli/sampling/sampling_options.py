@@ -18,7 +18,7 @@ DEFAULT_SOLVER = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
-    """Values of the options of a command that draws samples; the help of each field says what it is.
+    """Values of the options of a command that draws samples, described by the help of each field.
 
     Raises:
         InputError: If a number is out of range, or two options exclude each other.

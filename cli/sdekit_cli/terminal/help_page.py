@@ -59,7 +59,7 @@ def print_list(title: str, rows: Iterable[tuple[str, str]]) -> None:
     longest = max(len(name) for name, _ in rows)
     shown.print(f"\n[bold]{title}[/]")
     for name, description in rows:
-        first, *others = _wrap(description, max(shown.width, NARROWEST_PAGE) - longest - 5)
+        first, *others = _wrap(description, max(shown.width, NARROWEST_PAGE) - longest - 5) or [""]
         shown.print(Text.assemble("  ", (name.ljust(longest + 3), "cyan"), first), soft_wrap=True)
         for line in others:
             shown.print(" " * (longest + 5) + line, soft_wrap=True)
