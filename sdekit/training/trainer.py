@@ -627,7 +627,8 @@ def train(
         progress: True shows a bar in a terminal and a line in a notebook; or a function `progress(done, total)` that
             receives the number of steps.
     Returns:
-        The run with its averaged weights, as `load_run` opens it; or the trainer, for the results of `plan`.
+        The run, as `load_run` opens it, with the averaged weights of the step `run.step`, the last one unless the
+        held-out loss rose; or the trainer, for the results of `plan`.
     Raises:
         InputError: If the run cannot be started. In this case nothing is written.
     """

@@ -184,6 +184,15 @@ def test_verdict(moons_run: Path, losses: list[float], titles: list[str]) -> Non
     assert [statement.title for statement in training_statements(subject, None)] == titles
 
 
+def test_verdict_on_earlier_weights(moons_run: Path) -> None:
+    """If the weights are those from before the held-out loss rose, they do not overfit; the text states the rise."""
+    rows = [{"step": step, "held_out_loss": loss, "baseline_loss": 0.95} for step, loss in ((10, 0.4), (20, 0.7))]
+    subject = replace(gather("run", load_run(moons_run)), metrics=rows)
+    subject = replace(subject, opened=replace(subject.opened, step=10))
+    _, statement = training_statements(subject, None)
+    assert statement.title == "No overfitting" and "It rose to 0.7 at step 20" in statement.text
+
+
 def test_the_wheel_contains_the_template() -> None:
     """A wheel contains the files of the page."""
     from hatchling.builders.wheel import WheelBuilder
