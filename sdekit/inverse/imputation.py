@@ -16,7 +16,7 @@ from sdekit.errors import InputError
 from sdekit.inverse.operators import SVD, LinearOperator
 from sdekit.models import Condition
 from sdekit.processes import SDE, Denoiser
-from sdekit.sampling import Samples
+from sdekit.sampling import Progress, Samples
 
 from .problem import Problem
 from .restoration import build_restorer, restore
@@ -55,6 +55,29 @@ class RowMask(LinearOperator):
 
     def svd(self) -> SVD:
         raise InputError("this method needs one mask for all rows, and cannot impute rows: choose tds, mmps or pigdm")
+
+
+class JoinedProgress:
+    """Progress of several calls of `sample` as one.
+
+    Arguments:
+        progress: Function `progress(done, total)` of the network evaluations of all calls.
+        calls: Number of calls, each of the same length.
+    """
+
+    def __init__(self, progress: Progress, calls: int) -> None:
+        self.progress, self.calls = progress, calls
+        self.before = self.done = 0
+
+    def start_call(self) -> None:
+        """Start the next call."""
+        self.before += self.done
+        self.done = 0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Report the network evaluations of the present call."""
+        self.done = done
+        self.progress(self.before + done, None if total is None else self.calls * total)
 
 
 def imputation_problem(known: Tensor) -> Problem:
@@ -97,6 +120,7 @@ def impute(
     options: Mapping[str, Any] | None = None,
     y: Tensor | Condition | None = None,
     batch_size: int = ROWS_AT_ONCE,
+    progress: bool | Progress = False,
     **arguments: Any,
 ) -> Samples:
     """Draw the unknown numbers of rows given their known numbers.
@@ -112,6 +136,8 @@ def impute(
         options: Options of the method.
         y: Conditions of the rows, (N, ...), or None.
         batch_size: Largest number of rows at a time; it does not affect the rows.
+        progress: Whether to show a progress bar for each batch, or a function `progress(done, total)` of the network
+            evaluations of all batches, see `sdekit.sample`.
         arguments: Further arguments of `sdekit.inverse.restore`, such as `steps` and `sampler`.
     Returns:
         Samples of which `x` are the complete rows, (N, *shape).
@@ -123,13 +149,19 @@ def impute(
     seeds = range(len(known)) if seeds is None else seeds
     if len(seeds) != len(known):
         raise InputError(f"impute: {len(seeds)} seeds for {len(known)} rows; expected one for each row")
+    if not isinstance(progress, bool):
+        progress = JoinedProgress(progress, calls=-(-len(known) // batch_size))
     parts = []
     for start in range(0, len(known), batch_size):
         part = slice(start, start + batch_size)
         problem = imputation_problem(known[part])
         restorer = build_restorer(method, problem, **(options or {}))
         conditions = None if y is None else y[part]
-        drawn = restore(sde, denoise, problem, restorer, seeds=seeds[part], y=conditions, **arguments)
+        if isinstance(progress, JoinedProgress):
+            progress.start_call()
+        drawn = restore(
+            sde, denoise, problem, restorer, seeds=seeds[part], y=conditions, progress=progress, **arguments
+        )
         parts.append(replace(drawn, x=with_known(drawn.x, known[part])))
     nfe = max(part.nfe for part in parts)
     return replace(parts[0], x=torch.cat([part.x for part in parts]), nfe=nfe, seeds=tuple(seeds), y=y)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -171,18 +171,23 @@ def _observer(request: _Request, progress: bool | Progress, callback: Callback |
     total: int | None = None
     show: AbstractContextManager[Progress | None] = nullcontext()
     if progress is not False:
-        cost = 1
-        if request.guidance:
-            from sdekit.guidance import guidance_cost
-
-            one = torch.zeros(1, *request.shape, dtype=request.dtype, device=request.device)
-            cost = guidance_cost(request.sde, request.guidance, one, request.y)
-        evaluations = request.sampler.evaluations(len(request.times), cost)
-        total = None if evaluations is None else evaluations * len(list(request.batches()))
+        with suppress(SdekitError):  # of a guidance; the run raises it too, with the whole batch in its message
+            evaluations = request.sampler.evaluations(len(request.times), _guidance_cost(request))
+            total = None if evaluations is None else evaluations * len(list(request.batches()))
         count, name = len(request.seeds), request.solver
         show = progress_line(f"sampling {count} with {name}") if progress is True else nullcontext(progress)
     with show as shown:
         yield Observer(request.times, shown, total, callback)
+
+
+def _guidance_cost(request: _Request) -> int:
+    """Return the number of network evaluations of one denoising."""
+    if not request.guidance:
+        return 1
+    from sdekit.guidance import guidance_cost
+
+    one = torch.zeros(1, *request.shape, dtype=request.dtype, device=request.device)
+    return guidance_cost(request.sde, request.guidance, one, request.y)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,3 +133,14 @@ def test_unsuitable_methods_and_seeds_are_refused() -> None:
         impute(VP(), gaussian(VP()), known, method="ddrm", dtype=torch.float64)
     with pytest.raises(InputError, match="2 seeds for 1 rows"):
         impute(VP(), gaussian(VP()), known, seeds=[0, 1])
+
+
+def test_progress_of_all_batches() -> None:
+    """The progress of several batches is reported as one, with the network evaluations of all of them."""
+    reports: list[tuple[int, int | None]] = []
+    known = torch.tensor([[0.5, NAN, NAN]], dtype=torch.float64).repeat(5, 1)
+    impute(
+        VP(), gaussian(VP()), known, method="replacement", steps=4, batch_size=2, dtype=torch.float64,
+        progress=lambda done, total: reports.append((done, total)),
+    )  # fmt: skip
+    assert [done for done, _ in reports] == list(range(1, 13)) and {total for _, total in reports} == {12}

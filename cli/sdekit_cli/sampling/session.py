@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from sdekit.guidance import Guidance, SamplingContext
-    from sdekit.processes import SDE, Denoiser
-    from sdekit.sampling import Sampler, Samples
+    from sdekit.guidance import Guidance
+    from sdekit.processes import SDE
+    from sdekit.sampling import Progress, Sampler, Samples
 
 MOST_TABLE_BYTES, MOST_TABLE_ROWS = 2**24, 2000
 """Largest file of a table that is read in order to show its rows beside samples, and number of rows shown."""
@@ -207,28 +207,24 @@ class SamplingSession:
         part = self._part()
         seeds, x, y = self.seeds[part], None if x is None else x[part], None if self.y is None else self.y[part]
         budget: dict[str, Any] = {"steps": options.steps, "nfe": self.nfe, "grid": self.grid} | arguments
-        guidances = [*self.guidance, *guidance]
         at_once = 1 if self.of_texts else MOST_AT_ONCE
         batch_size = min(len(seeds), at_once) if options.batch_size is None else options.batch_size
         samples = None
-        with self._network(f"sampling {len(seeds)} with {name}") as (denoise, set_total):
+        with self._progress(f"sampling {len(seeds)} with {name}") as progress:
             if seeds:
-                if not options.json:
-                    evaluations = self._evaluations_per_batch(sampler, sde, guidances, y, budget)
-                    batches = len(seeds) if sampler.requires_single_sample else -(-len(seeds) // batch_size)
-                    set_total(None if evaluations is None else batches * evaluations)
                 samples = sample(
                     sde,
-                    denoise,
+                    self.opened.model,
                     sampler,
                     shape=self.opened.shape,
                     seeds=seeds,
                     x=x,
                     y=y,
-                    guidance=guidances,
+                    guidance=[*self.guidance, *guidance],
                     batch_size=batch_size,
                     device=self.device,
                     noise=options.noise,  # type: ignore[arg-type]  # SamplingOptions has checked it
+                    progress=progress,
                     **budget,
                 )
         self._note_choices(sampler)
@@ -258,15 +254,11 @@ class SamplingSession:
         if is_sampler := isinstance(one, Sampler):
             self.check_no_solver(method)
         sampler = one if isinstance(one, Sampler) else self.sampler
-        guidances = self.guidance if isinstance(one, Sampler) else [*self.guidance, one]
-        with self._network(f"imputing {len(seeds)} rows with {method}") as (denoise, set_total):
+        with self._progress(f"imputing {len(seeds)} rows with {method}") as progress:
             if seeds:
-                if not options.json:
-                    evaluations = self._evaluations_per_batch(sampler, sde, guidances, y, budget)
-                    set_total(None if evaluations is None else -(-len(seeds) // batch_size) * evaluations)
                 samples = impute(
                     sde,
-                    denoise,
+                    self.opened.model,
                     known,
                     seeds=seeds,
                     method=method,
@@ -277,6 +269,7 @@ class SamplingSession:
                     guidance=self.guidance,
                     device=self.device,
                     noise=options.noise,
+                    progress=progress,
                     **budget,
                 )
         self._note_choices(sampler)
@@ -297,28 +290,23 @@ class SamplingSession:
         self.method_is_solver = True
 
     @contextmanager
-    def _network(self, description: str) -> Iterator[tuple[Denoiser, Callable[[int | None], None]]]:
+    def _progress(self, description: str) -> Iterator[Progress | bool]:
         """Context manager that measures the time and shows the network evaluations in a progress bar.
 
         Arguments:
             description: Text beside the bar.
         Yields:
-            The model as a denoiser that counts its evaluations, and a function that sets their total number.
+            The argument `progress` of `sdekit.sample`.
         """
-        model = self.opened.model
         quiet = without_backend_warnings() if self.backend else nullcontext()
         with quiet, progress_bar("calls", quiet=self.options.json) as bar:
             task = bar.add_task(description, total=None, calls="")
-            counter = EvaluationCounter()
 
-            def denoise(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-                count = counter.count()
-                bar.update(task, completed=count, calls=f"{count} network evaluations")
-                result: Tensor = model(x, t, y)
-                return result
+            def show(done: int, total: int | None) -> None:
+                bar.update(task, completed=done, total=total, calls=f"{done} network evaluations")
 
             start = time.monotonic()
-            yield denoise, lambda total: bar.update(task, total=total)
+            yield show if not self.options.json else False
             self.seconds = time.monotonic() - start
 
     def _note_choices(self, sampler: Sampler) -> None:
@@ -343,24 +331,6 @@ class SamplingSession:
 
         self.processes = world().size
         return gather(samples, self.seeds, self.opened.shape)
-
-    def _evaluations_per_batch(
-        self, sampler: Sampler, sde: SDE, guidances: list[Guidance], y: Any, budget: Mapping[str, Any]
-    ) -> int | None:
-        """Return the largest number of network evaluations of one batch, or None if it depends on the samples."""
-        import torch
-
-        steps, nfe, grid, cost = budget["steps"] or sampler.default_steps, budget["nfe"], budget["grid"], 1
-        try:
-            if guidances:
-                from sdekit.guidance import guidance_cost
-
-                y = None if y is None else y[:1].to(self.device)
-                cost = guidance_cost(sde, guidances, torch.zeros(1, *self.opened.shape, device=self.device), y)
-            steps = len(grid) if isinstance(grid, torch.Tensor) else sampler.steps_for(nfe, cost) if nfe else steps
-        except SdekitError:  # `sample` raises it too, with the whole batch in its message
-            return None
-        return sampler.evaluations(steps, cost)
 
     def table_rows(self) -> np.ndarray | None:
         """Return rows of the table that the run was trained on, or None if they are not read quickly."""
@@ -498,22 +468,6 @@ def share_far_outside(x: Tensor, data_range: tuple[float, float] | None) -> floa
     low, high = data_range
     distance = (x.flatten(1) - (low + high) / 2).abs().amax(1) / ((high - low) / 2)
     return float((distance > FAR_OUTSIDE).double().mean())
-
-
-class EvaluationCounter:
-    """Counter of the network evaluations of all batches so far, including evaluations inside guidances."""
-
-    def __init__(self) -> None:
-        self.contexts: list[SamplingContext] = []
-
-    def count(self) -> int:
-        """Return the number of evaluations so far. It must be called while the denoiser runs, to find its context."""
-        from sdekit.guidance import current_context
-
-        context = current_context()
-        if context is not None and (not self.contexts or self.contexts[-1] is not context):
-            self.contexts.append(context)
-        return sum(context.evaluations for context in self.contexts)
 
 
 def _choose_solver(
