@@ -33,7 +33,9 @@ def named_columns(array: np.ndarray, names: Sequence[str] = ()) -> dict[str, np.
     return dict(zip(names or [f"column {i}" for i in range(array.shape[1])], array.T, strict=True))
 
 
-def pairs(samples: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray] | None = None) -> bytes:
+def pairs(
+    samples: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray] | None = None, *, name: str = "samples"
+) -> bytes:
     """Plot samples of a table over its data in grey: columns on the diagonal, and pairs of columns below it.
 
     A column of numbers is a histogram, and a column of categories is a bar for the share of each category. A pair of
@@ -45,13 +47,14 @@ def pairs(samples: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray] | No
         samples: Samples of each column by name, (N,) each: numbers with NaN for missing values, or an array of objects
             with texts for categories and None for missing values.
         data: Rows of the data in the same form, (M,) each, or None.
+        name: Name of the samples in the title.
     Returns:
         The plot as a PNG file.
     """
     from matplotlib.figure import Figure
 
     names = list(samples)[:MOST_COLUMNS]
-    columns = [_Column(samples[name], None if data is None else data[name], name) for name in names]
+    columns = [_Column(samples[column], None if data is None else data[column], column) for column in names]
     d = len(columns)
     width, height = 1.7 * d + 0.9, 1.7 * d + 1.2  # fixed margins, because a computed layout takes as long as the plots
     figure = Figure(figsize=(width, height))
@@ -70,7 +73,7 @@ def pairs(samples: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray] | No
             if i != j:
                 row.set_ticks(axes.yaxis, axes.set_ylim, shown=j == 0)
     first = f"first {d} of {len(samples)} columns; " if len(samples) > d else ""
-    title = first + ("samples" if data is None else "data in grey, samples in colour")
+    title = first + (name if data is None else f"data in grey, {name} in colour")
     figure.text(0.8 / width, 1 - 0.1 / height, title, fontsize=9, va="top")
     return figure_png(figure, dpi=100)
 

@@ -24,17 +24,19 @@ MOST_IN_GRID = {"image": 1024, "volume": 16, "sequence": 16}
 """Largest number of items in a picture of samples, by kind."""
 
 
-def pictured_items(kind: str, shape: tuple[int, ...]) -> int:
+def pictured_items(kind: str, shape: tuple[int, ...], table: Sequence[Column] = ()) -> int:
     """Return the number of items that a small picture shows.
 
     Arguments:
         kind: Kind of the items: "image", "volume", "sequence" or "vector".
         shape: Shape of an item in the model.
+        table: Columns of a table, or empty.
     Returns:
-        16 images or sequences, 4 volumes, 1024 points in the plane, and 0 for vectors without a picture.
+        16 images or sequences, 4 volumes, 1024 points in the plane or rows of a table, and 0 for vectors without a
+        picture.
     """
     if kind == "vector":
-        return 1024 if shape == (2,) else 0
+        return 1024 if shape == (2,) or len(table) > 1 else 0
     return 4 if kind == "volume" else 16
 
 

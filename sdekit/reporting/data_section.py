@@ -47,7 +47,7 @@ def _blocks(subject: Subject) -> list[Block]:
         caption = f"{len(items)} items of the {'training part' if subject.own_data else 'data'}, evenly spaced."
         blocks.append(items_block(items, opened, data.units, alt, caption, labels))
     else:
-        blocks += vector_blocks("data", subject.columns, items)
+        blocks += vector_blocks("data", subject.columns, items, table=data.columns)
     classes = _classes(subject)
     if classes is not None:
         blocks.append(Details(title=f"{data.classes} classes", blocks=(classes,)))

@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from sdekit.data import Units
+from sdekit.data import Column, Units
+from sdekit.data.tables import columns_of
 from sdekit.models import OpenedModel
-from sdekit.plotting import figure_png, item_grid, png, sample_pictures
+from sdekit.plotting import figure_png, item_grid, pairs, png, sample_pictures
 
 from .blocks import Block, Chart, Figures, Image, Table
 from .charts import DATA, DOTS, SAMPLES, Drawing, dots, histogram, pair_plot, short, span
 
 MOST_COLUMNS, MOST_PAIRS, MOST_HISTOGRAMS = 40, 4, 12
 """Largest number of columns in a table of moments, in a plot of pairs, and in a figure of histograms."""
+WIDEST_PAIRS = 760
+"""Largest width in pixels of the pairs of a table."""
 LARGEST = 560
 """Largest width in pixels of a picture that is embedded in the page."""
 
@@ -77,7 +80,11 @@ def shrunk(content: bytes, widest: int, factor: int = 1) -> tuple[bytes, int]:
 
 
 def vector_blocks(
-    name: str, columns: Sequence[str], data: np.ndarray, samples: np.ndarray | None = None
+    name: str,
+    columns: Sequence[str],
+    data: np.ndarray,
+    samples: np.ndarray | None = None,
+    table: Sequence[Column] = (),
 ) -> tuple[Block, ...]:
     """Draw vectors: histograms, points of pairs of columns, and a table of the moments of each column.
 
@@ -86,6 +93,7 @@ def vector_blocks(
         columns: Names of the d columns.
         data: Rows of the data (N, d); N is 0 without data.
         samples: Samples (M, d), or None.
+        table: Columns of a table, whose pairs are drawn with their categories, or empty.
     Returns:
         Charts and a table.
     """
@@ -96,7 +104,10 @@ def vector_blocks(
         first, other = samples, None
     what = "the data" if samples is None else "the data and the samples" if other is not None else "the samples"
     blocks: list[Block] = []
-    if d == 2:
+    has_categories = len(table) > 1 and any(column.type == "category" for column in table)
+    if has_categories:
+        blocks.append(_table_pairs(table, first, other, what))
+    elif d == 2:
         blocks.append(_plane(name, columns, first, other, what))
     elif d > 1:
         shown = columns[:MOST_PAIRS]
@@ -110,10 +121,23 @@ def vector_blocks(
                 wide=True,
             )
         )
-    if d == 1 or d > MOST_PAIRS:
+    if not has_categories and (d == 1 or d > MOST_PAIRS):
         blocks.append(_histograms(name, columns, first, other, what))
     blocks.append(_moments(columns, data, samples))
     return tuple(blocks)
+
+
+def _table_pairs(table: Sequence[Column], data: np.ndarray, samples: np.ndarray | None, what: str) -> Image:
+    """Draw pairs of the columns of a table with categories: the data in grey and the samples in colour."""
+    if samples is None:
+        picture = pairs(columns_of(data, table), name=what.removeprefix("the "))
+    else:
+        picture = pairs(columns_of(samples, table), columns_of(data, table))
+    content, width = shrunk(picture, WIDEST_PAIRS, factor=2)
+    names = ", ".join(column.name for column in table)
+    legend = "" if samples is None else " Grey: data. Blue: samples."
+    caption = f"Columns on the diagonal, pairs of columns below it.{legend}"
+    return Image(png=content, alt=f"Columns and pairs of the columns {names} of {what}", caption=caption, width=width)
 
 
 def _legend(samples: np.ndarray | None) -> str:

@@ -176,7 +176,7 @@ def samples_section(subject: Subject, drawn: DrawnSamples, comparison: Compariso
     blocks: list[Block] = [Facts(rows=_facts(drawn))]
     items = subject.items()
     if subject.is_vector:
-        blocks += vector_blocks("samples", subject.columns, items, drawn.items)
+        blocks += vector_blocks("samples", subject.columns, items, drawn.items, subject.opened.columns)
     else:
         blocks.append(Figures(items=tuple(_picture_pair(subject, items, drawn))))
     if comparison is not None and comparison.cells:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdekit.data import Batch
 from sdekit.models import ScoreModel, is_label
 from sdekit.plotting import pictured_items, sample_pictures
 from sdekit.runs import Recipe
@@ -30,23 +31,26 @@ def draw_quickly(model: ScoreModel, recipe: Recipe, n: int, evaluations: int, y:
 
 def preview_items(recipe: Recipe) -> int:
     """Return the number of samples in a preview, or 0 for data without a picture."""
-    return pictured_items(recipe.kind, recipe.shape)
+    return pictured_items(recipe.kind, recipe.shape, recipe.columns)
 
 
-def preview(model: ScoreModel, recipe: Recipe, evaluations: int) -> bytes | None:
+def preview(model: ScoreModel, recipe: Recipe, evaluations: int, rows: Batch | None = None) -> bytes | None:
     """Draw a picture of samples.
 
     Arguments:
         model: Denoiser.
         recipe: Recipe of its run.
         evaluations: Largest number of network evaluations per sample.
+        rows: Rows of a table to show beside as many samples with their conditions, or None.
     Returns:
         A PNG file, or None for data without a picture.
     """
-    n = preview_items(recipe)
+    n = preview_items(recipe) if rows is None else len(rows.x)
     if not n:
         return None
     y = recipe.examples(n)
+    if rows is not None and rows.y is not None and y is not None:
+        y = rows.y
     data = recipe.units.to_data(draw_quickly(model, recipe, n, evaluations, y))
     names = recipe.class_names or [str(label) for label in range(recipe.classes)]
     captions = [names[label] for label in y.tolist()] if y is not None and is_label(y) else None
@@ -57,5 +61,7 @@ def preview(model: ScoreModel, recipe: Recipe, evaluations: int) -> bytes | None
         columns=recipe.channel_names,
         captions=captions,
         sample_rate=recipe.sample_rate,
+        table=recipe.columns,
+        real=None if rows is None else recipe.units.to_data(rows.x),
     )
     return next(iter(pictures.values()), None)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from .conftest import FAST, TINY_MLP, call
 
@@ -224,3 +225,14 @@ def test_tasks_exclude_each_other(refused: CLI, animals_run: Path, moons_run: Pa
     message = refused("restore", animals_run, *known, "--method", "ddrm", *out)
     assert "cannot impute rows: choose" in message
     assert "tds is a solver itself" in refused("restore", animals_run, *known, "--solver", "heun", *out)
+
+
+def test_previews_and_reports_show_pairs(sdekit: CLI, animals_run: Path, tmp_path: Path) -> None:
+    """The training draws rows beside the data, and the report shows the categories of a column together."""
+    (preview,) = (animals_run / "previews").iterdir()
+    assert Image.open(preview).size == (600, 630)  # three columns
+    result = sdekit("report", animals_run, "--quick", "--nfe", 2, "-n", 24, "--out", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert result.code == 0
+    for what in ("the data", "the data and the samples"):
+        assert page.count(f'alt="Columns and pairs of the columns mass (kg), legs, kind of {what}"') == 1

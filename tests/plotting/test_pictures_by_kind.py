@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdekit.data import Units
+from sdekit.data import Column, Units
 from sdekit.plotting import comparison, lines, pictured_items, sample_pictures, slices
 from sdekit.runs.results import FILES
 
@@ -30,6 +30,7 @@ def test_each_kind_has_a_picture(kind: str) -> None:
 def test_vectors_of_other_sizes_have_no_picture() -> None:
     """Only points in the plane are drawn."""
     assert pictured_items("vector", (5,)) == 0
+    assert pictured_items("vector", (5,), [Column(name="a"), Column(name="b")]) == 1024
     assert not [
         name for name in sample_pictures(np.zeros((4, 5)), kind="vector", units=Units()) if name == "scatter.png"
     ]

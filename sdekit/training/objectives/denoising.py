@@ -149,8 +149,13 @@ class Denoising(Objective):
         return preview_items(self.recipe)
 
     def preview(self, module: nn.Module) -> bytes | None:
-        """Draw samples of the model."""
-        return preview(cast(ScoreModel, module), self.recipe, self.preview_evaluations)
+        """Draw samples of the model. Those of a table are beside evenly spaced rows of the training set."""
+        rows = None
+        if len(self.recipe.columns) > 1 and self.training_set is not None:
+            data, indices = self.training_set
+            n = min(self.preview_items, len(indices))
+            rows = data.batch(indices[np.linspace(0, len(indices) - 1, n).round().astype(int)])
+        return preview(cast(ScoreModel, module), self.recipe, self.preview_evaluations, rows)
 
     def describe(self, step: int, index: int) -> str:
         """Describe the noise level of an item."""
