@@ -20,7 +20,7 @@ from .discovery import (
 )
 from .foreign_names import equivalent as equivalent
 from .foreign_options import same_option as same_option, unknown_option as unknown_option
-from .hookspecs import Target as Target, Targets as Targets
+from .hookspecs import BUILT_IN as BUILT_IN, GROUP as GROUP, Target as Target, Targets as Targets
 from .kinds import KINDS as KINDS, kind_name as kind_name
 from .option_text import (
     OptionText as OptionText,

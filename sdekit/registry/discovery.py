@@ -25,9 +25,8 @@ from . import hookspecs
 from .component_parameters import FROZEN, configuration_fault, parameters, unknown_name
 from .foreign_names import unknown_component
 from .foreign_options import unknown_option
+from .hookspecs import BUILT_IN, GROUP
 from .kinds import KINDS, kind_name
-
-GROUP = "sdekit"
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _sources() -> list[Source]:
     """Return all plugins. The built-in ones come first, so that they keep their names in a conflict."""
     from importlib.metadata import entry_points  # takes 10 ms, which the help of a command can do without
 
-    points = sorted(entry_points(group=GROUP), key=lambda p: (p.name not in ("core", "plugins"), p.name))
+    points = sorted(entry_points(group=GROUP), key=lambda p: (p.name not in BUILT_IN, p.name))
     installed = []
     for point in points:
         package, version = "?", "?"

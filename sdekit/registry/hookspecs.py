@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("sdekit")
 
+GROUP = "sdekit"
+"""Group of entry points of plugins."""
+BUILT_IN = ("core", "plugins")
+"""Names of the entry points of sdekit itself."""
+
 Target = str | Callable[..., Any]
 Targets = Mapping[str, Target]
 

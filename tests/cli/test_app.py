@@ -123,7 +123,7 @@ def test_help_of_commands_is_light() -> None:
 
 
 def test_help_of_groups_is_light() -> None:
-    """The list of commands, and the help of `plugins`, load the plugins at most."""
+    """The list of commands looks for plugins, and the help of `plugins` imports the kinds of components, at most."""
     lines = ["--help", "plugins --help", *(f"plugins {name} --help" for name in ("list", "show", "new", "check"))]
     modules = imported(lines)
     assert modules & (LARGE | UNUSED_BY_HELP) == set()
