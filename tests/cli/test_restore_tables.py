@@ -153,6 +153,24 @@ def test_the_label_is_a_known_column(sdekit: CLI, refused: CLI, kinds_run: Path,
     assert "--label large and --known kind=...: give one of them" in message
 
 
+def test_numbers_of_the_condition_are_known_columns(
+    sdekit: CLI, refused: CLI, numbers_run: Path, tmp_path: Path
+) -> None:
+    """Each row has the condition in its own cells, and x is about w / 10."""
+    (tmp_path / "in.csv").write_text("w,z,x\n110,0.5,\n190,0.5,\n190,,11\n")
+    given = ("restore", numbers_run, "--steps", 16)
+    assert sdekit(*given, "--impute", tmp_path / "in.csv", "--out", tmp_path / "f").code == 0
+    first, second, third = rows_of(tmp_path / "f" / "imputed.csv")[1:]
+    assert float(first[2]) < 14 < 16 < float(second[2]) and (third[0], third[2]) == ("190", "11")
+    assert sdekit(*given, "--known", "z=0.5,w=110", "-n", 2, "--out", tmp_path / "k").code == 0
+    assert all(float(row[0]) < 14 and row[1] == "0.5" for row in rows_of(tmp_path / "k" / "samples.csv")[1:])
+    (tmp_path / "in.csv").write_text("w,z,x\n,0.5,\n190,0.5,1\n")
+    message = refused(*given, "--impute", tmp_path / "in.csv", "--out", tmp_path / "g")
+    assert "line 2, column 'w': the value is missing, and the model is conditioned on it" in message
+    message = refused(*given, "--known", "w=150", "--condition", "150", "--out", tmp_path / "g")
+    assert "--condition 150 and --known w=...: give one" in message
+
+
 @pytest.mark.parametrize(
     ("known", "message"),
     [
