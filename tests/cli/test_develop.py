@@ -52,6 +52,7 @@ def test_new(sdekit: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind:
 def test_new_refuses(refused: Callable[..., str], tmp_path: Path) -> None:
     """A plugin that would not work, or would overwrite files, is refused."""
     assert "no kind 'sampelr'; did you mean 'sampler'?" in refused("plugins", "new", "a", "--kind", "sampelr")
+    assert "no template for the kind objective: start from" in refused("plugins", "new", "acme", "--kind", "objective")
     assert "lower case, with hyphens, such as acme-heun" in refused("plugins", "new", "Acme_Heun")
     assert "Python already has a module 'json'" in refused("plugins", "new", "json")
     assert "sampler 'ddim' exists already, in sdekit" in refused("plugins", "new", "ddim")

@@ -57,6 +57,11 @@ def _check_new(name: str, kind: str, out: Path) -> None:
     from sdekit.runs import recover
 
     if kind not in COMPONENTS:
+        if kind in KINDS:
+            raise InputError(
+                f"there is no template for the kind {kind}: start from examples/single_files/acme_{kind}.py, or use "
+                f"one of the kinds {', '.join(COMPONENTS)}"
+            )
         raise InputError(unknown_name("kind of plugin", kind, list(COMPONENTS), "Kinds"))
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         example = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "-", name).strip("-").lower()

@@ -108,7 +108,7 @@ def dataset_from_hub(
             condition=condition,
             categories=categories or (),
             drop_missing=drop_missing,
-            scale="columns" if scale == "auto" else scale,
+            scale="quantiles" if scale == "auto" else scale,
         )
     if condition is not None:
         texts = f"; training on captions such as {columns.texts[0]!r} is not supported" if columns.texts else ""

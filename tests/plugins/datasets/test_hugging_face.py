@@ -105,3 +105,12 @@ def test_saved_arrays(library: Any, tmp_path: Path) -> None:
     data, _ = load_data(f"hf:{tmp_path / 'rows'}")
     assert (data.kind, data.shape, len(data)) == ("sequence", (2, 8), 6)
     assert np.allclose(data.units.to_data(data.batch([5]).x), values[5:], atol=1e-4)
+
+
+def test_a_table_has_the_units_of_a_data_frame(library: Any) -> None:
+    """Rows of numbers are mapped to the units of the model in the same way from each source."""
+    import pandas as pd
+
+    columns = {"a": np.arange(120.0) ** 2, "b": np.arange(120) % 7}
+    hub, frame = (load_data(rows)[0] for rows in (library.Dataset.from_dict(columns), pd.DataFrame(columns)))
+    assert hub.units == frame.units and any(hub.units.quantiles)
