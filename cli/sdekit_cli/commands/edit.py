@@ -38,6 +38,7 @@ def edit(
       sdekit edit run --image sketch.png --strength 0.7 --label 3 --guidance cfg:scale=2 --out threes
     """
     from sdekit_cli.sampling.measurement import as_images, in_data_units, read_sample, side_by_side
+    from sdekit_cli.sampling.sample_results import write_samples
     from sdekit_cli.sampling.session import SamplingSession
 
     if strength is not None and t is not None:
@@ -77,7 +78,8 @@ def edit(
             captions=["before", *(f"sample {seed}" for seed in samples.seeds[: len(x)])],
             sample_rate=opened.sample_rate,
         )
-    session.finish(
+    write_samples(
+        session,
         samples,
         {"image": str(image), "resize": resize, "strength": strength, "t": truncated.t_max, **session.solver_record},
         f"variations from t = {truncated.t_max:.3g}",

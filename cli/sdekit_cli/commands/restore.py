@@ -94,6 +94,7 @@ def restore(
     """
     from sdekit.registry import component_options, parse_component, with_data_std
     from sdekit_cli.sampling.measurement import measure
+    from sdekit_cli.sampling.sample_results import write_samples
     from sdekit_cli.sampling.session import SamplingSession
 
     if known or impute is not None:
@@ -160,7 +161,8 @@ def restore(
         **agreement(measured, samples, opened),
     }
     estimated = f" (noise estimated at {std:.3g})" if known_std is None else ""
-    session.finish(
+    write_samples(
+        session,
         samples,
         record,
         f"samples with {method_name}{estimated}",

@@ -35,6 +35,7 @@ def sample(options: SamplingOptions) -> None:
 
       sdekit sample run --solver ode --option method=rk4 --nfe 41 --seeds 0-99 --out rk4
     """
+    from sdekit_cli.sampling.sample_results import write_samples
     from sdekit_cli.sampling.session import SamplingSession
 
     session = SamplingSession(options, n=64, solver=DEFAULT_SOLVER)
@@ -52,7 +53,9 @@ def sample(options: SamplingOptions) -> None:
     if tuned is not None:
         record |= {"tuned": {name: getattr(tuned, name) for name in TUNED_RECORD}, "grid": "tuned"}
     method = solver if tuned is None else f"{solver}, tuned (--grid {sampler.default_grid}: untuned)"
-    session.finish(samples, record, f"samples with {method}", keys=("solver", "grid", "steps", "nfe", "n", "seconds"))
+    write_samples(
+        session, samples, record, f"samples with {method}", keys=("solver", "grid", "steps", "nfe", "n", "seconds")
+    )
 
 
 def _find_tuned(session: SamplingSession) -> Tuned | None:

@@ -15,6 +15,7 @@ from sdekit_cli.terminal.console import note
 
 from .incomplete_table import IncompleteTable, read_incomplete, write_complete
 from .known_values import KnownValues, check_table, condition_columns, known_in_model, parse_known
+from .sample_results import table_rows, write_samples
 from .session import SamplingSession
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def restore_known(session: SamplingSession, texts: Sequence[str], method: str, m
         "method": {"name": method, "options": method_options},
         **session.solver_record,
     }
-    session.finish(
+    write_samples(
+        session,
         samples,
         record,
         f"rows with {method}",
@@ -117,9 +119,7 @@ def impute_table(session: SamplingSession, path: Path, method: str, method_optio
     drawn = np.where(np.isnan(codes), opened.to_data(samples.x), codes)
     parts = np.split(drawn, len(seeds))
     files = {IMPUTED: write_complete(table, parts, opened.columns, numbered=len(seeds) > 1)}
-    files |= sample_pictures(
-        drawn, kind=opened.kind, units=opened.units, table=opened.columns, real=session.table_rows()
-    )
+    files |= sample_pictures(drawn, kind=opened.kind, units=opened.units, table=opened.columns, real=table_rows(opened))
     counts = table.missing.sum(0).tolist()
     missing = {column.name: count for column, count in zip(opened.columns, counts, strict=True) if count}
     record = {
@@ -133,7 +133,8 @@ def impute_table(session: SamplingSession, path: Path, method: str, method_optio
         "method": {"name": method, "options": method_options},
         **session.solver_record,
     }
-    session.finish(
+    write_samples(
+        session,
         samples,
         record,
         f"rows ({sum(counts)} missing cells) with {method}",

@@ -1,4 +1,4 @@
-"""Sampling session of `sample`, `restore` and `edit`: check options, open the model, draw samples, write results."""
+"""Sampling session of `sample`, `restore` and `edit`: check options, open the model and draw samples."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import sdekit
-from sdekit.errors import InputError, SdekitError
+from sdekit.errors import InputError
 from sdekit.registry import component_options, parse_assignments, parse_component, with_data_std
 from sdekit_cli.options.label_option import find_classes, name_labels, resolve_labels
 from sdekit_cli.options.model_option import open_run
-from sdekit_cli.options.run_diagnosis import diagnose_opened
 from sdekit_cli.options.shared_options import (
-    backend_record,
     build_guidance,
     load_plugin_files,
     parse_backend,
@@ -26,21 +23,17 @@ from sdekit_cli.options.shared_options import (
     use_backend,
     without_backend_warnings,
 )
-from sdekit_cli.terminal.console import json_values, note, print_json
 from sdekit_cli.terminal.progress import progress_bar
 
 from .sampling_options import DEFAULT_SOLVER, SamplingOptions
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from sdekit.guidance import Guidance
     from sdekit.processes import SDE
     from sdekit.sampling import Progress, Sampler, Samples
 
-MOST_TABLE_BYTES, MOST_TABLE_ROWS = 2**24, 2000
-"""Largest file of a table that is read in order to show its rows beside samples, and number of rows shown."""
 MOST_AT_ONCE = 256
 """Batch size if --batch-size is not given."""
 
@@ -49,9 +42,6 @@ TEXT_SAMPLES, TEXT_EVALUATIONS = 4, 25
 
 MAKER = "maker"
 """Name of the grid that the makers of an opened model used."""
-
-FAR_OUTSIDE = 2.0
-"""Distance of a value from the middle of the data's range, in units of half the range, that is reported."""
 
 
 class SamplingSession:
@@ -331,143 +321,6 @@ class SamplingSession:
 
         self.processes = world().size
         return gather(samples, self.seeds, self.opened.shape)
-
-    def table_rows(self) -> np.ndarray | None:
-        """Return rows of the table that the run was trained on, or None if they are not read quickly."""
-        recipe = getattr(self.opened, "recipe", None)
-        if recipe is None or len(self.opened.columns) < 2:
-            return None
-        import numpy as np
-
-        from sdekit.data import parse_spec
-        from sdekit.training import load_run_data
-
-        try:
-            path = parse_spec(recipe.data.name)[1]
-            if path is None or os.path.getsize(path) > MOST_TABLE_BYTES:
-                return None
-            data = load_run_data(recipe)
-            rows = np.linspace(0, len(data) - 1, min(len(data), MOST_TABLE_ROWS)).astype(int)
-            return data.units.to_data(data.batch(rows).x)
-        except (SdekitError, OSError):  # the data have moved or changed: the picture shows the samples alone
-            return None
-
-    def finish(
-        self,
-        samples: Samples,
-        record: Mapping[str, Any],
-        description: str,
-        *,
-        keys: Sequence[str],
-        name: str = "sample.json",
-        also: Mapping[str, bytes] | None = None,
-        known: np.ndarray | None = None,
-        texts: Mapping[str, str] | None = None,
-        table: str | None = None,
-    ) -> None:
-        """Write samples, pictures and the record, and print a summary.
-
-        Arguments:
-            samples: The samples.
-            record: Entries of the record beside those that all commands write.
-            description: Noun phrase for the samples, for the summary.
-            keys: Entries of the record that --json prints.
-            name: File name of the record.
-            also: Other files to write, by name.
-            known: Known coordinates of all samples (d,) in the units of the data, NaN if they are not known.
-            texts: Texts of known columns of a table, by name, which samples.csv contains as they are.
-            table: Name of the table among `also` that is written instead of the samples, or None.
-        """
-        import torch
-
-        from sdekit.models import is_label
-        from sdekit.registry import plugin_files
-        from sdekit.runs import write_imputation, write_results
-
-        options, y = self.options, self.y
-        labels = y.tolist() if isinstance(y, torch.Tensor) and is_label(y) else None
-        label_names = None if labels is None else [self.classes.name(label) for label in labels]
-        diagnosed = diagnose_opened(self.opened)
-        far_outside = share_far_outside(samples.x, self.opened.data_range)
-        record = {
-            "run": options.run,
-            "run_step": self.opened.step,
-            "grid": self.grid_name,
-            "grid_options": self.grid_options,
-            "steps": len(samples.times),
-            "nfe": samples.nfe,
-            "n": len(self.seeds),
-            "seeds": list(self.seeds),
-            "labels": labels,
-            "label_names": label_names,
-            "condition": options.condition,
-            **self.text_record,
-            "guidance": self.guidance_records,
-            "noise": self.noise_name,
-            "times": samples.times.tolist(),
-            "far_outside_range": far_outside,
-            "training": None if diagnosed is None else diagnosed[0].as_dict(),
-            "seconds": round(self.seconds, 3),
-            "device": self.device,
-            "processes": self.processes,
-            "backend": backend_record(self.opened.model, self.backend, quiet=options.json),
-            "plugins": plugin_files(),
-            "versions": {"sdekit": sdekit.__version__, "torch": torch.__version__},
-            **record,
-        }
-        if table is not None:
-            picture = write_imputation(
-                options.out, json_values(record), also or {}, table=table, overwrite=options.overwrite
-            )
-        else:
-            picture = write_results(
-                *(options.out, self.opened, samples, json_values(record)),
-                record_name=name,
-                captions=None if label_names is None else list(map(str, label_names)),
-                other_files=also,
-                real=self.table_rows(),
-                known=known,
-                texts=texts,
-                overwrite=options.overwrite,
-            )
-        if far_outside:
-            count, (low, high) = round(far_outside * len(samples.x)), self.opened.data_range or (0.0, 0.0)
-            text = "[yellow]warning:[/] {} of {} samples are far outside of the data's range, {:g} to {:g} in the "
-            text += "model's units (largest value {:.3g}): add --guidance clip as the last guidance, or take more steps"
-            note(text, count, len(samples.x), low, high, float(samples.x.abs().max()))
-        if diagnosed is not None and diagnosed[0].explanation and not options.json:
-            note("[yellow]warning:[/] {}: {}", diagnosed[0].explanation, diagnosed[1])
-        path = options.out / (table or "samples.npy")
-        if options.json:
-            files = {"table" if table else "samples": str(path), "picture": None if picture is None else str(picture)}
-            entries = {key: record[key] for key in keys}
-            print_json(
-                {k: v["name"] if isinstance(v, dict) and "options" in v else v for k, v in entries.items()} | files
-            )
-            return
-        where = "look at [bold]{}[/]" if picture else "they are in {}"
-        channels = self.opened.data_shape[0]
-        if picture and self.opened.kind == "image" and channels not in (1, 3):
-            where += f" (it shows {3 if channels > 3 else 1} of {channels} channels)"
-        values = (len(self.seeds), description, samples.nfe, self.seconds, picture or path)
-        note("drew {} {}: {} network evaluations each, {:.1f} s; " + where, *values)
-
-
-def share_far_outside(x: Tensor, data_range: tuple[float, float] | None) -> float | None:
-    """Return the share of samples with values far outside of the range of the data.
-
-    Arguments:
-        x: Samples (B, *) in the model's units.
-        data_range: Smallest and largest value of the data in the model's units, or None if they are unknown.
-    Returns:
-        Share of the samples in which a value is more than `FAR_OUTSIDE` times as far from the middle of the range as
-        the ends of the range are; None if the range is unknown.
-    """
-    if data_range is None:
-        return None
-    low, high = data_range
-    distance = (x.flatten(1) - (low + high) / 2).abs().amax(1) / ((high - low) / 2)
-    return float((distance > FAR_OUTSIDE).double().mean())
 
 
 def _choose_solver(
