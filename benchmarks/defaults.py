@@ -39,6 +39,7 @@ from sdekit.training import Trainer, plan
 
 TOYS = ("moons", "checkerboard", "swiss-roll", "rings", "mixture")
 TABLES = ("breast-cancer", "wine")
+VOLUMES = ("ellipsoids", "blobs")
 SAMPLES_SEED, ROUNDS, STEPS_A_ROUND = 10_000, 4, 8
 
 
@@ -58,15 +59,32 @@ def load(name: str, items: int, paths: argparse.Namespace) -> tuple[np.ndarray, 
         rows = getattr(sklearn.datasets, f"load_{name.replace('-', '_')}")().data.astype(np.float32)
         rows = rows[np.random.default_rng(0).permutation(len(rows))]
         return rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    if name in VOLUMES:
+        both = volumes(name, 600)
+        return both[:500], both[500:]
     if kind == "mnist":
         pixels = np.frombuffer(gzip.decompress(paths.mnist.read_bytes()), np.uint8, offset=16).reshape(-1, 1, 28, 28)
     elif kind == "cifar":
         pixels = read_folder(paths.cifar, items + 1000)
     else:
-        names = ("digits", *TOYS, *TABLES, "mnist-SIZE", "cifar-SIZE")
+        names = ("digits", *TOYS, *TABLES, *VOLUMES, "mnist-SIZE", "cifar-SIZE")
         raise SystemExit(f"no data set {name!r}: choose from {', '.join(names)}")
     images = average(torch.tensor(pixels).float() / 127.5 - 1, int(size)).numpy()
     return images[:items], images[items : items + 1000]
+
+
+def volumes(name: str, n: int) -> np.ndarray:
+    """Draw ellipsoids with soft surfaces, or sums of three Gaussian blobs, (n, 1, 16, 16, 16)."""
+    g, u = np.random.default_rng(0), np.arange(16.0)
+    axes = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))
+    if name == "ellipsoids":
+        center, radius = g.uniform(4.5, 10.5, (n, 3)), g.uniform(2, 4.5, (n, 3))
+        squares = ((u - center[:, :, None]) / radius[:, :, None]) ** 2
+        distance = sum(squares[:, i].reshape(n, *axis) for i, axis in enumerate(axes))
+        return (1 / (1 + np.exp(6 * (distance - 1))))[:, None].astype(np.float32)
+    center, width = g.uniform(2, 13, (n, 3, 3, 1)), g.uniform(1, 2.5, (n, 3, 1, 1))
+    bumps = np.exp(-0.5 * ((u - center) / width) ** 2) * g.uniform(0.5, 1, (n, 3, 1, 1)) ** (1 / 3)
+    return np.einsum("nki,nkj,nkl->nijl", *bumps.transpose(2, 0, 1, 3))[:, None].astype(np.float32)
 
 
 def read_folder(folder: Path, n: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from sdekit import registry
 from sdekit.errors import InputError
 from sdekit.networks import MLP, ConditionEmbedding, Mixer, NoiseEmbedding, UNet
 from sdekit.networks.mixer import CHANNELS, _Pixels
+from sdekit.networks.patches import from_patches, to_patches
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"width": 16, "depth": 2},
@@ -305,3 +306,30 @@ def test_one_unet_for_all_dimensions(dimensions: int) -> None:
         extended = x.reshape(*x.shape, *(1,) * (dimensions - 1)).expand(*x.shape, *(16,) * (dimensions - 1))
         expected = line(x, c, y).reshape(*x.shape, *(1,) * (dimensions - 1)).expand_as(extended)
         torch.testing.assert_close(net(extended, c, y), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sides", [(17,), (16, 17), (17, 16, 16)], ids=["sequence", "image", "volume"])
+def test_unet_of_patches(sides: tuple[int, ...]) -> None:
+    """A U-Net of patches is the U-Net whose channels are the patches; `from_patches` inverts `to_patches`."""
+    shape = (2, *sides)
+    net, (x, c, y) = build("unet", shape, 3, patch=2, width=8), inputs(shape)
+    patches = to_patches(x, 2)
+    assert patches.shape[1:] == (2 * 2 ** len(sides), *(-(-side // 2) for side in sides))
+    assert torch.equal(from_patches(patches, 2, sides), x)
+    plain = UNet(patches.shape[1:], 3, width=8).eval()
+    plain.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        assert torch.equal(net(x, c, y), from_patches(plain(patches, c, y), 2, sides))
+
+
+def test_patches_of_images_are_those_of_torch() -> None:
+    """In two dimensions, `to_patches` is `pixel_unshuffle`."""
+    x = torch.randn(2, 3, 6, 9)
+    assert torch.equal(to_patches(x, 3), F.pixel_unshuffle(x, 3))
+
+
+@pytest.mark.parametrize("patch", [0, 3])
+def test_unet_refuses_patches_that_do_not_fit(patch: int) -> None:
+    """At least four patches must fit into each side."""
+    with pytest.raises(InputError, match="patch from 1 to 2"):
+        UNet((1, 8, 9), patch=patch)

@@ -1,5 +1,6 @@
 """Planning of a training: a recipe from names and options, its defaults, and messages about wrong input."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,28 @@ def test_network_suits_the_data(tmp_path: Path) -> None:
         np.save(tmp_path / "x.npy", rng.random(shape))
         found[shape[1:]] = plan(f"array:{tmp_path / 'x.npy'}", options=STEPS)[0].network.name
     assert found == {(8, 12): "unet", (7, 8): "mlp", (5,): "mlp"}
+
+
+def test_volumes_are_trained_in_patches() -> None:
+    """Volumes of at least 16 voxels a side have patches of 2 voxels a side, unless the options say otherwise."""
+    rng = np.random.default_rng(0)
+    large, small = rng.random((4, 1, 16, 17, 16), np.float32), rng.random((4, 1, 15, 16, 16), np.float32)
+    found = [plan(x, options=STEPS)[0].network.options["patch"] for x in (large, small)]
+    other = plan(large, options=STEPS | {"network": {"patch": 1}})[0]
+    assert [*found, other.network.options["patch"]] == [2, 1, 1]
+    assert plan(large[:, :, 0], options=STEPS)[0].network.options["patch"] == 1
+
+
+def test_runs_without_the_option_patch_have_no_patches() -> None:
+    """A recipe of an earlier version, without the option `patch`, builds the network without patches."""
+    volumes = np.random.default_rng(0).random((4, 1, 16, 16, 16), np.float32)
+    recipe = plan(volumes, options=STEPS | {"network": {"patch": 1, "width": 8}})[0]
+    options = {name: value for name, value in recipe.network.options.items() if name != "patch"}
+    earlier = replace(recipe, network=replace(recipe.network, options=options))
+    assert earlier.build().network.patch == 1
+    assert {k: v.shape for k, v in earlier.build().state_dict().items()} == {
+        k: v.shape for k, v in recipe.build().state_dict().items()
+    }
 
 
 def test_initial_weights_follow_from_the_seed() -> None:
