@@ -12,7 +12,8 @@ and piecewise constant steps. A pilot determines the number of steps that fit in
 - forest: cross-validated accuracy of a random forest that separates the logarithms of the spectra of samples and data;
   0.5 is best.
 
-The floor compares two sets of new sequences. Results are appended to OUT.json, and OUT.md is written from all of them.
+The floors are `spectrum` and `forest` between two sets of new sequences. Results are appended to OUT.json, and OUT.md
+is written from all of them.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def trained(
 
 def write_table(rows: list[dict[str, object]]) -> None:
     """Write all results as a Markdown table."""
-    columns = ("data", "network", "budget", "steps", "spectrum", "worst", "forest", "floor")
+    columns = ("data", "network", "budget", "steps", "spectrum", "spectrum_floor", "worst", "forest", "forest_floor")
     lines = ["# Sequences", "", __doc__.split("\n\n", 2)[2].strip(), "", f"| {' | '.join(columns)} |"]
     lines.append("|" + "---|" * len(columns))
     for row in rows:
@@ -143,7 +144,8 @@ def main() -> None:
         network = " ".join([arguments.network, *arguments.option])
         row = {"data": name, "network": network, "budget": arguments.budget, **facts}
         new, other = (x[: arguments.samples] for x in (new, sequences(name, 2)))
-        row |= {**measure(samples, new), "floor": measure(other, new)["forest"]}
+        floor = {f"{key}_floor": value for key, value in measure(other, new).items() if key != "worst"}
+        row |= {"samples": len(samples), **measure(samples, new), **floor}
         print(row, flush=True)
         rows = [r for r in rows if (r["data"], r["network"], r["budget"]) != (name, row["network"], row["budget"])]
         rows.append(row)

@@ -159,6 +159,26 @@ def sequence_units(array: np.ndarray, scale: ScaleChoice, layout: str, source: s
     return Units(shift=tuple(mean), scale=tuple(std), layout=layout)
 
 
+def volume_units(array: np.ndarray, layout: str, source: str) -> Units:
+    """Return the units that map all numbers of volumes to mean 0 and standard deviation 1, with their range.
+
+    Arguments:
+        array: Volumes (N, *item).
+        layout: Axes of an item, see `Units`.
+        source: Name of the data in error messages.
+    Returns:
+        Units of the volumes. Constant volumes are only shifted.
+    Raises:
+        InputError: If a number is not finite or too large for float32.
+    """
+    statistics = column_statistics(array, source, layout)
+    low, high = float(statistics.low.min()), float(statistics.high.max())
+    check_float32(low, high, source)
+    mean = float(statistics.mean.mean())
+    std = float(np.sqrt((statistics.std**2 + (statistics.mean - mean) ** 2).mean()))
+    return Units(shift=mean, scale=std if low < high and std > 0 else 1.0, layout=layout, low=low, high=high)
+
+
 def range_units(low: float, high: float, layout: str = "same", *, known: bool = False) -> Units:
     """Return the units that map [low, high] to [-1, 1]. If both bounds are equal, the data are only shifted.
 

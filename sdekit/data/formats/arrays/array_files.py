@@ -21,6 +21,7 @@ from sdekit.data.standardization import (
     sequence_units,
     value_range,
     vector_units,
+    volume_units,
 )
 from sdekit.errors import InputError
 
@@ -79,7 +80,9 @@ def array(
             of all numbers to [-1, 1], "none" changes nothing, and "auto" is "global" if the columns seem to measure
             the same quantity, else "columns". For images, "global" maps the range of all numbers to [-1, 1], "none"
             changes nothing, and "auto" is "global" except that uint8 images with a value above 1 are mapped from
-            0..255. Volumes are treated as images. For sequences, "auto" and "columns" standardize each channel.
+            0..255. For volumes, "auto" maps all numbers to mean 0 and standard deviation 1, because most voxels may be
+            background, and "global" and "none" are as for images. For sequences, "auto" and "columns" standardize each
+            channel.
         layout: Axes of the items: "channels-first" for (N, C, ...), "channels-last" for (N, ..., C), "grey" for images
             (N, H, W) without an axis of channels, or "auto".
         kind: Kind of the items: "vector" for (N, d), "sequence" for (N, L), (N, C, L) or (N, L, C), "image" for
@@ -336,6 +339,8 @@ def _image_units(items: np.ndarray, axes: Axes, scale: ScaleChoice, source: str)
             f"{source}: scale 'columns' is for vectors (N, d) and sequences (N, C, L), not for {axes.kind}s "
             f"{items.shape}; omit it"
         )
+    if scale == "auto" and axes.kind == "volume":
+        return volume_units(items, layout, source)
     if scale == "auto" and items.dtype == np.uint8 and not _is_binary(items):
         return range_units(0.0, 255.0, layout, known=True)
     low, high = value_range(items, source)

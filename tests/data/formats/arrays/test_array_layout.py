@@ -101,6 +101,18 @@ def test_options_that_do_not_fit(tmp_path: Path, axes: tuple[int, ...], options:
         opened(tmp_path, RNG.normal(size=(6, *axes)), **options)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8], ids=["float32", "uint8"])
+def test_volumes_are_standardized(tmp_path: Path, dtype: type[np.generic]) -> None:
+    """All numbers of volumes have mean 0 and variance 1, and the range of the data is known; "global" maps it."""
+    items = (200 * RNG.random((5, 2, 6, 7, 8)) ** 4).astype(dtype)
+    data = opened(tmp_path, items)
+    x = data.batch(range(5)).x
+    assert abs(float(x.mean())) < 1e-5 and float(x.std(correction=0)) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(data.units.to_data(x), items, atol=1e-3)
+    assert (data.units.low, data.units.high) == (float(items.min()), float(items.max()))
+    assert opened(tmp_path, items.astype(np.float32), scale="global").batch(range(5)).x.abs().max() <= 1
+
+
 def test_grey_images_of_pixels(tmp_path: Path) -> None:
     """Values of pixels make an array (N, H, W) images, whatever their sides are up to a ratio of 4."""
     for items in (RNG.random((5, 12, 40)), RNG.integers(0, 255, (5, 12, 40), dtype=np.uint8)):
