@@ -12,6 +12,10 @@ Curve = tuple[tuple[float, ...], tuple[float, ...]]
 EVEN_SHARES, EVEN_NUMBERS = 160, 64
 """Numbers of knots with equal shares of the rows between them, and with equal distances in z."""
 
+LEAST_ROWS = 10
+"""Smallest number of rows between neighbouring knots. The slope between closer knots, and so the density, is mostly
+chance: with k rows, log-densities of new rows are too low by about 1 / (2 k) for each column."""
+
 ATOM = 0.01
 """Smallest share of the rows with the same value that makes the value an atom: an interval of z with one value."""
 
@@ -35,8 +39,10 @@ def fit_curve(values: np.ndarray) -> Curve:
     atoms = (counts >= max(2, ATOM * n)).nonzero()[0]
     smooth = np.setdiff1d(np.unique(ordered[knots]), distinct[atoms])
     place = np.searchsorted(distinct, smooth)
-    middle = (first[place] + counts[place] / 2) / n
-    pairs = [*zip(middle, smooth, strict=True)]
+    middle = first[place] + counts[place] / 2
+    edges = np.concatenate([first[atoms], first[atoms] + counts[atoms], middle[smooth == ordered[0]], [n]])
+    spaced = _spaced(middle, edges) | (smooth == ordered[0]) | (smooth == ordered[-1])
+    pairs = [*zip(middle[spaced] / n, smooth[spaced], strict=True)]
     for i in atoms:
         pairs += [(first[i] / n, distinct[i]), ((first[i] + counts[i]) / n, distinct[i])]
     pairs.sort()
@@ -46,6 +52,23 @@ def fit_curve(values: np.ndarray) -> Curve:
     for k in range(1, len(z)):
         z[k] = max(z[k], z[k - 1] + 1e-6)
     return tuple(z.tolist()), tuple(values_of.tolist())
+
+
+def _spaced(rows: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Choose knots that are at least `LEAST_ROWS` rows apart from each other and from the edges, from left to right.
+
+    Arguments:
+        rows: Position of each knot in the ordered rows (K,), increasing.
+        edges: Positions of the knots that are chosen already, in any order.
+    Returns:
+        Whether each knot is chosen (K,).
+    """
+    far = np.abs(rows[:, None] - edges).min(1) >= LEAST_ROWS
+    last = -math.inf
+    for k, row in enumerate(rows):
+        far[k] &= row - last >= LEAST_ROWS
+        last = row if far[k] else last
+    return np.asarray(far)
 
 
 def curve_to_data(z: np.ndarray, curve: Curve) -> np.ndarray:
