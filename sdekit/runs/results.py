@@ -41,11 +41,11 @@ FILES = (
     *("mean.npy", "mean.png", "std.npy", "std.png", "comparison.png", "nearest.png"),
     *RECORDS,
 )
-IMAGES, PARTS = "images", "samples"
+IMAGES, SEQUENCES = "images", "sequences"
 """Folders with one file for each image, and for each sequence that was read from a text file or an audio file."""
 MOST_RECORD = 2**28
 """Largest size in bytes of a record, which contains the seed of every sample."""
-NAMES = {IMAGES: re.compile(r"(0|[1-9]\d*)\.png"), PARTS: re.compile(r"(0|[1-9]\d*)\.(wav|csv)")}
+NAMES = {IMAGES: re.compile(r"(0|[1-9]\d*)\.png"), SEQUENCES: re.compile(r"(0|[1-9]\d*)\.(wav|csv)")}
 """Names of the files in these folders: the seed of the sample."""
 
 
@@ -127,8 +127,8 @@ def write_results(
                 sample_rate=opened.sample_rate,
             )
             for name, content in files:
-                (new / PARTS).mkdir(exist_ok=True)
-                (new / PARTS / name).write_bytes(content)
+                (new / SEQUENCES).mkdir(exist_ok=True)
+                (new / SEQUENCES / name).write_bytes(content)
         save_json(new / record_name, record)
     if "before-after.png" in (other_files or {}):
         main_picture = "before-after.png"
