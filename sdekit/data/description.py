@@ -59,13 +59,17 @@ def _items(data: Dataset) -> str:
         channels, *sides = data.shape
         values = f"{sides[0]} values" if data.kind == "sequence" else f"{'x'.join(map(str, sides))} values"
         return f"{data.kind}s of {channels} channel{'' if channels == 1 else 's'} and {values}"
+    if data.columns:
+        return f"rows of {len(data.columns)} column{'' if len(data.columns) == 1 else 's'}"
     if len(data.shape) == 1:
         return f"vectors of {data.shape[0]} number{'' if data.shape[0] == 1 else 's'}"
     return f"items of kind '{data.kind}' and shape {tuple(data.shape)}"
 
 
 def _values(data: Dataset) -> str:
-    """Return the range of the values in the units of the data, or an empty text if it is not known."""
+    """Return the range of the values in the units of the data, or an empty text for a table or if it is not known."""
+    if data.columns:
+        return ""
     low, high = data.units.low, data.units.high
     if low is None and isinstance(data, InMemoryDataset) and data.array.size <= MOST_VALUES:
         low, high = float(np.min(data.array)), float(np.max(data.array))

@@ -7,6 +7,7 @@ import pytest
 
 from sdekit.data import Dataset, InMemoryDataset, Units, describe_data, digits, mixture
 from sdekit.data.in_memory import Conditions
+from sdekit.data.tables import table_from_columns
 
 
 def in_memory(*shape: int, **fields: object) -> Dataset:
@@ -20,6 +21,7 @@ def in_memory(*shape: int, **fields: object) -> Dataset:
         (mixture(n=16), "16 vectors of 2 numbers, values from -1.07"),
         (in_memory(2, 3, 4, 6), "2 colour images of 6x4 pixels, values from 0 to 143, no labels"),
         (in_memory(2, 5, 4, 6), "2 images of 5 channels and 6x4 pixels, values from 0 to 239"),
+        (table_from_columns({"legs": np.array([2, 4]), "kind": np.array(["bird", "cat"])}), "2 rows of 2 columns, no "),
         (in_memory(3, 1), "3 vectors of 1 number, values from 0 to 2"),
         (
             in_memory(3, 1, conditions=Conditions(np.zeros((3, 1)), ("age",), Units())),
