@@ -62,9 +62,11 @@ from .posterior_mean import (
 from .step_seeds import (
     seed_from as seed_from,
 )
+from .train_function import (
+    train as train,
+)
 from .trainer import (
     PreviewWarning as PreviewWarning,
     Step as Step,
     Trainer as Trainer,
-    train as train,
 )

@@ -13,7 +13,7 @@ from sdekit.models import ScoreModel
 from sdekit.registry import build, component_options, parse_component
 from sdekit.runs import Recipe
 
-from .previews import draw_quickly
+from .monitoring.previews import draw_quickly
 
 SAMPLES = 256  # number of samples
 EVALUATIONS = 12  # network evaluations per sample

@@ -110,7 +110,7 @@ def test_preview_that_fails(tmp_path: Path, moons: Moons, error: SdekitError, mo
     def fail(*_: object, **__: object) -> Any:
         raise error
 
-    monkeypatch.setattr("sdekit.training.previews.sample", fail)
+    monkeypatch.setattr("sdekit.training.monitoring.previews.sample", fail)
     monkeypatch.setattr("sdekit.training.monitoring.preview_schedule.MOST_SHARE", math.inf)
     with pytest.warns(PreviewWarning, match="no preview at step 1: out of reach") as told:
         trainer = train(*moons(steps=6, dropout=0.2, preview_every=1e-9), tmp_path / "run")

@@ -86,7 +86,7 @@ def test_samples_that_are_not_finite(tmp_path: Path, moons: Moons, acme: str, mo
     def fail(*_: object, **__: object) -> Any:
         raise SdekitError("the samples are not finite")
 
-    monkeypatch.setattr("sdekit.training.previews.sample", fail)
+    monkeypatch.setattr("sdekit.training.monitoring.previews.sample", fail)
     monkeypatch.setattr("sdekit.training.objectives.denoising.Denoising.preview", lambda self, model: None)
     assert train(*moons(steps=2, evaluate_every=1, metric=acme), tmp_path / "run").finished
     assert [row[acme] for row in numbers(tmp_path / "run") if acme in row] == [None, None]

@@ -13,10 +13,10 @@ from sdekit.models import Condition, ScoreModel, condition_parts, drop_condition
 from sdekit.processes import LARGEST_RHO, best_float
 from sdekit.runs import Recipe, TrainOptions
 from sdekit.training.monitoring.baseline_denoisers import BaselineModel, GaussianDenoiser
+from sdekit.training.monitoring.previews import preview, preview_items
 from sdekit.training.noise_levels import draw, times
 from sdekit.training.objective import Inputs, Objective
 from sdekit.training.posterior_mean import LARGEST_SET, PosteriorMean
-from sdekit.training.previews import preview, preview_items
 from sdekit.training.step_seeds import seed_from
 
 HELD_OUT_MOST = 1024  # largest number of held-out items in the evaluation
