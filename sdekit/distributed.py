@@ -87,6 +87,10 @@ def together() -> Iterator[None]:
     # torch warns about `find_unused_parameters`, see engines/ddp.py; this works only before torch is imported.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch.distributed as dist
+
+    # These functions have the process group at the time of their import as a default. Imported later, they keep the
+    # threads of the group running after `leave`, and a thread that runs at the end of the interpreter may abort it.
+    from torch.distributed.nn import functional  # noqa: F401
     from torch.distributed.rendezvous import rendezvous
 
     global _store
