@@ -171,8 +171,8 @@ def write_evaluation(
         SdekitError: If the files cannot be written. Earlier results are then unchanged, and the message names the file
             that keeps the evaluation.
     """
-    kept = ("evaluation.json", format_json(record).encode())
-    _write_files(out, record, "evaluation.json", files, kept, overwrite=overwrite)
+    main = ("evaluation.json", format_json(record).encode())
+    _write_files(out, record, "evaluation.json", files, main, overwrite=overwrite)
 
 
 def _write_files(
@@ -180,11 +180,11 @@ def _write_files(
     record: Mapping[str, Any],
     record_name: str,
     files: Mapping[str, bytes],
-    kept: tuple[str, bytes],
+    main: tuple[str, bytes],
     *,
     overwrite: bool,
 ) -> None:
-    """Write files and their record. If this fails, the file `kept`, a name and a content, is kept elsewhere."""
+    """Write files and their record. If this fails, the file `main` (name, content) is saved elsewhere."""
     from .files import save_json
 
     try:
@@ -195,7 +195,7 @@ def _write_files(
     except SdekitError as error:
         if " are in " in str(error):  # the files were moved beside --out
             raise
-        raise SdekitError(f"{error}. {keep_result(kept[1], kept[0])}") from error
+        raise SdekitError(f"{error}. {keep_result(main[1], main[0])}") from error
 
 
 @contextmanager

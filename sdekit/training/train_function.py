@@ -85,8 +85,8 @@ def train(
         seed: Seed of everything random; None for 0.
         options: Further options by group, see `plan`.
         device: "cpu", "cuda", ...
-        resume: Continue the run in the folder. Then only the data, the network, `steps`, `time_limit`, `device` and
-            `loggers` are given.
+        resume: Continue the run in the folder. It accepts only the data, the network, `steps`, `time_limit`, `device`,
+            `loggers` and `progress`; all other options are those of the run.
         overwrite: Replace a run in the folder.
         engine: How the steps run, see `Trainer`.
         loggers: Trackers, see `Trainer`.
@@ -122,8 +122,8 @@ def train(
             or names != dict(sde="vp", network=network, prediction="edm", condition="none")
         ):
             raise InputError(
-                "train: resume=True takes all options from the run: leave out the others than data, network, steps, "
-                "time_limit, device and loggers"
+                "train: resume=True takes all options from the run: pass only data, network, steps, time_limit, "
+                "device, loggers and progress"
             )
     else:
         if world().rank == 0:

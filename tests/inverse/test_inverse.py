@@ -204,7 +204,7 @@ def test_tds_beats_its_guidance() -> None:
         x = restore(VP(), mixture.denoiser(VP()), problem, method, n=400, nfe=calls, dtype=torch.float64).x
         return float((exact.responsibilities(x).mean(0) - exact.weights).abs().max())
 
-    assert error("tds", 160) < 0.1 < error("mmps", 160)
+    assert error("tds", 160) < 0.06 < error("mmps", 160)
 
 
 def test_conjugate_gradients() -> None:
